@@ -1,0 +1,41 @@
+# One command each; every target makes its own virtual environment first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# tests and demo share the machine politely; override on a larger one
+WORKERS ?= 2
+ONCE ?=
+DEMO_FLAGS := $(if $(ONCE),--once) $(if $(SEED),--seed $(SEED)) $(if $(AA),--aa)
+
+.PHONY: demo test check lint bench clean
+
+demo: $(VENV)/.runtime ## train two models, serve, send two weeks of shoppers, decide, promote
+	$(BIN)/switchpoint demo $(DEMO_FLAGS)
+
+test: $(VENV)/.dev ## every test
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
+check: lint test ## everything CI runs
+
+lint: $(VENV)/.dev ## style, types, architecture
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.dev ## side by side with peers, in one run
+	$(BIN)/python -m bench
+
+clean:
+	rm -rf $(VENV)
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@ $(VENV)/.runtime

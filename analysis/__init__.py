@@ -1,0 +1,1 @@
+"""The judgement: numbers in, frozen results out."""

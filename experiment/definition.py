@@ -1,0 +1,174 @@
+"""The nouns of an experiment definition, as frozen values.
+
+A definition is what a person wrote (YAML, in git) after strict validation: shares are integers out of
+`BUCKETS`, amounts are integers in minor units, durations are integers. `experiment.parsing` builds these
+from text; `experiment.lifecycle` adds status, revision and epochs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+BUCKETS = 10_000
+"""Granularity of every share: GrowthBook hash v2 yields 0..9999."""
+
+TOTAL_BOUND = 2**40
+"""Largest |unit total| in minor units; its square and the sums of squares then fit two 53-bit limbs."""
+
+DAY_MS = 86_400_000
+
+
+class MetricType(StrEnum):
+    """How a unit's events become numbers."""
+
+    PROPORTION = "proportion"  # 1 if the unit has at least one such event
+    MEAN = "mean"  # the unit's capped total (or count) of an event
+    RATIO = "ratio"  # sum of unit totals over sum of unit totals, user-level variance
+
+
+class Role(StrEnum):
+    """What a metric is for."""
+
+    PRIMARY = "primary"
+    SECONDARY = "secondary"
+    GUARDRAIL = "guardrail"
+
+
+class Direction(StrEnum):
+    """Which way is better."""
+
+    INCREASE = "increase"
+    DECREASE = "decrease"
+
+
+class Design(StrEnum):
+    """Which inference the decision rule reads."""
+
+    FIXED = "fixed"
+    SEQUENTIAL = "sequential"
+
+
+class Grade(StrEnum):
+    """Evidence grade of a comparison, strongest first."""
+
+    RANDOMISED = "randomised"
+    CLUSTERED = "clustered"
+    QUASI = "quasi"
+    DESCRIPTIVE = "descriptive"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRef:
+    """`ranker@2`: one immutable version of a named model."""
+
+    name: str
+    version: int
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.version}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """One treatment; `model` is None for an experiment whose units are assigned elsewhere."""
+
+    key: str
+    model: ModelRef | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """A routing condition with its traffic share and allocation, both out of BUCKETS.
+
+    `allocation` is in the order of the experiment's variants and sums to BUCKETS. `when` None matches all.
+    """
+
+    key: str
+    when: Mapping[str, Any] | None
+    traffic: int
+    allocation: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """A slice [start, end) out of BUCKETS of an exclusive traffic partition."""
+
+    key: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measure:
+    """What one event contributes: 1, or the number in property `value` clipped to ±`cap` minor units."""
+
+    event: str
+    value: str | None = None
+    cap: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """An effect size: `2%` is relative to control (value 0.02), a bare number is absolute."""
+
+    value: float
+    relative: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """One metric. `cap` clips the unit's total (each side's for ratios), in minor units of `decimals`."""
+
+    key: str
+    type: MetricType
+    numerator: Measure
+    denominator: Measure | None = None
+    decimals: int = 0
+    cap: int
+    direction: Direction = Direction.INCREASE
+    role: Role = Role.SECONDARY
+    margin: Size | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionRule:
+    """The rule frozen at start. Runtimes in whole days."""
+
+    design: Design
+    alpha: float
+    power: float
+    mde: Size
+    min_runtime_days: int
+    max_runtime_days: int
+    evidence: Grade
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiment:
+    """One validated definition. The first variant is control; the first matching segment routes the unit."""
+
+    key: str
+    hypothesis: str
+    owner: str
+    unit: str
+    model: str | None
+    layer: Layer | None
+    variants: tuple[Variant, ...]
+    segments: tuple[Segment, ...]
+    dimensions: tuple[str, ...]
+    metrics: tuple[Metric, ...]
+    window_ms: int
+    decision: DecisionRule
+
+    @property
+    def control(self) -> Variant:
+        """The reference variant."""
+        return self.variants[0]
+
+    @property
+    def primary(self) -> Metric:
+        """The first metric with the role primary (validation guarantees one)."""
+        return next(m for m in self.metrics if m.role is Role.PRIMARY)

@@ -1,0 +1,108 @@
+"""Everything Switchpoint raises on purpose, as one tree.
+
+SwitchpointError
+├── BadInput             the caller can fix it: names the field, the value and the fix
+│   ├── DefinitionError  an experiment or source definition (with file and line)
+│   ├── EventError       one event of a batch
+│   ├── LifecycleError   a transition the experiment's status does not allow
+│   ├── NotFound         an unknown experiment, model or version
+│   └── Refused          the rule says no (a promotion without a matching verdict)
+├── Conflict             somebody else changed the record first: read again and retry
+└── PlatformError        not the caller's fault
+    ├── StoreUnavailable Redis cannot be reached
+    ├── SpoolFull        no durable place is left for an event
+    └── Corrupt          stored bytes are not what their digest or the log says
+"""
+
+from __future__ import annotations
+
+
+class SwitchpointError(Exception):
+    """Base of every error raised on purpose. `code` is stable and machine readable."""
+
+    code = "error"
+
+
+class BadInput(SwitchpointError):
+    """The caller gave something that cannot be used.
+
+    `field` is a dotted path (`segments[1].traffic`), `value` what was found there, `fix` one sentence.
+    """
+
+    code = "bad_input"
+
+    def __init__(self, message: str, *, field: str = "", value: object = None, fix: str = "") -> None:
+        self.message, self.field, self.value, self.fix = message, field, value, fix
+        where = f"{field}: " if field else ""
+        remedy = f" Fix: {fix}" if fix else ""
+        super().__init__(f"{where}{message}{remedy}")
+
+
+class DefinitionError(BadInput):
+    """A definition file is wrong; `file` and `line` (1-based, 0 = unknown) say where."""
+
+    code = "bad_definition"
+
+    def __init__(
+        self, message: str, *, field: str = "", value: object = None, fix: str = "", file: str = "", line: int = 0
+    ) -> None:
+        self.file, self.line = file, line
+        super().__init__(message, field=field, value=value, fix=fix)
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}: " if self.line else (f"{self.file}: " if self.file else "")
+        return place + super().__str__()
+
+
+class EventError(BadInput):
+    """One event of a batch cannot be accepted; the rest of the batch goes on."""
+
+    code = "bad_event"
+
+
+class LifecycleError(BadInput):
+    """The experiment's status or its frozen parts do not allow this change."""
+
+    code = "bad_transition"
+
+
+class NotFound(BadInput):
+    """No such experiment, model, version or segment."""
+
+    code = "not_found"
+
+
+class Refused(BadInput):
+    """The rule says no; the caller may override with a reason where that is offered."""
+
+    code = "refused"
+
+
+class Conflict(SwitchpointError):
+    """The record changed between reading and writing it."""
+
+    code = "conflict"
+
+
+class PlatformError(SwitchpointError):
+    """The platform failed; the input was fine."""
+
+    code = "platform"
+
+
+class StoreUnavailable(PlatformError):
+    """Redis cannot be reached or refused a write."""
+
+    code = "store_unavailable"
+
+
+class SpoolFull(PlatformError):
+    """The durable queue has no room left, so nothing may be acknowledged."""
+
+    code = "spool_full"
+
+
+class Corrupt(PlatformError):
+    """Stored bytes contradict their digest or the log."""
+
+    code = "corrupt"

@@ -1,0 +1,1 @@
+"""Where the record is kept: protocols, memory, Redis, tables, spool, embedded server."""

@@ -1,0 +1,1 @@
+"""The `switchpoint` command, one module per noun."""

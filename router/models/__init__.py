@@ -1,0 +1,1 @@
+"""Load, call and fit models."""

@@ -1,0 +1,1 @@
+"""Snapshot, recorder and HTTP app that serve assignments and predictions."""
