@@ -1,0 +1,1 @@
+"""Estimates from moments: columnar, pure, no I/O."""

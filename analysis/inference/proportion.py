@@ -1,0 +1,269 @@
+"""Two proportions: the score test with its dual intervals, and other intervals by name.
+
+Headline: p from the score test (at a difference of zero the pooled z test), the interval of the
+difference and of the lift from inverting the same statistic with the restricted maximum likelihood
+estimates. Counts are units; a unit either succeeded or not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import special
+
+from analysis.errors import Codes, Reason, first_reason
+from analysis.inference.restricted import restricted_rates_difference, restricted_rates_ratio
+from analysis.inference.result import Alternative, Estimates, Float, estimates
+from analysis.inference.tail import bracketed_root, critical, p_values
+from experiment.definition import Direction
+
+_ITERATE_LIFT = 400
+
+
+def score_difference(
+    control_successes: ArrayLike,
+    control_n: ArrayLike,
+    treatment_successes: ArrayLike,
+    treatment_n: ArrayLike,
+    *,
+    alpha: ArrayLike = 0.05,
+    alternative: Alternative = Alternative.TWO_SIDED,
+    null: ArrayLike = 0.0,
+    small_sample: bool = False,
+) -> Estimates:
+    """Score test of p_treatment − p_control against `null`, with the interval that inverts it.
+
+    The variance under each hypothetical difference uses the rates that are most likely under it, so one
+    variant without successes is no obstacle. `small_sample` multiplies it by N/(N − 1).
+
+    Sources: Mee (1984) and Farrington & Manning (1990), Stat. Med. 9:1447 (as here);
+    Miettinen & Nurminen (1985), Stat. Med. 4:213 (`small_sample=True`).
+
+    >>> one = score_difference(500, 10_000, 560, 10_000).at()
+    >>> round(one.p_value, 6), round(one.low, 5), round(one.high, 5)
+    (0.058258, -0.00021, 0.01223)
+    """
+    xc, nc, xt, nt = _counts(control_successes, control_n, treatment_successes, treatment_n)
+    d = xt / nt - xc / nc
+    inflate = (nc + nt) / (nc + nt - 1) if small_sample else np.ones_like(d)
+
+    def statistic(delta: Float) -> Float:
+        pc, pt = restricted_rates_difference(xc, nc, xt, nt, delta)
+        variance = (pc * (1 - pc) / nc + pt * (1 - pt) / nt) * inflate
+        return _ratio_or_sign(d - delta, np.sqrt(variance))
+
+    quantile = np.broadcast_to(
+        critical(alpha, np.inf, alternative), np.broadcast_shapes(np.shape(alpha), d.shape)
+    )
+    low, high = _invert(statistic, d, quantile, np.full_like(d, -1.0), np.ones_like(d), alternative)
+    z = statistic(np.broadcast_to(np.asarray(null, float), d.shape))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        error = np.abs(d - np.asarray(null, float)) / np.abs(z)
+    if (flat := ~np.isfinite(error)).any():
+        pc, pt = restricted_rates_difference(
+            xc, nc, xt, nt, np.broadcast_to(np.asarray(null, float), d.shape)
+        )
+        error = np.where(flat, np.sqrt((pc * (1 - pc) / nc + pt * (1 - pt) / nt) * inflate), error)
+    reason = _count_reason(xc, nc, xt, nt)
+    name = "miettinen-nurminen" if small_sample else "score"
+    return _assemble(name, alternative, reason, (d, error, z, low, high), alpha)
+
+
+def score_lift(
+    control_successes: ArrayLike,
+    control_n: ArrayLike,
+    treatment_successes: ArrayLike,
+    treatment_n: ArrayLike,
+    *,
+    alpha: ArrayLike = 0.05,
+    alternative: Alternative = Alternative.TWO_SIDED,
+    null: ArrayLike = 0.0,
+) -> Estimates:
+    """Score test of the lift p_treatment / p_control − 1 against `null`, with its dual interval.
+
+    At `null` = 0 the statistic is that of `score_difference`, so both displays tell one story. Without a
+    success in control there is no lift (`zero_control`).
+
+    Source: Koopman (1984), Biometrics 40:513 (restricted rates as in Miettinen & Nurminen 1985).
+    """
+    xc, nc, xt, nt = _counts(control_successes, control_n, treatment_successes, treatment_n)
+    pc_hat, pt_hat = xc / nc, xt / nt
+    none = xc == 0
+    ratio = pt_hat / np.where(none, 1.0, pc_hat)
+
+    def statistic(candidate: Float) -> Float:
+        pc, pt = restricted_rates_ratio(xc, nc, xt, nt, candidate)
+        variance = pt * (1 - pt) / nt + np.square(candidate) * pc * (1 - pc) / nc
+        return _ratio_or_sign(pt_hat - candidate * pc_hat, np.sqrt(variance))
+
+    quantile = np.broadcast_to(
+        critical(alpha, np.inf, alternative), np.broadcast_shapes(np.shape(alpha), ratio.shape)
+    )
+    top = _upper_bracket(statistic, np.maximum(ratio, 1.0), quantile, none)
+    low, high = _invert(statistic, ratio, quantile, np.zeros_like(ratio), top, alternative)
+    tested = np.broadcast_to(1 + np.asarray(null, float), ratio.shape)
+    z = statistic(tested)
+    pc, pt = restricted_rates_ratio(xc, nc, xt, nt, tested)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        variance = pt * (1 - pt) / nt + np.square(tested) * pc * (1 - pc) / nc
+        error = np.sqrt(variance) / np.where(none, np.nan, pc_hat)
+    reason = _count_reason(xc, nc, xt, nt, first_reason((none, Reason.ZERO_CONTROL)))
+    estimate = np.where(none, np.nan, ratio - 1)
+    return _assemble("koopman", alternative, reason, (estimate, error, z, low - 1, high - 1), alpha)
+
+
+def newcombe(
+    control_successes: ArrayLike,
+    control_n: ArrayLike,
+    treatment_successes: ArrayLike,
+    treatment_n: ArrayLike,
+    *,
+    alpha: ArrayLike = 0.05,
+) -> tuple[Float, Float]:
+    """Newcombe's hybrid score interval (method 10) of p_treatment − p_control: low, high.
+
+    Source: Newcombe (1998), Stat. Med. 17:873.
+    """
+    xc, nc, xt, nt = _counts(control_successes, control_n, treatment_successes, treatment_n)
+    pc, pt = xc / nc, xt / nt
+    lc, uc = wilson(xc, nc, alpha=alpha)
+    lt, ut = wilson(xt, nt, alpha=alpha)
+    d = pt - pc
+    return d - np.hypot(pt - lt, uc - pc), d + np.hypot(ut - pt, pc - lc)
+
+
+def wilson(successes: ArrayLike, n: ArrayLike, *, alpha: ArrayLike = 0.05) -> tuple[Float, Float]:
+    """Wilson's score interval of one proportion: low, high. Wilson (1927), JASA 22:209."""
+    x, count = np.broadcast_arrays(np.asarray(successes, float), np.asarray(n, float))
+    z2 = np.square(critical(alpha, np.inf, Alternative.TWO_SIDED))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        rest = count - x
+        half = np.sqrt(z2 * (x * rest / count + z2 / 4))
+        high = (x + z2 / 2 + half) / (count + z2)
+        # the product of the roots of the quadratic, so that small rates keep their digits
+        low = x * x / (count * (x + z2 / 2 + half))
+    return np.where(x == 0, 0.0, low), np.where(rest == 0, 1.0, high)
+
+
+def clopper_pearson(successes: ArrayLike, n: ArrayLike, *, alpha: ArrayLike = 0.05) -> tuple[Float, Float]:
+    """Exact (conservative) interval of one proportion. Clopper & Pearson (1934), Biometrika 26:404."""
+    x, count, level = np.broadcast_arrays(*(np.asarray(part, float) for part in (successes, n, alpha)))
+    none, every = x == 0, x == count
+    low = special.betaincinv(np.where(none, 1.0, x), count - x + 1, level / 2)
+    high = special.betainccinv(x + 1, np.where(every, 1.0, count - x), level / 2)
+    return np.where(none, 0.0, low), np.where(every, 1.0, high)
+
+
+def noninferiority_score(
+    control_successes: ArrayLike,
+    control_n: ArrayLike,
+    treatment_successes: ArrayLike,
+    treatment_n: ArrayLike,
+    *,
+    margin: ArrayLike,
+    direction: Direction = Direction.INCREASE,
+    alpha: ArrayLike = 0.05,
+) -> Estimates:
+    """Farrington & Manning's one-sided test that treatment is not worse by `margin` (absolute, > 0)."""
+    up = direction is Direction.INCREASE
+    return score_difference(
+        control_successes,
+        control_n,
+        treatment_successes,
+        treatment_n,
+        alpha=alpha,
+        alternative=Alternative.GREATER if up else Alternative.LESS,
+        null=-np.asarray(margin, float) if up else margin,
+    )
+
+
+def _counts(*columns: ArrayLike) -> tuple[Float, Float, Float, Float]:
+    """Counts as one shape of floats; impossible ones replaced by 1 of 2 (they get their reason apart)."""
+    xc, nc, xt, nt = np.broadcast_arrays(*(np.asarray(column, float) for column in columns))
+    bad = _impossible(xc, nc, xt, nt)
+    return (
+        np.where(bad, 1.0, xc),
+        np.where(bad, np.nan, nc),
+        np.where(bad, 1.0, xt),
+        np.where(bad, np.nan, nt),
+    )
+
+
+def _impossible(xc: Float, nc: Float, xt: Float, nt: Float) -> NDArray[np.bool_]:
+    with np.errstate(invalid="ignore"):
+        good = (xc >= 0) & (xc <= nc) & (xt >= 0) & (xt <= nt) & (nc >= 1) & (nt >= 1)
+        whole = [np.floor(part) == part for part in (xc, nc, xt, nt)]
+    return np.asarray(~(good & np.logical_and.reduce(whole) & np.isfinite(nc) & np.isfinite(nt)), dtype=bool)
+
+
+def _count_reason(xc: Float, nc: Float, xt: Float, nt: Float, *more: Codes) -> Codes:
+    """Impossible counts; no success at all or nothing but successes (nothing can be compared)."""
+    impossible = ~np.isfinite(nc) | ~np.isfinite(nt)
+    none, every = (xc + xt) == 0, (xc + xt) == (nc + nt)
+    found = first_reason((impossible, Reason.IMPOSSIBLE_MOMENTS), (none | every, Reason.ZERO_VARIANCE))
+    for code in more:
+        found = np.where(found != 0, found, code).astype(np.uint8)
+    return found
+
+
+def _ratio_or_sign(numerator: Float, error: Float) -> Float:
+    """numerator / error; where the error is zero, an infinite statistic with the numerator's sign (or 0)."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        flat = ~(error > 0)
+        limit = np.where(np.abs(numerator) < 1e-15, 0.0, np.sign(numerator) * np.inf)
+        return np.where(flat & np.isfinite(numerator), limit, numerator / error)
+
+
+def _invert(
+    statistic: Callable[[Float], Float],
+    estimate: Float,
+    quantile: Float,
+    lowest: Float,
+    highest: Float,
+    alternative: Alternative,
+) -> tuple[Float, Float]:
+    """The parameters whose (decreasing) statistic lies within ±quantile."""
+    shape = np.broadcast_shapes(estimate.shape, quantile.shape)
+    centre, bottom, top = (np.broadcast_to(part, shape) for part in (estimate, lowest, highest))
+
+    def bounded(value: Float) -> Float:
+        return np.clip(np.nan_to_num(value, nan=0.0, posinf=1e9, neginf=-1e9), -1e9, 1e9)
+
+    low, high = np.full(shape, -np.inf), np.full(shape, np.inf)
+    if alternative is not Alternative.LESS:
+        low = bracketed_root(lambda x: bounded(statistic(x)) - quantile, bottom, centre)
+    if alternative is not Alternative.GREATER:
+        high = bracketed_root(lambda x: bounded(statistic(x)) + quantile, centre, top)
+    return low, high
+
+
+def _upper_bracket(
+    statistic: Callable[[Float], Float], start: Float, quantile: Float, ignore: NDArray[np.bool_]
+) -> Float:
+    """A ratio so large that the score test rejects it."""
+    shape = np.broadcast_shapes(start.shape, quantile.shape)
+    top = np.array(np.broadcast_to(start, shape)) * 2
+    for _ in range(_ITERATE_LIFT):
+        open_ = ~ignore & (statistic(top) > -quantile)
+        if not open_.any():
+            break
+        top = np.where(open_, top * 4, top)
+    return top
+
+
+def _assemble(
+    method: str,
+    alternative: Alternative,
+    reason: Codes,
+    parts: tuple[Float, Float, Float, Float, Float],
+    alpha: ArrayLike,
+) -> Estimates:
+    estimate, error, z, low, high = parts
+    p, log_p = p_values(z, np.inf, alternative)
+    columns: dict[str, ArrayLike] = {
+        "estimate": estimate, "standard_error": error, "statistic": z, "df": np.inf, "p_value": p,
+        "log_p": log_p, "low": low, "high": high, "alpha": alpha,
+    }  # fmt: skip
+    return estimates(method, alternative, reason, columns)

@@ -1,0 +1,231 @@
+"""Anytime-valid comparisons: the asymptotic confidence sequence with a normal mixture boundary.
+
+With N = n_control + n_treatment units and a standard error SE at this look, the interval is
+estimate ± SE·√((N + k)/N · ln((N + k)/(k·α²))), k = n_star / (ln(1 − 2 ln α) − 2 ln α), which is tightest
+at N = n_star; the e-value is exp(Z²N/(2(N + k)))·√(k/(N + k)) for Z = (estimate − null)/SE. A look needs no
+memory of earlier looks: p = min(1, 1/e) at this look is valid under any stopping rule.
+
+The guarantee is asymptotic in the smaller variant: with few events there it fails badly (45 % false
+alarms measured on a 5 % canary), so a result counts only once `small_variant_gate` passes.
+
+Sources: Robbins (1970); Waudby-Smith, Arbour, Sinha, Kennedy, Ramdas (2024), Ann. Stat., arXiv
+2103.06476, eq. 9 (two-sided) and eq. 134 (one-sided).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import special
+
+from analysis.errors import Codes, Reason, first_code, first_reason
+from analysis.inference.fixed import fieller, lift_estimate, lift_statistic
+from analysis.inference.result import Alternative, Estimates, Float, estimates
+from analysis.inference.sample import Sample
+from analysis.inference.tail import open_side
+
+
+def mixing_units(
+    n_star: ArrayLike, alpha: ArrayLike, alternative: Alternative = Alternative.TWO_SIDED
+) -> Float:
+    """k = 1/ρ²: the prior weight of the mixture in units, so that the sequence is tightest at n_star.
+
+    One-sided sequences use 2α here (Waudby-Smith et al. 2024, appendix; the same choice as GrowthBook).
+    """
+    level = np.asarray(alpha, float) * (1 if alternative is Alternative.TWO_SIDED else 2)
+    return np.asarray(np.asarray(n_star, float) / (np.log1p(-2 * np.log(level)) - 2 * np.log(level)))
+
+
+def boundary(
+    n: ArrayLike, alpha: ArrayLike, k: ArrayLike, alternative: Alternative = Alternative.TWO_SIDED
+) -> Float:
+    """The |Z| that must be passed at N = n units for rejection at `alpha` at any look."""
+    units, level, mix = np.asarray(n, float), np.asarray(alpha, float), np.asarray(k, float)
+    growth = (units + mix) / units
+    if alternative is Alternative.TWO_SIDED:
+        return np.asarray(np.sqrt(growth * (np.log((units + mix) / mix) - 2 * np.log(level))))
+    return np.asarray(np.sqrt(2 * growth * np.log1p(np.sqrt((units + mix) / mix) / (2 * level))))
+
+
+def log_e_value(
+    z: ArrayLike, n: ArrayLike, k: ArrayLike, alternative: Alternative = Alternative.TWO_SIDED
+) -> Float:
+    """Log of the e-value against the null, from Z = (estimate − null)/SE at N = n units.
+
+    One-sided: the e-value whose rejection region is eq. 134, a lower bound of the half-normal mixture
+    2·exp(x)·Φ(√2x)/√(1 + N/k); below 1 the half-normal mixture itself, capped at 1, keeps it finite.
+    """
+    score, units, mix = np.asarray(z, float), np.asarray(n, float), np.asarray(k, float)
+    x = np.square(score) * units / (2 * (units + mix))
+    half_log = 0.5 * np.log((units + mix) / mix)
+    if alternative is Alternative.TWO_SIDED:
+        return np.asarray(x - half_log)
+    signed = np.where((score > 0) == (alternative is Alternative.GREATER), 1.0, -1.0) * np.sqrt(2 * x)
+    mixture = np.log(2) + x + special.log_ndtr(signed) - half_log
+    with np.errstate(divide="ignore"):
+        bound = np.log(2) + x + np.log(-np.expm1(-x)) - half_log
+    return np.asarray(np.where((signed > 0) & (bound > 0), bound, np.minimum(mixture, 0.0)), np.float64)
+
+
+def anytime_p(log_e: ArrayLike) -> tuple[Float, Float]:
+    """p = min(1, 1/e) and its logarithm at this look (no earlier look is used)."""
+    log_p = np.minimum(0.0, -np.asarray(log_e, float))
+    return np.exp(log_p), log_p
+
+
+def running_p(log_e: ArrayLike, *, axis: int = -1) -> Float:
+    """min(1, 1/max e) over looks kept along `axis`, for monitors that do keep their looks."""
+    return np.asarray(np.exp(np.minimum(0.0, -np.maximum.accumulate(np.asarray(log_e, float), axis=axis))))
+
+
+def from_standard_error(
+    estimate: ArrayLike,
+    standard_error: ArrayLike,
+    n: ArrayLike,
+    *,
+    n_star: ArrayLike,
+    alpha: ArrayLike = 0.05,
+    alternative: Alternative = Alternative.TWO_SIDED,
+    null: ArrayLike = 0.0,
+    reason: Codes | None = None,
+) -> Estimates:
+    """Confidence sequence at this look for any asymptotically normal estimate.
+
+    Args:
+        estimate, standard_error: of the effect (stratified, adjusted, relative, ...).
+        n: units of both variants together.
+        n_star: where the sequence is tightest: the planned number of units of both variants.
+        reason: codes carried along from the estimate.
+    """
+    value, error, units = (np.asarray(part, float) for part in (estimate, standard_error, n))
+    k = mixing_units(n_star, alpha, alternative)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        z = (value - np.asarray(null, float)) / error
+        half = boundary(units, alpha, k, alternative) * error
+        log_e = log_e_value(z, units, k, alternative)
+    low, high = open_side(value - half, value + half, alternative)
+    codes = first_reason((~(error > 0), Reason.ZERO_VARIANCE))
+    columns: dict[str, ArrayLike] = {
+        "estimate": value, "standard_error": error, "statistic": z, "low": low, "high": high, "alpha": alpha,
+    }  # fmt: skip
+    return _finish(
+        "asymptotic-cs", alternative, first_code(*([] if reason is None else [reason]), codes), columns, log_e
+    )
+
+
+def effect(
+    control: Sample,
+    treatment: Sample,
+    *,
+    n_star: ArrayLike,
+    alpha: ArrayLike = 0.05,
+    alternative: Alternative = Alternative.TWO_SIDED,
+    null: ArrayLike = 0.0,
+) -> Estimates:
+    """Confidence sequence of mean_treatment − mean_control at this look."""
+    return from_standard_error(
+        treatment.mean - control.mean,
+        np.sqrt(control.error_variance + treatment.error_variance),
+        control.n + treatment.n,
+        n_star=n_star,
+        alpha=alpha,
+        alternative=alternative,
+        null=null,
+        reason=first_code(control.reason, treatment.reason),
+    )
+
+
+def lift(
+    control: Sample,
+    treatment: Sample,
+    *,
+    n_star: ArrayLike,
+    alpha: ArrayLike = 0.05,
+    alternative: Alternative = Alternative.TWO_SIDED,
+    null: ArrayLike = 0.0,
+) -> Estimates:
+    """Confidence sequence of mean_treatment / mean_control − 1 at this look.
+
+    Inverts the sequential test of m_treatment − (1 + l)·m_control = 0 in l (Fieller's set with the
+    sequential boundary in place of the quantile), so it excludes zero exactly when `effect` does.
+    """
+    units = control.n + treatment.n
+    k = mixing_units(n_star, alpha, alternative)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        quantile = boundary(units, alpha, k, alternative)
+        low, high, unbounded = fieller(control, treatment, quantile)
+        z, error = lift_statistic(control, treatment, null)
+        log_e = log_e_value(z, units, k, alternative)
+    low, high = open_side(low, high, alternative)
+    ratio, reason = lift_estimate(control, treatment)
+    codes = first_code(reason, first_reason((unbounded, Reason.UNBOUNDED_LIFT)))
+    columns: dict[str, ArrayLike] = {
+        "estimate": ratio, "standard_error": error, "statistic": z, "low": low, "high": high, "alpha": alpha,
+    }  # fmt: skip
+    return _finish("asymptotic-cs-fieller", alternative, codes, columns, log_e)
+
+
+def _finish(
+    method: str, alternative: Alternative, reason: Codes, columns: dict[str, ArrayLike], log_e: Float
+) -> Estimates:
+    p, log_p = anytime_p(log_e)
+    return estimates(
+        method, alternative, reason, columns | {"p_value": p, "log_p": log_p, "df": np.inf}, log_e=log_e
+    )
+
+
+class EventKind(StrEnum):
+    """What is counted as the events of the smallest variant."""
+
+    BINARY = "binary"  # units with the event (count the rarer outcome)
+    EFFECTIVE = "effective"  # `effective_events` of unequal totals: clicks of a ratio, revenue known by sums
+    REVENUE = "revenue"  # units with a non-zero amount
+    CAPPED_REVENUE = "capped_revenue"  # the same with the unit's total capped near the 99th percentile
+
+
+EVENTS_NEEDED = {
+    EventKind.BINARY: 20,
+    EventKind.EFFECTIVE: 50,
+    EventKind.REVENUE: 200,
+    EventKind.CAPPED_REVENUE: 100,
+}
+"""Events in the smallest variant from which sequential A/A error keeps to its 5 % (95/5 split, 100 looks).
+
+Measured: binary at 1 % conversion 7 % without, 1 % with the gate; clicks of users with log-normal activity
+(sigma 1.5) 11 % without, 7.5 % at 20 clicks, 3.8 % at 50 effective ones; capped log-normal revenue with 3 %
+payers 15 % without, 4.3 % at 100 payers, 2.4 % at 50 effective ones; uncapped 18 % without, 5.5 % at 200
+payers and 5.8 % at 50 effective ones, so revenue is to be capped.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """Events in the smallest variant now, how many are needed, and whether that is enough."""
+
+    events: Float
+    needed: Float
+    passes: NDArray[np.bool_]
+
+
+def small_variant_gate(events: ArrayLike, *, kind: EventKind, axis: int = -1) -> Gate:
+    """Whether the variant with the fewest events has enough of them for asymptotic inference.
+
+    Args:
+        events: events per variant along `axis`, counted as `kind` says.
+    """
+    now = np.min(np.asarray(events, float), axis=axis)
+    needed = float(EVENTS_NEEDED[kind])
+    return Gate(events=now, needed=np.full_like(now, needed), passes=now >= needed)
+
+
+def effective_events(sx: ArrayLike, sxx: ArrayLike) -> Float:
+    """(Σx)²/Σx²: how many equal events the units' totals are worth; the exact count for 0/1 values.
+
+    Never more than the number of units with an event (Cauchy–Schwarz), less where a few units carry the
+    sum. Kish (1965), Survey Sampling, for weights.
+    """
+    total, squares = np.asarray(sx, float), np.asarray(sxx, float)
+    return np.where(squares > 0, np.square(total) / np.where(squares > 0, squares, 1.0), 0.0)

@@ -1,0 +1,130 @@
+"""Crossing probabilities of a Brownian motion looked at K times, and what a sequential design costs.
+
+The score process of an experiment is B(u) + θu on information fractions u ∈ (0, 1]; a design is a pair of
+bounds on it. The sub-density of the paths that have not crossed is carried from look to look on
+Gauss-Legendre nodes (Armitage, McPherson, Rowe 1969, JRSS-A 132:235; Jennison & Turnbull 2000, ch. 19).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from scipy import special
+
+from analysis.inference.result import Alternative, Float
+from analysis.inference.sequential import boundary, mixing_units
+from analysis.inference.tail import bracketed_root
+
+PLANNING_LOOKS = 28
+"""Looks assumed when a sequential design is planned: four weeks read once a day."""
+
+_TAIL = 8.5
+_NODES_PER_SD = 2.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crossing:
+    """Probability that the path first crosses at each look, above and below."""
+
+    above: Float
+    below: Float
+
+
+def crossing(times: Float, lower: Float, upper: Float, drift: float) -> Crossing:
+    """First-crossing probabilities of B(u) + drift·u at the looks `times`.
+
+    Args:
+        times: increasing information fractions. lower, upper: bounds on the process at these times (±inf).
+    """
+    above, below = np.zeros(len(times)), np.zeros(len(times))
+    nodes, mass, before = np.zeros(1), np.ones(1), 0.0
+    for look, (u, low, high) in enumerate(zip(times, lower, upper, strict=True)):
+        sd = np.sqrt(u - before)
+        centre = nodes + drift * (u - before)
+        above[look] = mass @ special.ndtr((centre - high) / sd)
+        below[look] = mass @ special.ndtr((low - centre) / sd)
+        reach = _TAIL * np.sqrt(u)
+        points, weights = _nodes(max(low, drift * u - reach), min(high, drift * u + reach), sd)
+        kernel = np.exp(-0.5 * ((points[:, None] - centre) / sd) ** 2) / (sd * np.sqrt(2 * np.pi))
+        nodes, mass, before = points, weights * (kernel @ mass), u
+    return Crossing(above=above, below=below)
+
+
+def _nodes(low: float, high: float, sd: float) -> tuple[Float, Float]:
+    """Gauss-Legendre nodes dense enough for a kernel of this standard deviation."""
+    if high <= low:
+        return np.array([low]), np.zeros(1)
+    count = int(np.ceil(_NODES_PER_SD * (high - low) / sd)) + 16
+    x, w = _legendre(count)
+    half = (high - low) / 2
+    return low + half * (x + 1), w * half
+
+
+@lru_cache(maxsize=512)
+def _legendre(count: int) -> tuple[Float, Float]:
+    x, w = np.polynomial.legendre.leggauss(count)
+    return x, w
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DesignCost:
+    """A design against the fixed one of the same level and power.
+
+    `inflation`: maximum units as a multiple of the fixed design's. `expected`: mean units under the effect
+    planned for, same multiple.
+    """
+
+    inflation: float
+    expected: float
+
+
+@lru_cache(maxsize=1024)
+def sequential_cost(
+    alpha: float,
+    power: float,
+    *,
+    tuning: float = 1.0,
+    looks: int = PLANNING_LOOKS,
+    alternative: Alternative = Alternative.TWO_SIDED,
+) -> DesignCost:
+    """What the confidence sequence of `analysis.inference.sequential` costs.
+
+    Finds the drift at which the process crosses its boundary within the maximum number of units with
+    probability `power`, at `looks` equally spaced looks; no simulation.
+
+    Args:
+        tuning: n_star as a multiple of the maximum number of units (1 = tightest at the plan's end).
+    """
+    times = np.arange(1, looks + 1) / looks
+    k = float(mixing_units(tuning, alpha, alternative))
+    upper = boundary(times, alpha, k, alternative) * np.sqrt(times)
+    lower = -upper if alternative is Alternative.TWO_SIDED else np.full(looks, -np.inf)
+    fixed = fixed_drift(alpha, power, alternative)
+
+    def shortfall(drift: Float) -> Float:
+        return np.asarray(crossing(times, lower, upper, float(drift)).above.sum() - power)
+
+    drift = float(bracketed_root(shortfall, np.asarray(fixed), np.asarray(8 * fixed), precision=1e-9))
+    first = crossing(times, lower, upper, drift)
+    stopped = np.cumsum(first.above + first.below)
+    mean_time = 1 / looks + float(np.sum(1 - stopped[:-1])) / looks
+    inflation = (drift / fixed) ** 2
+    return DesignCost(inflation=inflation, expected=inflation * mean_time)
+
+
+def fixed_drift(alpha: float, power: float, alternative: Alternative) -> float:
+    """Drift of the fixed design: z(alpha) + z(power)."""
+    level = alpha / 2 if alternative is Alternative.TWO_SIDED else alpha
+    return float(special.ndtri(power) - special.ndtri(level))
+
+
+def single_look_factor(alpha: float, power: float, *, tuning: float = 1.0) -> float:
+    """Inflation that gives `power` at the last look alone (GrowthBook's "power at N"): conservative.
+
+    Solves boundary(N)·SE + z(power)·SE = effect, ignoring that earlier looks may have crossed already.
+    """
+    k = float(mixing_units(tuning, alpha))
+    reach = float(boundary(1.0, alpha, k)) + float(special.ndtri(power))
+    return (reach / fixed_drift(alpha, power, Alternative.TWO_SIDED)) ** 2

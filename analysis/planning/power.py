@@ -1,0 +1,270 @@
+"""Units needed, power and smallest detectable effect, with the variance the analysis will use.
+
+The formulas assume a normal (or Student) statistic of known unit variances. Conventions differ between
+tools and are named here: `unpooled` (default; each variant's own variance, as Welch and the score interval
+see it), `pooled` (R's power.prop.test: the null variance from the average rate). Not offered: Evan
+Miller's calculator (null variance from the baseline alone) and the rule of 16.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import special
+
+from analysis.inference.result import Alternative, Distribution, Float
+from analysis.inference.tail import bracketed_root, critical
+from analysis.planning.boundary import sequential_cost
+from experiment.definition import DecisionRule, Design, Size
+
+_PRECISION = 1e-12
+
+
+class Convention(StrEnum):
+    """How the null variance of two proportions is formed."""
+
+    UNPOOLED = "unpooled"
+    POOLED = "pooled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """Unit variances of both variants: under the effect, and under the null where that differs."""
+
+    control: Float
+    treatment: Float
+    null_control: Float
+    null_treatment: Float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Units:
+    """Units of control and of one treatment, not rounded; `total` of these two."""
+
+    control: Float
+    treatment: Float
+
+    @property
+    def total(self) -> Float:
+        """Units of both variants."""
+        return np.asarray(self.control + self.treatment)
+
+
+def equal_spread(variance: ArrayLike | None = None, *, sd: ArrayLike = 1.0) -> Spread:
+    """The same unit variance (or standard deviation) in both variants: means, and linearised ratios."""
+    v = np.asarray(sd, float) ** 2 if variance is None else np.asarray(variance, float)
+    return Spread(control=v, treatment=v, null_control=v, null_treatment=v)
+
+
+def proportion_spread(
+    p_control: ArrayLike,
+    p_treatment: ArrayLike,
+    *,
+    convention: Convention = Convention.UNPOOLED,
+    ratio: ArrayLike = 1.0,
+) -> Spread:
+    """Binomial unit variances; `ratio` (treatment per control unit) weighs the pooled null rate."""
+    pc, pt, r = np.broadcast_arrays(*(np.asarray(part, float) for part in (p_control, p_treatment, ratio)))
+    vc, vt = pc * (1 - pc), pt * (1 - pt)
+    if convention is Convention.UNPOOLED:
+        return Spread(control=vc, treatment=vt, null_control=vc, null_treatment=vt)
+    average = (pc + r * pt) / (1 + r)
+    null = average * (1 - average)
+    return Spread(control=vc, treatment=vt, null_control=null, null_treatment=null)
+
+
+def absolute_effect(size: Size, baseline: ArrayLike) -> Float:
+    """An effect size on the metric's scale: relative sizes multiply the control mean."""
+    base = np.asarray(baseline, float)
+    return np.asarray(size.value * base if size.relative else np.full_like(base, size.value))
+
+
+def relative_effect(effect: ArrayLike, baseline: ArrayLike) -> Float:
+    """An absolute effect as a share of the control mean."""
+    return np.asarray(np.asarray(effect, float) / np.asarray(baseline, float))
+
+
+def split(total: ArrayLike, *, ratio: ArrayLike = 1.0) -> Units:
+    """Units of control and treatment when `ratio` treatment units come with each control unit."""
+    whole, r = np.asarray(total, float), np.asarray(ratio, float)
+    return Units(control=np.asarray(whole / (1 + r)), treatment=np.asarray(whole * r / (1 + r)))
+
+
+def power(
+    spread: Spread,
+    effect: ArrayLike,
+    *,
+    n_control: ArrayLike,
+    ratio: ArrayLike = 1.0,
+    alpha: ArrayLike = 0.05,
+    alternative: Alternative = Alternative.TWO_SIDED,
+    distribution: Distribution = Distribution.NORMAL,
+    wrong_side: bool = False,
+) -> Float:
+    """Probability of rejection when the true effect is `effect` (fixed design).
+
+    Args:
+        n_control: units of control; treatment has `ratio` times as many.
+        distribution: T uses the noncentral t with Welch's degrees of freedom.
+        wrong_side: count two-sided rejections in the wrong direction too (statsmodels does, R and this
+            platform do not: a promotion needs the right direction).
+    """
+    n, r, delta = np.broadcast_arrays(
+        *(np.asarray(part, float) for part in (n_control, ratio, np.abs(effect)))
+    )
+    actual = np.sqrt(spread.control / n + spread.treatment / (r * n))
+    if distribution is Distribution.NORMAL:
+        assumed = np.sqrt(spread.null_control / n + spread.null_treatment / (r * n))
+        reach = critical(alpha, np.inf, alternative) * assumed
+        right = special.ndtr((delta - reach) / actual)
+        left = special.ndtr((-delta - reach) / actual)
+    else:
+        a, b = spread.control / n, spread.treatment / (r * n)
+        df = (a + b) ** 2 / (a**2 / (n - 1) + b**2 / (r * n - 1))
+        t, noncentral = critical(alpha, df, alternative), delta / actual
+        right = special.nctdtr(df, -noncentral, -t)
+        left = special.nctdtr(df, noncentral, -t)
+    both = wrong_side and alternative is Alternative.TWO_SIDED
+    return np.asarray(right + left if both else right, dtype=np.float64)
+
+
+def units_needed(
+    spread: Spread,
+    effect: ArrayLike,
+    *,
+    ratio: ArrayLike = 1.0,
+    alpha: float = 0.05,
+    target: float = 0.8,
+    alternative: Alternative = Alternative.TWO_SIDED,
+    distribution: Distribution = Distribution.NORMAL,
+    wrong_side: bool = False,
+) -> Units:
+    """Units at which the fixed design has power `target` for `effect` (not rounded).
+
+    n_control = (z_α·√(v0_c + v0_t/r) + z_power·√(v1_c + v1_t/r))² / effect²; the t distribution and
+    `wrong_side` are solved numerically from there.
+    """
+    r, delta = np.broadcast_arrays(np.asarray(ratio, float), np.abs(np.asarray(effect, float)))
+    z = critical(alpha, np.inf, alternative)
+    null = np.sqrt(spread.null_control + spread.null_treatment / r)
+    actual = np.sqrt(spread.control + spread.treatment / r)
+    with np.errstate(divide="ignore"):
+        n = np.asarray((z * null + special.ndtri(target) * actual) ** 2 / delta**2, dtype=np.float64)
+    if distribution is Distribution.T or wrong_side:
+        at = partial(
+            power, spread, delta, ratio=r, alpha=alpha, alternative=alternative, distribution=distribution,
+            wrong_side=wrong_side,
+        )  # fmt: skip
+        least = np.maximum(1.0, 1 / r) + 1e-6
+        low = np.maximum(n * 0.9 - 3, least) if distribution is Distribution.T else n * 0.5
+        n = bracketed_root(
+            lambda units: at(n_control=units) - target, low, n * 1.1 + 10, precision=_PRECISION
+        )
+    return Units(control=n, treatment=np.asarray(r * n))
+
+
+def units_for_proportions(
+    p_control: ArrayLike,
+    p_treatment: ArrayLike,
+    *,
+    convention: Convention = Convention.UNPOOLED,
+    ratio: ArrayLike = 1.0,
+    alpha: float = 0.05,
+    target: float = 0.8,
+) -> Units:
+    """Units at which the fixed two-sided design tells these two rates apart with power `target`."""
+    spread = proportion_spread(p_control, p_treatment, convention=convention, ratio=ratio)
+    delta = np.asarray(p_treatment, float) - np.asarray(p_control, float)
+    return units_needed(spread, delta, ratio=ratio, alpha=alpha, target=target)
+
+
+def smallest_effect(
+    spread: Spread,
+    *,
+    n_control: ArrayLike,
+    ratio: ArrayLike = 1.0,
+    alpha: float = 0.05,
+    target: float = 0.8,
+    alternative: Alternative = Alternative.TWO_SIDED,
+    distribution: Distribution = Distribution.NORMAL,
+    wrong_side: bool = False,
+) -> Float:
+    """Smallest absolute effect the fixed design finds with power `target` at these units (the MDE)."""
+    n, r = np.broadcast_arrays(np.asarray(n_control, float), np.asarray(ratio, float))
+    z = critical(alpha, np.inf, alternative)
+    null = np.sqrt(spread.null_control / n + spread.null_treatment / (r * n))
+    actual = np.sqrt(spread.control / n + spread.treatment / (r * n))
+    effect = np.asarray(z * null + special.ndtri(target) * actual, dtype=np.float64)
+    if distribution is Distribution.NORMAL and not wrong_side:
+        return effect
+    at = partial(
+        power, spread, n_control=n, ratio=r, alpha=alpha, alternative=alternative, distribution=distribution,
+        wrong_side=wrong_side,
+    )  # fmt: skip
+    return bracketed_root(lambda delta: at(delta) - target, effect * 0.5, effect * 4, precision=_PRECISION)
+
+
+def smallest_proportion_effect(
+    p_control: ArrayLike,
+    *,
+    n_control: ArrayLike,
+    ratio: ArrayLike = 1.0,
+    alpha: float = 0.05,
+    target: float = 0.8,
+    convention: Convention = Convention.UNPOOLED,
+) -> Float:
+    """Smallest increase of a rate found with power `target`; its variance moves with the rate.
+
+    1 − p_control where even every unit succeeding would not be found.
+    """
+    p, n, r = np.broadcast_arrays(*(np.asarray(part, float) for part in (p_control, n_control, ratio)))
+
+    def surplus(delta: Float) -> Float:
+        spread = proportion_spread(p, p + delta, convention=convention, ratio=r)
+        return smallest_effect(spread, n_control=n, ratio=r, alpha=alpha, target=target) - delta
+
+    top = 1 - p
+    unreachable = surplus(top) > 0
+    root = bracketed_root(
+        lambda d: np.where(unreachable, d - top, surplus(d)), np.zeros_like(p), top, precision=_PRECISION
+    )
+    return np.where(unreachable, top, root)
+
+
+def planned_units(
+    rule: DecisionRule, *, baseline: ArrayLike, variance: ArrayLike | None = None, ratio: ArrayLike = 1.0
+) -> Units:
+    """Maximum units of control and one treatment that a decision rule needs for its MDE, before it starts.
+
+    Args:
+        baseline: control mean, rate or ratio. variance: of a unit (linearised for ratios); None for a
+            proportion, whose variance follows from its rate. ratio: treatment per control unit.
+    """
+    base = np.asarray(baseline, float)
+    delta = absolute_effect(rule.mde, base)
+    if variance is None:
+        fixed = units_for_proportions(base, base + delta, ratio=ratio, alpha=rule.alpha, target=rule.power)
+    else:
+        fixed = units_needed(equal_spread(variance), delta, ratio=ratio, alpha=rule.alpha, target=rule.power)
+    factor = design_factor(rule.design, alpha=rule.alpha, power=rule.power)
+    return Units(control=np.asarray(fixed.control * factor), treatment=np.asarray(fixed.treatment * factor))
+
+
+def design_factor(design: Design, *, alpha: float, power: float, tuning: ArrayLike = 1.0) -> Float:
+    """Maximum units of a design as a multiple of the fixed design's with the same alpha and power.
+
+    Fixed: 1. Sequential: `sequential_cost`, whose `tuning` is n_star over the maximum units; between the
+    tabulated tunings (1/16 to 16) it is interpolated on the log scale, beyond them held.
+    """
+    ratio = np.asarray(tuning, float)
+    if design is Design.FIXED:
+        return np.ones_like(ratio)
+    if (ratio == 1).all():
+        return np.full_like(ratio, sequential_cost(alpha, power).inflation)
+    grid = np.arange(-4, 5)
+    factors = [sequential_cost(alpha, power, tuning=2.0 ** float(step)).inflation for step in grid]
+    return np.asarray(np.interp(np.log2(ratio), grid, factors), dtype=np.float64)

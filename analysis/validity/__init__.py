@@ -1,0 +1,1 @@
+"""Checks that decide whether the numbers may be believed at all."""

@@ -1,0 +1,90 @@
+"""Small seeded calibration: error rates and coverage within their Monte Carlo error."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from analysis.inference import fixed, proportion, sequential
+from analysis.inference.sample import from_moments, from_sums
+from analysis.inference.sample import proportion as rate
+from analysis.inference.sequential import EventKind, effective_events, small_variant_gate
+from analysis.inference.stratify import stratify
+
+
+def _limit(level: float, runs: int) -> float:
+    return level + 4 * float(np.sqrt(level * (1 - level) / runs))
+
+
+def test_score_and_welch_keep_their_level_without_an_effect() -> None:
+    rng = np.random.default_rng(1)
+    runs, n = 5000, (2000, 1000)
+    control, treatment = (rng.binomial(size, 0.05, runs) for size in n)
+    score = proportion.score_difference(control, n[0], treatment, n[1])
+    welch = fixed.effect(rate(n[0], control), rate(n[1], treatment))
+    for result in (score, welch):
+        assert abs(result.significant.mean() - 0.05) < 4 * np.sqrt(0.05 * 0.95 / runs) + 0.002
+
+
+@pytest.mark.parametrize("lift", [0.0, 0.05, 0.3])
+def test_lift_intervals_cover_the_true_lift(lift: float) -> None:
+    rng = np.random.default_rng(2)
+    runs, n = 5000, 4000
+    control, treatment = rng.binomial(n, 0.1, runs), rng.binomial(n, 0.1 * (1 + lift), runs)
+    for result in (
+        proportion.score_lift(control, n, treatment, n),
+        fixed.lift(rate(n, control), rate(n, treatment)),
+        fixed.log_ratio_lift(rate(n, control), rate(n, treatment)),
+    ):
+        covered = (result.low <= lift) & (lift <= result.high)
+        assert covered.mean() == pytest.approx(0.95, abs=4 * np.sqrt(0.05 * 0.95 / runs) + 0.002)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.05])
+def test_a_hundred_looks_do_not_raise_the_error_once_the_gate_passes(share: float) -> None:
+    """1 % conversion, six strata; without the gate a 5 % canary is above 6 %."""
+    rng = np.random.default_rng(3)
+    runs, looks, strata, total = 1000, 100, 6, 100_000
+    mean_units = np.array([1 - share, share]) * total / looks / strata
+    n = rng.poisson(mean_units, (runs, looks, strata, 2))
+    x = rng.binomial(n, 0.01).cumsum(axis=1)
+    n = n.cumsum(axis=1)
+    sides = [from_sums(n[..., v], x[..., v], x[..., v]) for v in range(2)]
+    both = stratify(*sides, n.sum(axis=-1))
+    result = sequential.effect(both.control, both.treatment, n_star=total)
+    gate = small_variant_gate(x.sum(axis=2), kind=EventKind.BINARY)
+    false_alarms = (result.significant & gate.passes).any(axis=1).mean()
+    assert gate.passes[:, -1].mean() > 0.99
+    assert false_alarms <= _limit(0.05, runs)
+    if share < 0.5:
+        assert result.significant.any(axis=1).mean() > false_alarms + 0.03
+
+
+def test_revenue_of_few_payers_waits_for_the_gate() -> None:
+    """Capped log-normal revenue, 3 % payers, 5 % canary, 100 looks: 15 % without the gate."""
+    rng = np.random.default_rng(4)
+    runs, looks, total, share = 500, 100, 200_000, 0.05
+    columns = np.zeros((4, runs, looks, 2))
+    for look in range(looks):
+        for v, part in enumerate((1 - share, share)):
+            n = rng.binomial(total // looks, part, runs)
+            payers = rng.binomial(n, 0.03)
+            values = np.minimum(np.exp(rng.normal(3, 1.5, payers.sum())), 660.0)
+            owner = np.repeat(np.arange(runs), payers)
+            columns[:, :, look, v] = (
+                n,
+                np.bincount(owner, values, runs),
+                np.bincount(owner, values**2, runs),
+                payers,
+            )
+    n, x, xx, payers = columns.cumsum(axis=2)
+    variance = np.maximum(xx - x**2 / n, 0) / (n - 1)
+    sides = [from_moments(n[..., v], (x / n)[..., v], variance[..., v]) for v in range(2)]
+    result = sequential.effect(*sides, n_star=total)
+    assert result.significant.any(axis=1).mean() > 0.1
+    for gate in (
+        small_variant_gate(payers, kind=EventKind.CAPPED_REVENUE),
+        small_variant_gate(effective_events(x, xx), kind=EventKind.EFFECTIVE),
+    ):
+        assert (result.significant & gate.passes).any(axis=1).mean() <= _limit(0.05, runs)
+        assert gate.passes[:, -1].mean() > 0.99

@@ -1,0 +1,39 @@
+"""The examples in the docstrings are true, and importing the numeric core stays light."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import subprocess
+import sys
+
+import pytest
+
+MODULES = [
+    "analysis.inference.fixed",
+    "analysis.inference.multiplicity",
+    "analysis.inference.proportion",
+    "analysis.validity.sample_ratio",
+]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstring_examples_hold(name: str) -> None:
+    result = doctest.testmod(importlib.import_module(name))
+    assert result.attempted > 0
+    assert result.failed == 0
+
+
+def test_the_core_does_not_import_scipy_stats() -> None:
+    """scipy.stats takes over a second; heavy modules are imported where they are used."""
+    names = ", ".join(
+        [
+            *MODULES,
+            "analysis.inference.sequential",
+            "analysis.inference.exact",
+            "analysis.planning.sufficiency",
+        ]
+    )
+    code = f"import sys, {names}; print([m for m in ('scipy.stats', 'scipy.optimize', 'statsmodels', 'pandas') if m in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"

@@ -1,0 +1,102 @@
+"""Units, power and MDE: inverses of each other, monotone, by named convention."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from analysis.inference import fixed, sample
+from analysis.inference.result import Alternative, Distribution
+from analysis.planning import power
+from analysis.planning.power import Convention
+from experiment.definition import DecisionRule, Design, Grade, Size
+
+ratios = st.floats(0.05, 20)
+
+
+def _rule(design: Design = Design.SEQUENTIAL, *, value: float = 0.1) -> DecisionRule:
+    return DecisionRule(
+        design=design,
+        alpha=0.05,
+        power=0.8,
+        mde=Size(value=value, relative=True),
+        min_runtime_days=14,
+        max_runtime_days=42,
+        evidence=Grade.RANDOMISED,
+    )
+
+
+@settings(deadline=None)
+@given(st.floats(0.05, 1.0), ratios, st.sampled_from(list(Distribution)), st.sampled_from(list(Alternative)))
+def test_units_power_and_smallest_effect_invert_each_other(
+    effect: float, ratio: float, distribution: Distribution, alternative: Alternative
+) -> None:
+    spread = power.equal_spread(2.0)
+    options = {"ratio": ratio, "alternative": alternative, "distribution": distribution}
+    n = power.units_needed(spread, effect, **options).control
+    assert float(power.power(spread, effect, n_control=n, **options)) == pytest.approx(0.8, abs=1e-8)
+    assert float(power.smallest_effect(spread, n_control=n, **options)) == pytest.approx(effect, rel=1e-6)
+
+
+@given(ratios)
+def test_more_units_are_needed_for_smaller_effects(ratio: float) -> None:
+    deltas = np.geomspace(1e-4, 0.5, 30)
+    n = power.units_needed(power.equal_spread(1.0), deltas, ratio=ratio).total
+    assert (np.diff(n) < 0).all()
+    p = np.linspace(0.11, 0.6, 30)
+    assert (np.diff(power.units_for_proportions(0.1, p, ratio=ratio).total) < 0).all()
+
+
+def test_an_even_split_needs_the_fewest_units() -> None:
+    totals = [
+        float(power.units_needed(power.equal_spread(1.0), 0.1, ratio=r).total)
+        for r in (0.1, 0.5, 1.0, 2.0, 10.0)
+    ]
+    assert int(np.argmin(totals)) == 2
+    assert totals[0] == pytest.approx(totals[4])
+
+
+def test_conventions_for_rates_bracket_each_other_as_documented() -> None:
+    """20 % + 5 points: pooled null 1094 (R power.prop.test), unpooled 1091 per variant."""
+    pooled = power.units_for_proportions(0.2, 0.25, convention=Convention.POOLED).control
+    unpooled = power.units_for_proportions(0.2, 0.25).control
+    assert float(pooled) == pytest.approx(1093.739, abs=0.001)
+    assert 1090 < float(unpooled) < 1091
+
+
+def test_the_smallest_rate_difference_is_found_with_the_wanted_power() -> None:
+    n, p = np.array([2000, 30_000]), np.array([0.05, 0.3])
+    effect = power.smallest_proportion_effect(p, n_control=n)
+    found = power.power(power.proportion_spread(p, p + effect), effect, n_control=n)
+    np.testing.assert_allclose(found, 0.8, atol=1e-9)
+    assert float(power.smallest_proportion_effect(0.5, n_control=2)) == 0.5
+
+
+def test_planned_power_is_the_power_of_the_analysis() -> None:
+    """Seeded trials at the planned size reject as often as planned."""
+    units = power.units_for_proportions(0.1, 0.13)
+    n = int(np.ceil(units.control))
+    rng = np.random.default_rng(5)
+    control, treatment = rng.binomial(n, 0.1, 4000), rng.binomial(n, 0.13, 4000)
+    result = fixed.effect(sample.proportion(n, control), sample.proportion(n, treatment))
+    assert result.significant.mean() == pytest.approx(0.8, abs=4 * np.sqrt(0.16 / 4000))
+
+
+def test_planned_units_follow_the_rule() -> None:
+    fixed_plan = power.planned_units(_rule(Design.FIXED), baseline=0.05)
+    sequential_plan = power.planned_units(_rule(), baseline=0.05)
+    factor = power.design_factor(Design.SEQUENTIAL, alpha=0.05, power=0.8)
+    np.testing.assert_allclose(sequential_plan.total, fixed_plan.total * factor)
+    mean = power.planned_units(_rule(Design.FIXED), baseline=5.0, variance=100.0)
+    np.testing.assert_allclose(mean.control, power.units_needed(power.equal_spread(100.0), 0.5).control)
+
+
+def test_the_factor_of_a_mistuned_sequence_is_larger() -> None:
+    factors = power.design_factor(
+        Design.SEQUENTIAL, alpha=0.05, power=0.8, tuning=np.array([1 / 16, 1.0, 16.0])
+    )
+    assert factors[1] < factors[0]
+    assert factors[1] < factors[2]
+    assert (power.design_factor(Design.FIXED, alpha=0.05, power=0.8, tuning=np.ones(3)) == 1).all()

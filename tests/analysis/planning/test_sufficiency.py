@@ -1,0 +1,214 @@
+"""Sufficiency: blind to the effect, consistent with planning, honest about dates."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from analysis.errors import CannotEstimate, Reason
+from analysis.inference.sample import from_moments, proportion
+from analysis.planning import power
+from analysis.planning.accrual import constant_accrual, fit_accrual
+from analysis.planning.sufficiency import progress, sufficiency
+from experiment.definition import DecisionRule, Design, Grade, Size
+
+
+def _rule(
+    design: Design = Design.FIXED, *, value: float = 0.1, relative: bool = True, deadline: int = 42
+) -> DecisionRule:
+    return DecisionRule(
+        design=design,
+        alpha=0.05,
+        power=0.8,
+        mde=Size(value=value, relative=relative),
+        min_runtime_days=14,
+        max_runtime_days=deadline,
+        evidence=Grade.RANDOMISED,
+    )
+
+
+def test_progress_is_blind_to_which_variant_is_which() -> None:
+    one = progress(proportion(900, 90), proportion(1100, 130))
+    other = progress(proportion(1100, 130), proportion(900, 90))
+    assert (one.baseline, one.error_variance) == pytest.approx(
+        (other.baseline, other.error_variance), rel=1e-14
+    )
+    pooled = proportion(2000, 220)
+    assert one.baseline == pytest.approx(pooled.mean)
+    assert one.error_variance == pytest.approx(pooled.variance * (1 / 900 + 1 / 1100), rel=1e-12)
+
+
+def test_units_needed_are_those_of_the_plan() -> None:
+    now = progress(from_moments(1000, 5.0, 100.0), from_moments(1000, 5.0, 100.0))
+    for design in Design:
+        found = sufficiency(now, _rule(design)).at()
+        variance = float(now.error_variance) * 500
+        plan = power.planned_units(_rule(design), baseline=5.0, variance=variance)
+        assert found.n_needed == pytest.approx(np.ceil(plan.total), abs=1)
+
+
+def test_an_uneven_split_needs_more_units() -> None:
+    even = sufficiency(progress(from_moments(1000, 5.0, 100.0), from_moments(1000, 5.0, 100.0)), _rule()).at()
+    uneven = sufficiency(
+        progress(from_moments(1800, 5.0, 100.0), from_moments(200, 5.0, 100.0)), _rule()
+    ).at()
+    assert uneven.n_needed == pytest.approx(even.n_needed / (4 * 0.9 * 0.1), rel=1e-3)
+
+
+@given(st.floats(0.01, 0.4), st.floats(0.41, 0.9))
+def test_smaller_effects_need_more_units(small: float, large: float) -> None:
+    now = progress(proportion(1000, 100), proportion(1000, 110))
+    assert sufficiency(now, _rule(value=small)).n_needed > sufficiency(now, _rule(value=large)).n_needed
+
+
+def test_the_visible_effect_is_the_mde_exactly_when_there_is_enough() -> None:
+    needed = (
+        sufficiency(progress(from_moments(1000, 5.0, 100.0), from_moments(1000, 5.0, 100.0)), _rule())
+        .at()
+        .n_needed
+    )
+    half = needed // 2 + 10
+    now = sufficiency(progress(from_moments(half, 5.0, 100.0), from_moments(half, 5.0, 100.0)), _rule()).at()
+    assert now.sufficient
+    assert now.visible_now == pytest.approx(0.1, rel=1e-3)
+    early = sufficiency(
+        progress(from_moments(half // 4, 5.0, 100.0), from_moments(half // 4, 5.0, 100.0)), _rule()
+    ).at()
+    assert not early.sufficient
+    assert early.visible_now == pytest.approx(0.2, rel=1e-2)
+
+
+def test_strata_count_with_their_own_variance() -> None:
+    control, treatment = proportion([500, 900], [50, 450]), proportion([500, 100], [50, 50])
+    weight = control.n + treatment.n
+    now = progress(control, treatment, weight)
+    w = weight / weight.sum()
+    each = [progress(control[i], treatment[i]) for i in range(2)]
+    assert now.error_variance == pytest.approx(sum(w[i] ** 2 * each[i].error_variance for i in range(2)))
+    assert now.n == 2000
+
+
+def test_the_tuned_sequence_needs_what_its_own_factor_says() -> None:
+    now = progress(proportion(5000, 500), proportion(5000, 500))
+    found = sufficiency(now, _rule(Design.SEQUENTIAL), n_star=5000).at()
+    baseline = sufficiency(now, _rule(Design.FIXED)).at()
+    tuning = 5000 / found.n_needed
+    assert found.factor == pytest.approx(
+        float(power.design_factor(Design.SEQUENTIAL, alpha=0.05, power=0.8, tuning=tuning)), rel=1e-3
+    )
+    assert found.n_needed == pytest.approx(baseline.n_needed * found.factor, rel=1e-3)
+
+
+def test_days_and_weeks_left_at_a_constant_pace() -> None:
+    now = progress(proportion(1000, 100), proportion(1000, 110))
+    rule = _rule()
+    accrual = constant_accrual(200.0, enrolled=2000, day=10)
+    found = sufficiency(now, rule, accrual=accrual).at()
+    days = (found.n_needed - 2000) / 200
+    assert found.days_left_fast == pytest.approx(days)
+    assert found.weeks_left_slow == int(np.ceil(days / 7))
+    assert found.futile == (found.n_needed > 2000 + 32 * 200)
+
+
+def test_futility_is_called_only_when_the_fast_projection_falls_short() -> None:
+    now = progress(proportion(1000, 100), proportion(1000, 110))
+    needed = sufficiency(now, _rule()).at().n_needed
+    pace = (needed - 2000) / 32
+    just = sufficiency(now, _rule(), accrual=constant_accrual(pace * 1.01, enrolled=2000, day=10)).at()
+    short = sufficiency(now, _rule(), accrual=constant_accrual(pace * 0.99, enrolled=2000, day=10)).at()
+    assert (just.futile, short.futile) == (False, True)
+    assert short.visible_by_deadline is not None
+    assert just.visible_by_deadline is not None
+    assert short.visible_by_deadline > 0.1 >= just.visible_by_deadline
+
+
+def test_immature_units_wait_for_their_window() -> None:
+    """Enough are enrolled already; the last of them matures a week after it came."""
+    now = progress(proportion(1000, 100), proportion(1000, 110))
+    needed = sufficiency(now, _rule(value=0.5)).at().n_needed
+    assert needed < 2000
+    small = progress(proportion(400, 40), proportion(400, 44))
+    found = sufficiency(
+        small, _rule(value=0.5), accrual=constant_accrual(300.0, enrolled=3000, day=10), window_days=7
+    ).at()
+    assert not found.sufficient
+    assert found.days_left_slow == pytest.approx(7)
+
+
+def test_no_dates_without_arrivals() -> None:
+    now = progress(proportion(1000, 100), proportion(1000, 110))
+    for accrual in (None, constant_accrual(0.0, enrolled=2000, day=10)):
+        found = sufficiency(now, _rule(), accrual=accrual).at()
+        assert found.duration_reason is Reason.NO_ACCRUAL
+        assert found.days_left_fast is None
+    late = sufficiency(now, _rule(value=1e-6), accrual=constant_accrual(1.0, enrolled=2000, day=10)).at()
+    assert late.duration_reason is Reason.OUT_OF_REACH
+    assert late.futile
+
+
+@pytest.mark.parametrize(
+    ("control", "treatment", "reason"),
+    [
+        (proportion(0, 0), proportion(5, 1), Reason.TOO_FEW_UNITS),
+        (proportion(100, 0), proportion(100, 0), Reason.ZERO_VARIANCE),
+        (from_moments(10, 0.0, 1.0), from_moments(10, 0.0, 1.0), Reason.ZERO_CONTROL),
+    ],
+)
+def test_where_nothing_can_be_said_there_is_a_reason(control, treatment, reason) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(CannotEstimate) as caught:
+        sufficiency(progress(control, treatment), _rule()).at()
+    assert caught.value.reason is reason
+
+
+def test_thousands_at_once_equal_one_by_one() -> None:
+    rng = np.random.default_rng(1)
+    x = rng.integers(20, 200, 50)
+    together = sufficiency(
+        progress(proportion(1000, x), proportion(1000, x + 5)), _rule(Design.SEQUENTIAL), n_star=9000
+    )
+    for i in (0, 17, 49):
+        alone = sufficiency(
+            progress(proportion(1000, x[i]), proportion(1000, x[i] + 5)),
+            _rule(Design.SEQUENTIAL),
+            n_star=9000,
+        )
+        assert together.at(i) == alone.at()
+
+
+def test_a_saturating_curve_is_recovered_and_bounded_by_the_line() -> None:
+    days = np.arange(1, 22)
+    accrual = fit_accrual(1000 * days**0.6)
+    assert accrual.exponent == pytest.approx(0.6)
+    fast, slow = accrual.days_until(1000 * 60**0.6)
+    assert slow == pytest.approx(60, rel=1e-9)
+    assert 21 < fast < 60
+    low, high = accrual.units_by(60)
+    assert low == pytest.approx(1000 * 60**0.6, rel=1e-9)
+    assert high > low
+
+
+def test_steady_arrival_gives_one_date() -> None:
+    accrual = fit_accrual(100.0 * np.arange(1, 22))
+    fast, slow = accrual.days_until(4200)
+    assert (fast, slow) == pytest.approx((42, 42))
+
+
+def test_a_few_days_are_taken_as_a_line() -> None:
+    accrual = fit_accrual([100.0, 160.0, 200.0])
+    assert accrual.exponent == 1
+    assert accrual.days_until(400)[0] == pytest.approx(3 + 200 / (200 / 3))
+
+
+@given(st.lists(st.integers(0, 500), min_size=2, max_size=30).filter(lambda arrivals: sum(arrivals) > 0))
+def test_projections_are_ordered_and_grow(arrivals: list[int]) -> None:
+    accrual = fit_accrual(np.cumsum(arrivals))
+    total, day = sum(arrivals), len(arrivals)
+    needs = total * np.array([0.5, 1.0, 1.5, 4.0])
+    fast, slow = accrual.days_until(needs)
+    assert (fast <= slow).all()
+    assert (fast[:2] == day).all()
+    low, high = accrual.units_by(np.arange(day, day + 30))
+    assert (low <= high + 1e-9).all()
+    assert low[0] == pytest.approx(total)

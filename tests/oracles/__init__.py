@@ -1,0 +1,1 @@
+"""Outside oracles: expected values that established libraries or published tables gave."""
