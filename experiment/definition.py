@@ -10,7 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import accumulate
 from typing import Any
+
+from experiment.source import Source
 
 BUCKETS = 10_000
 """Granularity of every share: GrowthBook hash v2 yields 0..9999."""
@@ -91,6 +94,31 @@ class Segment:
     traffic: int
     allocation: tuple[int, ...]
 
+    @property
+    def ranges(self) -> tuple[tuple[int, int], ...]:
+        """Each variant's buckets [start, end): starts depend on the allocation only, widths on traffic too.
+
+        So a ramp only widens ranges, and nobody already in moves.
+        """
+        starts = accumulate(self.allocation, initial=0)
+        return tuple(
+            (start, start + self.traffic * weight // BUCKETS)
+            for start, weight in zip(starts, self.allocation, strict=False)
+        )
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Buckets per variant: the intended weights of enrolled units."""
+        return tuple(end - start for start, end in self.ranges)
+
+    @property
+    def starved(self) -> tuple[int, ...]:
+        """Variants (by index) with a weight but, at this traffic, not one bucket of their own."""
+        if self.traffic == 0:
+            return ()
+        weighted = zip(self.allocation, self.widths, strict=True)
+        return tuple(index for index, (weight, width) in enumerate(weighted) if weight and not width)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
@@ -120,7 +148,12 @@ class Size:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """One metric. `cap` clips the unit's total (each side's for ratios), in minor units of `decimals`."""
+    """One metric; amounts and caps in minor units of `decimals`.
+
+    `cap` clips the unit's total to ±cap. Defaults: 1 for proportions, else `TOTAL_BOUND` (no clipping in
+    practice). For ratios it is always `TOTAL_BOUND`: clipping totals would bias a ratio, so each side's
+    `Measure.cap` clips single events instead. `currency` is a label (ISO 4217); one per event value.
+    """
 
     key: str
     type: MetricType
@@ -128,6 +161,7 @@ class Metric:
     denominator: Measure | None = None
     decimals: int = 0
     cap: int
+    currency: str | None = None
     direction: Direction = Direction.INCREASE
     role: Role = Role.SECONDARY
     margin: Size | None = None
@@ -148,7 +182,10 @@ class DecisionRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Experiment:
-    """One validated definition. The first variant is control; the first matching segment routes the unit."""
+    """One validated definition. The first variant is control; the first matching segment routes the unit.
+
+    `model` is what callers ask for; None only with a `source`, whose units were assigned elsewhere.
+    """
 
     key: str
     hypothesis: str
@@ -162,6 +199,7 @@ class Experiment:
     metrics: tuple[Metric, ...]
     window_ms: int
     decision: DecisionRule
+    source: Source | None = None
 
     @property
     def control(self) -> Variant:
@@ -170,5 +208,20 @@ class Experiment:
 
     @property
     def primary(self) -> Metric:
-        """The first metric with the role primary (validation guarantees one)."""
+        """The metric with the role primary (validation guarantees one)."""
+        return next(m for m in self.metrics if m.role is Role.PRIMARY)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spec:
+    """How to read and judge somebody else's table: the metric and decision language plus its source."""
+
+    metrics: tuple[Metric, ...]
+    decision: DecisionRule
+    window_ms: int | None
+    source: Source
+
+    @property
+    def primary(self) -> Metric:
+        """The metric with the role primary (validation guarantees one)."""
         return next(m for m in self.metrics if m.role is Role.PRIMARY)

@@ -1,0 +1,92 @@
+"""Where somebody else's data stand: which columns of which table say unit, variant, counts and times."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Shape(StrEnum):
+    """What one row of the table is."""
+
+    COUNTS = "counts"  # a variant (and stratum) with its number of units and sums
+    UNITS = "units"  # a unit
+    MOMENTS = "moments"  # a variant (and stratum) with n, mean and variance
+    EVENTS = "events"  # an exposure, and in a second table an outcome event
+
+
+RANDOMISED = "randomised"
+UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """One of the two tables of the shape `events`; every field but `table` names a column.
+
+    Rows of a table without an `id` column are identified by their content and position. `type` names the
+    event type column (outcomes only); `value` the column that fills the value property of every metric.
+    """
+
+    table: str
+    id: str | None = None
+    type: str | None = None
+    at: str | None = None
+    value: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """The `source` block. Every text field names a column unless said otherwise; None = not given.
+
+    `assignment`: "randomised", "unknown" (never promotes), or a column that says it per row.
+    `experiment`: a column (many experiments in one table); `experiment_key` instead names the one live
+    experiment the rows belong to. `variant` None in counts: every row is a variant. `control`: a value of
+    `variant`, or "first" | "largest". `unit` None in units: every row is a unit. `cluster`: what was
+    randomised instead of units. `covariate`: metric key → column measured before exposure. `served`: what
+    was actually shown, translated by `served_map` (variant → served value). `weights`: intended shares out
+    of 10,000 by variant, "equal", or None = unknown. `columns`: metric key → role → column, with the roles
+    of `COLUMN_ROLES`. `eligible`: a condition on the row's columns.
+    """
+
+    shape: Shape
+    assignment: str = UNKNOWN
+    experiment: str | None = None
+    experiment_key: str | None = None
+    variant: str | None = None
+    control: str | None = None
+    unit: str | None = None
+    cluster: str | None = None
+    day: str | None = None
+    segment: str | None = None
+    dimensions: tuple[str, ...] = ()
+    covariate: Mapping[str, str] = field(default_factory=dict)
+    served: str | None = None
+    served_map: Mapping[str, str] = field(default_factory=dict)
+    weights: Mapping[str, int] | str | None = None
+    columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    eligible: Mapping[str, Any] | None = None
+    exposures: Table | None = None
+    outcomes: Table | None = None
+
+    @property
+    def assignment_column(self) -> str | None:
+        """The column that says per row how it was assigned; None when one word says it for all."""
+        return None if self.assignment in {RANDOMISED, UNKNOWN} else self.assignment
+
+
+COLUMN_ROLES: Mapping[Shape, tuple[tuple[str, ...], ...]] = {
+    Shape.COUNTS: (("n", "sum"), ("n", "sum", "sum_squares")),
+    Shape.MOMENTS: (
+        ("n", "mean", "variance"),
+        ("n", "mean", "variance", "denominator_mean", "denominator_variance", "covariance"),
+    ),
+    Shape.UNITS: (("value",), ("numerator", "denominator")),
+    Shape.EVENTS: (),
+}
+"""The complete sets of column roles a metric may have, by shape.
+
+`sum` counts or adds over the n units of the row; `sum_squares`, for means, adds the squares of the units'
+totals; the six roles of a ratio in moments are per-unit means, variances and the covariance of its sides.
+"""

@@ -1,0 +1,53 @@
+"""The commented definition that `switchpoint init` writes."""
+
+from __future__ import annotations
+
+INIT_YAML = """\
+# One experiment per file, kept in git. `switchpoint validate` checks it, `plan` shows what would change,
+# `apply` stores it, `start` lets units in. Shares are 0.5 or 50 %, never finer than 0.01 %.
+key: home-ranker                    # letters, digits, '.', '_', '-'; a new key is a new experiment
+hypothesis: Model 2 raises click-through on the home page without slowing it down.
+owner: search-team
+unit: user_id                       # what is randomised; always sent as text
+model: ranker                       # what callers ask for; the variants name its versions
+layer: {key: home, slice: [0.0, 1.0]}   # optional: experiments of one layer share no units if slices differ
+
+variants:                           # the first is control
+  - {key: control,   model: ranker@1}
+  - {key: treatment, model: ranker@2}
+
+segments:                           # the first that matches routes the unit; the one without `when` is last
+  - {key: us, when: {country: US}, traffic: 100%, allocation: {control: 0.5, treatment: 0.5}}
+  - {key: ca, when: {country: CA}, traffic: 100%, allocation: {control: 0.5, treatment: 0.5}}
+  - {key: rest,                    traffic: 20%,  allocation: {control: 0.9, treatment: 0.1}}
+
+dimensions: [device]                # attributes to break reports down by; they never route
+
+metrics:                            # exactly one primary; frozen at start
+  # ratio: sum over sum, with variance between units. A cap clips single events.
+  - {key: ctr, type: ratio, numerator: click, denominator: impression, role: primary}
+  # proportion: units with at least one such event
+  - {key: buyers, type: proportion, event: purchase}
+  # mean: the unit's total; without `value` its number of events. The cap clips the total; without one
+  # totals are only bounded at 2^40 minor units (1.1e12; with two decimals 1.1e10).
+  - {key: revenue, type: mean, event: purchase, value: amount, decimals: 2, cap: 500}
+  # guardrail: the harm you would tolerate is its margin; 5% is relative to control, a bare number absolute
+  - key: latency
+    type: ratio
+    numerator: {event: prediction, value: latency_ms, cap: 2000}
+    denominator: prediction
+    direction: decrease
+    role: guardrail
+    margin: 5%
+
+window: 7d                          # outcomes count this long after the unit's first exposure
+
+decision:                           # frozen at start
+  design: sequential                # sequential: valid at every look; fixed: one look, at the planned end
+  alpha: 0.05
+  power: 0.8
+  mde: 2%                           # the smallest effect worth knowing; relative, or absolute without %
+  min_runtime: 14d
+  max_runtime: 42d
+  evidence: randomised
+"""

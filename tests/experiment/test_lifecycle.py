@@ -1,0 +1,250 @@
+"""Lifecycle: transitions, what freezes, epochs, ramps, and what a plan says before anything happens."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+from itertools import product
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from experiment import assignment, lifecycle, parsing
+from experiment.canonical import rule_digest
+from experiment.definition import BUCKETS, Segment
+from experiment.errors import BadInput, DefinitionError, LifecycleError
+from experiment.lifecycle import ExperimentState, Status
+from experiment.planned import movements, plan_change
+from tests.experiment.definitions import DESIGN_EXAMPLE, digests, experiment, minimal, running
+
+ACTIONS: dict[str, Callable[[ExperimentState], ExperimentState]] = {
+    "start": lambda s: lifecycle.start(s, digests=digests(s.definition), at=9, actor="ana"),
+    "pause": lambda s: lifecycle.pause(s, at=9, actor="ana"),
+    "resume": lambda s: lifecycle.resume(s, at=9, actor="ana"),
+    "stop": lambda s: lifecycle.stop(s, at=9, actor="ana"),
+    "decide": lambda s: lifecycle.decide(s, action="keep control", at=9, actor="ana"),
+    "ramp": lambda s: lifecycle.ramp(s, {"all": 5_000}, at=9, actor="ana"),
+}
+
+ALLOWED = {
+    Status.DRAFT: {"start", "ramp"},
+    Status.RUNNING: {"pause", "stop", "decide", "ramp"},
+    Status.PAUSED: {"resume", "stop", "decide", "ramp"},
+    Status.STOPPED: {"decide"},
+    Status.DECIDED: set(),
+}
+
+
+def state_in(status: Status) -> ExperimentState:
+    draft = lifecycle.create(experiment(), ordinal=3, at=0, actor="ana")
+    steps = {
+        Status.DRAFT: [],
+        Status.RUNNING: ["start"],
+        Status.PAUSED: ["start", "pause"],
+        Status.STOPPED: ["start", "stop"],
+        Status.DECIDED: ["start", "stop", "decide"],
+    }
+    for step in steps[status]:
+        draft = ACTIONS[step](draft)
+    return draft
+
+
+@pytest.mark.parametrize(("status", "action"), list(product(Status, ACTIONS)))
+def test_transitions(status: Status, action: str) -> None:
+    """Every status takes exactly its own actions; each writes history and a new revision."""
+    state = state_in(status)
+    if action in ALLOWED[status]:
+        changed = ACTIONS[action](state)
+        assert changed.revision == state.revision + 1
+        assert len(changed.history) == len(state.history) + 1
+    else:
+        with pytest.raises(LifecycleError, match="cannot"):
+            ACTIONS[action](state)
+
+
+def test_start_freezes_the_rule_and_opens_epoch_one() -> None:
+    state = running(parsing.load(DESIGN_EXAMPLE))
+    assert state.rule_digest == rule_digest(state.definition)
+    assert (state.started_at, state.stopped_at) == (1_000, None)
+    assert state.epoch is not None
+    assert (state.epoch.number, state.epoch.salt, state.epoch.started_at) == (1, "home-ranker/1", 1_000)
+
+
+def test_start_needs_a_digest_of_every_model() -> None:
+    draft = lifecycle.create(experiment(), ordinal=1, at=0, actor="ana")
+    with pytest.raises(LifecycleError, match="no digest for ranker@2"):
+        lifecycle.start(draft, digests={"control": "sha256:1"}, at=1, actor="ana")
+
+
+def revise(state: ExperimentState, **changes: Any) -> ExperimentState:
+    definition = experiment(**changes)
+    return lifecycle.revise(state, definition, digests=digests(definition), at=5, actor="ana")
+
+
+@pytest.mark.parametrize(
+    ("field", "changes"),
+    [
+        ("key", {"key": "other"}),
+        ("unit", {"unit": "session_id"}),
+        ("layer", {"layer": {"key": "l", "slice": [0, 0.5]}}),
+        ("dimensions", {"dimensions": ["device"]}),
+        ("metrics", {"metrics": [{"key": "ctr", "type": "proportion", "event": "tap", "role": "primary"}]}),
+        ("window", {"window": "8d"}),
+        ("decision", {"decision": {"mde": "3%"}}),
+        ("segments", {"segments": [{"key": "us", "when": {"country": "US"}, "allocation": "equal"}]}),
+        (
+            "variants",
+            {"variants": [{"key": "control", "model": "ranker@1"}, {"key": "b", "model": "ranker@2"}]},
+        ),
+    ],
+)
+def test_frozen_parts_are_refused_while_running(field: str, changes: dict[str, Any]) -> None:
+    state = running(experiment())
+    with pytest.raises(LifecycleError) as caught:
+        revise(state, **changes)
+    assert caught.value.field == field
+    if field != "key":
+        draft = lifecycle.create(experiment(), ordinal=1, at=0, actor="ana")
+        assert revise(draft, **changes).definition == experiment(**changes)
+
+
+def test_words_and_traffic_change_without_an_epoch() -> None:
+    state = revise(
+        running(experiment()),
+        hypothesis="Better said.",
+        segments=[{"key": "all", "traffic": "40%", "allocation": "equal"}],
+    )
+    assert [epoch.number for epoch in state.epochs] == [1]
+    assert state.epoch is not None
+    assert state.epoch.segments[0].traffic == 4_000
+    assert state.definition.hypothesis == "Better said."
+
+
+def test_a_new_allocation_opens_an_epoch_with_a_new_salt() -> None:
+    state = revise(
+        running(experiment()), segments=[{"key": "all", "allocation": {"control": 0.2, "treatment": 0.8}}]
+    )
+    assert [(e.number, e.salt) for e in state.epochs] == [(1, "exp/1"), (2, "exp/2")]
+    assert [e.segments[0].allocation for e in state.epochs] == [(5_000, 5_000), (2_000, 8_000)]
+    assert state.rule_digest == running(experiment()).rule_digest
+
+
+def test_a_changed_model_digest_opens_an_epoch() -> None:
+    state = running(experiment())
+    changed = {**digests(state.definition), "treatment": "sha256:rebuilt"}
+    revised = lifecycle.revise(state, state.definition, digests=changed, at=5, actor="ana")
+    assert revised.epoch is not None
+    assert (revised.epoch.number, revised.epoch.digests) == (2, changed)
+
+
+def test_applying_the_same_text_again_changes_nothing() -> None:
+    state = running(experiment())
+    assert revise(state) is state
+
+
+def test_a_stopped_experiment_takes_no_change() -> None:
+    with pytest.raises(LifecycleError, match="stopped"):
+        revise(state_in(Status.STOPPED), hypothesis="Too late.")
+
+
+def test_ramp_names_its_mistakes() -> None:
+    state = running(parsing.load(DESIGN_EXAMPLE))
+    for traffic, message in (
+        ({"de": 1}, "no segment 'de'"),
+        ({"us": 10_001}, "not a traffic share"),
+        ({"us": 10_000}, "nothing to ramp"),
+        ({"rest": 5}, "'treatment' would get no bucket"),
+    ):
+        with pytest.raises(BadInput, match=message):
+            lifecycle.ramp(state, traffic, at=2, actor="ana")
+    off = lifecycle.ramp(state, {"rest": 0}, at=2, actor="ana")
+    assert off.definition.segments[2].traffic == 0
+    assert off.history[-1].action == "ramp rest 20% -> 0%"
+
+
+@pytest.mark.parametrize("status", Status)
+def test_states_survive_storage(status: Status) -> None:
+    state = state_in(status)
+    stored = json.loads(json.dumps(lifecycle.to_document(state)))
+    assert lifecycle.from_document(stored) == state
+
+
+def test_stored_states_that_do_not_fit_are_refused() -> None:
+    document = lifecycle.to_document(running(experiment()))
+    with pytest.raises(BadInput, match="status"):
+        lifecycle.from_document({**document, "status": "asleep"})
+    with pytest.raises(DefinitionError, match="window"):
+        lifecycle.from_document({**document, "definition": {**document["definition"], "window": "7 days"}})
+
+
+def test_a_plan_shows_the_diff_and_who_would_move() -> None:
+    state = running(parsing.load(DESIGN_EXAMPLE))
+    planned = plan_change(state, parsing.load(DESIGN_EXAMPLE.replace("20%,", "50%,")))
+    assert (planned.action, planned.opens_epoch, planned.refused) == ("revise", False, "")
+    assert planned.lines == ("~ segments[rest].traffic: 0.2 -> 0.5",)
+    assert [(m.segment, m.entering, m.leaving, m.moving) for m in planned.movements] == [
+        ("us", 0, 0, 0),
+        ("ca", 0, 0, 0),
+        ("rest", Fraction(3, 10), 0, 0),
+    ]
+
+
+def test_a_plan_of_a_new_allocation_counts_the_rehash() -> None:
+    """50/50 → 20/80 under a new salt: 0.5·0.8 + 0.5·0.2 of the units change variant."""
+    planned = plan_change(
+        running(experiment()),
+        experiment(segments=[{"key": "all", "allocation": {"control": 0.2, "treatment": 0.8}}]),
+    )
+    assert planned.opens_epoch
+    assert [m.moving for m in planned.movements] == [Fraction(1, 2)]
+
+
+def test_plans_of_new_same_and_refused_definitions() -> None:
+    state = running(experiment())
+    assert plan_change(None, experiment()).action == "create"
+    assert plan_change(state, experiment()).action == "none"
+    assert plan_change(state, experiment(), digests={"treatment": "sha256:new"}).opens_epoch
+    refused = plan_change(state, experiment(window="9d"))
+    assert (refused.lines, refused.movements) == (("~ window: 7d -> 9d",), ())
+    assert "window: frozen since start" in refused.refused
+
+
+allocations = st.lists(st.integers(0, 100), min_size=2, max_size=2).map(
+    lambda cuts: tuple((b - a) * 100 for a, b in zip([0, *sorted(cuts)], [*sorted(cuts), 100], strict=True))
+)
+segments = st.builds(
+    lambda traffic, allocation: Segment(key="s", when=None, traffic=traffic * 100, allocation=allocation),
+    st.integers(0, 100),
+    allocations,
+)
+
+
+@given(segments, segments)
+def test_movements_equal_a_count_over_all_buckets(old: Segment, new: Segment) -> None:
+    keys = ("control", "a", "b")
+    variants = [{"key": key, "model": f"ranker@{n}"} for n, key in enumerate(keys, 1)]
+    base = experiment(variants=variants)
+    before, after = (replace(base, segments=(segment,)) for segment in (old, new))
+    state = running(before)
+    assert state.epoch is not None
+    places = []
+    for segment in (old, new):
+        table = assignment.outcomes(state, state.epoch, segment)
+        places.append([table.options[position] for position in table.position[:BUCKETS]])
+    pairs = list(zip(*places, strict=True))
+    counted = (
+        sum(b.enrolled and not a.enrolled for a, b in pairs),
+        sum(a.enrolled and not b.enrolled for a, b in pairs),
+        sum(a.enrolled and b.enrolled and a.variant != b.variant for a, b in pairs),
+    )
+    [found] = movements(before, after, rehash=False)
+    assert tuple(share * BUCKETS for share in (found.entering, found.leaving, found.moving)) == counted
+
+
+def test_minimal_states_are_small() -> None:
+    """The stored form holds no defaults twice: a running state of the smallest definition is under 2 kB."""
+    assert len(json.dumps(lifecycle.to_document(running(parsing.from_document(minimal()))))) < 2_000
