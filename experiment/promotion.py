@@ -1,0 +1,98 @@
+"""From a decision to a champion: what a promotion must rest on, and where it applies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from experiment.canonical import digest
+from experiment.champion import Champion, Grounds, promote, rules_for
+from experiment.decision import DecisionRecord, require_promotion
+from experiment.definition import ModelRef
+from experiment.errors import Conflict, LifecycleError, NotFound, Refused
+from experiment.lifecycle import ExperimentState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promotion:
+    """What somebody asks for: a variant's model as champion of these segments (empty: all of them).
+
+    `expected` is the version that must be champion there now (None: control's, which the evidence compares
+    with); `override` is the reason to promote without a matching decision.
+    """
+
+    variant: str
+    segments: tuple[str, ...] = ()
+    expected: int | None = None
+    override: str | None = None
+    at: int
+    actor: str
+
+
+def promoted_model(state: ExperimentState, variant: str) -> ModelRef:
+    """The model version a variant stands for.
+
+    Raises:
+        NotFound: there is no such variant.
+        Refused: its units were assigned elsewhere, so there is no model to promote.
+        LifecycleError: the experiment was never started.
+    """
+    found = next((v for v in state.definition.variants if v.key == variant), None)
+    if found is None:
+        known = ", ".join(v.key for v in state.definition.variants)
+        raise NotFound("no such variant", field="variant", value=variant, fix=f"known: {known}")
+    if found.model is None:
+        raise Refused(
+            "this variant has no model", field="variant", value=variant, fix="promote where it runs"
+        )
+    if not state.epochs:
+        raise LifecycleError(
+            f"{state.key} was never started", field="status", value=state.status, fix="start it and decide"
+        )
+    return found.model
+
+
+def promoted(
+    state: ExperimentState, champion: Champion, latest: DecisionRecord | None, request: Promotion
+) -> Champion:
+    """The champion after a promotion that the latest decision, or an override, allows.
+
+    Segments that have this champion already are left as they are.
+
+    Raises:
+        Refused: the latest decision does not say so and there is no override, or one without a reason.
+        Conflict: the champion is not `expected` in one of the segments, or this version already in all.
+    """
+    ref = promoted_model(state, request.variant)
+    definition = state.definition
+    if request.override is None:
+        require_promotion(latest, request.variant, request.segments, definition_digest=digest(definition))
+    else:
+        require_reason(request.override, "override")
+    standing = champion.incumbents
+    asked: Sequence[str] = request.segments or [segment.key for segment in definition.segments]
+    chosen = [segment for segment in asked if standing.version_for(segment) != ref.version]
+    if not chosen:
+        raise Conflict(f"{ref} is already champion of {', '.join(asked)}")
+    control = definition.control.model
+    return promote(
+        champion,
+        ref.version,
+        rules=rules_for(definition.segments, chosen, ref.version),
+        expected=control.version if request.expected is None and control else request.expected,
+        grounds=Grounds(
+            at=request.at,
+            actor=request.actor,
+            reason=f"{state.key}: {request.variant}",
+            decision=latest.id if latest and request.override is None else None,
+            override=request.override,
+        ),
+    )
+
+
+def require_reason(reason: str, field: str) -> None:
+    """Refuse an empty reason where evidence is set aside."""
+    if not reason.strip():
+        raise Refused(
+            "acting without a matching decision needs a reason", field=field, value=reason, fix="say why"
+        )

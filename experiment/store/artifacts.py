@@ -1,0 +1,117 @@
+"""Model files by content: a file is found by the digest of its bytes and verified whenever it is opened."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import tempfile
+from pathlib import Path
+
+from experiment.errors import BadInput, Corrupt, NotFound
+
+_DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
+
+
+class Artifacts:
+    """Files under `<folder>/sha256/<first two digits>/<digits>`; `folder` is `<data>/models`.
+
+    Files are written once, synced to disk before they get their name, and never changed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """A store in `folder`, which need not exist yet."""
+        self._folder = folder / "sha256"
+
+    def put(self, path: Path) -> str:
+        """Keep a copy of a file; returns its digest. Keeping the same bytes again changes nothing.
+
+        Raises:
+            NotFound: there is no such file.
+        """
+        try:
+            content = path.read_bytes()
+        except (FileNotFoundError, IsADirectoryError) as error:
+            raise NotFound(
+                "no such file", field="artifact", value=str(path), fix="give a model file"
+            ) from error
+        return self.put_bytes(content)
+
+    def put_bytes(self, content: bytes) -> str:
+        """Keep bytes; returns their digest."""
+        digits = hashlib.sha256(content).hexdigest()
+        target = self._folder / digits[:2] / digits
+        if not (target.is_file() and _digits(target.read_bytes()) == digits):
+            _write(target, content)
+        return f"sha256:{digits}"
+
+    def open(self, digest: str) -> Path:
+        """The path of a file whose bytes have just been verified.
+
+        Raises:
+            NotFound: no such artifact here.
+            Corrupt: the file is not what its digest says.
+        """
+        self.read(digest)
+        return self._path(digest)
+
+    def read(self, digest: str) -> bytes:
+        """The verified bytes themselves: nobody can change them between the check and their use.
+
+        Raises:
+            NotFound: no such artifact here.
+            Corrupt: the file is not what its digest says.
+        """
+        path = self._path(digest)
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError as error:
+            raise NotFound(
+                "no such artifact in this data directory",
+                field="artifact",
+                value=digest,
+                fix="copy the file here or register it again",
+            ) from error
+        found = _digits(content)
+        if f"sha256:{found}" != digest:
+            raise Corrupt(
+                f"{path} holds sha256:{found}. Fix: register the model file again, which replaces it"
+            )
+        return content
+
+    def _path(self, digest: str) -> Path:
+        match = _DIGEST.fullmatch(digest)
+        if match is None:
+            raise BadInput("not a digest", field="artifact", value=digest, fix="give sha256:<64 hex>")
+        digits = match.group(1)
+        return self._folder / digits[:2] / digits
+
+
+def _digits(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _write(target: Path, content: bytes) -> None:
+    """Write a file in one step: synced under another name first, so no crash leaves half of it."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, draft = tempfile.mkstemp(dir=target.parent, prefix=".draft-")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(draft).chmod(0o444)
+        Path(draft).replace(target)
+    except BaseException:
+        Path(draft).unlink(missing_ok=True)
+        raise
+    for folder in (target.parent, *target.parent.parents[:2]):
+        _sync_folder(folder)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,144 @@
+"""The exported journal: the audit log as a file of its own, from which the records can be rebuilt.
+
+One line of canonical JSON per commit, each with the documents it wrote, hash-chained. A line is synced to
+disk before `export` returns; a line that a crash cut short is dropped by the next export, which writes it
+again from the records.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from experiment.audit import AuditEntry, Head, check_chain, decode_entry, encode_entry
+from experiment.errors import Corrupt, Refused
+from experiment.store.records import Put, Records
+
+JOURNAL_FILE = "journal.jsonl"
+"""Its name in the data directory."""
+
+_TAIL_BYTES = 65536
+
+
+def export(records: Records, path: Path) -> int:
+    """Append the entries that the file does not have yet; returns how many. Several processes may export.
+
+    Raises:
+        Corrupt: the file's last entry is not in the records (they were lost, replaced or altered), or the
+            new entries do not continue its chain. The file is left as it is.
+    """
+    with _locked(path) as file:
+        head = _head(file, path)
+        if head.seq:
+            last = next(records.audit(head.seq - 1), None)
+            if last is None or last.hash != head.hash:
+                raise Corrupt(
+                    f"{path} ends with entry {head.seq}, which the records do not have. "
+                    "Fix: restore the journal into an empty store, or move the file away to start a new one"
+                )
+        entries = list(records.audit(head.seq))
+        broken = check_chain(entries, head)
+        if broken is not None:
+            raise Corrupt(f"audit entry {broken} does not continue the chain; nothing was exported to {path}")
+        if entries:
+            file.write("".join(encode_entry(entry) + "\n" for entry in entries).encode("ascii"))
+            file.flush()
+            os.fsync(file.fileno())
+        return len(entries)
+
+
+def restore(path: Path, records: Records) -> int:
+    """Rebuild records from a journal by committing its entries again; returns how many were written.
+
+    The store must be empty, or hold the journal's own beginning (a restore that was interrupted).
+
+    Raises:
+        Corrupt: an entry of the file is altered, missing or cut short.
+        Refused: the store holds something else.
+    """
+    entries = read_journal(path)
+    head = records.head()
+    if head.seq and (head.seq > len(entries) or entries[head.seq - 1].hash != head.hash):
+        raise Refused(
+            "the store is not empty",
+            field="journal",
+            value=str(path),
+            fix="restore into an empty store or another project",
+        )
+    for entry in entries[head.seq :]:
+        puts = [
+            Put(kind=d.kind, key=d.key, body=dict(d.body), expected_version=d.version - 1)
+            for d in entry.changes
+        ]
+        records.commit(puts, entry.note, revision=entry.seq - 1)
+    last = Head(entries[-1].seq, entries[-1].hash) if entries else Head()
+    if records.head() != last:
+        raise Corrupt(f"restored from {path}, but the store's last entry differs from the journal's")
+    return len(entries) - head.seq
+
+
+def read_journal(path: Path) -> list[AuditEntry]:
+    """All entries of a journal, verified.
+
+    Raises:
+        Corrupt: names the first entry that is altered, missing or cut short.
+        Refused: there is no such file.
+    """
+    try:
+        lines = path.read_bytes().splitlines(keepends=True)
+    except FileNotFoundError as error:
+        raise Refused(
+            "no such file", field="journal", value=str(path), fix="give an exported journal"
+        ) from error
+    if lines and not lines[-1].endswith(b"\n"):
+        raise Corrupt(f"{path}: line {len(lines)} is cut short. Fix: delete that line")
+    entries = [decode_entry(line) for line in lines]
+    broken = check_chain(entries)
+    if broken is not None:
+        raise Corrupt(f"{path}: entry {broken} was altered, removed or inserted")
+    return entries
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[BinaryIO]:
+    """The journal, open for reading and appending, for one exporter at a time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "r+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+        yield file
+
+
+def _head(file: BinaryIO, path: Path) -> Head:
+    """The last whole line's number and hash; what follows it is cut off."""
+    size = file.seek(0, os.SEEK_END)
+    length = _TAIL_BYTES
+    while True:
+        start = max(0, size - length)
+        file.seek(start)
+        tail = file.read(size - start)
+        end = tail.rfind(b"\n")
+        begin = tail.rfind(b"\n", 0, max(end, 0))
+        if start == 0 or begin >= 0:
+            break
+        length *= 4
+    whole = start + end + 1
+    if whole < size:
+        file.truncate(whole)
+    file.seek(0, os.SEEK_END)
+    if end < 0:
+        return Head()
+    try:
+        entry = decode_entry(tail[begin + 1 : end])
+    except Corrupt as error:
+        raise Corrupt(f"{path}: the last line is not an audit entry: {error}") from error
+    return Head(entry.seq, entry.hash)
