@@ -20,6 +20,8 @@ from analysis.inference.tail import bracketed_root, critical, p_values
 from experiment.definition import Direction
 
 _ITERATE_LIFT = 400
+_REACH = 1.5
+"""How far beyond Wald's limits the score limits are looked for first."""
 
 
 def score_difference(
@@ -57,7 +59,13 @@ def score_difference(
     quantile = np.broadcast_to(
         critical(alpha, np.inf, alternative), np.broadcast_shapes(np.shape(alpha), d.shape)
     )
-    low, high = _invert(statistic, d, quantile, np.full_like(d, -1.0), np.ones_like(d), alternative)
+    wald = np.sqrt(np.maximum(_binomial_variance(xc, nc) + _binomial_variance(xt, nt), 0))
+    reach = _REACH * quantile * wald
+    low, high = _invert(
+        statistic, d, quantile, alternative,
+        far=(np.full_like(d, -1.0), np.ones_like(d)),
+        near=(np.maximum(d - reach, -1.0), np.minimum(d + reach, 1.0)),
+    )  # fmt: skip
     z = statistic(np.broadcast_to(np.asarray(null, float), d.shape))
     with np.errstate(invalid="ignore", divide="ignore"):
         error = np.abs(d - np.asarray(null, float)) / np.abs(z)
@@ -102,7 +110,10 @@ def score_lift(
         critical(alpha, np.inf, alternative), np.broadcast_shapes(np.shape(alpha), ratio.shape)
     )
     top = _upper_bracket(statistic, np.maximum(ratio, 1.0), quantile, none)
-    low, high = _invert(statistic, ratio, quantile, np.zeros_like(ratio), top, alternative)
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        reach = np.exp(_REACH * quantile * np.sqrt(np.maximum(1 / xc - 1 / nc + 1 / xt - 1 / nt, 0)))
+        near = (ratio / reach, np.minimum(ratio * reach, top))
+    low, high = _invert(statistic, ratio, quantile, alternative, far=(np.zeros_like(ratio), top), near=near)
     tested = np.broadcast_to(1 + np.asarray(null, float), ratio.shape)
     z = statistic(tested)
     pc, pt = restricted_rates_ratio(xc, nc, xt, nt, tested)
@@ -216,26 +227,42 @@ def _ratio_or_sign(numerator: Float, error: Float) -> Float:
         return np.where(flat & np.isfinite(numerator), limit, numerator / error)
 
 
+def _binomial_variance(x: Float, n: Float) -> Float:
+    """Wald's variance of a rate, with half a success and half a failure added."""
+    rate = (x + 0.5) / (n + 1)
+    return rate * (1 - rate) / n
+
+
 def _invert(
     statistic: Callable[[Float], Float],
     estimate: Float,
     quantile: Float,
-    lowest: Float,
-    highest: Float,
     alternative: Alternative,
+    *,
+    far: tuple[Float, Float],
+    near: tuple[Float, Float],
 ) -> tuple[Float, Float]:
-    """The parameters whose (decreasing) statistic lies within ±quantile."""
+    """The parameters whose (decreasing) statistic lies within ±quantile.
+
+    `far` certainly brackets them; `near` does nearly always and saves most of the search.
+    """
     shape = np.broadcast_shapes(estimate.shape, quantile.shape)
-    centre, bottom, top = (np.broadcast_to(part, shape) for part in (estimate, lowest, highest))
+    centre = np.broadcast_to(estimate, shape)
 
     def bounded(value: Float) -> Float:
         return np.clip(np.nan_to_num(value, nan=0.0, posinf=1e9, neginf=-1e9), -1e9, 1e9)
 
+    def bound(level: Float, far_end: Float, near_end: Float) -> Float:
+        ends = np.broadcast_to(near_end, shape)
+        beyond = np.abs(bounded(statistic(ends))) > np.abs(level)
+        ends = np.where(beyond & np.isfinite(ends), ends, far_end)
+        return bracketed_root(lambda x: bounded(statistic(x)) - level, ends, centre)
+
     low, high = np.full(shape, -np.inf), np.full(shape, np.inf)
     if alternative is not Alternative.LESS:
-        low = bracketed_root(lambda x: bounded(statistic(x)) - quantile, bottom, centre)
+        low = bound(quantile, far[0], near[0])
     if alternative is not Alternative.GREATER:
-        high = bracketed_root(lambda x: bounded(statistic(x)) + quantile, centre, top)
+        high = bound(-quantile, far[1], near[1])
     return low, high
 
 

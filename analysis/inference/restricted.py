@@ -7,6 +7,8 @@ import numpy as np
 from analysis.inference.result import Float
 
 _POLISH_STEPS = 40
+_PRECISION = 1e-14
+_SMALLEST = 1e-200
 
 
 def restricted_rates_difference(
@@ -43,26 +45,37 @@ def _closed_form(xc: Float, nc: Float, xt: Float, nt: Float, d: Float) -> Float:
 
 def _polish(start: Float, low: Float, high: Float, data: tuple[Float, Float, Float, Float, Float]) -> Float:
     """Newton on the likelihood equation multiplied out, kept inside a shrinking bracket."""
-    xc, nc, xt, nt, d = data
-    fc, ft = nc - xc, nt - xt
-    p, low, high = np.array(start), np.array(low), np.array(high)
+    # where the likelihood falls from the lower end on, that end is the answer: no search towards it
+    just_inside = np.maximum(np.nextafter(low, 1.0), _SMALLEST)
+    p = np.where(_score(just_inside, data)[0] <= 0, low, start)
     for _ in range(_POLISH_STEPS):
-        q, s, r = 1 - p, p + d, 1 - p - d
-        value = xc * q * s * r - fc * p * s * r + xt * p * q * r - ft * p * q * s
-        slope = (
-            xc * (-s * r + q * r - q * s) - fc * (s * r + p * r - p * s)
-            + xt * (q * r - p * r - p * q) - ft * (q * s - p * s + p * q)
-        )  # fmt: skip
+        value, slope = _score(p, data)
         low, high = np.where(value > 0, p, low), np.where(value < 0, p, high)
         with np.errstate(invalid="ignore", divide="ignore"):
-            newton = p - value / slope
+            step = value / slope
+        newton = p - step
+        # at the root rounding decides the sign of `value`; without this the bracket would throw p far back
+        settled = (value == 0) | (np.abs(step) <= _PRECISION * np.abs(p)) | np.isnan(value)
         inside = (newton > low) & (newton < high)
-        following = np.where(value == 0, p, np.where(inside, newton, (low + high) / 2))
-        done = np.abs(following - p) <= 1e-14 * np.abs(p)
+        following = np.where(settled, p, np.where(inside, newton, (low + high) / 2))
+        done = settled | (np.abs(following - p) <= _PRECISION * np.abs(p))
         p = following
         if done.all():
             break
     return p
+
+
+def _score(p: Float, data: tuple[Float, Float, Float, Float, Float]) -> tuple[Float, Float]:
+    """The derivative of the log-likelihood in the control rate, times all four rates, and its slope."""
+    xc, nc, xt, nt, d = data
+    fc, ft = nc - xc, nt - xt
+    q, s, r = 1 - p, p + d, 1 - p - d
+    value = xc * q * s * r - fc * p * s * r + xt * p * q * r - ft * p * q * s
+    slope = (
+        xc * (-s * r + q * r - q * s) - fc * (s * r + p * r - p * s)
+        + xt * (q * r - p * r - p * q) - ft * (q * s - p * s + p * q)
+    )  # fmt: skip
+    return value, slope
 
 
 def restricted_rates_ratio(xc: Float, nc: Float, xt: Float, nt: Float, ratio: Float) -> tuple[Float, Float]:
