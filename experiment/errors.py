@@ -44,7 +44,14 @@ class DefinitionError(BadInput):
     code = "bad_definition"
 
     def __init__(
-        self, message: str, *, field: str = "", value: object = None, fix: str = "", file: str = "", line: int = 0
+        self,
+        message: str,
+        *,
+        field: str = "",
+        value: object = None,
+        fix: str = "",
+        file: str = "",
+        line: int = 0,
     ) -> None:
         self.file, self.line = file, line
         super().__init__(message, field=field, value=value, fix=fix)

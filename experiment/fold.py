@@ -1,0 +1,194 @@
+"""The reference fold: what a set of events means, as a pure function in any order.
+
+The memory ledger, `verify` and refolds use it. The Lua step of the Redis ledger is its incremental twin and
+has to give the same integers. In one sentence: an outcome counts for an experiment when it lies in
+[first exposure, first exposure + window), the first exposure being the earliest accepted one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from experiment.definition import DAY_MS, MetricType
+from experiment.errors import EventError
+from experiment.event import Event
+from experiment.moments import Cell, CellKey, Moments, Sums
+from experiment.plan import ExperimentPlan, LedgerPlan, MetricPlan, Slot, experiment_plan, ledger_plan
+
+# the plan is written for the fold, and callers of one need the other
+__all__ = [
+    "OTHER",
+    "VALUES_PER_DIMENSION",
+    "DimensionValues",
+    "ExperimentPlan",
+    "LedgerPlan",
+    "MetricPlan",
+    "Slot",
+    "Standing",
+    "UnitRecord",
+    "contributions",
+    "experiment_plan",
+    "fold",
+    "fold_unit",
+    "ledger_plan",
+    "narrow",
+]
+
+OTHER = "other"
+VALUES_PER_DIMENSION = 100
+"""Values a dimension keeps apart in one project; later ones are counted as OTHER."""
+
+DimensionValues = Mapping[tuple[str, str], Collection[str]]
+"""Values kept apart, by (experiment key, dimension)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Where a unit stands in one experiment.
+
+    The first exposure gives `first_at` (ms), epoch, segment, variant and `values` (one per dimension, ""
+    where the exposure named none). Counts are over all its exposures of the experiment. `totals` are in the
+    order of the plan's slots, not yet clipped.
+    """
+
+    first_at: int
+    epoch: int
+    segment: str
+    variant: str
+    values: tuple[str, ...]
+    exposures: int
+    fallbacks: int
+    mismatches: int
+    contaminated: bool
+    carried: bool
+    totals: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitRecord:
+    """All a ledger keeps of a unit: accepted events, latest outcome (ms; 0 = none), a Standing each."""
+
+    events: int
+    latest: int
+    standings: Mapping[str, Standing]
+
+
+def fold_unit(events: Iterable[Event], plan: LedgerPlan) -> UnitRecord:
+    """Fold the events of one unit. Of several with the same id and day the first given counts."""
+    unique: dict[tuple[str, int], Event] = {}
+    for event in events:
+        unique.setdefault((event.id, event.at // DAY_MS), event)
+    ordered = sorted(unique.values(), key=lambda event: (event.at, event.id))
+    outcomes = [event for event in ordered if event.exposure is None]
+    exposed: dict[str, list[Event]] = {}
+    for event in ordered:
+        if event.exposure is not None and event.exposure.experiment in plan.by_key:
+            exposed.setdefault(event.exposure.experiment, []).append(event)
+    return UnitRecord(
+        events=len(ordered),
+        latest=outcomes[-1].at if outcomes else 0,
+        standings={key: _standing(found, outcomes, plan.by_key[key]) for key, found in exposed.items()},
+    )
+
+
+def _standing(exposed: list[Event], outcomes: list[Event], plan: ExperimentPlan) -> Standing:
+    start = exposed[0].at
+    facts = [event.exposure for event in exposed if event.exposure is not None]
+    first = facts[0]
+    unfaithful = [fact.cause for fact in facts if fact.served != fact.variant]
+    totals = [0] * len(plan.slots)
+    for event in outcomes:
+        if event.type in plan.events and start <= event.at < start + plan.window_ms:
+            for index, slot in enumerate(plan.slots):
+                if slot.event == event.type:
+                    totals[index] += _amount(slot, event)
+    return Standing(
+        first_at=start,
+        epoch=first.epoch,
+        segment=first.segment,
+        variant=first.variant,
+        values=tuple(first.dimensions.get(name, "") for name in plan.dimensions),
+        exposures=len(facts),
+        fallbacks=sum(cause is not None for cause in unfaithful),
+        mismatches=sum(cause is None for cause in unfaithful),
+        contaminated=any(f.epoch == first.epoch and f.variant != first.variant for f in facts),
+        carried=any(fact.epoch > first.epoch for fact in facts),
+        totals=tuple(totals),
+    )
+
+
+def _amount(slot: Slot, event: Event) -> int:
+    """What the event adds; nothing if it was accepted before a metric asked for its property."""
+    try:
+        return slot.amount(event)
+    except EventError:
+        return 0
+
+
+def narrow(record: UnitRecord, plan: LedgerPlan, known: DimensionValues) -> UnitRecord:
+    """The record with dimension values that are not kept apart replaced by OTHER."""
+    standings = {}
+    for key, standing in record.standings.items():
+        names = plan.by_key[key].dimensions
+        values = tuple(
+            value if value in known.get((key, name), ()) else OTHER
+            for name, value in zip(names, standing.values, strict=True)
+        )
+        standings[key] = replace(standing, values=values)
+    return replace(record, standings=standings)
+
+
+def contributions(record: UnitRecord, plan: LedgerPlan) -> Iterator[tuple[CellKey, Cell]]:
+    """What the unit adds to the moments: one cell of all units and one per dimension, per experiment."""
+    for key, standing in record.standings.items():
+        experiment = plan.by_key[key]
+        cell = Cell(
+            n=1,
+            exposures=standing.exposures,
+            fallbacks=standing.fallbacks,
+            mismatches=standing.mismatches,
+            carried=int(standing.carried),
+            metrics=tuple(_sums(metric, standing.totals) for metric in experiment.metrics),
+        )
+        place = CellKey(
+            experiment=key,
+            epoch=standing.epoch,
+            segment=standing.segment,
+            variant=standing.variant,
+            day=standing.first_at // DAY_MS,
+            contaminated=standing.contaminated,
+        )
+        yield place, cell
+        for name, value in zip(experiment.dimensions, standing.values, strict=True):
+            yield place._replace(dimension=name, value=value), cell
+
+
+def _sums(metric: MetricPlan, totals: tuple[int, ...]) -> Sums:
+    total = totals[metric.x]
+    if metric.type is MetricType.PROPORTION:
+        x = int(total > 0)
+        return Sums(x=x, xx=x)
+    x = max(-metric.cap, min(metric.cap, total))
+    if metric.y is None:
+        return Sums(x=x, xx=x * x)
+    y = max(-metric.cap, min(metric.cap, totals[metric.y]))
+    return Sums(x=x, xx=x * x, y=y, yy=y * y, xy=x * y)
+
+
+def fold(events: Iterable[Event], plan: LedgerPlan, known: DimensionValues | None = None) -> Moments:
+    """Fold a whole log, in any order. `known` limits dimension values as a ledger does; None keeps all."""
+    units: dict[str, list[Event]] = {}
+    for event in events:
+        units.setdefault(event.unit, []).append(event)
+    moments: Moments = {}
+    for found in units.values():
+        record = fold_unit(found, plan)
+        add(moments, record if known is None else narrow(record, plan, known), plan)
+    return moments
+
+
+def add(moments: Moments, record: UnitRecord, plan: LedgerPlan) -> None:
+    """Add a unit's contributions to `moments`, in place."""
+    for key, cell in contributions(record, plan):
+        moments[key] = moments[key] + cell if key in moments else cell

@@ -1,0 +1,208 @@
+"""What the ledger has to know of the experiments in order to count: who they are, what they measure.
+
+A `LedgerPlan` is compiled from the states of all experiments once per revision. It turns an event into the
+small integers that the metrics add up (`values`), and refuses what cannot be counted (`check`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from decimal import ROUND_HALF_EVEN, Decimal
+from functools import cached_property
+
+from experiment.definition import TOTAL_BOUND, Experiment, Measure, Metric, MetricType
+from experiment.errors import DefinitionError, EventError
+from experiment.event import Event
+from experiment.lifecycle import ExperimentState
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One number taken from events of a type: 1, or property `value` in units of 10^-decimals, clipped.
+
+    Equal slots of different metrics and experiments are one slot: the value of an event is computed once.
+    """
+
+    event: str
+    value: str | None = None
+    decimals: int = 0
+    cap: int | None = None
+
+    def amount(self, event: Event) -> int:
+        """What `event` adds, rounded half to even (on the decimal digits as they were sent).
+
+        Raises:
+            EventError: the property is missing, not a number, or beyond TOTAL_BOUND without a cap.
+        """
+        if self.value is None:
+            return 1
+        number = event.properties.get(self.value)
+        if not isinstance(number, int | float) or isinstance(number, bool):
+            raise EventError(
+                f"missing or not a number: {number!r}",
+                field=f"properties.{self.value}",
+                value=number,
+                fix=f"a metric reads it from every {self.event} event",
+            )
+        amount = _minor_units(number, self.decimals)
+        if self.cap is not None:
+            return max(-self.cap, min(self.cap, amount))
+        if abs(amount) > TOTAL_BOUND:
+            raise EventError(
+                f"beyond 2^40 units of 10^-{self.decimals}: {number!r}",
+                field=f"properties.{self.value}",
+                value=number,
+                fix="correct the amount, or give the measure a cap",
+            )
+        return amount
+
+
+def _minor_units(number: int | float, decimals: int) -> int:
+    if isinstance(number, int):
+        return int(number * 10**decimals)
+    if decimals == 0:
+        return round(number)
+    return int(Decimal(repr(number)).scaleb(decimals).to_integral_value(ROUND_HALF_EVEN))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricPlan:
+    """How a unit's totals become the (x, y) of one metric; `x` and `y` are positions in the slots."""
+
+    type: MetricType
+    x: int
+    y: int | None
+    cap: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExperimentPlan:
+    """What counting needs of one experiment; slots and metrics are in the order of its definition."""
+
+    key: str
+    ordinal: int
+    epochs: int
+    variants: tuple[str, ...]
+    segments: tuple[str, ...]
+    dimensions: tuple[str, ...]
+    window_ms: int
+    slots: tuple[Slot, ...]
+    metrics: tuple[MetricPlan, ...]
+
+    @cached_property
+    def events(self) -> frozenset[str]:
+        """The event types its metrics read."""
+        return frozenset(slot.event for slot in self.slots)
+
+
+@dataclass(frozen=True)
+class LedgerPlan:
+    """All experiments that may be exposed or still collect outcomes, in order of their ordinals."""
+
+    experiments: tuple[ExperimentPlan, ...]
+    slots: tuple[Slot, ...] = field(init=False)
+    """Every slot of the project once; `values` refers to positions in it."""
+
+    def __post_init__(self) -> None:
+        unique = dict.fromkeys(slot for plan in self.experiments for slot in plan.slots)
+        object.__setattr__(self, "slots", tuple(unique))
+
+    @cached_property
+    def by_key(self) -> dict[str, ExperimentPlan]:
+        """Plan of each experiment key."""
+        return {plan.key: plan for plan in self.experiments}
+
+    @cached_property
+    def _by_event(self) -> dict[str, tuple[tuple[int, Slot], ...]]:
+        found: dict[str, list[tuple[int, Slot]]] = {}
+        for index, slot in enumerate(self.slots):
+            found.setdefault(slot.event, []).append((index, slot))
+        return {event: tuple(slots) for event, slots in found.items()}
+
+    def values(self, event: Event) -> tuple[tuple[int, int], ...]:
+        """(slot, amount) for every slot that reads this event; empty for exposures.
+
+        Raises:
+            EventError: a needed property is missing, not a number or too large.
+        """
+        if event.exposure is not None:
+            return ()
+        return tuple((index, slot.amount(event)) for index, slot in self._by_event.get(event.type, ()))
+
+    def check(self, event: Event) -> None:
+        """Refuse an event that cannot be counted.
+
+        Raises:
+            EventError: an exposure of an unknown experiment, variant, segment or epoch, or what `values`
+                raises.
+        """
+        exposure = event.exposure
+        if exposure is None:
+            self.values(event)
+            return
+        plan = self.by_key.get(exposure.experiment)
+        if plan is None:
+            known = ", ".join(self.by_key) or "none"
+            raise _unknown("experiment", exposure.experiment, f"started experiments: {known}")
+        if exposure.variant not in plan.variants:
+            raise _unknown("variant", exposure.variant, f"variants: {', '.join(plan.variants)}")
+        if exposure.segment not in plan.segments:
+            raise _unknown("segment", exposure.segment, f"segments: {', '.join(plan.segments)}")
+        if not 1 <= exposure.epoch <= plan.epochs:
+            raise _unknown("epoch", exposure.epoch, f"epochs: 1 to {plan.epochs}")
+
+
+def _unknown(name: str, value: str | int, known: str) -> EventError:
+    return EventError(f"unknown {name} {value!r}", field=name, value=value, fix=f"use one of the {known}")
+
+
+def ledger_plan(states: Iterable[ExperimentState]) -> LedgerPlan:
+    """The plan of every experiment that was ever started (drafts have no epochs and are left out)."""
+    started = sorted((state for state in states if state.epochs), key=lambda state: state.ordinal)
+    return LedgerPlan(
+        tuple(
+            experiment_plan(state.definition, ordinal=state.ordinal, epochs=state.epochs[-1].number)
+            for state in started
+        )
+    )
+
+
+def experiment_plan(definition: Experiment, *, ordinal: int, epochs: int = 1) -> ExperimentPlan:
+    """The plan of one experiment whose current epoch is `epochs`.
+
+    Raises:
+        DefinitionError: a metric's cap lies outside 1..TOTAL_BOUND.
+    """
+    slots: dict[Slot, int] = {}
+    metrics = []
+    for metric in definition.metrics:
+        if not 1 <= metric.cap <= TOTAL_BOUND:
+            raise DefinitionError(
+                f"a cap of {metric.cap} minor units",
+                field=f"metrics.{metric.key}.cap",
+                value=metric.cap,
+                fix="choose one from 1 to 2^40 minor units",
+            )
+        x = slots.setdefault(_slot(metric, metric.numerator), len(slots))
+        y = None
+        if metric.type is MetricType.RATIO and metric.denominator is not None:
+            y = slots.setdefault(_slot(metric, metric.denominator), len(slots))
+        metrics.append(MetricPlan(type=metric.type, x=x, y=y, cap=metric.cap))
+    return ExperimentPlan(
+        key=definition.key,
+        ordinal=ordinal,
+        epochs=epochs,
+        variants=tuple(variant.key for variant in definition.variants),
+        segments=tuple(segment.key for segment in definition.segments),
+        dimensions=definition.dimensions,
+        window_ms=definition.window_ms,
+        slots=tuple(slots),
+        metrics=tuple(metrics),
+    )
+
+
+def _slot(metric: Metric, measure: Measure) -> Slot:
+    if measure.value is None or metric.type is MetricType.PROPORTION:
+        return Slot(measure.event)
+    return Slot(measure.event, measure.value, metric.decimals, measure.cap)

@@ -1,0 +1,312 @@
+-- Shared by ledger_record.lua and ledger_refold.lua, which are appended to this text. docs/redis.md describes the bytes.
+--
+-- A standing (a unit in one experiment) is an array: 1 ordinal, 2 size in bytes, 3 flags (1 contaminated,
+-- 2 carried), 4 epoch, 5 segment, 6 variant, 7 first exposure in ms, 8 exposures, 9 fallbacks,
+-- 10 mismatches, then one number per dimension value, then the unit's total per slot.
+-- A cell is an array of doubles holding integers: 1 n, 2 exposures, 3 fallbacks, 4 mismatches, 5 carried,
+-- then per metric: proportion x | mean x, xx | ratio x, y, xx, yy, xy, where xx, yy, xy are two limbs
+-- (high, low): high * 2^40 + low, 0 <= low < 2^40.
+
+local unpack_bytes, pack_bytes, floor = struct.unpack, struct.pack, math.floor
+local WORD = 1048576            -- 2^20
+local LIMB = 1099511627776      -- 2^40
+local LIMIT = 9007199254740991  -- 2^53 - 1, the largest integer a double counts to
+local DAY = 86400000
+local FIXED = 10                -- numbers of a standing before its dimension values
+local COUNTS = 5                -- numbers of a cell before its metrics
+local PROPORTION, MEAN = 1, 2
+local SIZES = {1, 3, 8}         -- numbers of a cell per metric type
+local CHUNK = 500               -- fields per HMGET and HSET: unpack() ends near 8,000 values
+local HEAD, HEAD_SIZE = '<I4I4I6', 14
+
+local function compile(text, cells_key)
+  local doc = cjson.decode(text)
+  local p = {ordinal = doc.o, window = doc.w, values = doc.d, key = cells_key, groups = {}, slot = {}, metrics = {}}
+  p.base = FIXED + doc.d
+  p.width = p.base + #doc.s
+  local place = '<I2I2BI2BBI6'
+  p.narrow = place .. 'I2I2I2' .. string.rep('B', doc.d) .. string.rep('i4', #doc.s)
+  p.wide = place .. 'I6I6I6' .. string.rep('B', doc.d) .. string.rep('d', #doc.s)
+  p.narrow_size, p.wide_size = struct.size(p.narrow), struct.size(p.wide)
+  for i, slot in ipairs(doc.s) do p.slot[slot] = p.base + i end
+  local at, low = COUNTS, {}
+  for i, m in ipairs(doc.m) do
+    -- products of totals up to 2^20 stay below 2^40, so the low limb takes them whole
+    p.metrics[i] = {type = m[1], x = p.base + m[2], y = p.base + m[3], cap = m[4], small = m[4] <= WORD, at = at}
+    if m[1] == MEAN then
+      low[#low + 1] = at + 3
+    elseif m[1] ~= PROPORTION then
+      for limb = at + 4, at + 8, 2 do low[#low + 1] = limb end
+    end
+    at = at + SIZES[m[1]]
+  end
+  p.length, p.low = at, low
+  p.cell, p.cell_size = '<' .. string.rep('d', at), at * 8
+  p.zero = {}
+  for i = 1, p.width do p.zero[i] = 0 end
+  return p
+end
+
+-- plans by ordinal, compiled when first needed: texts[i] describes the experiment whose cells are cell_keys[i]
+local function lazy_plans(ordinals, texts, first_key)
+  local position = {}
+  for i, ordinal in ipairs(ordinals) do position[ordinal] = i end
+  return setmetatable({}, {__index = function(plans, ordinal)
+    local i = position[ordinal]
+    if not i then return nil end
+    local p = compile(texts[i], KEYS[first_key + i - 1])
+    plans[ordinal] = p
+    return p
+  end})
+end
+
+-- exact x * y as high, low limbs for |x|, |y| <= 2^40; |low| < 2^41, so 2,000 of them still add exactly
+local function product(x, y)
+  local sign = 1
+  if x < 0 then x, sign = -x, -sign end
+  if y < 0 then y, sign = -y, -sign end
+  local a, c = floor(x / WORD), floor(y / WORD)
+  local b, d = x - a * WORD, y - c * WORD
+  local middle = a * d + b * c
+  local carry = floor(middle / WORD)
+  return sign * (a * c + carry), sign * ((middle - carry * WORD) * WORD + b * d)
+end
+
+-- The change between two standings, as AT (position in the cell) and BY (amount), 1..k. One table for all calls:
+-- making new ones costs more than filling them.
+local AT, BY = {}, {}
+
+local function product_change(x0, y0, x1, y1, small, limb, k)
+  if small then
+    local change = x1 * y1 - x0 * y0
+    if change ~= 0 then k = k + 1; AT[k], BY[k] = limb + 1, change end
+    return k
+  end
+  local high0, low0 = product(x0, y0)
+  local high1, low1 = product(x1, y1)
+  AT[k + 1], BY[k + 1] = limb, high1 - high0
+  AT[k + 2], BY[k + 2] = limb + 1, low1 - low0
+  return k + 2
+end
+
+local function clip(total, cap)
+  if total > cap then return cap end
+  if total < -cap then return -cap end
+  return total
+end
+
+-- adds what metric m changes; `old` holds at least the totals that differ
+local function metric_change(m, old, new, k)
+  local x1 = new[m.x]
+  local x0 = old[m.x] or x1
+  if m.type == PROPORTION then
+    x0, x1 = x0 > 0 and 1 or 0, x1 > 0 and 1 or 0
+    if x0 ~= x1 then k = k + 1; AT[k], BY[k] = m.at + 1, x1 - x0 end
+    return k
+  end
+  local cap, small, first = m.cap, m.small, m.at + 1
+  x0, x1 = clip(x0, cap), clip(x1, cap)
+  local limb = first + (m.type == MEAN and 1 or 2)
+  if x0 ~= x1 then
+    k = k + 1
+    AT[k], BY[k] = first, x1 - x0
+    k = product_change(x0, x0, x1, x1, small, limb, k)
+  end
+  if m.type == MEAN then return k end
+  local y1 = new[m.y]
+  local y0 = clip(old[m.y] or y1, cap)
+  y1 = clip(y1, cap)
+  if y0 ~= y1 then
+    k = k + 1
+    AT[k], BY[k] = first + 1, y1 - y0
+    k = product_change(y0, y0, y1, y1, small, limb + 2, k)
+  end
+  if x0 == x1 and y0 == y1 then return k end
+  return product_change(x0, y0, x1, y1, small, limb + 4, k)
+end
+
+-- the cells of a place: all units and one per dimension value
+local function group_of(p, e)
+  local place = ((e[4] * 256 + e[5]) * 256 + e[6]) * 2 + e[3] % 2
+  local day = floor(e[7] / DAY)
+  local code = place * 131072 + day  -- < 2^50: days of accepted times are below 2^17
+  local group = p.groups[code]
+  if not group then
+    group = {name = e[4] .. ':' .. e[5] .. ':' .. e[6] .. ':' .. day .. ':' .. e[3] % 2, cells = {}}
+    p.groups[code] = group
+  end
+  return group.cells
+end
+
+local function add(cells, id, k)
+  local cell = cells[id]
+  if not cell then cell = {}; cells[id] = cell end
+  for i = 1, k do
+    local position = AT[i]
+    cell[position] = (cell[position] or 0) + BY[i]
+  end
+end
+
+-- Adds new - old to the cells where `where` (one of the two) counts. `old` may lack what did not change.
+local function spread(p, old, new, where)
+  local k, metrics = 0, p.metrics
+  local n = (new == p.zero and 0 or 1) - (old == p.zero and 0 or 1)
+  if n ~= 0 then k = 1; AT[1], BY[1] = 1, n end
+  if old[8] then  -- no exposure leaves this count alone
+    for i = 8, FIXED do
+      local change = old[i] and new[i] - old[i] or 0
+      if change ~= 0 then k = k + 1; AT[k], BY[k] = i - 6, change end
+    end
+    local carried = floor(new[3] / 2) - floor((old[3] or new[3]) / 2)
+    if carried ~= 0 then k = k + 1; AT[k], BY[k] = 5, carried end
+  end
+  for i = 1, #metrics do
+    local m = metrics[i]
+    if old[m.x] or old[m.y] then k = metric_change(m, old, new, k) end
+  end
+  if k == 0 then return end
+  local cells = group_of(p, where)
+  add(cells, 0, k)
+  for i = 1, p.values do add(cells, i * 256 + where[FIXED + i], k) end
+end
+
+local function same_place(p, old, new)
+  if (old[3] or new[3]) % 2 ~= new[3] % 2 then return false end
+  for i = 4, 6 do if old[i] and old[i] ~= new[i] then return false end end
+  for i = FIXED + 1, p.base do if old[i] and old[i] ~= new[i] then return false end end
+  return old[7] == nil or floor(old[7] / DAY) == floor(new[7] / DAY)
+end
+
+-- moves a unit from standing `old` to `new`; p.zero stands for none
+local function settle(p, old, new)
+  if old == p.zero or (new ~= p.zero and same_place(p, old, new)) then
+    spread(p, old, new, new)
+  elseif new == p.zero then
+    spread(p, old, new, old)
+  else
+    for i = 1, p.width do old[i] = old[i] or new[i] end
+    spread(p, old, p.zero, old)
+    spread(p, p.zero, new, new)
+  end
+end
+
+-- entries of experiments outside the plan keep their bytes: entry.p is nil
+local function read_unit(raw, plans)
+  local unit = {entries = {}, by = {}}
+  if not raw then
+    unit.events, unit.since, unit.latest = 0, 0, 0
+    return unit
+  end
+  unit.events, unit.since, unit.latest = unpack_bytes(HEAD, raw)
+  local at, last, count = HEAD_SIZE + 1, #raw, 0
+  while at <= last do
+    local ordinal, size = unpack_bytes('<I2I2', raw, at)
+    if size < 4 or at + size > last + 1 then error('unit record broken') end
+    local entry = {p = plans[ordinal], ordinal = ordinal, raw = raw, from = at, size = size}
+    count = count + 1
+    unit.entries[count], unit.by[ordinal] = entry, entry
+    at = at + size
+  end
+  return unit
+end
+
+-- entry.e becomes the standing to change, entry.old keeps the numbers that `set` changes in it
+local function open(entry)
+  if entry.e then return entry.e end
+  local p = entry.p
+  local format = entry.size == p.narrow_size and p.narrow or p.wide
+  if entry.size ~= p.narrow_size and entry.size ~= p.wide_size then
+    error('unit record of another shape: the metrics of experiment ' .. p.ordinal .. ' changed after its start')
+  end
+  entry.old = {}
+  entry.e = {unpack_bytes(format, entry.raw, entry.from)}
+  return entry.e
+end
+
+local function set(entry, i, number)
+  if entry.old[i] == nil then entry.old[i] = entry.e[i] end
+  entry.e[i] = number
+end
+
+local function new_entry(unit, p, e)
+  local entry = {p = p, ordinal = p.ordinal, old = p.zero, e = e}
+  unit.entries[#unit.entries + 1], unit.by[p.ordinal] = entry, entry
+  return entry
+end
+
+local function pack_standing(p, e)
+  local wide = e[8] > 65535
+  for i = p.base + 1, p.width do
+    if e[i] > 2147483647 or e[i] < -2147483647 then wide = true end
+  end
+  e[2] = wide and p.wide_size or p.narrow_size
+  return pack_bytes(wide and p.wide or p.narrow, unpack(e, 1, p.width))
+end
+
+local function pack_unit(unit)
+  local parts = {pack_bytes(HEAD, unit.events, unit.since, unit.latest)}
+  for _, entry in ipairs(unit.entries) do
+    if entry.e then
+      parts[#parts + 1] = pack_standing(entry.p, entry.e)
+    else
+      parts[#parts + 1] = string.sub(entry.raw, entry.from, entry.from + entry.size - 1)
+    end
+  end
+  return table.concat(parts)
+end
+
+local function merge_cell(p, field, blob, change)
+  local cell
+  if not blob then
+    cell = {}
+    for i = 1, p.length do cell[i] = 0 end
+  elseif #blob == p.cell_size then
+    cell = {unpack_bytes(p.cell, blob)}
+  else
+    error('cell of another shape: ' .. p.key .. ' ' .. field)
+  end
+  for i, amount in pairs(change) do cell[i] = cell[i] + amount end
+  for _, low in ipairs(p.low) do
+    local carry = floor(cell[low] / LIMB)
+    if carry ~= 0 then
+      cell[low] = cell[low] - carry * LIMB
+      cell[low - 1] = cell[low - 1] + carry
+    end
+  end
+  for i = 1, p.length do
+    local number = cell[i]
+    if not (number <= LIMIT and number >= -LIMIT) then return nil end
+  end
+  return pack_bytes(p.cell, unpack(cell, 1, p.length))
+end
+
+-- reads every touched cell and works out its new bytes; writes nothing.
+-- Returns a list of {key, field, bytes, field, bytes, ...}, or nil and the cell whose sums have no room.
+local function merge_cells(plans)
+  local writes = {}
+  for _, p in pairs(plans) do
+    local fields, changes = {}, {}
+    for _, group in pairs(p.groups) do
+      for id, change in pairs(group.cells) do
+        fields[#fields + 1] = group.name .. ':' .. floor(id / 256) .. ':' .. id % 256
+        changes[#changes + 1] = change
+      end
+    end
+    for first = 1, #fields, CHUNK do
+      local last = math.min(first + CHUNK - 1, #fields)
+      local blobs = redis.call('HMGET', p.key, unpack(fields, first, last))
+      local write = {p.key}
+      for i = first, last do
+        local bytes = merge_cell(p, fields[i], blobs[i - first + 1], changes[i])
+        if not bytes then return nil, p.key .. ' ' .. fields[i] end
+        write[#write + 1], write[#write + 2] = fields[i], bytes
+      end
+      writes[#writes + 1] = write
+    end
+  end
+  return writes
+end
+
+local function write_cells(writes)
+  for _, write in ipairs(writes) do redis.call('HSET', unpack(write)) end
+end

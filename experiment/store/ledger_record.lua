@@ -1,0 +1,151 @@
+-- Counts one batch of events of one shard. Reads and checks everything, then writes: a script does not roll back.
+--
+-- KEYS  1 shard facts, 2 log, 3 dirty units, 4 days, then cells per plan, record bucket per unit, ids per event
+-- ARGV  1 JSON {P plans, U units, N events, h history, newest day known, keep days, o ordinals},
+--       then P plans as JSON, U units, N id hashes, N events as JSON,
+--       then one flat JSON array: per event its unit (1..U), at, kind (0 outcome, else the exposure's ordinal),
+--       and for an outcome: how many values, then slot, amount each;
+--       for an exposure: epoch, segment, variant, 0 as served | 1 fallback | 2 mismatch, dimension values.
+--       Events lie unit by unit, ordered by time, exposures first.
+-- Reply {one letter per event: s stored, d duplicate, l late; newest day} or {'', what has no room}
+
+local head = cjson.decode(ARGV[1])
+local P, U, N = head.P, head.U, head.N
+local numbers = cjson.decode(ARGV[2 + P + U + N + N])
+local UNIT_KEYS, ID_KEYS = 4 + P, 4 + P + U
+local UNITS, IDS, EVENTS = 1 + P, 1 + P + U, 1 + P + U + N
+local plans = lazy_plans(head.o, {unpack(ARGV, 2, 1 + P)}, 5)
+
+local known = tonumber(redis.call('HGET', KEYS[1], 'newest') or '0')
+if head.newest > known then known = head.newest end
+local newest, oldest = known, known - head.keep
+if head.h == 1 then oldest = 0 end
+
+local status, accepted, refused, days, records, dirty = {}, {}, {}, {}, {}, {}
+local no_room = nil
+
+-- adds an outcome to every standing whose window it hits; true where only a refold can tell
+local function apply_outcome(unit, at, cursor)
+  local values, unsettled = numbers[cursor], false
+  for _, entry in ipairs(unit.entries) do
+    local p = entry.p
+    if not p then
+      unsettled = true
+    else
+      for i = cursor + 1, cursor + 2 * values, 2 do
+        local total = p.slot[numbers[i]]
+        if total then
+          local e = open(entry)
+          if e[7] <= at and at < e[7] + p.window then
+            local sum = e[total] + numbers[i + 1]
+            if sum > LIMIT or sum < -LIMIT then no_room = 'total of a unit' end
+            set(entry, total, sum)
+          end
+        end
+      end
+    end
+  end
+  if at > unit.latest then unit.latest = at end
+  return unsettled
+end
+
+-- fixes or confirms a first exposure; true where it comes too late to be settled here
+local function apply_exposure(unit, p, at, cursor)
+  local epoch, variant, served = numbers[cursor], numbers[cursor + 2], numbers[cursor + 3]
+  local entry = unit.by[p.ordinal]
+  local fallback, mismatch = served == 1 and 1 or 0, served == 2 and 1 or 0
+  if not entry then
+    local e = {p.ordinal, 0, 0, epoch, numbers[cursor + 1], variant, at, 1, fallback, mismatch}
+    for i = 1, p.values do e[FIXED + i] = numbers[cursor + 3 + i] end
+    for i = p.base + 1, p.width do e[i] = 0 end
+    new_entry(unit, p, e)
+    return at <= unit.latest
+  end
+  local e = open(entry)
+  if at <= e[7] then return true end
+  set(entry, 8, e[8] + 1)
+  if fallback > 0 then set(entry, 9, e[9] + 1) end
+  if mismatch > 0 then set(entry, 10, e[10] + 1) end
+  if epoch == e[4] and variant ~= e[6] and e[3] % 2 == 0 then set(entry, 3, e[3] + 1) end
+  if epoch > e[4] and e[3] < 2 then set(entry, 3, e[3] + 2) end
+  return false
+end
+
+local unit, current, unsettled = nil, 0, false
+
+local function close_unit()
+  if not unit then return end
+  for _, entry in ipairs(unit.entries) do
+    if entry.e then settle(entry.p, entry.old, entry.e) end
+  end
+  records[current] = pack_unit(unit)
+  if unsettled then dirty[#dirty + 1] = ARGV[UNITS + current] end
+  unit, unsettled = nil, false
+end
+
+local function open_unit(index)
+  close_unit()
+  current = index
+  unit = read_unit(redis.call('HGET', KEYS[UNIT_KEYS + index], ARGV[UNITS + index]), plans)
+  -- two seconds early: the log's ids use the time at which the script began
+  if unit.since == 0 then unit.since = redis.call('TIME')[1] - 2 end
+end
+
+local cursor = 1
+for i = 1, N do
+  local index, at, kind = numbers[cursor], numbers[cursor + 1], numbers[cursor + 2]
+  local p = kind > 0 and plans[kind] or nil
+  local day = floor(at / DAY)
+  if day < oldest then
+    status[i] = 'l'
+    refused[#refused + 1] = ARGV[EVENTS + i]
+  elseif redis.call('SISMEMBER', KEYS[ID_KEYS + i], ARGV[IDS + i]) == 1 then
+    status[i] = 'd'
+  else
+    status[i] = 's'
+    accepted[#accepted + 1] = i
+    if head.h == 0 then
+      days[day] = true
+      if day > newest then newest = day end
+    end
+    if not unit or index ~= current then open_unit(index) end
+    unit.events = unit.events + 1
+    local open_question
+    if p then
+      open_question = apply_exposure(unit, p, at, cursor + 3)
+    else
+      open_question = apply_outcome(unit, at, cursor + 3)
+    end
+    unsettled = unsettled or open_question
+  end
+  cursor = cursor + (p and 7 + p.values or 4 + 2 * numbers[cursor + 3])
+end
+close_unit()
+if no_room then return {'', no_room} end
+local cells, full = merge_cells(plans)
+if not cells then return {'', full} end
+
+-- a key of a wrong type must fail here and not between two writes
+redis.call('XLEN', KEYS[2])
+redis.call('SCARD', KEYS[3])
+redis.call('SCARD', KEYS[4])
+
+-- from here on nothing can fail half-way: types and bounds are checked, and memory is refused at the first write
+local entry = {}
+for i, event in ipairs(accepted) do
+  redis.call('SADD', KEYS[ID_KEYS + event], ARGV[IDS + event])
+  entry[i] = ARGV[EVENTS + event]
+end
+for index, bytes in pairs(records) do redis.call('HSET', KEYS[UNIT_KEYS + index], ARGV[UNITS + index], bytes) end
+write_cells(cells)
+if #dirty > 0 then redis.call('SADD', KEYS[3], unpack(dirty)) end
+for day in pairs(days) do redis.call('SADD', KEYS[4], day) end
+if next(days) then redis.call('HSET', KEYS[1], 'newest', newest) end
+local fields = {}
+if #accepted > 0 then fields[1], fields[2] = 'e', '[' .. table.concat(entry, ',') .. ']' end
+if #refused > 0 then
+  redis.call('HINCRBY', KEYS[1], 'late', #refused)
+  fields[#fields + 1], fields[#fields + 2] = 'l', '[' .. table.concat(refused, ',') .. ']'
+end
+if #fields > 0 then redis.call('XADD', KEYS[2], '*', unpack(fields)) end
+return {table.concat(status), tostring(newest)}

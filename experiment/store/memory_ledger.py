@@ -1,0 +1,126 @@
+"""The ledger in memory: keeps events, folds on demand. For tests and short-lived tools; loses all at exit."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+
+from experiment.definition import DAY_MS
+from experiment.errors import EventError, NotFound
+from experiment.event import Event, Status
+from experiment.fold import (
+    VALUES_PER_DIMENSION,
+    DimensionValues,
+    LedgerPlan,
+    UnitRecord,
+    add,
+    fold_unit,
+    narrow,
+)
+from experiment.moments import Moments
+from experiment.store.ledger import DEAD_LETTERS, DEDUPE_DAYS, DeadLetter
+
+
+class MemoryLedger:
+    """See `experiment.store.ledger.Ledger`. Never forgets an id and has no bounds on sums."""
+
+    def __init__(self, *, dedupe_days: int = DEDUPE_DAYS) -> None:
+        """An empty ledger."""
+        self._dedupe_days = dedupe_days
+        self._log: list[Event] = []
+        self._units: dict[str, list[Event]] = {}
+        self._seen: set[tuple[str, str, int]] = set()
+        self._values: dict[tuple[str, str], dict[str, None]] = {}
+        self._newest = 0
+        self._late = 0
+        self._dead: deque[DeadLetter] = deque(maxlen=DEAD_LETTERS)
+
+    def record(self, events: Sequence[Event], plan: LedgerPlan, *, history: bool = False) -> list[Status]:
+        """Keep each event unless it was seen or is late."""
+        oldest = 0 if history else self._newest - self._dedupe_days
+        statuses = [self._accept(event, plan, oldest) for event in events]
+        if not history:
+            stored = (e for e, status in zip(events, statuses, strict=True) if status is Status.STORED)
+            self._newest = max((event.at // DAY_MS for event in stored), default=self._newest)
+        return statuses
+
+    def _accept(self, event: Event, plan: LedgerPlan, oldest: int) -> Status:
+        try:
+            plan.check(event)
+        except EventError:
+            return Status.REJECTED
+        day = event.at // DAY_MS
+        identity = (event.unit, event.id, day)
+        if day < oldest:
+            self._late += 1
+            return Status.LATE
+        if identity in self._seen:
+            return Status.DUPLICATE
+        self._seen.add(identity)
+        self._keep_values(event, plan)
+        self._log.append(event)
+        self._units.setdefault(event.unit, []).append(event)
+        return Status.STORED
+
+    def _keep_values(self, event: Event, plan: LedgerPlan) -> None:
+        if event.exposure is None:
+            return
+        for name in plan.by_key[event.exposure.experiment].dimensions:
+            known = self._values.setdefault((event.exposure.experiment, name), {})
+            if len(known) < VALUES_PER_DIMENSION:
+                known.setdefault(event.exposure.dimensions.get(name, ""))
+
+    def moments(self, experiment: str, plan: LedgerPlan) -> Moments:
+        """Fold everything and keep the experiment's cells."""
+        if experiment not in plan.by_key:
+            raise NotFound("not in the plan", field="experiment", value=experiment, fix="start it first")
+        moments: Moments = {}
+        only = LedgerPlan((plan.by_key[experiment],))
+        for found in self._units.values():
+            add(moments, narrow(fold_unit(found, only), only, self._values), only)
+        return moments
+
+    def pending(self) -> int:
+        """None, ever."""
+        return 0
+
+    def refold(self, plan: LedgerPlan) -> int:  # noqa: ARG002 - the protocol's signature
+        """Nothing to do."""
+        return 0
+
+    def sweep(self) -> int:
+        """Nothing is forgotten."""
+        return 0
+
+    def events(self, after: Mapping[str, str] | None = None) -> Iterator[Event]:
+        """The accepted events in order."""
+        yield from self._log[int((after or {}).get("0", 0)) :]
+
+    def units(self, plan: LedgerPlan) -> Iterator[tuple[str, UnitRecord | None]]:
+        """Fold every unit."""
+        for unit, found in self._units.items():
+            yield unit, narrow(fold_unit(found, plan), plan, self._values)
+
+    def dimension_values(self, plan: LedgerPlan) -> DimensionValues:
+        """The values seen first."""
+        return {
+            (experiment.key, name): tuple(self._values.get((experiment.key, name), ()))
+            for experiment in plan.experiments
+            for name in experiment.dimensions
+        }
+
+    def late(self) -> int:
+        """How many late events arrived."""
+        return self._late
+
+    def position(self) -> dict[str, str]:
+        """The length of the log, as shard 0."""
+        return {"0": str(len(self._log))} if self._log else {}
+
+    def dead_letter(self, raw: str, reason: str) -> None:
+        """Keep one refused event."""
+        self._dead.appendleft(DeadLetter(raw=raw, reason=reason))
+
+    def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
+        """The newest refused events."""
+        return list(self._dead)[:limit]

@@ -1,0 +1,89 @@
+"""Numbers for dimension values: the first VALUES_PER_DIMENSION of a project get one, the rest are OTHER.
+
+A value is numbered before the first exposure that carries it is counted, and keeps its number for ever, so
+the same exposure counts under the same value whenever and wherever it is folded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import redis
+
+from experiment.event import Event
+from experiment.fold import VALUES_PER_DIMENSION, DimensionValues, LedgerPlan
+from experiment.store.redis_errors import store_errors
+from experiment.store.redis_keys import ProjectKeys
+from experiment.store.redis_layout import Numbers
+
+# KEYS 1 the dimension; ARGV 1 how many values it may have, then values. Reply: all values with their numbers.
+_NUMBER = """
+local used = redis.call('HLEN', KEYS[1])
+for i = 2, #ARGV do
+  if used >= tonumber(ARGV[1]) then break end
+  used = used + redis.call('HSETNX', KEYS[1], ARGV[i], used + 1)
+end
+return redis.call('HGETALL', KEYS[1])
+"""
+
+
+class DimensionNumbers:
+    """The numbers of one project, cached: they never change."""
+
+    def __init__(self, client: redis.Redis, keys: ProjectKeys) -> None:
+        """Nothing is read before it is needed."""
+        self._client, self._keys = client, keys
+        self._script = client.register_script(_NUMBER)
+        self._known: dict[tuple[int, int], dict[str, int]] = {}
+
+    @property
+    def known(self) -> Numbers:
+        """(ordinal, dimension position) → value → number, as far as this process has met them."""
+        return self._known
+
+    def learn(self, events: Iterable[Event], plan: LedgerPlan) -> None:
+        """Number the values that appear for the first time. Raises StoreUnavailable."""
+        missing: dict[tuple[int, int], dict[str, None]] = {}
+        for event in events:
+            exposure = event.exposure
+            experiment = plan.by_key.get(exposure.experiment) if exposure else None
+            if exposure is None or experiment is None:
+                continue
+            for position, name in enumerate(experiment.dimensions, 1):
+                place = (experiment.ordinal, position)
+                value = exposure.dimensions.get(name, "")
+                known = self._known.get(place, {})
+                if value not in known and len(known) < VALUES_PER_DIMENSION:
+                    missing.setdefault(place, {})[value] = None
+        for place, values in missing.items():
+            with store_errors():
+                reply = self._script(
+                    keys=[self._keys.dimension(*place)], args=[VALUES_PER_DIMENSION, *values]
+                )
+            pairs = iter(reply)
+            self._known[place] = {
+                value.decode(): int(number) for value, number in zip(pairs, pairs, strict=True)
+            }
+
+    def load(self, plan: LedgerPlan) -> Numbers:
+        """All numbers of the plan's experiments, fresh from the store. Raises StoreUnavailable."""
+        places = [
+            (e.ordinal, position) for e in plan.experiments for position in range(1, len(e.dimensions) + 1)
+        ]
+        with store_errors():
+            pipeline = self._client.pipeline(transaction=False)
+            for place in places:
+                pipeline.hgetall(self._keys.dimension(*place))
+            replies = pipeline.execute()
+        for place, reply in zip(places, replies, strict=True):
+            self._known[place] = {value.decode(): int(number) for value, number in reply.items()}
+        return {place: self._known[place] for place in places}
+
+    def values(self, plan: LedgerPlan) -> DimensionValues:
+        """The numbered values by (experiment, dimension), fresh from the store. Raises StoreUnavailable."""
+        numbers = self.load(plan)
+        return {
+            (experiment.key, name): tuple(numbers[(experiment.ordinal, position)])
+            for experiment in plan.experiments
+            for position, name in enumerate(experiment.dimensions, 1)
+        }

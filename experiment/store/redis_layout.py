@@ -1,0 +1,247 @@
+"""The bytes the ledger scripts share with Python: plans, event rows, unit records, cells.
+
+The Lua side is ledger.lua; docs/redis.md describes both. Everything is little-endian.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from experiment.definition import MetricType
+from experiment.errors import Corrupt, DefinitionError
+from experiment.event import Event
+from experiment.fold import OTHER, ExperimentPlan, LedgerPlan, Standing, UnitRecord
+from experiment.moments import Cell, CellKey, Moments, Sums
+
+Numbers = Mapping[tuple[int, int], Mapping[str, int]]
+"""(ordinal, dimension position) → value → number 1..100; a value without a number counts as OTHER."""
+
+LIMB = 2**40
+HEAD = struct.Struct("<IIHI")
+"""Accepted events, since (s: when the log got the unit's first event, minus 2), latest outcome (48 bits)."""
+
+_METRIC_CODES = {MetricType.PROPORTION: 1, MetricType.MEAN: 2, MetricType.RATIO: 3}
+_METRIC_SIZES = {MetricType.PROPORTION: 1, MetricType.MEAN: 3, MetricType.RATIO: 8}
+_COUNTS = 5
+_SMALL = 256  # variants, segments and dimensions each fit a byte
+_PREFIX = struct.Struct("<HH")
+_PLACE = struct.Struct("<BHBBIH")
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptPlan:
+    """A LedgerPlan as the scripts take it: ordinals and one JSON text per experiment."""
+
+    plan: LedgerPlan
+    ordinals: tuple[int, ...]
+    texts: tuple[str, ...]
+
+
+def script_plan(plan: LedgerPlan) -> ScriptPlan:
+    """Compile a plan for the scripts.
+
+    Raises:
+        DefinitionError: an experiment has more variants, segments or dimensions than a byte can number.
+    """
+    position = {slot: index for index, slot in enumerate(plan.slots)}
+    texts = []
+    for experiment in plan.experiments:
+        for name in ("variants", "segments", "dimensions"):
+            if len(getattr(experiment, name)) >= _SMALL:
+                raise DefinitionError(
+                    f"experiment {experiment.key} has {len(getattr(experiment, name))}",
+                    field=name,
+                    fix=f"keep fewer than {_SMALL}",
+                )
+        document = {
+            "o": experiment.ordinal,
+            "w": experiment.window_ms,
+            "d": len(experiment.dimensions),
+            "s": [position[slot] for slot in experiment.slots],
+            # positions count from 1 in Lua; a metric without denominator repeats x: nothing else is read
+            "m": [
+                [_METRIC_CODES[m.type], m.x + 1, (m.x if m.y is None else m.y) + 1, m.cap]
+                for m in experiment.metrics
+            ],
+        }
+        texts.append(json.dumps(document, separators=(",", ":")))
+    return ScriptPlan(plan, tuple(e.ordinal for e in plan.experiments), tuple(texts))
+
+
+def event_numbers(event: Event, plan: LedgerPlan, numbers: Numbers) -> list[int]:
+    """kind and facts of a checked event, as ledger_record.lua reads them after unit and time.
+
+    Raises:
+        EventError: a needed property is missing, not a number or too large.
+    """
+    exposure = event.exposure
+    if exposure is None:
+        values = plan.values(event)
+        flat = [0, len(values)]
+        for slot, amount in values:
+            flat += (slot, amount)
+        return flat
+    experiment = plan.by_key[exposure.experiment]
+    served = 0 if exposure.served == exposure.variant else (2 if exposure.cause is None else 1)
+    return [
+        experiment.ordinal,
+        exposure.epoch,
+        experiment.segments.index(exposure.segment),
+        experiment.variants.index(exposure.variant),
+        served,
+        *(
+            numbers.get((experiment.ordinal, position), {}).get(exposure.dimensions.get(name, ""), 0)
+            for position, name in enumerate(experiment.dimensions, 1)
+        ),
+    ]
+
+
+def record_numbers(record: UnitRecord, plan: LedgerPlan, numbers: Numbers) -> list[int]:
+    """A folded record as ledger_refold.lua reads it."""
+    flat = [record.events, record.latest, len(record.standings)]
+    for key, standing in record.standings.items():
+        experiment = plan.by_key[key]
+        flat += (
+            experiment.ordinal,
+            0,
+            int(standing.contaminated) + 2 * int(standing.carried),
+            standing.epoch,
+            experiment.segments.index(standing.segment),
+            experiment.variants.index(standing.variant),
+            standing.first_at,
+            standing.exposures,
+            standing.fallbacks,
+            standing.mismatches,
+        )
+        flat += (
+            numbers.get((experiment.ordinal, position), {}).get(value, 0)
+            for position, value in enumerate(standing.values, 1)
+        )
+        flat += standing.totals
+    return flat
+
+
+def record_since(raw: bytes) -> int:
+    """The second from which the log has to be read for the unit's events."""
+    return int(HEAD.unpack_from(raw)[1])
+
+
+class Reader:
+    """Reads records and cells of one plan."""
+
+    def __init__(self, plan: LedgerPlan, numbers: Numbers) -> None:
+        """A reader for the values known now."""
+        self._by_ordinal = {experiment.ordinal: experiment for experiment in plan.experiments}
+        self._names = {
+            place: {number: value for value, number in values.items()} for place, values in numbers.items()
+        }
+
+    def record(self, raw: bytes) -> UnitRecord:
+        """A unit's record.
+
+        Raises:
+            Corrupt: the bytes are none, or of an experiment outside the plan.
+        """
+        try:
+            events, _, low, high = HEAD.unpack_from(raw)
+            standings = {}
+            at = HEAD.size
+            while at < len(raw):
+                ordinal, size = _PREFIX.unpack_from(raw, at)
+                experiment = self._by_ordinal[ordinal]
+                standings[experiment.key] = self._standing(experiment, raw[at + _PREFIX.size : at + size])
+                at += max(size, 1)
+            return UnitRecord(events=events, latest=low + (high << 16), standings=standings)
+        except (struct.error, LookupError, ValueError, OverflowError) as error:
+            raise Corrupt(f"unit record of {len(raw)} bytes cannot be read: {error}") from error
+
+    def _standing(self, experiment: ExperimentPlan, raw: bytes) -> Standing:
+        dimensions, slots = len(experiment.dimensions), len(experiment.slots)
+        narrow = struct.Struct(f"<{_PLACE.size}sHHH{dimensions}B{slots}i")
+        place = raw[: _PLACE.size]
+        if len(raw) == narrow.size:
+            _, *rest = narrow.unpack(raw)
+        else:
+            _, a, b, c, d, e, f, *others = struct.unpack(f"<{_PLACE.size}sIHIHIH{dimensions}B{slots}d", raw)
+            rest = [a + (b << 32), c + (d << 32), e + (f << 32), *others]
+        flags, epoch, segment, variant, low, high = _PLACE.unpack(place)
+        values = rest[3 : 3 + dimensions]
+        return Standing(
+            first_at=low + (high << 32),
+            epoch=epoch,
+            segment=experiment.segments[segment],
+            variant=experiment.variants[variant],
+            values=tuple(
+                self._value(experiment.ordinal, position, number) for position, number in enumerate(values, 1)
+            ),
+            exposures=rest[0],
+            fallbacks=rest[1],
+            mismatches=rest[2],
+            contaminated=bool(flags & 1),
+            carried=bool(flags & 2),
+            totals=tuple(int(total) for total in rest[3 + dimensions :]),
+        )
+
+    def _value(self, ordinal: int, position: int, number: int) -> str:
+        return self._names[(ordinal, position)][number] if number else OTHER
+
+    def cells(self, experiment: ExperimentPlan, stored: Mapping[bytes, bytes]) -> Moments:
+        """The cells of one shard; a cell that units have left again (n = 0 and all sums 0) is not one.
+
+        Raises:
+            Corrupt: names the cell whose name or bytes cannot be read.
+        """
+        moments: Moments = {}
+        empty = Cell(0, 0, 0, 0, 0, (Sums(),) * len(experiment.metrics))
+        for field, blob in stored.items():
+            try:
+                key, cell = self._key(experiment, field), _cell(experiment, blob)
+            except (struct.error, LookupError, ValueError, OverflowError) as error:
+                shown = f"{field!r} of experiment {experiment.key}"
+                raise Corrupt(f"cell {shown} with {len(blob)} bytes cannot be read: {error}") from error
+            if cell != empty:
+                moments[key] = moments[key] + cell if key in moments else cell
+        return moments
+
+    def _key(self, experiment: ExperimentPlan, field: bytes) -> CellKey:
+        epoch, segment, variant, day, contaminated, dimension, value = map(int, field.split(b":"))
+        return CellKey(
+            experiment=experiment.key,
+            epoch=epoch,
+            segment=experiment.segments[segment],
+            variant=experiment.variants[variant],
+            day=day,
+            dimension=experiment.dimensions[dimension - 1] if dimension else "",
+            value=self._value(experiment.ordinal, dimension, value) if dimension else "",
+            contaminated=bool(contaminated),
+        )
+
+
+def _cell(experiment: ExperimentPlan, blob: bytes) -> Cell:
+    sizes = [_METRIC_SIZES[metric.type] for metric in experiment.metrics]
+    n, exposures, fallbacks, mismatches, carried, *rest = (
+        int(number) for number in struct.unpack(f"<{_COUNTS + sum(sizes)}d", blob)
+    )
+    ends = [0]
+    for size in sizes:
+        ends.append(ends[-1] + size)
+    metrics = tuple(
+        _sums(metric.type, rest[start:end])
+        for metric, (start, end) in zip(experiment.metrics, pairwise(ends), strict=True)
+    )
+    return Cell(n, exposures, fallbacks, mismatches, carried, metrics)
+
+
+def _sums(kind: MetricType, numbers: Sequence[int]) -> Sums:
+    if kind is MetricType.PROPORTION:
+        return Sums(x=numbers[0], xx=numbers[0])
+    if kind is MetricType.MEAN:
+        x, high, low = numbers
+        return Sums(x=x, xx=high * LIMB + low)
+    x, y, *limbs = numbers
+    xx, yy, xy = (high * LIMB + low for high, low in zip(limbs[::2], limbs[1::2], strict=True))
+    return Sums(x=x, xx=xx, y=y, yy=yy, xy=xy)

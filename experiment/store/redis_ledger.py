@@ -1,0 +1,253 @@
+"""The ledger in Redis: the incremental twin of the reference fold, one Lua call per batch and shard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import cast
+
+import redis
+
+from experiment.errors import BadInput, Conflict, Corrupt, NotFound
+from experiment.event import Event, Status
+from experiment.fold import DimensionValues, LedgerPlan, UnitRecord
+from experiment.moments import Moments
+from experiment.store.ledger import DEAD_LETTERS, DEDUPE_DAYS, DeadLetter
+from experiment.store.redis_batch import Row, Settings, record_call, sort_events
+from experiment.store.redis_days import Days
+from experiment.store.redis_dimensions import DimensionNumbers
+from experiment.store.redis_errors import store_errors
+from experiment.store.redis_keys import ProjectKeys, ShardKeys
+from experiment.store.redis_layout import Reader, ScriptPlan, script_plan
+from experiment.store.redis_log import read_log
+from experiment.store.redis_refold import Refold, halved
+
+DEFAULT_BATCH = 200
+LARGEST_BATCH = 1000
+"""Events per call: 1,000 hold the server for some 10 ms, and keep sums of products exact (docs/redis.md)."""
+
+_BUCKETS_PER_READ = 500
+_LETTERS = {"s": Status.STORED, "d": Status.DUPLICATE, "l": Status.LATE, "": Status.REJECTED}
+
+
+def _text(name: str) -> str:
+    return Path(__file__).with_name(name).read_text(encoding="ascii")
+
+
+_RECORD = _text("ledger.lua") + _text("ledger_record.lua")
+_REFOLD = _text("ledger.lua") + _text("ledger_refold.lua")
+
+# KEYS 1 settings; ARGV name, value, ... of a new project. Reply: the settings in force.
+_CREATE = """
+if redis.call('EXISTS', KEYS[1]) == 0 then redis.call('HSET', KEYS[1], unpack(ARGV)) end
+return redis.call('HGETALL', KEYS[1])
+"""
+
+
+class RedisLedger:
+    """See `experiment.store.ledger.Ledger`; docs/redis.md for keys, bounds and sizes.
+
+    One object may be shared by threads and greenlets if its client may. Sums are bounded: an event whose
+    unit total leaves ±(2^53 - 1), or that would push a cell's sums beyond what two limbs hold, is rejected.
+    """
+
+    def __init__(
+        self,
+        client: redis.Redis,
+        project: str = "default",
+        shards: int | None = None,
+        *,
+        unit_buckets: int = Settings().unit_buckets,
+        id_buckets: int = Settings().id_buckets,
+        dedupe_days: int = DEDUPE_DAYS,
+        batch: int = DEFAULT_BATCH,
+    ) -> None:
+        """A ledger of `project`; nothing is read or written before the first call.
+
+        Args:
+            client: replies must be bytes (`experiment.store.connection.connect`).
+            shards: None takes what the project has, 1 for a new one.
+            unit_buckets, id_buckets, dedupe_days: of a new project; an existing one keeps its own.
+            batch: events per script call, at most LARGEST_BATCH.
+        """
+        if not 1 <= batch <= LARGEST_BATCH:
+            raise BadInput("out of range", field="batch", value=batch, fix=f"use 1 to {LARGEST_BATCH}")
+        if client.get_encoder().decode_responses:
+            raise BadInput("replies must be bytes", field="client", fix="connect with decode_responses=False")
+        self._client, self._project, self._batch, self._shards = client, project, batch, shards
+        self._wanted = Settings(
+            shards=shards or 1, unit_buckets=unit_buckets, id_buckets=id_buckets, dedupe_days=dedupe_days
+        )
+        self._settings: Settings | None = None
+        self._keys = ProjectKeys(project)
+        self._numbers = DimensionNumbers(client, self._keys)
+        self._record_script = client.register_script(_RECORD)
+        self._days: dict[int, Days] = {}
+        self._compiled: ScriptPlan | None = None
+        self._newest = 0
+
+    def record(self, events: Sequence[Event], plan: LedgerPlan, *, history: bool = False) -> list[Status]:
+        """Count events, `batch` at a time and shard by shard; see `Ledger.record`."""
+        settings = self._open(create=True)
+        self._numbers.learn(events, plan)
+        found = sort_events(events, plan, self._numbers.known, settings.shards)
+        compiled = self._compile(plan)
+        for shard, rows in found.rows.items():
+            if history:
+                self._days_of(shard, settings).claim(row.day for row in rows)
+            for start in range(0, len(rows), self._batch):
+                part = sorted(rows[start : start + self._batch], key=Row.order)
+                call = partial(self._call, shard=shard, plan=compiled, settings=settings, history=history)
+                for row, letter in halved(part, call):
+                    found.statuses[row.index] = _LETTERS[letter]
+        return found.result(len(events))
+
+    def _call(
+        self, rows: Sequence[Row], *, shard: int, plan: ScriptPlan, settings: Settings, history: bool
+    ) -> str:
+        keys, arguments = record_call(
+            rows, plan, self._shard(shard), settings, newest=self._newest, history=history
+        )
+        with store_errors():
+            letters, detail = self._record_script(keys=keys, args=arguments)
+        if letters:
+            self._newest = max(self._newest, int(detail))
+        return bytes(letters).decode()
+
+    def moments(self, experiment: str, plan: LedgerPlan) -> Moments:
+        """Add up the experiment's cells over shards; cost depends on cells, not units."""
+        if experiment not in plan.by_key:
+            raise NotFound("not in the plan", field="experiment", value=experiment, fix="start it first")
+        only = LedgerPlan((plan.by_key[experiment],))
+        with store_errors():
+            pipeline = self._client.pipeline(transaction=False)
+            for keys in self._all_shards():
+                pipeline.hgetall(keys.cells(only.experiments[0].ordinal))
+            stored = pipeline.execute()
+        # a value is numbered before its first cell is written: numbers read after cells name them all
+        reader = Reader(only, self._numbers.load(only))
+        moments: Moments = {}
+        for shard in stored:
+            for key, cell in reader.cells(only.experiments[0], shard).items():
+                moments[key] = moments[key] + cell if key in moments else cell
+        return moments
+
+    def pending(self) -> int:
+        """Dirty units over all shards."""
+        with store_errors():
+            return sum(int(self._client.scard(keys.dirty())) for keys in self._all_shards())
+
+    def refold(self, plan: LedgerPlan) -> int:
+        """Fold dirty units from the log; a unit that got events meanwhile waits for the next call."""
+        settled = 0
+        for keys in self._all_shards():
+            # a value is numbered before the first event that carries it: numbers must be newer than the log
+            refold = Refold(self._client, _REFOLD, keys, self._open(), self._numbers.load)
+            settled += refold.run(self._compile(plan))
+        return settled
+
+    def sweep(self) -> int:
+        """Forget ids behind the dedupe days, except on days an import claimed."""
+        settings = self._open()
+        return sum(self._days_of(shard, settings).sweep() for shard in range(settings.shards))
+
+    def events(self, after: Mapping[str, str] | None = None) -> Iterator[Event]:
+        """The log, shard by shard."""
+        for shard in range(self._open().shards):
+            last = (after or {}).get(str(shard))
+            yield from read_log(self._client, self._shard(shard).log(), first=f"({last}" if last else "-")
+
+    def units(self, plan: LedgerPlan) -> Iterator[tuple[str, UnitRecord | None]]:
+        """Every unit's record, bucket by bucket; None where its bytes cannot be read."""
+        buckets = range(self._open().unit_buckets)
+        for keys in self._all_shards():
+            for start in range(0, len(buckets), _BUCKETS_PER_READ):
+                with store_errors():
+                    pipeline = self._client.pipeline(transaction=False)
+                    for bucket in buckets[start : start + _BUCKETS_PER_READ]:
+                        pipeline.hgetall(keys.units(bucket))
+                    stored = {unit: raw for found in pipeline.execute() for unit, raw in found.items()}
+                reader = Reader(plan, self._numbers.load(plan)) if stored else None
+                for unit, raw in stored.items():
+                    yield unit.decode(), _readable(reader, raw)
+
+    def dimension_values(self, plan: LedgerPlan) -> DimensionValues:
+        """Fresh from the store."""
+        return self._numbers.values(plan)
+
+    def late(self) -> int:
+        """Late events over all shards."""
+        with store_errors():
+            return sum(int(self._client.hget(keys.facts(), "late") or 0) for keys in self._all_shards())
+
+    def position(self) -> dict[str, str]:
+        """The id of each shard's last log entry."""
+        with store_errors():
+            pipeline = self._client.pipeline(transaction=False)
+            for keys in self._all_shards():
+                pipeline.xrevrange(keys.log(), count=1)
+            newest = pipeline.execute()
+        return {str(shard): entries[0][0].decode() for shard, entries in enumerate(newest) if entries}
+
+    def dead_letter(self, raw: str, reason: str) -> None:
+        """Append to a stream of about DEAD_LETTERS entries."""
+        with store_errors():
+            self._client.xadd(
+                self._keys.dead_letters(),
+                {"raw": raw.encode(errors="replace"), "reason": reason.encode(errors="replace")},
+                maxlen=DEAD_LETTERS,
+            )
+
+    def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
+        """The newest ones."""
+        with store_errors():
+            entries = self._client.xrevrange(self._keys.dead_letters(), count=limit)
+        found = (fields for _, fields in cast("list[tuple[bytes, dict[bytes, bytes]]]", entries))
+        return [DeadLetter(raw=f[b"raw"].decode(), reason=f[b"reason"].decode()) for f in found]
+
+    def _open(self, *, create: bool = False) -> Settings:
+        """The project's settings; those of a new project are only written by the first event."""
+        if self._settings is not None:
+            return self._settings
+        wanted = [item for pair in asdict(self._wanted).items() for item in pair]
+        with store_errors():
+            if create:
+                pairs = iter(self._client.eval(_CREATE, 1, self._keys.settings(), *wanted))
+                stored = dict(zip(pairs, pairs, strict=True))
+            else:
+                stored = self._client.hgetall(self._keys.settings())
+        if not stored:
+            return self._wanted
+        settings = replace(self._wanted, **{name.decode(): int(value) for name, value in stored.items()})
+        if self._shards not in (None, settings.shards):
+            raise Conflict(
+                f"project {self._project} was created with {settings.shards} shards, not {self._shards}: "
+                f"units would be looked for where they are not. Fix: use shards={settings.shards}"
+            )
+        self._settings = settings
+        return settings
+
+    def _compile(self, plan: LedgerPlan) -> ScriptPlan:
+        if self._compiled is None or self._compiled.plan is not plan:
+            self._compiled = script_plan(plan)
+        return self._compiled
+
+    def _shard(self, shard: int) -> ShardKeys:
+        return ShardKeys(self._project, shard)
+
+    def _all_shards(self) -> list[ShardKeys]:
+        return [self._shard(shard) for shard in range(self._open().shards)]
+
+    def _days_of(self, shard: int, settings: Settings) -> Days:
+        if shard not in self._days:
+            self._days[shard] = Days(self._client, self._shard(shard), settings)
+        return self._days[shard]
+
+
+def _readable(reader: Reader | None, raw: bytes) -> UnitRecord | None:
+    try:
+        return reader.record(raw) if reader else None
+    except Corrupt:
+        return None

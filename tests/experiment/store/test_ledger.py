@@ -1,0 +1,244 @@
+"""One suite for every ledger: what is counted, once, whatever the order."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from experiment.definition import DAY_MS
+from experiment.errors import NotFound
+from experiment.event import Event, Status
+from experiment.fold import OTHER, VALUES_PER_DIMENSION, LedgerPlan, fold
+from experiment.moments import CellKey, Sums
+from experiment.store.ledger import Ledger
+from experiment.verify import verify
+from tests.experiment.store.ledgers import (
+    HOUR,
+    ONE,
+    START,
+    THREE,
+    WINDOW,
+    a_plan,
+    exposure,
+    outcome,
+    purchase,
+    traffic,
+)
+
+Make = Callable[[], Ledger]
+
+
+@pytest.fixture
+def ledger(make_ledger: Make) -> Ledger:
+    """One ledger."""
+    return make_ledger()
+
+
+def settled(ledger: Ledger, plan: LedgerPlan) -> dict[CellKey, Any]:
+    """All moments after refolding; nothing may stay pending."""
+    ledger.refold(plan)
+    assert ledger.pending() == 0
+    return {key: cell for name in plan.by_key for key, cell in ledger.moments(name, plan).items()}
+
+
+def totals(ledger: Ledger, plan: LedgerPlan = ONE) -> list[Any]:
+    """The all-units cells of the first experiment."""
+    return [cell for key, cell in settled(ledger, plan).items() if not key.dimension]
+
+
+def test_an_exposed_unit_is_counted_in_all_units_and_in_each_dimension(ledger: Ledger) -> None:
+    assert ledger.record([exposure("x", "u", START)], ONE) == [Status.STORED]
+    places = {(key.dimension, key.value) for key in settled(ledger, ONE)}
+    assert places == {("", ""), ("device", "ios"), ("returning", "true")}
+    assert {cell.n for cell in settled(ledger, ONE).values()} == {1}
+
+
+def test_outcomes_count_from_the_first_exposure_to_the_end_of_the_window(ledger: Ledger) -> None:
+    events = [outcome(f"o{at}", "u", START + at) for at in (-1, 0, WINDOW - 1, WINDOW)]
+    ledger.record([exposure("x", "u", START), *events], ONE)
+    assert totals(ledger)[0].metrics[0] == Sums(x=2, xx=4, y=0, yy=0, xy=0)
+
+
+def test_amounts_are_exact_minor_units_and_refunds_are_negative(ledger: Ledger) -> None:
+    bought = [
+        purchase("p1", "u", START + 1, 19.99),
+        purchase("p2", "u", START + 2, -0.995),
+        purchase("p3", "u", START, 5),
+    ]
+    ledger.record([exposure("x", "u", START), *bought], ONE)
+    assert totals(ledger)[0].metrics[1:3] == (Sums(x=1, xx=1), Sums(x=2399, xx=2399**2))
+
+
+def test_event_values_and_unit_totals_are_capped(ledger: Ledger) -> None:
+    events = [purchase("p", "u", START, 4e6), outcome("q", "u", START, "prediction", latency_ms=1e9)]
+    ledger.record([exposure("x", "u", START), *events], ONE)
+    _, _, revenue, latency = totals(ledger)[0].metrics
+    assert revenue == Sums(x=50_000, xx=50_000**2)
+    assert latency == Sums(x=2000, xx=2000**2, y=1, yy=1, xy=2000)
+
+
+def test_a_second_event_with_the_same_id_and_day_is_a_duplicate(ledger: Ledger) -> None:
+    event = outcome("o", "u", START)
+    assert ledger.record([event, event], ONE) == [Status.STORED, Status.DUPLICATE]
+    others = [replace(event, at=START + 1), replace(event, at=START + DAY_MS), replace(event, unit="v")]
+    assert ledger.record(others, ONE) == [Status.DUPLICATE, Status.STORED, Status.STORED]
+    assert len(list(ledger.events())) == 3
+
+
+def test_events_behind_the_dedupe_days_are_late_counted_and_not_summed(ledger: Ledger) -> None:
+    ledger.record([exposure("x", "u", START)], ONE)
+    old = exposure("y", "v", START - 8 * DAY_MS)
+    within = exposure("z", "w", START - 7 * DAY_MS)
+    assert ledger.record([old], ONE) == [Status.LATE]
+    assert ledger.record([within], ONE) == [Status.STORED]
+    assert (ledger.late(), len(list(ledger.events()))) == (1, 2)
+    assert ledger.record([old], ONE, history=True) == [Status.STORED]
+
+
+def test_history_does_not_make_live_events_late(ledger: Ledger) -> None:
+    ledger.record([exposure("x", "u", START + 400 * DAY_MS)], ONE, history=True)
+    assert ledger.record([exposure("y", "v", START)], ONE) == [Status.STORED]
+
+
+def test_a_unit_seen_in_two_variants_moves_to_contaminated_cells_of_its_first(ledger: Ledger) -> None:
+    ledger.record([exposure("x", "u", START), purchase("p", "u", START + 1, 2)], ONE)
+    ledger.record([exposure("y", "u", START + HOUR, "treatment")], ONE)
+    keys = list(settled(ledger, ONE))
+    assert {(key.variant, key.contaminated) for key in keys} == {("control", True)}
+    assert totals(ledger)[0].metrics[2].x == 200
+
+
+def test_a_unit_of_an_earlier_epoch_stays_there_and_is_counted_as_carried(ledger: Ledger) -> None:
+    ledger.record([exposure("x", "u", START), exposure("y", "u", START + DAY_MS, "treatment", epoch=2)], ONE)
+    (key,) = {key._replace(dimension="", value="") for key in settled(ledger, ONE)}
+    assert (key.epoch, key.variant, key.contaminated) == (1, "control", False)
+    assert totals(ledger)[0].carried == 1
+
+
+def test_of_two_exposures_at_the_same_time_the_smaller_id_is_first(ledger: Ledger) -> None:
+    ledger.record([exposure("b", "u", START)], ONE)
+    ledger.record([exposure("a", "u", START, "treatment")], ONE)
+    assert {(key.variant, key.contaminated) for key in settled(ledger, ONE)} == {("treatment", True)}
+
+
+def test_fallbacks_have_a_cause_and_mismatches_have_none(ledger: Ledger) -> None:
+    seen = [exposure("x", "u", START), exposure("y", "u", START + 1, served="treatment", cause="timeout"),
+            exposure("z", "u", START + 2, served="treatment")]  # fmt: skip
+    ledger.record(seen, ONE)
+    cell = totals(ledger)[0]
+    assert (cell.exposures, cell.fallbacks, cell.mismatches) == (3, 1, 1)
+
+
+def test_dimension_values_beyond_the_limit_are_counted_as_other(ledger: Ledger) -> None:
+    many = VALUES_PER_DIMENSION + 20
+    ledger.record([exposure("x", f"u{i}", START, dimensions={"device": f"d{i}"}) for i in range(many)], ONE)
+    cells = {key.value: cell.n for key, cell in settled(ledger, ONE).items() if key.dimension == "device"}
+    assert len(cells) == VALUES_PER_DIMENSION + 1
+    assert cells[OTHER] == 20
+    assert {key.value for key in settled(ledger, ONE) if key.dimension == "returning"} == {""}
+    assert verify(ledger, ONE) == []
+
+
+def test_what_cannot_be_counted_is_rejected_alone(ledger: Ledger) -> None:
+    bad = [exposure("a", "u", START, "unheard"), exposure("b", "u", START, experiment="unheard"),
+           exposure("c", "u", START, epoch=3), outcome("d", "u", START, "purchase"),
+           outcome("e", "u", START, "purchase", amount="12"), purchase("f", "u", START, 1e15)]  # fmt: skip
+    statuses = ledger.record([exposure("x", "u", START), *bad, outcome("o", "u", START)], ONE)
+    assert statuses == [Status.STORED, *[Status.REJECTED] * 6, Status.STORED]
+    assert totals(ledger)[0].metrics[0].x == 1
+    assert len(list(ledger.events())) == 2
+
+
+def test_a_rejected_event_counts_once_corrected(ledger: Ledger) -> None:
+    assert ledger.record([outcome("p", "u", START, "purchase")], ONE) == [Status.REJECTED]
+    assert ledger.record([purchase("p", "u", START, 3)], ONE) == [Status.STORED]
+
+
+def test_an_experiment_started_later_counts_its_own_outcomes_only(ledger: Ledger) -> None:
+    ledger.record([exposure("x", "u", START), outcome("o1", "u", START + 1)], ONE)
+    grown = LedgerPlan((*ONE.experiments, a_plan("late", 2)))
+    ledger.record([exposure("y", "u", START + 5, experiment="late"), outcome("o2", "u", START + 9)], grown)
+    settled(ledger, grown)
+    assert [c.metrics[0].x for c in ledger.moments("late", grown).values()] == [1, 1, 1]
+    assert [c.metrics[0].x for c in ledger.moments("home", grown).values()] == [2, 2, 2]
+    assert verify(ledger, grown) == []
+
+
+def test_an_exposure_older_than_outcomes_stored_before_the_experiment_is_refolded(ledger: Ledger) -> None:
+    ledger.record([outcome("o1", "u", START + 1, "rating"), outcome("o2", "u", START + 3)], LedgerPlan(()))
+    ledger.record([exposure("x", "u", START + 2)], ONE)
+    assert totals(ledger)[0].metrics[0].x == 1
+    assert verify(ledger, ONE) == []
+
+
+def test_a_process_with_an_older_plan_does_not_lose_outcomes(make_ledger: Make) -> None:
+    newer, older = make_ledger(), make_ledger()
+    newer.record([exposure("x", "u", START, experiment="checkout")], THREE)
+    older.record([purchase("p", "u", START + 1, 7), outcome("o", "u", START + 2)], ONE)
+    assert {cell.metrics[0].x for cell in settled(newer, THREE).values()} == {700}
+    assert verify(newer, THREE) == []
+
+
+def test_moments_of_an_unknown_experiment_are_refused(ledger: Ledger) -> None:
+    with pytest.raises(NotFound):
+        ledger.moments("nope", ONE)
+
+
+def test_an_empty_ledger_has_nothing(ledger: Ledger) -> None:
+    assert (ledger.moments("home", ONE), ledger.pending(), ledger.late(), ledger.position()) == ({}, 0, 0, {})
+    assert ledger.record([], ONE) == []
+    assert verify(ledger, ONE) == []
+
+
+def test_the_log_can_be_read_on_from_a_position(ledger: Ledger) -> None:
+    first, second = traffic(1, 20), traffic(2, 5)
+    ledger.record(first, ONE)
+    position = ledger.position()
+    ledger.record(second, ONE)
+    assert len(list(ledger.events())) == len(list(ledger.events(position))) + len(first)
+    assert 0 < len(list(ledger.events(position))) <= len(second)
+
+
+def test_dead_letters_are_kept_newest_first(ledger: Ledger) -> None:
+    for number in range(3):
+        ledger.dead_letter(f'{{"id": {number}}}', "no unit")
+    assert [letter.raw for letter in ledger.dead_letters(2)] == ['{"id": 2}', '{"id": 1}']
+    assert ledger.dead_letters()[0].reason == "no unit"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_any_order_repeats_and_splits_give_the_moments_of_the_reference_fold(
+    ledger: Ledger, seed: int
+) -> None:
+    rng = random.Random(seed)
+    events = traffic(seed, 60, list(THREE.by_key))
+    sent = events + rng.choices(events, k=len(events) // 3)
+    rng.shuffle(sent)
+    while sent:
+        cut = rng.choice([1, 2, 30, 300])
+        ledger.record(sent[:cut], THREE)
+        if rng.random() < 0.3:
+            ledger.record(sent[:cut], THREE)
+        if rng.random() < 0.1:
+            ledger.refold(THREE)
+        sent = sent[cut:]
+    assert settled(ledger, THREE) == fold(events, THREE, ledger.dimension_values(THREE))
+    assert verify(ledger, THREE) == []
+
+
+def test_events_in_order_of_time_need_no_refold(ledger: Ledger) -> None:
+    events = sorted(traffic(4, 200, list(THREE.by_key)), key=lambda event: (event.at, event.exposure is None))
+    exposed: set[str] = set()
+    in_order: list[Event] = []
+    for event in events:  # outcomes before the first exposure of any experiment are what a refold is for
+        exposed |= {event.unit} if event.exposure else set()
+        if event.exposure or event.unit in exposed:
+            in_order.append(event)
+    for start in range(0, len(in_order), 50):
+        ledger.record(in_order[start : start + 50], THREE)
+    assert ledger.pending() == 0
+    assert verify(ledger, THREE) == []

@@ -1,0 +1,490 @@
+"""What only the Redis ledger has to prove: atomic steps, bounds, forgetting, faults, and its memory twin."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from experiment.definition import DAY_MS, Measure, Metric, MetricType
+from experiment.errors import BadInput, Conflict, Corrupt, StoreUnavailable
+from experiment.event import Event, Status
+from experiment.fold import LedgerPlan, fold, fold_unit
+from experiment.store.connection import connect
+from experiment.store.memory_ledger import MemoryLedger
+from experiment.store.redis_keys import ShardKeys, bucket_of, shard_of, unit_digest
+from experiment.store.redis_ledger import RedisLedger
+from experiment.store.server import EmbeddedServer
+from experiment.verify import verify
+from tests.experiment.store.conftest import ENGINES
+from tests.experiment.store.ledgers import (
+    HOUR,
+    ONE,
+    START,
+    THREE,
+    WINDOW,
+    a_plan,
+    exposure,
+    outcome,
+    purchase,
+    traffic,
+)
+
+_numbers = count(1)
+KEYS = ShardKeys("default", 0)
+
+
+@pytest.fixture
+def ledger(ledger_client: redis.Redis) -> RedisLedger:
+    """An empty ledger of one shard with few buckets."""
+    return RedisLedger(ledger_client, unit_buckets=8, id_buckets=4)
+
+
+def everything(client: redis.Redis) -> dict[bytes, Any]:
+    """The whole content of the server."""
+    return {key: client.dump(key) for key in client.scan_iter()}
+
+
+# --- the twin ----------------------------------------------------------------------------------------------
+
+times = st.integers(0, 12).map(lambda half: START + half * WINDOW // 4) | st.integers(
+    START, START + 3 * WINDOW
+)
+units = st.sampled_from(["u1", "u2", "u3"])
+events = st.one_of(
+    st.builds(
+        lambda name, unit, at, variant, key, segment, epoch, served, cause, device: exposure(
+            f"x{name}", unit, at, variant, key, segment=segment, epoch=epoch, served=served, cause=cause,
+            dimensions={"device": device},
+        ),
+        st.integers(0, 9), units, times, st.sampled_from(["control", "treatment"]), st.sampled_from(list(THREE.by_key)),
+        st.sampled_from(["us", "rest"]), st.sampled_from([1, 1, 2]), st.sampled_from(["control", "treatment"]),
+        st.sampled_from([None, "timeout"]), st.sampled_from(["ios", "web", ""]),
+    ),
+    st.builds(
+        lambda name, unit, at, amount: purchase(f"p{name}", unit, at, amount),
+        st.integers(0, 9), units, times, st.floats(-1e10, 1e10) | st.integers(-10**10, 10**10),
+    ),
+    st.builds(
+        lambda name, unit, at, ms: outcome(f"l{name}", unit, at, "prediction", latency_ms=ms),
+        st.integers(0, 9), units, times, st.integers(0, 10**6),
+    ),
+    st.builds(
+        lambda name, unit, at, kind: outcome(f"o{name}", unit, at, kind),
+        st.integers(0, 9), units, times, st.sampled_from(["click", "impression", "rating"]),
+    ),
+)  # fmt: skip
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    sent=st.lists(events, max_size=40, unique_by=lambda e: (e.unit, e.id, e.at // DAY_MS)),
+    again=st.lists(st.integers(0, 39), max_size=10),
+    rng=st.randoms(use_true_random=False),
+    batch=st.integers(1, 50),
+    shards=st.sampled_from([1, 2]),
+)
+def test_any_order_repeats_and_batches_give_what_memory_gives(
+    ledger_client: redis.Redis,
+    sent: list[Event],
+    again: list[int],
+    rng: random.Random,
+    batch: int,
+    shards: int,
+) -> None:
+    memory = MemoryLedger()
+    memory.record(sent, THREE)
+    shuffled = [*sent, *(sent[index] for index in again if index < len(sent))]
+    rng.shuffle(shuffled)
+    ledger = RedisLedger(
+        ledger_client, f"h{next(_numbers)}", shards, unit_buckets=2, id_buckets=2, batch=batch
+    )
+    for start in range(0, len(shuffled), 7):
+        ledger.record(shuffled[start : start + 7], THREE)
+        if rng.random() < 0.2:
+            ledger.refold(THREE)
+    ledger.refold(THREE)
+    assert ledger.pending() == 0
+    for key in THREE.by_key:
+        assert ledger.moments(key, THREE) == memory.moments(key, THREE)
+    assert dict(ledger.units(THREE)) == dict(memory.units(THREE))
+    assert verify(ledger, THREE) == []
+
+
+def test_sums_of_large_totals_are_exact_beyond_doubles(ledger: RedisLedger) -> None:
+    big = Metric(key="m", type=MetricType.RATIO, numerator=Measure(event="a", value="v"),
+                 denominator=Measure(event="b", value="v"), cap=2**40)  # fmt: skip
+    plan = LedgerPlan((a_plan("home", 1, metrics=(big,), dimensions=()),))
+    rng = random.Random(5)
+    sent = []
+    for number in range(300):
+        unit = f"u{number}"
+        sent.append(exposure("x", unit, START))
+        for kind in "ab":
+            value = rng.choice(
+                [2**40, -(2**40), 2**40 - 1, 2**20 + 1, -(2**20), rng.randrange(-(2**40), 2**40)]
+            )
+            sent.append(outcome(f"{kind}1", unit, START + 1, kind, v=value))
+    ledger.record(sent, plan)
+    assert {len(found) for found in ledger.moments("home", plan)} == {8}
+    assert ledger.moments("home", plan) == fold(sent, plan)
+    assert max(cell.metrics[0].xx for cell in ledger.moments("home", plan).values()) > 2**80
+
+
+def test_totals_that_outgrow_four_bytes_widen_the_record(
+    ledger: RedisLedger, ledger_client: redis.Redis
+) -> None:
+    sent = [exposure("x", "u", START), *(purchase(f"p{i}", "u", START + i, 9e9) for i in range(5))]
+    for event in sent:
+        ledger.record([event], ONE)
+    assert dict(ledger.units(ONE)) == {"u": fold_unit(sent, ONE)}
+    back = [purchase(f"q{i}", "u", START + i, -9e9) for i in range(5)]
+    ledger.record(back, ONE)
+    raw = ledger_client.hget(KEYS.units(bucket_of(unit_digest("u"), 8)), "u")
+    assert raw is not None
+    assert len(raw) == 61, "back in four bytes a total"
+    assert verify(ledger, ONE) == []
+
+
+def test_a_unit_with_more_than_65535_exposures_is_counted(ledger: RedisLedger) -> None:
+    many = [exposure(f"x{i}", "u", START + i) for i in range(66_000)]
+    RedisLedger(ledger._client, batch=1000).record(many, ONE)
+    assert {cell.exposures for cell in ledger.moments("home", ONE).values()} == {66_000}
+
+
+# --- one atomic step ---------------------------------------------------------------------------------------
+
+
+def test_a_total_without_room_is_rejected_and_writes_nothing(
+    ledger: RedisLedger, ledger_client: redis.Redis
+) -> None:
+    most = 2**40 / 100
+    ledger.record([exposure("x", "u", START)], ONE)
+    for start in range(0, 8191, 1000):
+        ids = range(start, min(start + 1000, 8191))
+        ledger.record([purchase(f"p{i}", "u", START + 1, most) for i in ids], ONE)
+    before = everything(ledger_client)
+    assert ledger.record([purchase("q", "u", START + 1, most)], ONE) == [Status.REJECTED]
+    assert everything(ledger_client) == before
+    good = [outcome("c", "u", START + 2), exposure("x", "v", START)]
+    statuses = ledger.record([good[0], purchase("q", "u", START + 1, most), good[1]], ONE)
+    assert statuses == [Status.STORED, Status.REJECTED, Status.STORED]
+    assert verify(ledger, ONE) == []
+
+
+def test_a_cell_without_room_rejects_the_one_event_that_needs_it(
+    ledger: RedisLedger, ledger_client: redis.Redis
+) -> None:
+    ledger.record([exposure("x", "u", START), exposure("x", "v", START, "treatment")], ONE)
+    key = KEYS.cells(1)
+    field = next(f for f in ledger_client.hkeys(key) if f.split(b":")[2] == b"0" and f.endswith(b":0:0"))
+    blob = bytearray(ledger_client.hget(key, field) or b"")
+    blob[40:48] = _double(2**53 - 1)  # x of the first metric
+    ledger_client.hset(key, field, bytes(blob))
+    before = everything(ledger_client)
+    assert ledger.record([outcome("c", "u", START + 1)], ONE) == [Status.REJECTED]
+    assert everything(ledger_client) == before
+    statuses = ledger.record([outcome("c", "u", START + 1), outcome("c", "v", START + 1)], ONE)
+    assert statuses == [Status.REJECTED, Status.STORED]
+
+
+def _double(number: float) -> bytes:
+    import struct
+
+    return struct.pack("<d", number)
+
+
+@pytest.mark.parametrize("key", [KEYS.facts(), KEYS.log(), KEYS.dirty(), KEYS.days(), KEYS.cells(1),
+                                 *(KEYS.units(b) for b in range(8)), *(KEYS.ids(START // DAY_MS, b) for b in range(4))])  # fmt: skip
+def test_a_foreign_key_in_the_way_stops_the_step_before_any_write(
+    ledger: RedisLedger, ledger_client: redis.Redis, key: str
+) -> None:
+    ledger.record([], ONE)
+    sent = [exposure(f"x{i}", f"u{i}", START) for i in range(64)] + [exposure("y", "u1", START - 1)]
+    ledger._numbers.learn(sent, ONE)
+    ledger_client.set(key, "foreign")
+    before = everything(ledger_client)
+    with pytest.raises(Corrupt):
+        ledger.record(sent, ONE)
+    assert everything(ledger_client) == before
+    ledger_client.delete(key)
+    assert set(ledger.record(sent, ONE)) == {Status.STORED}
+
+
+def test_a_broken_record_or_cell_stops_the_step_before_any_write(
+    ledger: RedisLedger, ledger_client: redis.Redis
+) -> None:
+    ledger.record([exposure("x", "u", START)], ONE)
+    for key in (KEYS.units(bucket_of(unit_digest("u"), 8)), KEYS.cells(1)):
+        good = ledger_client.hgetall(key)
+        for bad in (b"", b"\xff" * 30):
+            ledger_client.hset(key, mapping=dict.fromkeys(good, bad))
+            before = everything(ledger_client)
+            with pytest.raises(Corrupt):
+                ledger.record([outcome("o", "u", START)], ONE)
+            assert everything(ledger_client) == before
+        ledger_client.hset(key, mapping=dict(good))
+    assert ledger.record([outcome("o", "u", START)], ONE) == [Status.STORED]
+
+
+def test_a_full_memory_refuses_before_any_write(ledger: RedisLedger, ledger_client: redis.Redis) -> None:
+    ledger.record([exposure("x", "u", START)], ONE)
+    limit = ledger_client.config_get("maxmemory")["maxmemory"]
+    before = everything(ledger_client)
+    ledger_client.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(StoreUnavailable, match="raise maxmemory"):
+            ledger.record([outcome("o", "u", START)], ONE)
+        assert len(ledger.moments("home", ONE)) == 3
+    finally:
+        ledger_client.config_set("maxmemory", limit)
+    assert everything(ledger_client) == before
+    assert ledger.record([outcome("o", "u", START)], ONE) == [Status.STORED]
+
+
+def test_one_batch_is_one_log_entry_and_large_calls_are_split(
+    ledger: RedisLedger, ledger_client: redis.Redis
+) -> None:
+    ledger.record([outcome(f"o{i}", "u", START + i) for i in range(450)], ONE)
+    assert ledger_client.xlen(KEYS.log()) == 3
+    ledger.record([outcome(f"o{i}", "u", START + i) for i in range(450)], ONE)
+    assert ledger_client.xlen(KEYS.log()) == 3
+
+
+def test_scripts_forgotten_by_the_server_are_sent_again(
+    ledger: RedisLedger, ledger_client: redis.Redis
+) -> None:
+    ledger.record([exposure("x", "u", START)], ONE)
+    ledger_client.script_flush()
+    assert ledger.record([outcome("o", "u", START)], ONE) == [Status.STORED]
+
+
+# --- refold ------------------------------------------------------------------------------------------------
+
+
+def test_a_unit_that_gets_events_during_the_refold_waits_for_the_next(
+    ledger: RedisLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger.record([exposure("x", "u", START + 5), outcome("o", "u", START + 6)], ONE)
+    ledger.record([exposure("y", "u", START)], ONE)
+    from experiment.store import redis_refold
+
+    def fold_slowly(events: list[Event], plan: LedgerPlan) -> Any:
+        record = fold_unit(events, plan)
+        ledger.record([outcome("meanwhile", "u", START + 7)], ONE)
+        return record
+
+    with monkeypatch.context() as patch:
+        patch.setattr(redis_refold, "fold_unit", fold_slowly)
+        assert ledger.refold(ONE) == 0
+    assert ledger.pending() == 1
+    assert ledger.refold(ONE) == 1
+    assert verify(ledger, ONE) == []
+
+
+def test_a_refold_reads_the_log_from_the_first_event_of_its_units_on(
+    ledger: RedisLedger, ledger_client: redis.Redis
+) -> None:
+    ledger.record([outcome("old", "other", START)], ONE)
+    ledger.record([exposure("x", "u", START + 5)], ONE)
+    # as if the other unit's entry were hours old: it lies before everything the dirty unit needs
+    (first, fields), *rest = ledger_client.xrange(KEYS.log())
+    ledger_client.delete(KEYS.log())
+    ledger_client.xadd(KEYS.log(), {b"e": b"not to be read"}, id="1-1")
+    for entry, content in rest:
+        ledger_client.xadd(KEYS.log(), dict(content), id=entry)
+    ledger.record([exposure("y", "u", START)], ONE)
+    assert ledger.refold(ONE) == 1
+    with pytest.raises(Corrupt, match="log entry 1-1"):
+        list(ledger.events())
+    assert first
+    assert fields
+
+
+def test_refolding_twice_changes_nothing(ledger: RedisLedger, ledger_client: redis.Redis) -> None:
+    for start in range(0, 400, 40):
+        ledger.record(traffic(8, 100)[::-1][start : start + 40], ONE)
+    assert ledger.refold(ONE) > 0
+    before = everything(ledger_client)
+    assert ledger.refold(ONE) == 0
+    assert everything(ledger_client) == before
+
+
+# --- shards, days, settings --------------------------------------------------------------------------------
+
+
+def test_every_key_of_a_unit_lies_in_its_shard(ledger_client: redis.Redis) -> None:
+    ledger = RedisLedger(ledger_client, "shop", shards=4)
+    ledger.record([exposure("x", "u", START), outcome("o", "u", START)], ONE)
+    tag = f"{{shop:{shard_of(unit_digest('u'), 4)}}}"
+    shard_keys = [
+        key.decode() for key in ledger_client.scan_iter() if b":" in key.partition(b"}")[0].partition(b"{")[2]
+    ]
+    assert shard_keys
+    assert all(tag in key for key in shard_keys)
+
+
+def test_another_number_of_shards_is_refused_and_none_adopts_the_projects(ledger_client: redis.Redis) -> None:
+    RedisLedger(ledger_client, shards=3).record([exposure("x", "u", START)], ONE)
+    with pytest.raises(Conflict, match="created with 3 shards, not 2"):
+        RedisLedger(ledger_client, shards=2).record([outcome("o", "u", START)], ONE)
+    adopted = RedisLedger(ledger_client, unit_buckets=5)
+    assert adopted.record([exposure("x", "u", START)], ONE) == [Status.DUPLICATE]
+
+
+def test_reading_creates_nothing(ledger: RedisLedger, ledger_client: redis.Redis) -> None:
+    assert verify(ledger, ONE) == []
+    assert (ledger.late(), ledger.sweep(), ledger_client.dbsize()) == (0, 0, 0)
+
+
+def test_projects_do_not_see_each_other(ledger_client: redis.Redis) -> None:
+    one, other = RedisLedger(ledger_client, "one"), RedisLedger(ledger_client, "other")
+    one.record([exposure("x", "u", START)], ONE)
+    assert other.record([exposure("x", "u", START)], ONE) == [Status.STORED]
+    assert [cell.n for cell in one.moments("home", ONE).values()] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("name", ["", "A", "a b", "{x}", "a:b", "x" * 64, "ü"])
+def test_project_names_that_could_leave_their_keys_are_refused(ledger_client: redis.Redis, name: str) -> None:
+    with pytest.raises(BadInput):
+        RedisLedger(ledger_client, name)
+
+
+@pytest.mark.parametrize("unit", ["{other:1}", "a}b{c", "*", "\u202e", "漢字", "a b", "'\"\\"])
+def test_any_unit_name_stays_in_its_place(ledger: RedisLedger, unit: str) -> None:
+    sent = [exposure("x", unit, START), outcome("}:{", unit, START)]
+    assert set(ledger.record(sent, ONE)) == {Status.STORED}
+    assert list(ledger.events()) == sent
+    assert verify(ledger, ONE) == []
+
+
+def test_a_sweep_forgets_ids_that_only_late_events_could_hit(
+    ledger: RedisLedger, ledger_client: redis.Redis
+) -> None:
+    old, day = exposure("x", "u", START), START // DAY_MS
+    ledger.record([old], ONE)
+    ledger.record([exposure("y", "v", START + 7 * DAY_MS)], ONE)
+    assert ledger.sweep() == 0
+    ledger.record([exposure("z", "w", START + 8 * DAY_MS)], ONE)
+    assert ledger.sweep() == 1
+    assert not ledger_client.exists(*(KEYS.ids(day, bucket) for bucket in range(4)))
+    assert ledger.sweep() == 0
+    assert ledger.record([old], ONE) == [Status.LATE]
+
+
+def test_an_import_counts_nothing_again_whether_ids_were_swept_or_not(ledger: RedisLedger) -> None:
+    live = [exposure("x", "u", START), outcome("o", "u", START)]
+    ledger.record(live, ONE)
+    ledger.record([exposure("z", "w", START + 30 * DAY_MS)], ONE)
+    assert ledger.sweep() == 1
+    statuses = ledger.record([*live, exposure("new", "v", START)], ONE, history=True)
+    assert statuses == [Status.DUPLICATE, Status.DUPLICATE, Status.STORED]
+    assert ledger.sweep() == 0, "the ids of imported days are kept"
+    assert set(ledger.record([*live, exposure("new", "v", START)], ONE, history=True)) == {Status.DUPLICATE}
+    assert verify(ledger, ONE) == []
+
+
+# --- faults ------------------------------------------------------------------------------------------------
+
+
+def test_text_replies_and_impossible_batches_are_refused(ledger_client: redis.Redis) -> None:
+    with pytest.raises(BadInput):
+        RedisLedger(ledger_client, batch=1001)
+    with redis.Redis(decode_responses=True) as texts, pytest.raises(BadInput):
+        RedisLedger(texts)
+
+
+def test_a_store_that_is_away_says_so(tmp_path: Path) -> None:
+    with connect(f"unix://{tmp_path}/nobody.sock") as client:
+        ledger = RedisLedger(client)
+        for call in (
+            lambda: ledger.record([exposure("x", "u", START)], ONE), lambda: ledger.moments("home", ONE),
+            ledger.pending, ledger.late, ledger.position, ledger.sweep, lambda: ledger.refold(ONE),
+            lambda: list(ledger.events()), lambda: list(ledger.units(ONE)), lambda: ledger.dead_letter("{}", "r"),
+        ):  # fmt: skip
+            with pytest.raises(StoreUnavailable, match="cannot be reached"):
+                call()
+
+
+def test_a_frozen_store_says_that_a_resend_is_needed(tmp_path: Path) -> None:
+    with EmbeddedServer.start(tmp_path) as server, connect(server.url, timeout=0.2) as client:
+        ledger = RedisLedger(client)
+        ledger.record([exposure("x", "u", START)], ONE)
+        os.kill(server.pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(StoreUnavailable, match="did not answer in time"):
+                ledger.record([outcome("o", "u", START)], ONE)
+        finally:
+            os.kill(server.pid, signal.SIGCONT)
+        assert ledger.record([outcome("o", "u", START)], ONE)[0] in (Status.STORED, Status.DUPLICATE)
+        assert verify(ledger, ONE) == []
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("engine", ENGINES)
+def test_killing_the_server_loses_no_acknowledged_batch(tmp_path: Path, engine: str) -> None:
+    rng = random.Random(1)
+    sent = sorted(traffic(11, 400), key=lambda event: event.at)
+    with EmbeddedServer.start(tmp_path, binary=ENGINES[engine]) as server, connect(server.url) as client:
+        ledger = RedisLedger(client, unit_buckets=8, id_buckets=4)
+        batches = [sent[start : start + 20] for start in range(0, len(sent), 20)]
+        for number, batch in enumerate(batches):
+            if number % 8 == 3:
+                killer = threading.Timer(rng.random() * 0.003, os.kill, (server.pid, signal.SIGKILL))
+                killer.start()
+                _send(ledger, batch, killer.join, server.relaunch)
+            else:
+                ledger.record(batch, ONE)
+        assert {e.id + e.unit + str(e.at // DAY_MS) for e in ledger.events()} == {
+            e.id + e.unit + str(e.at // DAY_MS) for e in sent
+        }
+        assert verify(ledger, ONE) == []
+        assert ledger.moments("home", ONE) == fold(sent, ONE)
+
+
+def _send(
+    ledger: RedisLedger, batch: list[Event], dead: Callable[[], None], restart: Callable[[], None]
+) -> None:
+    """Send until acknowledged, as the recorder does; the server dies at some moment of the first attempt."""
+    acknowledged = False
+    try:
+        ledger.record(batch, ONE)
+        acknowledged = True
+    except StoreUnavailable:
+        pass
+    dead()
+    restart()
+    statuses = set(ledger.record(batch, ONE))
+    assert statuses <= ({Status.DUPLICATE} if acknowledged else {Status.STORED, Status.DUPLICATE})
+
+
+def test_several_writers_at_once_count_everything_once(ledger_client: redis.Redis) -> None:
+    sent = traffic(12, 300)
+    seen: list[Status] = []
+
+    def write(seed: int) -> None:
+        mine = random.Random(seed).sample(sent, len(sent))
+        ledger = RedisLedger(ledger_client, unit_buckets=8, id_buckets=4, batch=30)
+        for start in range(0, len(mine), 60):
+            seen.extend(ledger.record(mine[start : start + 60], ONE))
+            if seed == 0:
+                ledger.refold(ONE)
+
+    writers = [threading.Thread(target=write, args=(seed,)) for seed in range(3)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert seen.count(Status.STORED) == len({(e.unit, e.id, e.at // DAY_MS) for e in sent})
+    assert verify(RedisLedger(ledger_client), ONE) == []
+    assert HOUR < WINDOW
