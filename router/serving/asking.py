@@ -1,0 +1,54 @@
+"""Reading what callers send to /v1/assign and /v1/predict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from experiment.codec import NAME_LENGTH
+from experiment.errors import BadInput
+from router.serving.problem import shown
+
+
+def request_object(body: object) -> Mapping[str, Any]:
+    """The body as an object. Raises BadInput."""
+    if not isinstance(body, dict):
+        raise BadInput(
+            "the body is a JSON object", field="body", value=type(body).__name__, fix='send {"unit": "..."}'
+        )
+    return body
+
+
+def unit_of(body: Mapping[str, Any]) -> str:
+    """The unit's id. Raises BadInput."""
+    unit = body.get("unit")
+    if isinstance(unit, str) and 0 < len(unit) <= NAME_LENGTH and unit.isprintable():
+        return unit
+    raise BadInput(
+        f"not a text of 1 to {NAME_LENGTH} characters: {shown(unit)}",
+        field="unit",
+        value=unit,
+        fix="send the unit's id as a string",
+    )
+
+
+def attributes_of(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The unit's attributes, none when left out. Raises BadInput."""
+    attributes = body.get("attributes")
+    if attributes is None:
+        return {}
+    if not isinstance(attributes, dict):
+        raise BadInput("is a JSON object", field="attributes", value=attributes, fix='send {"country": "US"}')
+    return attributes
+
+
+def experiments_of(body: Mapping[str, Any]) -> list[str] | None:
+    """The experiments asked for; None = all that run. Raises BadInput."""
+    keys = body.get("experiments")
+    if keys is None:
+        return None
+    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys) or len(keys) > 1000:
+        raise BadInput(
+            "is a list of at most 1000 experiment keys", field="experiments", value=keys, fix='send ["key"]'
+        )
+    return keys

@@ -1,0 +1,125 @@
+"""What a serving process does once a second beside answering: refresh, probe, drain, look at its store."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from experiment.errors import PlatformError, StoreUnavailable
+from experiment.store.connection import ServerFinding, Severity
+from experiment.store.spool import Spool
+from router.serving.counting import StoreGate
+from router.serving.drain import Drainer
+from router.serving.metrics import Metrics
+from router.serving.snapshot import SnapshotHolder
+
+PERIOD_SECONDS = 1.0
+_INSPECT_SECONDS = 30.0
+_RENEW_SECONDS = 0.2
+
+_log = logging.getLogger(__name__)
+
+
+class Background:
+    """One thread (a greenlet under gevent) that keeps a serving process current and its spool empty."""
+
+    def __init__(
+        self,
+        holder: SnapshotHolder,
+        drainer: Drainer,
+        spool: Spool | None,
+        gate: StoreGate,
+        metrics: Metrics,
+        *,
+        inspect: Callable[[], list[ServerFinding]],
+    ) -> None:
+        """`inspect` reads the server's settings that decide whether it keeps its promises."""
+        self._holder, self._drainer, self._spool, self._gate = holder, drainer, spool, gate
+        self._metrics, self._inspect = metrics, inspect
+        self._findings: list[ServerFinding] = []
+        self._inspected_at = float("-inf")
+        self._renewed_at = float("-inf")
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Do one round now (the process answers from what it finds), then one a second."""
+        self.step()
+        self._thread = threading.Thread(target=self._loop, name="background", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the round under way."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(timeout=5.0)
+
+    def renew(self) -> None:
+        """Refresh the snapshot out of turn, at most every 0.2 s, never while the store is away."""
+        if self._gate.up and time.monotonic() - self._renewed_at > _RENEW_SECONDS:
+            self._renewed_at = time.monotonic()
+            self._holder.refresh()
+
+    def step(self) -> None:
+        """One round; a fault of one part never ends the thread."""
+        for part in (self._holder.refresh, self._drainer.step, self._look, self._measure):
+            try:
+                part()
+            except Exception:  # noqa: BLE001 - the next round may do better
+                _log.exception("a background round failed")
+
+    def readiness(self) -> dict[str, Any]:
+        """The facts of /readyz. Ready: a snapshot is loaded and there is a durable place for events."""
+        settings = {finding.name: finding.value for finding in self._findings}
+        wrong = [f"{f.name} {f.value}: {f.fix}" for f in self._findings if f.severity is Severity.ERROR]
+        waiting = self._waiting()
+        return {
+            "ready": self._holder.loaded and not wrong and (self._gate.up or waiting is not None),
+            "store": {
+                "up": self._gate.up and self._holder.stale_since is None,
+                "server": settings.get("version", "unknown"),
+                "durability": settings.get("appendfsync", "unknown"),
+                "wrong": wrong,
+                "warnings": [
+                    f"{f.name} {f.value}: {f.fix}" for f in self._findings if f.severity is Severity.WARN
+                ],
+            },
+            "snapshot": {
+                "loaded": self._holder.loaded,
+                "revision": self._holder.current.revision,
+                "stale": self._holder.stale_since is not None,
+                "stale_seconds": round(self._holder.stale_seconds, 3),
+            },
+            "spool": {"available": waiting is not None, "batches": waiting},
+        }
+
+    def _waiting(self) -> int | None:
+        try:
+            return None if self._spool is None else len(self._spool)
+        except PlatformError:
+            return None
+
+    def _loop(self) -> None:
+        while not self._stop.wait(PERIOD_SECONDS):
+            self.step()
+
+    def _look(self) -> None:
+        due = time.monotonic() - self._inspected_at > _INSPECT_SECONDS
+        if due and self._holder.stale_since is None:
+            try:
+                self._findings = self._inspect()
+            except StoreUnavailable:
+                return  # the refresh of the next round says so
+            self._inspected_at = time.monotonic()
+            for finding in self._findings:
+                if finding.severity is Severity.ERROR:
+                    _log.error("the store's %s is %s. Fix: %s", finding.name, finding.value, finding.fix)
+
+    def _measure(self) -> None:
+        self._metrics.store_up.set(self._gate.up and self._holder.stale_since is None)
+        self._metrics.spooled_batches.set(self._waiting() or 0)
+        self._metrics.snapshot_revision.set(self._holder.current.revision)
+        self._metrics.snapshot_age.set(self._holder.stale_seconds)

@@ -1,0 +1,105 @@
+"""Emptying a spool: what both the serving process (into the ledger) and the client (over HTTP) do."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from experiment.codec import decode, encode
+from experiment.errors import EventError, StoreUnavailable
+from experiment.event import Event, Status
+from experiment.fold import LedgerPlan
+from experiment.store.ledger import Ledger
+from experiment.store.spool import Spool, SpooledItem
+from router.serving.counting import StoreGate, count
+
+PROBE_SECONDS = 1.0
+_BATCHES_AT_A_TIME = 5
+
+
+@contextmanager
+def only_drainer(spool: Spool) -> Iterator[bool]:
+    """True for the one process that may empty this spool now; two would only send everything twice."""
+    with _lock_file(spool.path.with_name(f"{spool.path.name}.drain")) as descriptor:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+
+
+@contextmanager
+def _lock_file(path: Path) -> Iterator[int]:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def payload(events: Iterable[Event]) -> bytes:
+    """A batch as it lies in a spool: one canonical event a line."""
+    return b"\n".join(encode(event).encode() for event in events)
+
+
+class Drainer:
+    """Probes an absent store each second and, while it answers, empties the spool into it, oldest first."""
+
+    def __init__(
+        self, ledger: Ledger, spool: Spool | None, plan: Callable[[], LedgerPlan], *, gate: StoreGate
+    ) -> None:
+        """`plan` is asked per batch, after the caller's snapshot was refreshed."""
+        self._ledger, self._spool, self._plan, self._gate = ledger, spool, plan, gate
+
+    def step(self) -> int:
+        """Probe if the store is away, then drain; returns the batches delivered. Never raises for a fault."""
+        if not self._gate.up and not self._probe():
+            return 0
+        if self._spool is None or not len(self._spool):
+            return 0
+        with only_drainer(self._spool) as mine:
+            return self._drain(self._spool) if mine else 0
+
+    def _probe(self) -> bool:
+        try:
+            self._ledger.position()
+        except StoreUnavailable:
+            return False
+        self._gate.answered()
+        return True
+
+    def _drain(self, spool: Spool) -> int:
+        delivered = 0
+        while batches := spool.take(_BATCHES_AT_A_TIME):
+            for batch in batches:
+                try:
+                    self._deliver(batch)
+                except StoreUnavailable as error:
+                    spool.failed([batch.row_id])
+                    self._gate.failed(error)
+                    return delivered
+                spool.done([batch.row_id])
+                delivered += 1
+        return delivered
+
+    def _deliver(self, batch: SpooledItem) -> None:
+        """Count a batch; what cannot be counted goes to the dead letters, so nothing leaves unseen."""
+        plan = self._plan()
+        events: list[Event] = []
+        for line in batch.payload.split(b"\n"):
+            try:
+                event = decode(line.decode())
+                plan.check(event)
+            except EventError as error:
+                self._ledger.dead_letter(line.decode(), str(error))
+            except (ValueError, KeyError, TypeError) as error:
+                self._ledger.dead_letter(line.decode(errors="replace"), f"unreadable in the spool: {error!r}")
+            else:
+                events.append(event)
+        for event, outcome in zip(events, count(self._ledger, events, plan), strict=True):
+            if outcome.status is Status.REJECTED:
+                self._ledger.dead_letter(encode(event), outcome.reason or "")

@@ -1,0 +1,58 @@
+"""gunicorn settings of the serving process (`gunicorn -c python:router.serving.gunicorn_conf`).
+
+gevent workers: with sync or threaded ones 300 idle connections shut everybody else out, measured. gunicorn
+patches the standard library in each worker before it loads the application.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+# one BLAS or OpenMP thread a call: the model pool is what runs calls side by side
+for _variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_variable, "1")
+
+_METRICS = "PROMETHEUS_MULTIPROC_DIR"
+
+bind = os.environ.get("SWITCHPOINT_BIND", "127.0.0.1:8000")
+workers = int(os.environ.get("SWITCHPOINT_WORKERS", "2"))
+worker_class = "gevent"
+worker_connections = 1000
+keepalive = 5  # also the deadline for a request's head
+graceful_timeout = 8
+timeout = 30  # a worker whose loop stood still that long is replaced
+limit_request_line = 4094
+limit_request_field_size = 8190
+forwarded_allow_ips = "127.0.0.1,::1"
+errorlog = "-"
+loglevel = os.environ.get("SWITCHPOINT_LOG_LEVEL", "warning")
+control_socket_disable = True
+
+logging.basicConfig(level=loglevel.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+
+def on_starting(_server: Any) -> None:
+    """Count from zero: files of workers that died with an earlier master would be summed for ever."""
+    folder = os.environ.get(_METRICS)
+    if folder is None:
+        os.environ[_METRICS] = tempfile.mkdtemp(prefix="switchpoint-metrics-")
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    Path(folder).mkdir(mode=0o700, parents=True)
+
+
+def on_exit(_server: Any) -> None:
+    """The counters die with the master."""
+    shutil.rmtree(os.environ[_METRICS], ignore_errors=True)
+
+
+def child_exit(_server: Any, worker: Any) -> None:
+    """A dead worker's live gauges end with it."""
+    from prometheus_client import multiprocess
+
+    multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]  # not annotated

@@ -1,0 +1,199 @@
+"""Starting and stopping the serving processes: gunicorn as a child of the command line or of a test.
+
+The master dies with whoever started it (Linux: parent-death signal), and its workers with the master, so
+that a killed command leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType, TracebackType
+
+from experiment.errors import PlatformError
+
+START_SECONDS = 20.0
+STOP_SECONDS = 15.0
+_POLL_SECONDS = 0.05
+
+# set between fork and exec by a fresh interpreter: a preexec_fn is not safe in a process with threads.
+# 1 is PR_SET_PDEATHSIG, 15 SIGTERM
+_BOUND = (
+    "import ctypes, os, sys; "
+    "ctypes.CDLL(None).prctl(1, 15, 0, 0, 0) if sys.platform == 'linux' else None; "
+    "os.getppid() == int(sys.argv[1]) or sys.exit(1); "
+    "os.execv(sys.executable, [sys.executable, *sys.argv[2:]])"
+)
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A TCP port nobody listens on at the moment."""
+    with socket.socket() as sock:
+        sock.bind((host, 0))
+        return int(sock.getsockname()[1])
+
+
+class ServingProcess:
+    """gunicorn with our workers, owned by this process. Start it from a thread that outlives it."""
+
+    def __init__(
+        self,
+        *,
+        redis_url: str,
+        data: Path,
+        host: str = "127.0.0.1",
+        port: int = 8000,
+        workers: int = 2,
+        environ: Mapping[str, str] | None = None,
+        application: str = "router.serving.wsgi:create()",
+    ) -> None:
+        """`environ` adds further SWITCHPOINT_ variables (settings.py names them)."""
+        self.host, self.port = host, port
+        self._application = application
+        self._environ = {
+            **os.environ,
+            **(environ or {}),
+            "SWITCHPOINT_REDIS_URL": redis_url,
+            "SWITCHPOINT_DATA": str(data),
+            "SWITCHPOINT_BIND": f"{host}:{port}",
+            "SWITCHPOINT_WORKERS": str(workers),
+            # set before any process imports prometheus_client, which looks once; per port, so that two
+            # services of one data directory do not mix
+            "PROMETHEUS_MULTIPROC_DIR": str(data / "serving" / f"metrics-{port}"),
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """The base URL."""
+        return f"http://{self.host}:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        """The master's pid."""
+        if self._process is None:
+            raise PlatformError("serving was not started")
+        return self._process.pid
+
+    def start(self, *, ready: bool = True) -> None:
+        """Start, and with `ready` wait until /healthz answers.
+
+        Raises:
+            PlatformError: it ended or did not answer; its log on standard error says why.
+        """
+        gunicorn = ("-m", "gunicorn", "-c", "python:router.serving.gunicorn_conf", self._application)
+        self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and modules
+            [sys.executable, "-I", "-S", "-c", _BOUND, str(os.getpid()), *gunicorn],
+            env=self._environ,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C in the terminal reaches the owner, who stops us in order
+        )
+        if ready:
+            try:
+                self.await_answer()
+            except BaseException:
+                self.stop()
+                raise
+
+    def await_answer(self, path: str = "/healthz", *, seconds: float = START_SECONDS) -> None:
+        """Wait until GET `path` answers 200. Raises PlatformError."""
+        end = time.monotonic() + seconds
+        while self.status(path) != http.client.OK:
+            if self._process is None or self._process.poll() is not None:
+                raise PlatformError(f"serving on {self.url} ended while starting; its log says why")
+            if time.monotonic() > end:
+                raise PlatformError(f"serving on {self.url} did not answer {path} within {seconds:g} s")
+            time.sleep(_POLL_SECONDS)
+
+    def status(self, path: str) -> int | None:
+        """The status of GET `path`, None when nobody answers."""
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=2.0)
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().status
+        except (OSError, http.client.HTTPException):
+            return None
+        finally:
+            connection.close()
+
+    def ready_facts(self) -> dict[str, object]:
+        """The body of /readyz. Raises PlatformError when nobody answers."""
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=2.0)
+        try:
+            connection.request("GET", "/readyz")
+            return dict(json.loads(connection.getresponse().read()))
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            raise PlatformError(f"serving on {self.url} does not answer: {error}") from error
+        finally:
+            connection.close()
+
+    def alive(self) -> bool:
+        """Whether the master runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def stop(self) -> None:
+        """SIGTERM: requests under way are finished, queued events written; SIGKILL after 15 s."""
+        process = self._process
+        if process is None or process.poll() is not None:
+            return
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+    def __enter__(self) -> ServingProcess:
+        """Started and answering."""
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop."""
+        self.stop()
+
+
+def serve(
+    *,
+    redis_url: str,
+    data: Path,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    workers: int = 2,
+    environ: Mapping[str, str] | None = None,
+) -> int:
+    """Serve until SIGTERM, SIGINT or the master's own end; returns the exit code. For the main thread.
+
+    Raises:
+        PlatformError: it did not start.
+    """
+    stopping = threading.Event()
+
+    def ask_to_stop(_number: int, _frame: FrameType | None) -> None:
+        stopping.set()
+
+    before = {number: signal.signal(number, ask_to_stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    serving = ServingProcess(
+        redis_url=redis_url, data=data, host=host, port=port, workers=workers, environ=environ
+    )
+    try:
+        serving.start()
+        while not stopping.wait(0.5):
+            if not serving.alive():
+                return 3
+        return 0
+    finally:
+        serving.stop()
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,230 @@
+"""The predict use case: route, call under a deadline, fall back, record what the unit really met."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+from uuid import uuid4
+
+from experiment.assignment import Assignment, Reason
+from experiment.definition import ModelRef
+from experiment.errors import NotFound, PlatformError
+from experiment.event import Event, Status
+from experiment.model import ModelVersion
+from router.models.model import Cause, InputsRefused, ModelFailure
+from router.serving.exposure import dimension_values, exposure_event
+from router.serving.metrics import Metrics
+from router.serving.recorder import Recorder
+from router.serving.snapshot import Snapshot
+
+PREDICTION = "prediction"
+_REMEMBERED_EXPOSURES = 100_000
+# a duplicate is an exposure that another worker made durable: nothing is lost
+_WORST_FIRST = (Status.REJECTED, Status.LATE, Status.SPOOLED, Status.STORED, Status.DUPLICATE)
+
+_log = logging.getLogger(__name__)
+
+
+class Caller(Protocol):
+    """What calls models (`router.models.runtime.Models`)."""
+
+    def call(self, version: ModelVersion, inputs: object, deadline: float) -> object:
+        """The model's answer; raises ModelFailure or InputsRefused."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """The answer and how it came about.
+
+    `assignment` is None when no experiment runs on the model. `served` is the variant whose model answered,
+    `champion` when it was none of them, None without an experiment; `cause` says why it is not the assigned
+    one. `recorded` is the worst of what became of the events, None when they could not be kept.
+    """
+
+    prediction: object
+    model: ModelRef
+    assignment: Assignment | None
+    served: str | None
+    cause: str | None
+    reason: Reason
+    recorded: str | None
+    exposure_id: str | None
+
+
+class Predictor:
+    """Answers predictions for models."""
+
+    def __init__(
+        self,
+        snapshot: Callable[[], Snapshot],
+        models: Caller,
+        recorder: Recorder,
+        metrics: Metrics,
+        *,
+        deadline: float,
+    ) -> None:
+        """`deadline` in seconds bounds every single model call; a fallback gets its own."""
+        self._snapshot, self._models, self._recorder = snapshot, models, recorder
+        self._metrics, self._deadline = metrics, deadline
+        self._exposed: OrderedDict[str, None] = OrderedDict()
+
+    def predict(
+        self, model: str, unit: str, attributes: Mapping[str, Any], inputs: object, *, at: int
+    ) -> Prediction:
+        """One prediction; `at` is the time of its events in ms.
+
+        Raises:
+            NotFound: no experiment runs on the model and it has no champion.
+            InputsRefused: every model that was asked refused the inputs.
+            ModelFailure: nobody could answer; no exposure was logged.
+        """
+        snapshot = self._snapshot()
+        snapshot.require()
+        assignment, chosen = snapshot.route(model, unit, attributes)
+        if chosen is None:
+            raise NotFound(
+                f"no experiment runs on model {model[:100]!r} and it has no champion",
+                field="model",
+                value=model,
+                fix="start an experiment on it or promote a version",
+            )
+        begin = time.perf_counter()
+        served, answer, cause = self._answer(snapshot, model, assignment, chosen, attributes, inputs)
+        latency = round((time.perf_counter() - begin) * 1000, 3)
+        variant = _variant_of(snapshot, assignment, served, cause)
+        events = self._events(snapshot, assignment, unit, attributes, at=at, served=variant, cause=cause)
+        exposure_id = events[0].id if events else None
+        events.append(_prediction_event(snapshot, served, unit, at=at, latency=latency, cause=cause))
+        self._metrics.predictions.labels(
+            served.name, str(served.version), "fallback" if cause else "served"
+        ).inc()
+        return Prediction(
+            prediction=answer,
+            model=served,
+            assignment=assignment,
+            served=variant,
+            cause=cause,
+            reason=Reason.FALLBACK if cause else (assignment.reason if assignment else Reason.DEFAULT),
+            recorded=self._record(events),
+            exposure_id=exposure_id,
+        )
+
+    def _answer(
+        self,
+        snapshot: Snapshot,
+        model: str,
+        assignment: Assignment | None,
+        chosen: ModelRef,
+        attributes: Mapping[str, Any],
+        inputs: object,
+    ) -> tuple[ModelRef, object, str | None]:
+        """Ask the chosen version, then control, then the champion; the first failure is the cause."""
+        failures: list[PlatformError | InputsRefused] = []
+        for ref in _candidates(snapshot, model, assignment, chosen, attributes):
+            try:
+                version = snapshot.versions.get(ref)
+                if version is None:
+                    raise ModelFailure(Cause.UNKNOWN, f"{ref} is not in the registry")
+                answer = self._models.call(version, inputs, self._deadline)
+            except (ModelFailure, InputsRefused) as failure:
+                quiet = isinstance(failure, ModelFailure) and failure.cause is Cause.BREAKER
+                _log.log(logging.DEBUG if quiet else logging.WARNING, "%s did not answer: %s", ref, failure)
+                failures.append(failure)
+                self._metrics.predictions.labels(ref.name, str(ref.version), "failed").inc()
+            else:
+                return ref, answer, _cause(failures[0]) if failures else None
+        if all(isinstance(failure, InputsRefused) for failure in failures):
+            raise failures[0]
+        raise next(failure for failure in failures if isinstance(failure, ModelFailure))
+
+    def _events(
+        self,
+        snapshot: Snapshot,
+        assignment: Assignment | None,
+        unit: str,
+        attributes: Mapping[str, Any],
+        *,
+        at: int,
+        served: str | None,
+        cause: str | None,
+    ) -> list[Event]:
+        """The unit's exposure, unless this process made it durable already."""
+        if assignment is None or not assignment.enrolled:
+            return []
+        names = snapshot.entry(assignment.experiment).state.definition.dimensions
+        found = exposure_event(
+            assignment,
+            unit,
+            at=at,
+            dimensions=dimension_values(names, attributes),
+            served=served,
+            cause=cause,
+        )
+        return [] if found.id in self._exposed else [found]
+
+    def _record(self, events: list[Event]) -> str | None:
+        """Make the events durable; a prediction is answered even when that fails, but says so."""
+        try:
+            outcomes = self._recorder.record(events)
+        except PlatformError as error:
+            _log.error("a prediction could not be recorded: %s", error)
+            self._metrics.unrecorded.inc()
+            return None
+        for event in events:
+            if event.exposure is not None:
+                self._remember(event.id)
+        found = {outcome.status for outcome in outcomes}
+        return next(status.value for status in _WORST_FIRST if status in found)
+
+    def _remember(self, exposure_id: str) -> None:
+        self._exposed[exposure_id] = None
+        if len(self._exposed) > _REMEMBERED_EXPOSURES:
+            self._exposed.popitem(last=False)
+
+
+def _candidates(
+    snapshot: Snapshot,
+    model: str,
+    assignment: Assignment | None,
+    chosen: ModelRef,
+    attributes: Mapping[str, Any],
+) -> list[ModelRef]:
+    """Whom to ask, in order, each once."""
+    control = snapshot.control_of(assignment.experiment) if assignment else None
+    champion_of = snapshot.champions.get(model)
+    champion = champion_of(attributes) if champion_of else None
+    return list(dict.fromkeys(ref for ref in (chosen, control, champion) if ref is not None))
+
+
+def _cause(failure: Exception) -> str:
+    return failure.cause.value if isinstance(failure, ModelFailure) else Cause.INPUTS.value
+
+
+def _variant_of(
+    snapshot: Snapshot, assignment: Assignment | None, served: ModelRef, cause: str | None
+) -> str | None:
+    """The variant whose model answered; several may share one, so the assigned one is looked at first."""
+    if assignment is None:
+        return None
+    if cause is None and assignment.enrolled:
+        return assignment.variant
+    variants = snapshot.entry(assignment.experiment).state.definition.variants
+    return next((variant.key for variant in variants if variant.model == served), "champion")
+
+
+def _prediction_event(
+    snapshot: Snapshot, served: ModelRef, unit: str, *, at: int, latency: float, cause: str | None
+) -> Event:
+    properties: dict[str, object] = {
+        "latency_ms": latency,
+        "model": str(served),
+        "digest": snapshot.versions[served].digest,
+    }
+    if cause is not None:
+        properties["cause"] = cause
+    return Event(id=f"p:{uuid4().hex}", type=PREDICTION, unit=unit, at=at, properties=properties)

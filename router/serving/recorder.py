@@ -1,0 +1,225 @@
+"""From accepted events to durable ones: the ledger in small batches, the spool when the store is away.
+
+An event is acknowledged as `stored` after Redis has it on disk, as `spooled` after the local spool has;
+never from memory. One writer groups what all requests of a process brought within a few milliseconds,
+because the ledger's price is per call, not per event.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+from experiment.codec import encode, parse_event
+from experiment.errors import EventError, StoreUnavailable, SwitchpointError
+from experiment.event import Event, Status
+from experiment.fold import LedgerPlan
+from experiment.store.ledger import Ledger
+from experiment.store.spool import Spool
+from router.serving.counting import Outcome, StoreGate, count
+from router.serving.problem import shown
+
+MAX_EVENTS = 1_000
+BATCH_EVENTS = 200
+LETTER_CHARACTERS = 16_384
+_MAX_WAITING_LETTERS = 1_000
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """The answer for one submitted event; `id` is None where the event had none that can be shown."""
+
+    id: str | None
+    outcome: Outcome
+
+
+Work = tuple[Sequence[Event], "Future[list[Outcome]]"]
+
+
+class Recorder:
+    """The one way events take inside a serving process."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        spool: Spool | None,
+        plan: Callable[[], LedgerPlan],
+        *,
+        gate: StoreGate,
+        renew: Callable[[], object] = lambda: None,
+        linger: float = 0.002,
+    ) -> None:
+        """Make a recorder; `start` runs its writer.
+
+        Args:
+            ledger: where events are counted.
+            spool: where they wait; None = no durable place but the ledger.
+            plan: the current plan (the snapshot's).
+            gate: shared with the drainer, which probes.
+            renew: refreshes the snapshot, asked when an event names something the plan does not know yet.
+            linger: seconds the writer waits for company before it writes a small batch.
+        """
+        self._ledger, self._spool, self._plan = ledger, spool, plan
+        self._gate, self._renew, self._linger = gate, renew, linger
+        self._queue: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
+        self._letters: list[tuple[str, str]] = []
+        self._writer: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Run the writer in the background."""
+        self._writer = threading.Thread(target=self._write_forever, name="recorder", daemon=True)
+        self._writer.start()
+
+    def stop(self) -> None:
+        """Write what is queued, then end."""
+        if self._writer is not None:
+            self._queue.put(None)
+            self._writer.join(timeout=5.0)
+            self._writer = None
+
+    def submit(self, raws: Sequence[object], *, now: int | None) -> list[Item]:
+        """Validate each event by itself and record the good ones; one bad event never fails its batch.
+
+        Args:
+            raws: events as parsed from JSON.
+            now: the door's clock in ms; times more than five minutes ahead are refused. None trusts times.
+
+        Raises:
+            SpoolFull, PlatformError: nothing durable is left; no event of the call is acknowledged.
+        """
+        items: list[Item | None] = [None] * len(raws)
+        good: list[tuple[int, Event]] = []
+        for place, raw in enumerate(raws):
+            try:
+                event = parse_event(raw, now=now)
+                self._check(event)
+            except EventError as error:
+                items[place] = Item(_shown_id(raw), Outcome(Status.REJECTED, str(error)))
+                self._dead_letter(raw, str(error))
+            else:
+                good.append((place, event))
+        outcomes = self.record([event for _, event in good])
+        for (place, event), outcome in zip(good, outcomes, strict=True):
+            items[place] = Item(event.id, outcome)
+            if outcome.status is Status.REJECTED:
+                self._dead_letter(raws[place], outcome.reason or "")
+        return [item for item in items if item is not None]
+
+    def record(self, events: Sequence[Event]) -> list[Outcome]:
+        """Make validated events durable and say what became of each. Raises as `submit`."""
+        if self._writer is None:
+            return self._write(events)
+        works: list[Work] = [
+            (events[begin : begin + BATCH_EVENTS], Future()) for begin in range(0, len(events), BATCH_EVENTS)
+        ]
+        for work in works:
+            self._queue.put(work)
+        return [outcome for _, future in works for outcome in future.result()]
+
+    def _check(self, event: Event) -> None:
+        """Refuse what the plan cannot count; a plan that may be a second old is renewed before it refuses."""
+        try:
+            self._plan().check(event)
+        except EventError:
+            self._renew()
+            try:
+                self._plan().check(event)
+            except EventError:
+                if self._gate.up:
+                    raise
+                # cut off from the store the plan may be old: keep the event, the drainer checks it again
+
+    def _dead_letter(self, raw: object, reason: str) -> None:
+        if len(self._letters) < _MAX_WAITING_LETTERS:
+            self._letters.append((_letter(raw), reason))
+            if self._writer is not None:
+                self._queue.put(((), Future()))
+
+    def _write_forever(self) -> None:
+        held: Work | None = None
+        while True:
+            first = held or self._queue.get()
+            held = None
+            if first is None:
+                return
+            works, size, end = [first], len(first[0]), time.monotonic() + self._linger
+            while size < BATCH_EVENTS:
+                try:
+                    work = self._queue.get(timeout=max(0.0, end - time.monotonic()))
+                except queue.Empty:
+                    break
+                if work is None:
+                    self._queue.put(None)
+                    break
+                if size + len(work[0]) > BATCH_EVENTS:
+                    held = work
+                    break
+                works.append(work)
+                size += len(work[0])
+            self._serve(works)
+
+    def _serve(self, works: list[Work]) -> None:
+        try:
+            outcomes = iter(self._write([event for events, _ in works for event in events]))
+            for events, future in works:
+                future.set_result([next(outcomes) for _ in events])
+        except Exception as error:  # noqa: BLE001 - the writer must live; every waiting request gets the error
+            for _, future in works:
+                if not future.done():
+                    future.set_exception(error)
+        self._post_letters()
+
+    def _write(self, events: Sequence[Event]) -> list[Outcome]:
+        if not events:
+            return []
+        if self._gate.up:
+            try:
+                return count(self._ledger, events, self._plan())
+            except StoreUnavailable as error:
+                self._gate.failed(error)
+        if self._spool is None:
+            raise StoreUnavailable("the store is away and there is no spool")
+        self._spool.put([b"\n".join(encode(event).encode() for event in events)])
+        return [Outcome(Status.SPOOLED)] * len(events)
+
+    def _post_letters(self) -> None:
+        letters, self._letters = self._letters, []
+        for raw, reason in letters if self._gate.up else []:
+            try:
+                self._ledger.dead_letter(raw, reason)
+            except SwitchpointError as error:
+                _log.warning("a rejected event could not be kept for inspection: %s", error)
+                return
+
+
+def _letter(raw: object) -> str:
+    """An event as it came, cut to what is worth keeping."""
+    return json.dumps(raw, ensure_ascii=False, default=repr)[:LETTER_CHARACTERS]
+
+
+def _shown_id(raw: object) -> str | None:
+    found = raw.get("id") if isinstance(raw, dict) else None
+    return (
+        found
+        if isinstance(found, str) and len(found) <= 256
+        else (shown(found) if found is not None else None)
+    )
+
+
+def statuses(items: Iterable[Item]) -> list[dict[str, object]]:
+    """Items as the events door answers them."""
+    answers: list[dict[str, object]] = []
+    for item in items:
+        answer: dict[str, object] = {"id": item.id, "status": item.outcome.status.value}
+        if item.outcome.reason is not None:
+            answer["reason"] = item.outcome.reason
+        answers.append(answer)
+    return answers

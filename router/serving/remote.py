@@ -1,0 +1,113 @@
+"""A serving process as its Python client sees it: over HTTP, with the standard library only."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from experiment.errors import BadInput, StoreUnavailable
+from router.serving.snapshot import Document
+
+_FINAL_REFUSALS = frozenset({400, 413, 415, 422})
+
+
+class RefusedBatch(Exception):
+    """The service will never take these events as they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Status, headers (lower case) and body of an answer."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Remote:
+    """One base URL. A new connection per call: calls are rare and come from one background thread."""
+
+    def __init__(self, base_url: str, *, timeout: float) -> None:
+        """Raises BadInput for a URL that is not http or https."""
+        parts = urlsplit(base_url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise BadInput(
+                "is not an HTTP address", field="base_url", value=base_url, fix="give http://host:port"
+            )
+        self._kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        self._host, self._port, self._prefix = parts.hostname, parts.port, parts.path.rstrip("/")
+        self.timeout = timeout
+        self._etag: str | None = None
+        self._document: Document | None = None
+
+    def stamp(self) -> str:
+        """The entity tag of the service's snapshot; fetches the snapshot when it changed."""
+        headers = {} if self._etag is None else {"If-None-Match": self._etag}
+        reply = self._call("GET", "/v1/snapshot", headers=headers)
+        if reply.status == 304 and self._etag is not None:
+            return self._etag
+        if reply.status != 200:
+            raise StoreUnavailable(f"/v1/snapshot answered {reply.status}")
+        try:
+            self._document = json.loads(reply.body)
+        except ValueError as error:
+            raise StoreUnavailable(f"/v1/snapshot answered no JSON: {error}") from error
+        self._etag = reply.headers.get("etag", "")
+        return self._etag
+
+    def document(self) -> Document:
+        """The snapshot as last fetched."""
+        if self._document is None:
+            raise StoreUnavailable("no snapshot was fetched yet")
+        return self._document
+
+    def send(self, events: Sequence[bytes]) -> list[Mapping[str, Any]]:
+        """Send events (JSON objects); one item each, in order, every one final.
+
+        Raises:
+            StoreUnavailable: the service is away or cannot keep them now; send them again later.
+            RefusedBatch: it will never take this request.
+        """
+        reply = self._call("POST", "/v1/events", body=b'{"events":[' + b",".join(events) + b"]}")
+        if reply.status in _FINAL_REFUSALS:
+            raise RefusedBatch(f"/v1/events answered {reply.status}: {reply.body[:300]!r}")
+        try:
+            items = json.loads(reply.body)["items"] if reply.status == 200 else None
+        except (ValueError, LookupError, TypeError):
+            items = None
+        if not isinstance(items, list) or len(items) != len(events):
+            raise StoreUnavailable(f"/v1/events answered {reply.status}")
+        return items
+
+    def predict(self, model: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Ask for a prediction. Raises StoreUnavailable, BadInput for a refused request."""
+        reply = self._call("POST", f"/v1/predict/{quote(model, safe='')}", body=json.dumps(body).encode())
+        try:
+            answer = json.loads(reply.body)
+        except ValueError as error:
+            raise StoreUnavailable(f"/v1/predict answered {reply.status} without JSON") from error
+        if reply.status == 200:
+            return dict(answer)
+        detail = str(answer.get("detail", "")) if isinstance(answer, dict) else ""
+        if 400 <= reply.status < 500:
+            raise BadInput(detail, field="predict", fix="see the detail")
+        raise StoreUnavailable(f"/v1/predict answered {reply.status}: {detail}")
+
+    def _call(
+        self, method: str, path: str, *, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> Reply:
+        connection = self._kind(self._host, self._port, timeout=self.timeout)
+        try:
+            sent = {"Content-Type": "application/json"} if body is not None else {}
+            connection.request(method, self._prefix + path, body, {**sent, **(headers or {})})
+            with connection.getresponse() as answer:
+                found = {name.lower(): value for name, value in answer.getheaders()}
+                return Reply(answer.status, found, answer.read())
+        except (OSError, http.client.HTTPException) as error:
+            raise StoreUnavailable(f"{path}: {error!r}") from error
+        finally:
+            connection.close()

@@ -1,0 +1,71 @@
+"""The environment of a serving process, read once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from experiment.errors import BadInput
+from experiment.store.server import data_directory
+
+_TRUE = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False, "": False}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What an operator may set; every field names its variable."""
+
+    redis_url: str  # SWITCHPOINT_REDIS_URL
+    data: Path  # SWITCHPOINT_DATA: snapshot copy, spool, model files
+    project: str = "default"  # SWITCHPOINT_PROJECT
+    shards: int | None = None  # SWITCHPOINT_SHARDS of a new project; None: 1, or what the project has
+    deadline_ms: int = 250  # SWITCHPOINT_DEADLINE_MS: per model call
+    model_threads: int = 4  # SWITCHPOINT_MODEL_THREADS: in-process model calls at a time
+    profiles: tuple[str, ...] | None = None  # SWITCHPOINT_MODEL_PROFILES: None = the loader's default
+    private_upstreams: bool = False  # SWITCHPOINT_UPSTREAM_PRIVATE
+    simulated_clock: bool = False  # SWITCHPOINT_SIMULATED_CLOCK
+    spool_bytes: int = 256 * 1024 * 1024  # SWITCHPOINT_SPOOL_BYTES
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str] = os.environ) -> Settings:
+        """Read and check the variables.
+
+        Raises:
+            BadInput: one is missing or not what it should be; names it.
+        """
+        url = environ.get("SWITCHPOINT_REDIS_URL", "")
+        if not url:
+            raise BadInput(
+                "is not set",
+                field="SWITCHPOINT_REDIS_URL",
+                fix="set it, or let `switchpoint serve` start the embedded server and set it",
+            )
+        profiles = environ.get("SWITCHPOINT_MODEL_PROFILES")
+        return cls(
+            redis_url=url,
+            data=data_directory(environ.get("SWITCHPOINT_DATA")),
+            project=environ.get("SWITCHPOINT_PROJECT", "default"),
+            shards=_number(environ, "SWITCHPOINT_SHARDS", 0, low=0) or None,
+            deadline_ms=_number(environ, "SWITCHPOINT_DEADLINE_MS", 250, low=1),
+            model_threads=_number(environ, "SWITCHPOINT_MODEL_THREADS", 4, low=2),
+            profiles=None if profiles is None else tuple(filter(None, profiles.split(","))),
+            private_upstreams=_switch(environ, "SWITCHPOINT_UPSTREAM_PRIVATE"),
+            simulated_clock=_switch(environ, "SWITCHPOINT_SIMULATED_CLOCK"),
+            spool_bytes=_number(environ, "SWITCHPOINT_SPOOL_BYTES", 256 * 1024 * 1024, low=0),
+        )
+
+
+def _number(environ: Mapping[str, str], name: str, default: int, *, low: int) -> int:
+    text = environ.get(name, "").strip() or str(default)
+    if not text.isdecimal() or int(text) < low:
+        raise BadInput("must be a whole number", field=name, value=text, fix=f"use {low} or more")
+    return int(text)
+
+
+def _switch(environ: Mapping[str, str], name: str) -> bool:
+    text = environ.get(name, "").strip().lower()
+    if text not in _TRUE:
+        raise BadInput("must be 1 or 0", field=name, value=text, fix="set it to 1 to switch it on")
+    return _TRUE[text]

@@ -1,0 +1,153 @@
+"""Composition root of a serving process: reads the environment, wires everything, returns the WSGI callable.
+
+This is the one place that knows gevent, Redis and the model runtimes at once; under gevent it runs in a
+worker after monkey-patching, so that ordinary threads are greenlets and only model calls get native ones.
+"""
+
+from __future__ import annotations
+
+import atexit
+import concurrent.futures
+import logging
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, cast
+
+import gevent
+import gevent.monkey
+import gevent.threadpool
+
+from experiment.errors import PlatformError, StoreUnavailable
+from experiment.store.artifacts import Artifacts
+from experiment.store.connection import check_server, connect
+from experiment.store.records import Kind, Records
+from experiment.store.redis_ledger import RedisLedger
+from experiment.store.redis_records import RedisRecords
+from experiment.store.spool import Spool
+from router.models.model import Loader
+from router.models.pool import CallPool
+from router.models.runtime import Models
+from router.models.sklearn_model import DEFAULT_PROFILES, SklearnLoader
+from router.models.upstream import UpstreamLoader
+from router.serving.app import Services, create_app
+from router.serving.assign import AssignDoor, before
+from router.serving.background import Background
+from router.serving.body import BodyReader, no_timer
+from router.serving.counting import StoreGate
+from router.serving.drain import Drainer
+from router.serving.metrics import Metrics
+from router.serving.predict import Predictor
+from router.serving.recorder import Recorder
+from router.serving.settings import Settings
+from router.serving.snapshot import Document, SnapshotHolder
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+_log = logging.getLogger(__name__)
+
+SNAPSHOT_FILE = "snapshot.json"
+SPOOL_FILE = "spool.sqlite"
+_WAITING_CALLS = 64
+_WARM_SECONDS = 8.0
+_READ_ATTEMPTS = 5
+
+
+class RecordsSource:
+    """Snapshot documents from a project's records."""
+
+    def __init__(self, records: Records) -> None:
+        """Read from `records`."""
+        self._records = records
+
+    def stamp(self) -> str:
+        """Number and hash of the last audit entry."""
+        head = self._records.head()
+        return f"{head.seq}:{head.hash}"
+
+    def document(self) -> Document:
+        """All records of one revision; read again when a commit came in between."""
+        for _ in range(_READ_ATTEMPTS):
+            head = self._records.head()
+            document = {
+                "revision": head.seq,
+                "experiments": [dict(d.body) for d in self._records.list(Kind.EXPERIMENT)],
+                "champions": [dict(d.body) for d in self._records.list(Kind.CHAMPION)],
+                "models": [dict(d.body) for d in self._records.list(Kind.MODEL)],
+            }
+            if self._records.head() == head:
+                return document
+        raise StoreUnavailable("the records change faster than they can be read")
+
+
+def create(settings: Settings | None = None) -> WSGIApplication:
+    """The application of one worker. Redis may be away: the last good snapshot is served then.
+
+    Raises:
+        BadInput: an environment variable is missing or wrong.
+    """
+    chosen = settings or Settings.read()
+    client = connect(chosen.redis_url)
+    ledger = RedisLedger(client, project=chosen.project, shards=chosen.shards)
+    models = _models(chosen)
+    metrics, gate = Metrics(), StoreGate()
+    spool = _spool(chosen)
+    folder = chosen.data / "serving" / chosen.project
+    holder = SnapshotHolder(
+        RecordsSource(RedisRecords(client, project=chosen.project)),
+        folder / SNAPSHOT_FILE,
+        prepare=lambda snapshot: models.warm(snapshot.live_versions(), seconds=_WARM_SECONDS),
+        swapped=lambda snapshot: models.keep(snapshot.live_versions()),
+    )
+    drainer = Drainer(ledger, spool, lambda: holder.current.plan, gate=gate)
+    background = Background(holder, drainer, spool, gate, metrics, inspect=lambda: check_server(client))
+    recorder = Recorder(ledger, spool, lambda: holder.current.plan, gate=gate, renew=background.renew)
+    body = BodyReader(timer=_timer if gevent.monkey.is_module_patched("socket") else no_timer)
+    services = Services(
+        holder=holder,
+        predictor=Predictor(
+            lambda: holder.current, models, recorder, metrics, deadline=chosen.deadline_ms / 1000
+        ),
+        recorder=recorder,
+        metrics=metrics,
+        readiness=lambda: {**background.readiness(), "models": models.facts()},
+        body=body,
+        simulated=chosen.simulated_clock,
+    )
+    recorder.start()
+    background.start()
+    atexit.register(recorder.stop)
+    door = AssignDoor(lambda: holder.current, body, metrics)
+    return before(door, cast("WSGIApplication", create_app(services)))
+
+
+def _timer(seconds: float, error: Exception) -> AbstractContextManager[object]:
+    return cast("AbstractContextManager[object]", gevent.Timeout(seconds, error))
+
+
+def _spool(settings: Settings) -> Spool | None:
+    """The spool, or None where the disk refuses it: then only the store itself is a durable place."""
+    folder = settings.data / "serving" / settings.project
+    try:
+        return Spool(folder / SPOOL_FILE, settings.spool_bytes)
+    except PlatformError as error:
+        _log.error("there is no spool, an outage of the store will refuse events: %s", error)
+        return None
+
+
+def _models(settings: Settings) -> Models:
+    size = settings.model_threads
+    loaders: dict[str, Loader] = {
+        "skops": SklearnLoader(Artifacts(settings.data / "models"), settings.profiles or DEFAULT_PROFILES),
+        "http": UpstreamLoader(private=settings.private_upstreams),
+    }
+    native = gevent.threadpool.ThreadPoolExecutor if _patched() else concurrent.futures.ThreadPoolExecutor
+    return Models(
+        loaders,
+        native=CallPool(native(size), size),
+        loading=CallPool(native(1), 1),
+        waiting=CallPool(concurrent.futures.ThreadPoolExecutor(_WAITING_CALLS), _WAITING_CALLS),
+    )
+
+
+def _patched() -> bool:
+    return bool(gevent.monkey.is_module_patched("threading"))

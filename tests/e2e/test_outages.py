@@ -1,0 +1,184 @@
+"""Faults of the store and of models, through real processes: who keeps answering, what is kept."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import skops.io
+from sklearn.ensemble import RandomForestClassifier
+
+from experiment import parsing
+from experiment.model import Content, Format
+from experiment.store.artifacts import Artifacts
+from experiment.store.server import EmbeddedServer
+from router.serving.launch import ServingProcess, free_port
+from tests.router import world
+from tests.router.conftest import Project
+from tests.router.http import get, post
+
+US = {"country": "US", "device": "ios"}
+
+
+def click(name: str, unit: str = "u1", at: int | None = None) -> dict[str, object]:
+    return {"id": name, "type": "click", "unit": unit, "at": at or world.now_ms()}
+
+
+def statuses(answer: dict[str, list[dict[str, str]]]) -> list[str]:
+    return [item["status"] for item in answer["items"]]
+
+
+def _metric(serving: ServingProcess, name: str) -> float:
+    text = get(serving, "/metrics")[2].decode()
+    return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(name))
+
+
+def test_frozen_store_costs_nobody_a_second(project: Project) -> None:
+    """SIGSTOP: right variants at once, events spooled, predictions answered; afterwards counted once."""
+    with project.serving() as serving:
+        before = post(serving, "/v1/assign", {"unit": "u1", "attributes": US})[2]
+        os.kill(project.server.pid, signal.SIGSTOP)
+        try:
+            for i in range(12):
+                begin = time.monotonic()
+                assert post(serving, "/v1/assign", {"unit": "u1", "attributes": US})[2] == before
+                assert time.monotonic() - begin < 0.3
+                assert statuses(post(serving, "/v1/events", [click(f"f{i}")])[2]) == ["spooled"]
+                answer = post(
+                    serving, "/v1/predict/ranker", {"unit": "u1", "attributes": US, "inputs": [1, 2]}
+                )[2]
+                assert answer["recorded"] == "spooled"
+                assert time.monotonic() - begin < 2.0
+            assert time.monotonic() - begin < 0.5  # the gate is shut by now
+            ready = get(serving, "/readyz")[2]
+            assert (ready["ready"], ready["store"]["up"]) == (True, False)
+            assert ready["spool"]["batches"] > 0
+        finally:
+            os.kill(project.server.pid, signal.SIGCONT)
+        _await_drained(serving)
+        assert statuses(post(serving, "/v1/events", [click("f0"), click("f-new")])[2]) == [
+            "duplicate",
+            "stored",
+        ]
+    ids = [e.id for e in project.ledger.events() if e.type == "click"]
+    assert sorted(ids) == sorted([f"f{i}" for i in range(12)] + ["f-new"])
+
+
+def test_dead_store_and_restart_of_serving(project: Project) -> None:
+    """kill -9 of the store, then of serving: a fresh process answers from the copy and spools."""
+    with project.serving() as serving:
+        before = post(serving, "/v1/assign", {"unit": "u1", "attributes": US})[2]
+        os.kill(project.server.pid, signal.SIGKILL)
+        assert post(serving, "/v1/assign", {"unit": "u1", "attributes": US})[2] == before
+    with project.serving() as serving:
+        assert post(serving, "/v1/assign", {"unit": "u1", "attributes": US})[2] == before
+        begin = time.monotonic()
+        assert statuses(post(serving, "/v1/events", [click("d1"), click("d2")])[2]) == ["spooled", "spooled"]
+        assert time.monotonic() - begin < 1.0
+        answer = post(serving, "/v1/predict/ranker", {"unit": "u1", "attributes": US, "inputs": [1, 2]})[2]
+        assert (answer["recorded"], answer["prediction"] is not None) == ("spooled", True)
+        assert get(serving, "/readyz")[2]["snapshot"]["stale"]
+        project.server.relaunch()
+        _await_drained(serving)
+    kinds = sorted(e.type for e in project.ledger.events())
+    assert kinds == ["click", "click", "exposure", "prediction"]
+
+
+def test_process_that_never_saw_its_store_says_so(tmp_path: Path) -> None:
+    """No store, no copy: 503 with Retry-After for assignments, events are spooled all the same."""
+    serving = ServingProcess(
+        redis_url="unix:///nowhere/redis.sock", data=tmp_path, port=free_port(), workers=1
+    )
+    with serving:
+        status, headers, answer = post(serving, "/v1/assign", {"unit": "u"})
+        assert (status, answer["code"], headers["retry-after"]) == (503, "store_unavailable", "2")
+        assert post(serving, "/v1/predict/ranker", {"unit": "u", "inputs": []})[0] == 503
+        assert get(serving, "/v1/snapshot")[0] == 503
+        assert get(serving, "/readyz")[0] == 503
+        assert get(serving, "/healthz")[0] == 200
+        assert statuses(post(serving, "/v1/events", [click("x")])[2]) == ["spooled"]
+
+
+def test_no_durable_place_is_never_acknowledged(project: Project) -> None:
+    """Store dead and spool full: events get 503, a prediction is answered and says that it is unrecorded."""
+    with project.serving(workers=1, environ={"SWITCHPOINT_SPOOL_BYTES": "0"}) as serving:
+        os.kill(project.server.pid, signal.SIGKILL)
+        status, headers, answer = post(serving, "/v1/events", [click("x")])
+        assert (status, answer["code"], headers["retry-after"]) == (503, "spool_full", "2")
+        status, headers, answer = post(
+            serving, "/v1/predict/ranker", {"unit": "u", "attributes": US, "inputs": [1, 2]}
+        )
+        assert (status, answer["recorded"], headers["x-switchpoint-unrecorded"]) == (200, None, "1")
+        assert _metric(serving, "switchpoint_unrecorded_total") == 1
+
+
+def test_slow_model_falls_back_and_stalls_nobody(project: Project) -> None:
+    """A forest that computes for longer than the deadline: control answers, assignments stay quick."""
+    rows = np.random.default_rng(0).normal(size=(2000, 2))
+    forest = RandomForestClassifier(400, max_depth=6, random_state=0).fit(rows, (rows[:, 0] > 0).astype(int))
+    artifacts = Artifacts(project.data / "models")
+    for content in (world.model_bytes(1), skops.io.dumps(forest)):
+        made = Content(format=Format.SKOPS, artifact={"m.skops": artifacts.put_bytes(content)})
+        project.catalog.register_model("mixed", made, at=world.now_ms(), actor="t")
+    text = world.DEFINITION.replace("ranker@", "mixed@").replace("model: ranker", "model: mixed")
+    project.catalog.apply(parsing.load(text.replace("home-ranker", "mix")), at=world.now_ms(), actor="t")
+    project.catalog.start("mix", at=world.now_ms(), actor="t")
+    body = {"attributes": US, "inputs": rows[:1].tolist() * 9000}
+    with project.serving(workers=1, environ={"SWITCHPOINT_DEADLINE_MS": "100"}) as serving:
+        entry = post(serving, "/v1/assign", {"unit": "x", "attributes": US, "experiments": ["mix"]})
+        assert entry[0] == 200
+        treated = [
+            f"s{i}"
+            for i in range(60)
+            if post(serving, "/v1/assign", {"unit": f"s{i}", "attributes": US, "experiments": ["mix"]})[2][
+                "assignments"
+            ][0]["variant"]
+            == "treatment"
+        ][:4]
+        with ThreadPoolExecutor(4) as pool:
+            slow = [
+                pool.submit(post, serving, "/v1/predict/mixed", body | {"unit": unit}) for unit in treated
+            ]
+            longest = 0.0
+            while not all(future.done() for future in slow):
+                begin = time.monotonic()
+                assert post(serving, "/v1/assign", {"unit": "x", "attributes": US})[0] == 200
+                longest = max(longest, time.monotonic() - begin)
+            answers = [future.result() for future in slow]
+    assert {status for status, _, _ in answers} <= {200, 503}
+    served = [answer for status, _, answer in answers if status == 200]
+    assert served
+    assert {(a["served"], a["variant"], a["reason"]) for a in served} == {
+        ("control", "treatment", "FALLBACK")
+    }
+    assert {a["cause"] for a in served} <= {"timeout", "busy"}
+    assert longest < 0.5
+    causes = [e.exposure.cause for e in project.ledger.events() if e.exposure]
+    assert set(causes) <= {"timeout", "busy"}
+
+
+def _await_drained(serving: ServingProcess, seconds: float = 10.0) -> None:
+    end = time.monotonic() + seconds
+    while True:
+        ready = get(serving, "/readyz")[2]
+        if ready["store"]["up"] and ready["spool"]["batches"] == 0:
+            return
+        assert time.monotonic() < end, ready
+        time.sleep(0.1)
+
+
+def test_eviction_policy_makes_a_store_unfit(project: Project) -> None:
+    """A store that may forget counts is not ready, and says what to change."""
+    from experiment.store.server import connect
+
+    assert isinstance(project.server, EmbeddedServer)
+    with connect(project.server.url) as client:
+        client.config_set("maxmemory-policy", "allkeys-lru")
+    with project.serving(workers=1) as serving:
+        status, _, ready = get(serving, "/readyz")
+        assert (status, ready["ready"]) == (503, False)
+        assert "noeviction" in ready["store"]["wrong"][0]

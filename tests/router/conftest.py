@@ -1,0 +1,50 @@
+"""Fixtures of the router's tests: an embedded server with a started experiment, and gunicorn over it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from experiment.catalog import Catalog
+from experiment.store.redis_ledger import RedisLedger
+from experiment.store.redis_records import RedisRecords
+from experiment.store.server import EmbeddedServer, connect
+from router.serving.launch import ServingProcess, free_port
+from tests.router import world
+
+
+@dataclass
+class Project:
+    """A store with the test world in it."""
+
+    server: EmbeddedServer
+    data: Path
+    catalog: Catalog
+    ledger: RedisLedger
+
+    def serving(self, **options: object) -> ServingProcess:
+        """gunicorn over this project on a free port, not started."""
+        return ServingProcess(redis_url=self.server.url, data=self.data, port=free_port(), **options)  # type: ignore[arg-type]
+
+
+def make_project(data: Path) -> Iterator[Project]:
+    with EmbeddedServer.start(data) as server:
+        client = connect(server.url)
+        catalog = world.build(RedisRecords(client), data)
+        yield Project(server, data, catalog, RedisLedger(client))
+        client.close()
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Project]:
+    """A store of one test's own."""
+    yield from make_project(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def shared_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """A store for the tests of one module that leave it running."""
+    yield from make_project(tmp_path_factory.mktemp("shared"))

@@ -1,0 +1,209 @@
+"""Model calls: deadlines, bounded pools, breakers, loading in the background."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from experiment.model import Format, ModelVersion
+from router.models.breaker import Breaker
+from router.models.model import Cause, InputsRefused, LoadedModel, ModelFailure
+from router.models.pool import CallPool
+from router.models.runtime import Models
+
+
+class Scripted:
+    """A loaded model that runs a function."""
+
+    def __init__(self, work: Callable[[object], object]) -> None:
+        self.work = work
+
+    def predict(self, inputs: object, deadline: float) -> object:
+        return self.work(inputs)
+
+
+class ScriptedLoader:
+    native = True
+
+    def __init__(self) -> None:
+        self.works: dict[str, Callable[[object], object]] = {}
+        self.loads: list[str] = []
+        self.pause = 0.0
+
+    def load(self, version: ModelVersion) -> LoadedModel:
+        self.loads.append(version.digest)
+        time.sleep(self.pause)
+        return Scripted(self.works[version.digest])
+
+
+def version(digest: str) -> ModelVersion:
+    return ModelVersion(
+        name=digest, version=1, digest=digest, format=Format.SKOPS, created_at=0, created_by="t"
+    )
+
+
+class Rig:
+    def __init__(self, size: int = 3) -> None:
+        self.loader = ScriptedLoader()
+        self.executors = [ThreadPoolExecutor(n) for n in (size, 1, 16)]
+        native, loading, waiting = (CallPool(e, e._max_workers) for e in self.executors)
+        self.models = Models({"skops": self.loader}, native=native, loading=loading, waiting=waiting)
+
+    def add(self, digest: str, work: Callable[[object], object]) -> ModelVersion:
+        self.loader.works[digest] = work
+        return version(digest)
+
+
+@pytest.fixture
+def rig() -> Iterator[Rig]:
+    rig = Rig()
+    yield rig
+    for executor in rig.executors:
+        executor.shutdown()
+
+
+def cause(call: Callable[[], object]) -> Cause:
+    with pytest.raises(ModelFailure) as caught:
+        call()
+    return caught.value.cause
+
+
+def test_answer_comes_back(rig: Rig) -> None:
+    assert rig.models.call(rig.add("a", lambda x: [x, 1]), 5, 1.0) == [5, 1]
+    assert rig.models.call(version("a"), 6, 1.0) == [6, 1]
+    assert rig.loader.loads == ["a"]
+
+
+def test_slow_model_costs_its_caller_the_deadline_and_no_more(rig: Rig) -> None:
+    slow = rig.add("slow", lambda _: time.sleep(0.4))
+    begin = time.monotonic()
+    assert cause(lambda: rig.models.call(slow, 1, 0.1)) is Cause.TIMEOUT
+    assert time.monotonic() - begin < 0.25
+
+
+def test_stuck_model_cannot_take_every_slot(rig: Rig) -> None:
+    """With all its slots stuck, other models still answer at once."""
+    release = threading.Event()
+    stuck, good = rig.add("stuck", lambda _: release.wait(5)), rig.add("good", lambda x: x)
+    for expected in (Cause.TIMEOUT, Cause.TIMEOUT, Cause.BUSY):
+        assert cause(lambda: rig.models.call(stuck, 1, 0.05)) is expected
+    begin = time.monotonic()
+    assert rig.models.call(good, 7, 1.0) == 7
+    assert time.monotonic() - begin < 0.1
+    release.set()
+
+
+def test_slots_come_back_when_late_calls_end(rig: Rig) -> None:
+    slow = rig.add("slow", time.sleep)  # type: ignore[arg-type, func-returns-value]
+    for _ in range(3):
+        cause(lambda: rig.models.call(slow, 0.1, 0.01))
+    time.sleep(0.25)
+    assert rig.models.call(slow, 0.0, 0.5) is None
+
+
+def test_slots_survive_contention_under_gevent() -> None:
+    """Callbacks run in gevent's loop there: 400 greenlets on 3 native threads must lose no slot."""
+    script = """
+from gevent import monkey; monkey.patch_all()
+import gevent, gevent.threadpool
+from router.models.model import ModelFailure
+from router.models.pool import CallPool
+nap = monkey.get_original("time", "sleep")
+pool = CallPool(gevent.threadpool.ThreadPoolExecutor(3), 3)
+def one(i):
+    try:
+        return pool.call(f"k{i % 3}", lambda: nap(0.001) or 1, 0.002 if i % 2 else 5)
+    except ModelFailure:
+        return 0
+for _ in range(2):
+    gevent.joinall([gevent.spawn(one, i) for i in range(400)])
+gevent.sleep(0.1)
+print(pool._slots._free.qsize(), sorted(own._free.qsize() for own in pool._by_key.values()))
+"""
+    said = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert (said.stdout.strip(), said.stderr) == ("3 [2, 2, 2]", "")
+
+
+def test_breaker_opens_after_repeated_failures_and_probes(rig: Rig) -> None:
+    state = {"down": True}
+
+    def work(x: object) -> object:
+        if state["down"]:
+            raise RuntimeError("down")
+        return x
+
+    model = rig.add("m", work)
+    assert [cause(lambda: rig.models.call(model, 1, 1.0)) for _ in range(6)] == [Cause.ERROR] * 5 + [
+        Cause.BREAKER
+    ]
+    assert rig.models.facts() == {"loaded": ["m@1"], "not_loaded": [], "held_back": ["m@1"]}
+    state["down"] = False
+    rig.models._slots["m"].breaker.cool_off = 0.0
+    assert rig.models.call(model, 1, 1.0) == 1
+    assert rig.models.facts()["held_back"] == []
+
+
+def test_bad_inputs_do_not_open_the_breaker(rig: Rig) -> None:
+    """A caller with wrong inputs must not switch a model off for everybody."""
+
+    def work(_: object) -> object:
+        raise InputsRefused("wrong", field="inputs")
+
+    model = rig.add("m", work)
+    for _ in range(10):
+        with pytest.raises(InputsRefused):
+            rig.models.call(model, 1, 1.0)
+
+
+def test_call_waits_for_loading_until_its_deadline(rig: Rig) -> None:
+    rig.loader.pause = 0.2
+    model = rig.add("m", lambda x: x)
+    assert cause(lambda: rig.models.call(model, 1, 0.05)) is Cause.LOADING
+    assert rig.models.call(model, 1, 1.0) == 1
+    assert rig.loader.loads == ["m"]
+
+
+def test_failed_load_is_named_and_not_repeated_at_once(rig: Rig) -> None:
+    missing = version("nothing")
+    assert cause(lambda: rig.models.call(missing, 1, 1.0)) is Cause.LOAD
+    assert cause(lambda: rig.models.call(missing, 1, 1.0)) is Cause.LOAD
+    assert rig.loader.loads == ["nothing"]
+
+
+def test_warm_loads_and_keep_forgets(rig: Rig) -> None:
+    a, b = rig.add("a", lambda x: x), rig.add("b", lambda x: x)
+    rig.models.warm([a, b, version("missing")], seconds=2.0)
+    assert sorted(rig.loader.loads) == ["a", "b", "missing"]
+    rig.models.keep([b])
+    rig.models.call(b, 1, 1.0)
+    assert sorted(rig.loader.loads) == ["a", "b", "missing"]
+    rig.models.call(a, 1, 1.0)
+    assert rig.loader.loads.count("a") == 2
+
+
+def test_format_nobody_loads_is_a_failure(rig: Rig) -> None:
+    other = ModelVersion(name="h", version=1, digest="h", format=Format.HTTP, created_at=0, created_by="t")
+    assert cause(lambda: rig.models.call(other, 1, 1.0)) is Cause.LOAD
+
+
+def test_breaker_lets_one_probe_through_per_period() -> None:
+    now = [0.0]
+    breaker = Breaker(threshold=2, cool_off=1.0, clock=lambda: now[0])
+    breaker.failure()
+    assert breaker.allow()
+    breaker.failure()
+    assert not breaker.allow()
+    now[0] = 1.5
+    assert [breaker.allow(), breaker.allow()] == [True, False]
+    breaker.success()
+    assert breaker.allow()
+    breaker.failure()
+    assert not breaker.is_open

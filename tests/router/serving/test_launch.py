@@ -1,0 +1,75 @@
+"""Starting and stopping gunicorn: clean on SIGTERM, nothing left behind when its owner is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from experiment.errors import PlatformError
+from router.serving.launch import ServingProcess, free_port
+
+SERVE = """
+import sys
+from pathlib import Path
+from router.serving.launch import serve
+sys.exit(serve(redis_url="unix:///nowhere.sock", data=Path(sys.argv[1]), port=int(sys.argv[2]), workers=1))
+"""
+
+
+def owner(data: Path, port: int) -> tuple[subprocess.Popen[bytes], ServingProcess]:
+    """A process that serves, and a handle to ask it."""
+    process = subprocess.Popen([sys.executable, "-c", SERVE, str(data), str(port)])
+    asked = ServingProcess(redis_url="", data=data, port=port)
+    await_status(asked, 200)
+    return process, asked
+
+
+def await_status(serving: ServingProcess, wanted: int | None, seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while serving.status("/healthz") != wanted:
+        assert time.monotonic() < end, f"still not {wanted}"
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_ends_the_service_in_order(tmp_path: Path, number: signal.Signals) -> None:
+    process, serving = owner(tmp_path, free_port())
+    process.send_signal(number)
+    assert process.wait(15) == 0
+    assert serving.status("/healthz") is None
+    assert not list(tmp_path.glob("serving/metrics-*"))
+
+
+def test_killed_owner_leaves_no_service_behind(tmp_path: Path) -> None:
+    """The master gets SIGTERM from the kernel and takes its workers along."""
+    process, serving = owner(tmp_path, free_port())
+    process.kill()
+    process.wait()
+    await_status(serving, None)
+
+
+def test_killed_master_takes_its_workers_along(tmp_path: Path) -> None:
+    """No orphan keeps the port: a new service can bind it."""
+    port = free_port()
+    serving = ServingProcess(redis_url="unix:///nowhere.sock", data=tmp_path, port=port, workers=1)
+    serving.start()
+    os.kill(serving.pid, signal.SIGKILL)
+    await_status(serving, None)
+    serving.stop()
+    with ServingProcess(redis_url="unix:///nowhere.sock", data=tmp_path, port=port, workers=1) as again:
+        assert again.status("/healthz") == 200
+
+
+def test_service_that_cannot_start_says_so(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A wrong setting ends the start at once; the log names the variable and the fix."""
+    environ = {"SWITCHPOINT_DEADLINE_MS": "soon"}
+    serving = ServingProcess(redis_url="unix:///x", data=tmp_path, port=free_port(), environ=environ)
+    with pytest.raises(PlatformError, match="ended while starting"):
+        serving.start()
+    assert "SWITCHPOINT_DEADLINE_MS" in capfd.readouterr().err

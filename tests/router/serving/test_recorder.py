@@ -1,0 +1,235 @@
+"""Recording: batches, per-item statuses, spool when the store is away, never an acknowledgement from memory."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from experiment.errors import Corrupt, SpoolFull, StoreUnavailable
+from experiment.event import Event, Status
+from experiment.fold import LedgerPlan
+from experiment.store.memory_ledger import MemoryLedger
+from experiment.store.memory_records import MemoryRecords
+from experiment.store.spool import Spool
+from router.serving.counting import StoreGate
+from router.serving.drain import Drainer, only_drainer
+from router.serving.recorder import Recorder
+from tests.router import world
+
+NOW = world.now_ms()
+
+
+class FlakyLedger(MemoryLedger):
+    """A memory ledger that can be away, slow, or trip over one unit."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.away, self.pause, self.poison, self.calls = False, 0.0, "", []
+
+    def record(self, events: Sequence[Event], plan: LedgerPlan, *, history: bool = False) -> list[Status]:
+        self.calls.append(len(events))
+        time.sleep(self.pause)
+        if self.away:
+            raise StoreUnavailable("away")
+        if self.poison in {e.unit for e in events}:
+            raise Corrupt("unreadable record")
+        return super().record(events, plan, history=history)
+
+    def position(self) -> dict[str, str]:
+        if self.away:
+            raise StoreUnavailable("away")
+        return super().position()
+
+
+class Rig:
+    """A recorder with its drainer over a flaky ledger."""
+
+    def __init__(self, folder: Path, *, spool_bytes: int = 10_000_000, linger: float = 0.002) -> None:
+        records = MemoryRecords()
+        self.catalog = world.build(records, folder)
+        self.plan = self.catalog.plan()
+        self.ledger, self.gate = FlakyLedger(), StoreGate()
+        self.spool = Spool(folder / "spool.sqlite", spool_bytes)
+        self.renewed = 0
+        self.recorder = Recorder(
+            self.ledger, self.spool, lambda: self.plan, gate=self.gate, renew=self._renew, linger=linger
+        )
+        self.drainer = Drainer(self.ledger, self.spool, lambda: self.plan, gate=self.gate)
+        self.recorder.start()
+
+    def _renew(self) -> None:
+        self.renewed += 1
+
+    def statuses(self, *raws: object) -> list[Status]:
+        return [item.outcome.status for item in self.recorder.submit(list(raws), now=NOW)]
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    rig = Rig(tmp_path)
+    yield rig
+    rig.recorder.stop()
+    rig.spool.close()
+
+
+def click(number: int, unit: str = "u1") -> dict[str, object]:
+    return {"id": f"c{number}", "type": "click", "unit": unit, "at": NOW}
+
+
+def exposure(**changes: object) -> dict[str, object]:
+    return {
+        "id": "x1", "type": "exposure", "unit": "u1", "at": NOW, "experiment": world.EXPERIMENT,
+        "variant": "control", "segment": "us", "epoch": 1, "revision": 2, "propensity": 0.5,
+    } | changes  # fmt: skip
+
+
+def test_one_bad_event_never_fails_its_batch(rig: Rig) -> None:
+    """Good events around bad ones are stored, the bad ones are told why, a duplicate is called one."""
+    items = rig.recorder.submit(
+        [click(1), {"type": "click"}, click(1), 7, exposure(variant="nope"), exposure(),
+         {"id": "p", "type": "purchase", "unit": "u1", "at": NOW, "properties": {"amount": "12"}}],
+        now=NOW,
+    )  # fmt: skip
+    assert [i.outcome.status.value for i in items] == [
+        "stored", "rejected", "duplicate", "rejected", "rejected", "stored", "rejected",
+    ]  # fmt: skip
+    assert "unknown variant 'nope'" in str(items[4].outcome.reason)
+    assert "properties.amount" in str(items[6].outcome.reason)
+    assert items[6].id == "p"
+
+
+def test_rejected_events_are_kept_for_inspection(rig: Rig) -> None:
+    rig.statuses({"id": "b", "type": "click", "unit": "", "at": NOW})
+    rig.statuses(click(1))
+    rig.recorder.stop()
+    letters = rig.ledger.dead_letters()
+    assert len(letters) == 1
+    assert '"id": "b"' in letters[0].raw
+    assert letters[0].reason.startswith("unit:")
+
+
+def test_concurrent_requests_share_a_ledger_call(tmp_path: Path) -> None:
+    """What arrives while a batch is being written goes out together with the next one."""
+    rig = Rig(tmp_path, linger=0.01)
+    rig.ledger.pause = 0.02
+    with ThreadPoolExecutor(40) as pool:
+        found = list(pool.map(lambda i: rig.statuses(click(i, f"u{i}"))[0], range(120)))
+    rig.recorder.stop()
+    assert set(found) == {Status.STORED}
+    assert len(rig.ledger.calls) < 30
+    assert max(rig.ledger.calls) <= 200
+
+
+def test_large_submission_is_cut_into_batches(rig: Rig) -> None:
+    statuses = rig.statuses(*(click(i, f"u{i}") for i in range(950)))
+    assert set(statuses) == {Status.STORED}
+    assert max(rig.ledger.calls) <= 200
+
+
+def test_outage_spools_and_drains_once(rig: Rig) -> None:
+    """Away: spooled at once after the first failure. Back: everything counted, also what was sent twice."""
+    rig.ledger.away = True
+    assert rig.statuses(exposure(), click(1)) == [Status.SPOOLED, Status.SPOOLED]
+    calls = len(rig.ledger.calls)
+    assert rig.statuses(click(2)) == [Status.SPOOLED]
+    assert len(rig.ledger.calls) == calls  # the gate is shut: nobody waits for the store again
+    assert rig.drainer.step() == 0
+    rig.ledger.away = False
+    assert rig.drainer.step() == 2
+    assert len(rig.spool) == 0
+    assert rig.statuses(click(2), click(3)) == [Status.DUPLICATE, Status.STORED]
+    assert sorted(e.id for e in rig.ledger.events()) == ["c1", "c2", "c3", "x1"]
+
+
+def test_outage_in_the_middle_of_a_drain_keeps_the_rest(rig: Rig) -> None:
+    rig.ledger.away = True
+    for i in range(8):
+        rig.statuses(click(i))
+    rig.ledger.away = False
+    rig.gate.answered()
+    failing = iter([False, False, True])
+    record = rig.ledger.record
+
+    def sometimes(events: Sequence[Event], plan: LedgerPlan, *, history: bool = False) -> list[Status]:
+        if next(failing, False):
+            raise StoreUnavailable("away again")
+        return record(events, plan, history=history)
+
+    rig.ledger.record = sometimes  # type: ignore[method-assign]
+    assert rig.drainer.step() == 2
+    assert len(rig.spool) == 6
+    assert rig.spool.take(1)[0].attempts == 1
+    assert rig.drainer.step() == 6
+    assert len(list(rig.ledger.events())) == 8
+
+
+def test_nothing_durable_left_refuses_the_call(tmp_path: Path) -> None:
+    """Store away and spool full: an error for the caller, no status, nothing remembered."""
+    rig = Rig(tmp_path, spool_bytes=300)
+    rig.ledger.away = True
+    with pytest.raises(SpoolFull):
+        rig.statuses(*(click(i) for i in range(50)))
+    rig.ledger.away = False
+    rig.drainer.step()
+    assert rig.statuses(click(1)) == [Status.STORED]
+    rig.recorder.stop()
+
+
+def test_unit_with_unreadable_bytes_does_not_stop_the_others(rig: Rig) -> None:
+    rig.ledger.poison = "bad"
+    statuses = rig.statuses(click(1), click(2, "bad"), click(3), click(4))
+    assert statuses == [Status.STORED, Status.REJECTED, Status.STORED, Status.STORED]
+
+
+def test_plan_is_renewed_before_an_exposure_is_refused(rig: Rig) -> None:
+    """A worker whose plan is a second old must not refuse the exposure of an experiment just started."""
+    newest = rig.plan
+    rig.plan = LedgerPlan(())
+    rig.recorder._renew = lambda: setattr(rig, "plan", newest)  # type: ignore[assignment]
+    assert rig.statuses(exposure()) == [Status.STORED]
+
+
+def test_unknown_experiment_in_an_outage_is_spooled_and_judged_later(rig: Rig) -> None:
+    """Cut off from the store nobody can say that the experiment does not exist."""
+    rig.ledger.away = True
+    rig.statuses(click(1))
+    assert rig.statuses(exposure(experiment="brand-new")) == [Status.SPOOLED]
+    rig.ledger.away = False
+    rig.drainer.step()
+    assert len(rig.spool) == 0
+    assert "brand-new" in rig.ledger.dead_letters()[0].raw
+
+
+def test_unreadable_batch_in_the_spool_goes_to_the_dead_letters(rig: Rig) -> None:
+    rig.spool.put([b"\xff not json"])
+    rig.statuses(click(1))
+    assert rig.drainer.step() == 1
+    assert rig.ledger.dead_letters()[0].reason.startswith("unreadable")
+
+
+def test_one_drainer_at_a_time(rig: Rig) -> None:
+    with only_drainer(rig.spool) as first, only_drainer(rig.spool) as second:
+        assert (first, second) == (True, False)
+    with only_drainer(rig.spool) as again:
+        assert again
+
+
+def test_future_times_are_refused_at_live_doors_only(rig: Rig) -> None:
+    ahead = click(1) | {"at": NOW + 3_600_000}
+    assert rig.statuses(ahead) == [Status.REJECTED]
+    assert rig.recorder.submit([ahead], now=None)[0].outcome.status is Status.STORED
+
+
+def test_stop_writes_what_is_queued(rig: Rig) -> None:
+    rig.ledger.pause = 0.05
+    thread = threading.Thread(target=lambda: rig.statuses(click(1)))
+    thread.start()
+    time.sleep(0.02)
+    rig.recorder.stop()
+    thread.join()
+    assert [e.id for e in rig.ledger.events()] == ["c1"]
