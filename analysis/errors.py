@@ -33,6 +33,9 @@ class Reason(StrEnum):
     ONE_CLUSTER = "one_cluster"
     NO_ACCRUAL = "no_accrual"
     OUT_OF_REACH = "out_of_reach"
+    TOO_EARLY = "too_early"
+    PLAN_ENDED = "plan_ended"
+    TOO_FEW_CLUSTERS = "too_few_clusters"
 
     @property
     def code(self) -> int:
@@ -65,6 +68,9 @@ _SENTENCES = {
     Reason.ONE_CLUSTER: "A variant has fewer than two clusters.",
     Reason.NO_ACCRUAL: "No units are arriving (or the arrival rate is unknown), so no date can be given.",
     Reason.OUT_OF_REACH: "The units needed will not arrive within the time considered.",
+    Reason.TOO_EARLY: "The design spends no alpha this early, so nothing can be concluded yet.",
+    Reason.PLAN_ENDED: "The plan ended at an earlier look, whose reading counts; no alpha is left for this one.",
+    Reason.TOO_FEW_CLUSTERS: "Too few clusters for a quantile this far in the tail.",
 }
 
 

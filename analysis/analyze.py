@@ -1,0 +1,67 @@
+"""From an experiment's state and moments to its report."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from analysis.evidence import from_ledger
+from analysis.report.build import build
+from analysis.report.header import Header, VariantHeader, blank
+from analysis.report.model import Report
+from analysis.thresholds import DEFAULT, Thresholds
+from experiment.canonical import digest
+from experiment.lifecycle import ExperimentState
+from experiment.moments import Moments
+
+
+def analyze_ledger(
+    state: ExperimentState,
+    moments: Moments,
+    *,
+    at: int,
+    pending: int = 0,
+    late: int = 0,
+    limits: Thresholds = DEFAULT,
+) -> Report:
+    """The report of one live experiment at the instant `at` (ms UTC): a pure function of its arguments.
+
+    Args:
+        moments: at least the cells of this experiment; others are ignored.
+        pending: units that wait for a refold. late: events kept but not summed.
+    """
+    evidence = from_ledger(state, moments, at=at)
+    return build(
+        evidence,
+        ledger_header(state, assignment=evidence.subjects[0].assignment, at=at),
+        pending=pending,
+        late=late,
+        limits=limits,
+    )
+
+
+def ledger_header(state: ExperimentState, *, assignment: str, at: int) -> Header:
+    """The header of a live experiment."""
+    definition, epoch = state.definition, state.epoch
+    digests = epoch.digests if epoch is not None else {}
+    return replace(
+        blank(definition.decision, definition.window_ms),
+        key=definition.key, hypothesis=definition.hypothesis, owner=definition.owner, unit=definition.unit,
+        status=state.status.value, source="ledger",
+        assignment=assignment,
+        revision=state.revision, epoch=None if epoch is None else epoch.number,
+        definition_digest=digest(definition), rule_digest=state.rule_digest, at=instant(at),
+        started_at=None if state.started_at is None else instant(state.started_at),
+        variants=tuple(
+            VariantHeader(
+                key=v.key, control=v is definition.control, model=None if v.model is None else str(v.model),
+                digest=digests.get(v.key),
+            )
+            for v in definition.variants
+        ),
+    )  # fmt: skip
+
+
+def instant(ms: int) -> str:
+    """Milliseconds since 1970 as an ISO date-time in UTC."""
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="seconds")

@@ -1,0 +1,163 @@
+"""Thousands of experiments of one table under one rule, in one pass over the arrays."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis import checks
+from analysis.evidence import Evidence
+from analysis.measure import Measured, Plan, measure
+from analysis.report.batch_model import BatchReport, BatchRow, BatchSummary
+from analysis.report.build import family
+from analysis.report.comparisons import Looks, iso_day, metric_reading
+from analysis.report.header import Header
+from analysis.report.model import Comparison, MetricReading, Severity, Verdict
+from analysis.thresholds import DEFAULT, Thresholds
+from analysis.validity import allocation
+from analysis.verdict import Case, decide, sentence
+from experiment.decision import VerdictKind
+from experiment.definition import DecisionRule, Direction, Role
+
+ALL = "all"
+
+
+def batch(evidence: Evidence, header: Header, *, limits: Thresholds = DEFAULT) -> BatchReport:
+    """A verdict for every experiment of the evidence, and counts by quarter of its first exposure day."""
+    many = _measure(evidence)
+    rows = tuple(_row(many, e, limits) for e in range(len(evidence.subjects)))
+    return BatchReport(
+        header=header,
+        metric=many.primary.metric.key,
+        rows=rows,
+        summaries=summaries(rows),
+        thresholds=limits.to_dict(),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Many:
+    evidence: Evidence
+    measured: tuple[Measured, ...]
+    primary: Measured
+    counts: checks.Counts
+    contaminated: checks.Counts
+    ratios: allocation.Ratios
+    first: checks.Counts
+    last: checks.Counts
+
+
+def _measure(evidence: Evidence) -> _Many:
+    clean = evidence.clean()
+    plan = Plan(rule=evidence.rule)
+    measured = tuple(measure(m, evidence.totals(i, clean), plan) for i, m in enumerate(evidence.metrics))
+    counts = evidence.counts(clean)
+    first = np.full(len(evidence.subjects), np.iinfo(np.int64).max)
+    last = np.zeros(len(evidence.subjects), dtype=np.int64)
+    np.minimum.at(first, evidence.cells.subject, evidence.cells.day)
+    np.maximum.at(last, evidence.cells.subject, evidence.cells.day)
+    return _Many(
+        evidence=evidence,
+        measured=measured,
+        primary=next(m for m in measured if m.metric.role is Role.PRIMARY),
+        counts=counts,
+        contaminated=evidence.counts(~clean)[..., checks.N].sum(axis=(1, 2)),
+        ratios=allocation.ratios(evidence, counts[..., checks.N]),
+        first=first,
+        last=last,
+    )
+
+
+def _row(many: _Many, e: int, limits: Thresholds) -> BatchRow:
+    evidence = many.evidence
+    subject, rule = evidence.subjects[e], evidence.rule
+    variants = subject.variants
+    metrics = tuple(
+        metric_reading(m, Looks(overall=e), variants, rule, family(m, e, len(variants), evidence).tolist())
+        for m in many.measured
+    )
+    n = many.counts[e, ..., checks.N]
+    units = int(n.sum())
+    days = int(many.last[e] - many.first[e]) + evidence.day_width if evidence.day_width else 0
+    per_day = units / days if days else None
+    found = checks.Findings(
+        subject=subject, rule=rule, assignment=subject.assignment, window_days=0.0, live=many.counts[e],
+        contaminated=int(many.contaminated[e]), matured=units, days=days,
+        ratios=allocation.rows(evidence, many.ratios, e, limits), metrics=metrics,
+        overlap=checks.overlap_of(evidence, e, n, many.primary, per_day, look=e),
+        primary=many.primary, look=e,
+    )  # fmt: skip
+    verdict = decide(Case(rule=rule, metrics=metrics, checks=checks.run(found, limits), days=days))
+    return _line(found, verdict, iso_day(int(many.first[e])) if evidence.day_width else None)
+
+
+def _line(found: checks.Findings, verdict: Verdict, day: str | None) -> BatchRow:
+    metric = next(m for m in found.metrics if m.role == "primary")
+    best = _best(metric.comparisons, metric.direction)
+    numbers = best.estimate if best is not None else None
+    enough = best.sufficiency if best is not None else None
+    return BatchRow(
+        experiment=found.subject.key,
+        first_day=day,
+        group=None if day is None else quarter(day),
+        n=found.matured,
+        variants=len(found.subject.variants),
+        verdict=verdict.kind,
+        promoted=verdict.variant if verdict.kind is VerdictKind.PROMOTE else None,
+        reason=_reason(verdict, metric, best, found.rule),
+        srm_p=found.ratios[0].p,
+        srm=found.ratios[0].severity,
+        variant=None if best is None else best.variant,
+        control_value=None if numbers is None else numbers.control_value,
+        variant_value=None if numbers is None else numbers.variant_value,
+        effect=None if numbers is None else numbers.effect,
+        interval=None if numbers is None else numbers.interval,
+        sequence=None if numbers is None else numbers.sequence,
+        lift=None if numbers is None else numbers.lift,
+        lift_interval=None if numbers is None else numbers.lift_interval,
+        p=None if numbers is None else numbers.p,
+        anytime_p=None if numbers is None else numbers.anytime_p,
+        n_needed=None if enough is None else enough.n_needed,
+        missing=None if best is None else best.missing,
+    )
+
+
+def _reason(verdict: Verdict, metric: MetricReading, best: Comparison | None, rule: DecisionRule) -> str:
+    """The verdict in one line, and where the variant of the row stands."""
+    if verdict.kind is VerdictKind.INVALID or best is None:
+        return verdict.reasons[0]
+    return f"{verdict.headline} {sentence(metric, best, rule)}"
+
+
+def _best(comparisons: Sequence[Comparison], direction: str) -> Comparison | None:
+    """The comparison with the best point estimate; one without an estimate only if there is no other."""
+    sign = 1.0 if direction == Direction.INCREASE else -1.0
+    estimated = [c for c in comparisons if c.estimate is not None]
+    if estimated:
+        return max(estimated, key=lambda c: sign * c.estimate.effect if c.estimate is not None else 0.0)
+    return comparisons[0] if comparisons else None
+
+
+def quarter(day: str) -> str:
+    """The quarter of an ISO date: `2013-Q3`."""
+    return f"{day[:4]}-Q{(int(day[5:7]) + 2) // 3}"
+
+
+def summaries(rows: Sequence[BatchRow]) -> tuple[BatchSummary, ...]:
+    """Counts over all experiments, then by group in order of time."""
+    groups = sorted({row.group for row in rows if row.group is not None})
+    parts = [(ALL, list(rows)), *((g, [row for row in rows if row.group == g]) for g in groups)]
+    return tuple(
+        BatchSummary(
+            group=name,
+            experiments=len(found),
+            units=sum(row.n for row in found),
+            verdicts=dict(Counter(row.verdict.value for row in found)),
+            srm_flagged=sum(row.srm is Severity.INVALID for row in found),
+            srm_share=sum(row.srm is Severity.INVALID for row in found) / len(found) if found else None,
+        )
+        for name, found in parts
+    )

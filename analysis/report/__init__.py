@@ -1,0 +1,1 @@
+"""One frozen report of an experiment, and its renderings."""

@@ -1,0 +1,63 @@
+"""What a report is about: the question, the rule, the instant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from experiment.definition import DAY_MS, DecisionRule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VariantHeader:
+    """One variant of the experiment; `model` is `name@version`, `digest` its model digest, where known."""
+
+    key: str
+    control: bool
+    model: str | None
+    digest: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """What was asked, under which rule, and when it was looked at.
+
+    `source` is "ledger" or "table". `mde` and the runtimes are the frozen rule's; `rule_digest` is None for
+    tables. `assignment` is "randomised" or "unknown". `at` is the instant of this look ("" for a closed table
+    without days).
+    """
+
+    key: str
+    hypothesis: str
+    owner: str
+    unit: str
+    status: str
+    source: str
+    assignment: str
+    revision: int | None
+    epoch: int | None
+    definition_digest: str | None
+    rule_digest: str | None
+    at: str
+    started_at: str | None
+    variants: tuple[VariantHeader, ...]
+    design: str
+    alpha: float
+    power: float
+    mde: float
+    mde_relative: bool
+    min_runtime_days: int
+    max_runtime_days: int
+    evidence_required: str
+    window_days: float
+
+
+def blank(rule: DecisionRule, window_ms: int) -> Header:
+    """A header that only knows the rule; callers fill in the rest with `dataclasses.replace`."""
+    return Header(
+        key="", hypothesis="", owner="", unit="", status="", source="", assignment="", revision=None,
+        epoch=None, definition_digest=None, rule_digest=None, at="", started_at=None, variants=(),
+        design=rule.design.value, alpha=rule.alpha, power=rule.power, mde=rule.mde.value,
+        mde_relative=rule.mde.relative, min_runtime_days=rule.min_runtime_days,
+        max_runtime_days=rule.max_runtime_days, evidence_required=rule.evidence.value,
+        window_days=window_ms / DAY_MS,
+    )  # fmt: skip

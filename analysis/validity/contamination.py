@@ -1,0 +1,68 @@
+"""Units that did not get, or did not only get, what they were assigned."""
+
+from __future__ import annotations
+
+from analysis.report.model import Check, Severity
+from analysis.thresholds import Thresholds
+
+
+def contamination(units: int, contaminated: int, limits: Thresholds) -> Check:
+    """Units seen in several variants of one epoch, out of all `units` (these included)."""
+    share = contaminated / units if units else 0.0
+    numbers = {"units": contaminated, "share": share}
+    if share > limits.contamination_invalid:
+        level, text = Severity.INVALID, (
+            f"{contaminated:,} units ({share:.2%}) were seen in several variants, more than "
+            f"{limits.contamination_invalid:.0%}: the variants are mixed and cannot be compared."
+        )  # fmt: skip
+    elif contaminated:
+        level, text = Severity.WARN, (
+            f"{contaminated:,} units ({share:.2%}) were seen in several variants and are left out; "
+            "the result with them is shown beside."
+        )  # fmt: skip
+    else:
+        level, text = Severity.OK, "No unit was seen in several variants."
+    return Check(name="contamination", severity=level, message=text, numbers=numbers)
+
+
+def served(exposures: int, mismatches: int, limits: Thresholds) -> Check:
+    """Exposures that were served another variant than assigned, without a cause on record."""
+    share = mismatches / exposures if exposures else 0.0
+    numbers = {"mismatches": mismatches, "share": share}
+    if share > limits.mismatch_invalid:
+        level, text = Severity.INVALID, (
+            f"{mismatches:,} exposures ({share:.2%}) were served another variant than assigned without a "
+            f"cause on record, more than {limits.mismatch_invalid:.0%}: assignment and treatment disagree."
+        )  # fmt: skip
+    elif mismatches:
+        level, text = Severity.WARN, (
+            f"{mismatches:,} exposures ({share:.2%}) were served another variant than assigned "
+            "without a cause on record."
+        )  # fmt: skip
+    else:
+        level, text = Severity.OK, "Every unit was served what it was assigned, or the cause is on record."
+    return Check(name="served", severity=level, message=text, numbers=numbers)
+
+
+def fallbacks(exposures: int, fallen: int, limits: Thresholds) -> Check:
+    """Exposures answered by a fallback: the effect is that of assignment (intention to treat), diluted."""
+    share = fallen / exposures if exposures else 0.0
+    level = Severity.WARN if share > limits.fallback_warn else Severity.OK
+    text = (
+        f"{fallen:,} exposures ({share:.2%}) fell back to control; the effect shown is that of assignment."
+        if fallen
+        else "No exposure fell back."
+    )
+    return Check(name="fallback", severity=level, message=text, numbers={"fallbacks": fallen, "share": share})
+
+
+def carry_over(units: int, carried: int, limits: Thresholds) -> Check:
+    """Units that came back in a later epoch; they stay counted in their first one."""
+    share = carried / units if units else 0.0
+    level = Severity.WARN if share > limits.carried_warn else Severity.OK
+    text = (
+        f"{carried:,} units ({share:.2%}) came back in a later epoch; they count in their first epoch only."
+        if carried
+        else "No unit came back in a later epoch."
+    )
+    return Check(name="carry-over", severity=level, message=text, numbers={"units": carried, "share": share})

@@ -1,0 +1,159 @@
+"""What has to be there before a verdict may be read, and what deserves a word beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from analysis.report.model import Check, Comparison, MetricReading, Severity
+from analysis.thresholds import Thresholds
+from experiment.definition import DecisionRule, Grade
+
+
+def variants(names: Sequence[str]) -> Check:
+    """There has to be something to compare control with."""
+    numbers = {"variants": len(names)}
+    if len(names) > 1:
+        text = f"{len(names)} variants."
+        return Check(name="variants", severity=Severity.OK, message=text, numbers=numbers)
+    text = f"Only the variant {', '.join(names) or '(none)'} is there: nothing can be compared with it."
+    return Check(name="variants", severity=Severity.INVALID, message=text, numbers=numbers)
+
+
+def matured(units: int, window_days: float) -> Check:
+    """At least one exposure day whose window has closed."""
+    if units:
+        text = f"{units:,} units have matured."
+        return Check(name="matured", severity=Severity.OK, message=text, numbers={"units": units})
+    text = (
+        f"No exposure day has matured yet: outcomes count for {window_days:g} days after the first exposure."
+    )
+    return Check(name="matured", severity=Severity.GATE, message=text, numbers={"units": 0})
+
+
+def runtime(days: int, rule: DecisionRule, limits: Thresholds) -> Check:
+    """Matured exposure days against the minimum runtime and a whole week; `days` 0 = not recorded."""
+    least = max(rule.min_runtime_days, limits.whole_week_days)
+    numbers = {"days": days, "needed": least}
+    if not days:
+        text = f"The table does not say on which days units arrived; {least} days are taken for granted."
+        return Check(name="runtime", severity=Severity.WARN, message=text, numbers=numbers)
+    if days < least:
+        text = f"{days} matured days of the {least} the rule asks for (whole weeks, minimum runtime)."
+        return Check(name="runtime", severity=Severity.GATE, message=text, numbers=numbers)
+    return Check(
+        name="runtime", severity=Severity.OK, message=f"{days} matured days, {least} needed.", numbers=numbers
+    )
+
+
+def events(primary: Sequence[Comparison]) -> Check:
+    """Events of the primary metric in the smaller variant: below the gate no interval can be trusted.
+
+    The gate holds the verdict when no comparison passes; single failing variants are only held back.
+    """
+    counted = [c for c in primary if c.events is not None and c.missing is None]
+    failing = [c for c in counted if not enough_events(c)]
+    least = min((c.events or 0.0 for c in counted), default=0.0)
+    needed = max((c.events_needed for c in primary), default=0.0)
+    numbers = {"events": least, "needed": needed}
+    if counted and not failing:
+        text = f"{least:,.0f} events in the smallest variant, {needed:,.0f} needed."
+        return Check(name="events", severity=Severity.OK, message=text, numbers=numbers)
+    if not counted:
+        why = next((c.missing.message for c in primary if c.missing is not None), "")
+        text = f"No comparison can be estimated yet. {why}"
+        return Check(name="events", severity=Severity.GATE, message=text, numbers=numbers)
+    names = ", ".join(c.variant for c in failing)
+    text = (
+        f"Only {least:,.0f} events in the smaller variant ({names} against control), {needed:,.0f} needed: "
+        "collecting; an interval from so few would mislead."
+    )
+    level = Severity.GATE if len(failing) == len(counted) else Severity.WARN
+    return Check(name="events", severity=level, message=text, numbers=numbers)
+
+
+def enough_events(comparison: Comparison) -> bool:
+    """Whether a comparison passes the small-variant gate."""
+    return comparison.events is not None and comparison.events >= comparison.events_needed
+
+
+_ORDER = (Grade.RANDOMISED, Grade.CLUSTERED, Grade.QUASI, Grade.DESCRIPTIVE)
+
+
+def grade(assignment: str, aliased: bool) -> tuple[Grade, str]:
+    """The evidence grade reached, and why."""
+    if aliased:
+        return (
+            Grade.DESCRIPTIVE,
+            "Segment and variant are aliased: the difference describes, it does not explain.",
+        )
+    if assignment == "randomised":
+        return Grade.RANDOMISED, "Units were randomised within every segment."
+    return Grade.DESCRIPTIVE, (
+        "How units were assigned is not known: the difference describes, it does not explain. "
+        "If they were randomised, say so with `assignment: randomised`."
+    )
+
+
+def evidence(reached: Grade, required: Grade, sentence: str) -> Check:
+    """Whether the evidence is as strong as the rule asks."""
+    ok = _ORDER.index(reached) <= _ORDER.index(required)
+    text = sentence if ok else f"{sentence} The rule asks for {required.value} evidence."
+    return Check(
+        name="evidence", severity=Severity.OK if ok else Severity.GATE, message=text,
+        numbers={"reached": reached.value, "required": required.value},
+    )  # fmt: skip
+
+
+def mix(metrics: Sequence[MetricReading], limits: Thresholds) -> Check:
+    """Pooled against stratified: unequal allocation over strata moves the naive reading."""
+    for metric in metrics:
+        for comparison in metric.comparisons:
+            pooled, found = comparison.pooled, comparison.estimate
+            if pooled is None or pooled.between is None or found is None:
+                continue
+            far = abs(pooled.between) > limits.pooled_gap * found.standard_error
+            flips = pooled.simpson and pooled.p < limits.pooled_p
+            if not (far or flips):
+                continue
+            paradox = " (Simpson's paradox)" if pooled.simpson else ""
+            text = (
+                f"{metric.key}, {comparison.variant}: pooled over segments and epochs the effect would be "
+                f"{pooled.effect:+.4g}, within them it is {found.effect:+.4g}{paradox}; the latter counts."
+            )
+            numbers = {"pooled": pooled.effect, "stratified": found.effect, "between": pooled.between}
+            return Check(name="mix", severity=Severity.WARN, message=text, numbers=numbers)
+    return Check(
+        name="mix", severity=Severity.OK, message="Pooled and stratified readings agree.", numbers={}
+    )
+
+
+def strata_used(left_out: Sequence[str], covered: float) -> Check:
+    """Strata that cannot be compared are left out of the effect; it then speaks for the others only."""
+    numbers = {"covered": covered, "left_out": len(left_out)}
+    if not left_out:
+        text = "Every stratum takes part in the effect."
+        return Check(name="strata", severity=Severity.OK, message=text, numbers=numbers)
+    if not covered:
+        text = "No stratum holds enough units of control and of another variant."
+        return Check(name="strata", severity=Severity.WARN, message=text, numbers=numbers)
+    text = (
+        f"{', '.join(left_out)} left out of the effect (too few units of a variant); it speaks for the other "
+        f"{covered:.1%} of the units."
+    )
+    return Check(name="strata", severity=Severity.WARN, message=text, numbers=numbers)
+
+
+def pending(units: int, late: int) -> Check:
+    """Units that wait for a refold and events that came too late to be summed."""
+    numbers = {"pending": units, "late": late}
+    if units:
+        text = f"{units:,} units wait for a refold; their numbers may still move."
+        return Check(name="pending", severity=Severity.WARN, message=text, numbers=numbers)
+    text = (
+        f"{late:,} late events were kept but not summed."
+        if late
+        else "No unit is pending, no event came late."
+    )
+    return Check(
+        name="pending", severity=Severity.WARN if late else Severity.OK, message=text, numbers=numbers
+    )

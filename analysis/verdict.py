@@ -1,0 +1,311 @@
+"""The frozen rule applied to the evidence: one verdict, with reasons and what would change it.
+
+Order of the rule (design.md 7): a check that invalidates; a promotion that everything allows; a guardrail
+shown to be harmed; gates that hold everything else; control kept; futility; else continue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from analysis.report import format as fmt
+from analysis.report.model import (
+    Check,
+    Comparison,
+    MetricReading,
+    Severity,
+    Verdict,
+)
+from analysis.validity.gates import enough_events
+from experiment.decision import VerdictKind
+from experiment.definition import DecisionRule, Design
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """What the rule reads: the matured reading's metrics, the checks, and the runtime so far in whole
+    exposure days (0 = not recorded)."""
+
+    rule: DecisionRule
+    metrics: tuple[MetricReading, ...]
+    checks: tuple[Check, ...]
+    days: int
+
+    @property
+    def primary(self) -> MetricReading:
+        """The metric that decides."""
+        return next(m for m in self.metrics if m.role == "primary")
+
+    @property
+    def overdue(self) -> bool:
+        """The maximum runtime is reached."""
+        return self.days >= self.rule.max_runtime_days
+
+    def guardrails(self, variant: str) -> list[tuple[MetricReading, Comparison]]:
+        """Every guardrail's comparison of a variant."""
+        rails = (m for m in self.metrics if m.role == "guardrail")
+        return [(m, c) for m in rails for c in m.comparisons if c.variant == variant]
+
+
+def decide(case: Case) -> Verdict:
+    """The verdict of the case; every branch says why in sentences with numbers."""
+    invalid = [check for check in case.checks if check.severity is Severity.INVALID]
+    if invalid:
+        return _invalid(invalid)
+    gates = [check for check in case.checks if check.severity is Severity.GATE]
+    wins = [c for c in case.primary.comparisons if _shown(case, c) and c.better]
+    safe = [c for c in wins if not _unsafe(case, c.variant)]
+    if safe and not gates:
+        return _promote(case, max(safe, key=lambda c: _gain(case, c)))
+    harmed = [c.variant for c in case.primary.comparisons if _harms(case, c.variant)]
+    if harmed and not any(check.name == "evidence" for check in gates):
+        return _rollback(case, harmed)
+    if case.overdue and all(check.name == "events" for check in gates) and gates:
+        return _keep(case, f"The maximum runtime is reached. {gates[0].message}")
+    if gates:
+        return _gated(case, gates, wins)
+    return _without_promotion(case, wins)
+
+
+def _shown(case: Case, c: Comparison) -> bool:
+    """Significant under the running design, and with enough data for it."""
+    if not c.significant or not enough_events(c):
+        return False
+    return case.rule.design is Design.SEQUENTIAL or _enough(c)
+
+
+def _enough(c: Comparison) -> bool:
+    return c.sufficiency is not None and c.sufficiency.enough
+
+
+def _gain(case: Case, c: Comparison) -> float:
+    sign = 1.0 if case.primary.direction == "increase" else -1.0
+    return sign * c.estimate.effect if c.estimate is not None else 0.0
+
+
+def _unsafe(case: Case, variant: str) -> list[tuple[MetricReading, Comparison]]:
+    """Guardrails not shown to be within their margin."""
+    return [
+        (m, c)
+        for m, c in case.guardrails(variant)
+        if c.guard is None or not c.guard.safe or not enough_events(c)
+    ]
+
+
+def _harms(case: Case, variant: str) -> list[tuple[MetricReading, Comparison]]:
+    """Guardrails shown to be worse than their margin."""
+    return [
+        (m, c)
+        for m, c in case.guardrails(variant)
+        if c.guard is not None and c.guard.harmed and enough_events(c)
+    ]
+
+
+def _without_promotion(case: Case, wins: Sequence[Comparison]) -> Verdict:
+    """Nothing to promote, nothing harmed, no gate: keep control, stop, or go on."""
+    every = case.primary.comparisons
+    lost = [c for c in every if _shown(case, c) and not c.better]
+    if len(lost) == len(every):
+        return _keep(case, "Every variant is worse than control.")
+    open_ = [c for c in every if c not in lost]
+    short = "the guardrails are not shown to be safe" if wins else "no variant is shown to be better"
+    if case.overdue:
+        return _keep(case, f"The maximum runtime is reached and {short}.")
+    if wins:
+        return _continue(case, wins)
+    if all(_enough(c) for c in open_):
+        return _keep(case, f"The units the rule asked for have arrived and {short}.")
+    if all(c.sufficiency is not None and c.sufficiency.within_deadline is False for c in open_):
+        return _stop(case, open_)
+    return _continue(case, wins)
+
+
+_REMEDY = {
+    "sample ratio": "find where units are lost or moved (assignment, redirects, logging), start a new epoch.",
+    "contamination": "make the unit id stable across devices and services, then start a new epoch.",
+    "served": "serve what was assigned, or record the cause with the exposure.",
+    "variants": "name the column that tells the variants apart.",
+    "overlap": "randomise a slice inside each segment, so that every segment holds both variants.",
+}
+
+
+def _invalid(checks: Sequence[Check]) -> Verdict:
+    name = "not identified" if checks[0].name == "overlap" else checks[0].name
+    return Verdict(
+        kind=VerdictKind.INVALID,
+        variant=None,
+        headline=f"Invalid: {name}. No verdict can be reached.",
+        reasons=tuple(check.message for check in checks),
+        what_would_change=tuple(_REMEDY[check.name] for check in checks if check.name in _REMEDY),
+    )
+
+
+def _promote(case: Case, best: Comparison) -> Verdict:
+    reasons = [sentence(case.primary, best, case.rule)]
+    reasons += [_guard_sentence(m, c) for m, c in case.guardrails(best.variant)]
+    reasons += [sentence(case.primary, c, case.rule) for c in case.primary.comparisons if c is not best]
+    reasons += [c.message for c in case.checks if c.name in {"runtime", "events", "evidence"}]
+    return Verdict(
+        kind=VerdictKind.PROMOTE,
+        variant=best.variant,
+        headline=f"Promote {best.variant}.",
+        reasons=tuple(reasons),
+        what_would_change=("a failed check, or a guardrail that moves beyond its margin.",),
+    )
+
+
+def _rollback(case: Case, harmed: Sequence[str]) -> Verdict:
+    found = [(m, c) for variant in harmed for m, c in _harms(case, variant)]
+    return Verdict(
+        kind=VerdictKind.ROLLBACK,
+        variant=harmed[0],
+        headline=f"Roll back {', '.join(harmed)}: a guardrail is harmed.",
+        reasons=tuple(_guard_sentence(m, c) for m, c in found)
+        + tuple(sentence(case.primary, c, case.rule) for c in case.primary.comparisons),
+        what_would_change=("a repaired variant, in a new experiment.",),
+    )
+
+
+def _gated(case: Case, gates: Sequence[Check], wins: Sequence[Comparison]) -> Verdict:
+    ahead = f" {wins[0].variant} is ahead so far." if wins else ""
+    return Verdict(
+        kind=VerdictKind.CONTINUE,
+        variant=None,
+        headline=f"Continue: {gates[0].name} is not there yet.{ahead}",
+        reasons=tuple(check.message for check in gates) + _state(case),
+        what_would_change=tuple(_next(check) for check in gates),
+    )
+
+
+def _next(gate: Check) -> str:
+    numbers = gate.numbers
+    match gate.name:
+        case "runtime":
+            days = float(numbers["needed"] or 0) - float(numbers["days"] or 0)
+            return f"{days:.0f} more matured days."
+        case "events":
+            events = float(numbers["needed"] or 0) - float(numbers["events"] or 0)
+            return f"{events:,.0f} more events in the smaller variant."
+        case "evidence":
+            return "randomise units within each segment, or state that they were."
+        case _:
+            return "the window of the first exposure day closes."
+
+
+def _keep(case: Case, why: str) -> Verdict:
+    control = case.primary.comparisons[0].control
+    unsafe = tuple(
+        _guard_sentence(m, c)
+        for win in case.primary.comparisons
+        if win.better
+        for m, c in _unsafe(case, win.variant)
+    )
+    return Verdict(
+        kind=VerdictKind.KEEP,
+        variant=control,
+        headline=f"Keep {control}. {why}",
+        reasons=_state(case) + unsafe,
+        what_would_change=("a better variant, or a rule that asks for a smaller effect with more units.",),
+    )
+
+
+def _stop(case: Case, open_: Sequence[Comparison]) -> Verdict:
+    needed = max((c.sufficiency.n_needed or 0 for c in open_ if c.sufficiency), default=0)
+    later = [c.sufficiency.mde_by_deadline_relative for c in open_ if c.sufficiency]
+    visible = [x for x in later if x is not None]
+    change = f"more traffic, a longer max_runtime than {case.rule.max_runtime_days} days"
+    if visible:
+        change += f", or an MDE of {fmt.share(min(visible))} of control, which the deadline allows"
+    return Verdict(
+        kind=VerdictKind.STOP,
+        variant=None,
+        headline=f"Stop: {needed:,} units are needed, too many for {case.rule.max_runtime_days} days.",
+        reasons=_state(case),
+        what_would_change=(f"{change}.",),
+    )
+
+
+def _continue(case: Case, wins: Sequence[Comparison]) -> Verdict:
+    if wins:
+        lacking = tuple(_guard_sentence(m, c) for m, c in _unsafe(case, wins[0].variant))
+        headline = f"Continue: {wins[0].variant} is better, its guardrails are not shown to be safe yet."
+        return Verdict(
+            kind=VerdictKind.CONTINUE, variant=None, headline=headline, reasons=lacking + _state(case),
+            what_would_change=("guardrail bounds within their margins.",),
+        )  # fmt: skip
+    return Verdict(
+        kind=VerdictKind.CONTINUE,
+        variant=None,
+        headline="Continue: not enough data.",
+        reasons=_state(case),
+        what_would_change=tuple(_outlook(c) for c in case.primary.comparisons),
+    )
+
+
+def _outlook(c: Comparison) -> str:
+    enough = c.sufficiency
+    if enough is None or enough.n_needed is None:
+        return f"{c.variant}: enough units to say how many are needed."
+    left = max(enough.n_needed - enough.n_now, 0)
+    if enough.weeks_left is None:
+        return f"{c.variant}: {left:,} more units (of {enough.n_needed:,})."
+    weeks = enough.weeks_left
+    return (
+        f"{c.variant}: {left:,} more units (of {enough.n_needed:,}), about {weeks} week{'s' * (weeks != 1)}."
+    )
+
+
+def _state(case: Case) -> tuple[str, ...]:
+    """Where every comparison of the primary metric stands, and how far the data go."""
+    lines = []
+    for c in case.primary.comparisons:
+        lines.append(sentence(case.primary, c, case.rule))
+        if c.sufficiency is not None:
+            prefix = f"{c.variant}: " if len(case.primary.comparisons) > 1 else ""
+            lines.append(prefix + c.sufficiency.message)
+    return tuple(lines)
+
+
+def sentence(metric: MetricReading, c: Comparison, rule: DecisionRule) -> str:
+    """One comparison in plain words: values, effect, lift, the deciding interval and p."""
+    found = c.estimate
+    if found is None:
+        why = c.missing.message if c.missing is not None else ""
+        return f"{metric.key}, {c.variant} against {c.control}: no estimate. {why}"
+    sequential = rule.design is Design.SEQUENTIAL
+    bounds = found.sequence if sequential else found.interval
+    p = found.anytime_p if sequential else found.p
+    lift = f" ({fmt.share(found.lift, signed=True)} of control)" if found.lift is not None else ""
+    text = (
+        f"{metric.key}: {c.variant} {fmt.value_of(metric, found.variant_value)}, {c.control} "
+        f"{fmt.value_of(metric, found.control_value)}; effect {fmt.effect_of(metric, found.effect)}{lift}"
+    )
+    if bounds is None or p is None:
+        why = found.sequence_missing.message if found.sequence_missing is not None else ""
+        return f"{text}; no interval yet. {why}"
+    name = "confidence sequence" if sequential else "interval"
+    text += f", {1 - rule.alpha:.0%} {name} {fmt.interval_of(metric, bounds)}, p = {fmt.probability(p)}"
+    if c.adjusted_p is not None and c.adjusted_p != p:
+        text += f" ({fmt.probability(c.adjusted_p)} after Holm)"
+    word = "no difference shown" if not c.significant else ("better" if c.better else "worse")
+    return f"{text}: {word}."
+
+
+def _guard_sentence(metric: MetricReading, c: Comparison) -> str:
+    guard = c.guard
+    if guard is None:
+        why = c.missing.message if c.missing is not None else ""
+        return f"Guardrail {metric.key}, {c.variant}: no estimate. {why}"
+    bound = "not known yet" if guard.loss_bound is None else fmt.effect_of(metric, guard.loss_bound)
+    margin = fmt.effect_of(metric, guard.margin)
+    if guard.harmed:
+        word = "harmed: worse than its margin allows"
+    elif guard.safe and enough_events(c):
+        word = "safe"
+    else:
+        word = "not shown to be safe"
+    return (
+        f"Guardrail {metric.key}, {c.variant}: loss {fmt.effect_of(metric, guard.loss)}, at worst {bound}, "
+        f"margin {margin}: {word}."
+    )

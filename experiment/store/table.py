@@ -1,0 +1,120 @@
+"""Tables in files (CSV, Parquet) as Arrow: read once as a whole, or streamed row by row.
+
+    table = read(path, columns=check)
+
+Only the columns asked for are read. Times without a zone are UTC; text stays text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from pyarrow import csv, parquet
+
+from experiment.errors import BadInput
+
+BATCH_ROWS = 8_192
+"""Rows held in memory at a time when streaming."""
+
+Choose = Callable[[Collection[str]], Collection[str]]
+"""From the columns a table has to those that are wanted; raises BadInput for one that is missing."""
+
+_CSV = (".csv", ".csv.gz", ".csv.bz2", ".tsv", ".txt")
+_PARQUET = (".parquet", ".pq")
+
+
+def read(path: str | Path, *, columns: Choose | None = None) -> pa.Table:
+    """The whole table.
+
+    Raises:
+        BadInput: no such file, not a table, or whatever `columns` raises.
+    """
+    found = _existing(path)
+    with _readable(found):
+        if _is_parquet(found):
+            return parquet.read_table(found, columns=_wanted(columns, parquet.read_schema(found).names))
+        wanted = _wanted(columns, _header(found))
+        found_rows = csv.read_csv(found, parse_options=_dialect(found), convert_options=_conversion(wanted))
+        _refuse_bytes(found, found_rows.schema)
+        return found_rows
+
+
+def rows(path: str | Path, *, columns: Choose | None = None) -> Iterator[dict[str, Any]]:
+    """The rows in the order of the file, as mappings of column to Python value. Raises as `read` does."""
+    found = _existing(path)
+    with _readable(found):
+        for batch in _batches(found, columns):
+            yield from batch.to_pylist()
+
+
+def _batches(path: Path, columns: Choose | None) -> Iterator[pa.RecordBatch]:
+    if _is_parquet(path):
+        with parquet.ParquetFile(path) as file:
+            wanted = _wanted(columns, file.schema_arrow.names)
+            yield from file.iter_batches(batch_size=BATCH_ROWS, columns=wanted)
+        return
+    wanted = _wanted(columns, _header(path))
+    with csv.open_csv(path, parse_options=_dialect(path), convert_options=_conversion(wanted)) as reader:
+        _refuse_bytes(path, reader.schema)
+        yield from reader
+
+
+def _refuse_bytes(path: Path, schema: pa.Schema) -> None:
+    """Arrow reads text that is not UTF-8 as bytes; nobody means that."""
+    for column in schema:
+        if pa.types.is_binary(column.type):
+            raise BadInput(
+                f"cannot be read as a table: the column {column.name!r} is not UTF-8 text", field=str(path),
+                fix="export the file as UTF-8.",
+            )  # fmt: skip
+
+
+def _wanted(columns: Choose | None, available: Collection[str]) -> list[str] | None:
+    return None if columns is None else list(columns(available))
+
+
+def _existing(path: str | Path) -> Path:
+    found = Path(path)
+    if not found.is_file():
+        raise BadInput("no such file", field=str(path), value=str(path), fix="check the path.")
+    if not found.name.lower().endswith((*_CSV, *_PARQUET)):
+        raise BadInput(
+            "not a table this reads", field=str(path), value=found.suffix,
+            fix=f"use one of {', '.join((*_CSV, *_PARQUET))}.",
+        )  # fmt: skip
+    return found
+
+
+def _is_parquet(path: Path) -> bool:
+    return path.name.lower().endswith(_PARQUET)
+
+
+def _dialect(path: Path) -> csv.ParseOptions:
+    return csv.ParseOptions(delimiter="\t" if path.name.lower().endswith(".tsv") else ",")
+
+
+def _conversion(columns: list[str] | None) -> csv.ConvertOptions:
+    return csv.ConvertOptions(include_columns=columns or [])
+
+
+def _header(path: Path) -> list[str]:
+    with csv.open_csv(path, parse_options=_dialect(path)) as reader:
+        return list(reader.schema.names)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turn what Arrow says about a broken file into BadInput naming the file."""
+    try:
+        yield
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        first = str(error).splitlines()[0]
+        raise BadInput(
+            f"cannot be read as a table: {first}",
+            field=str(path),
+            fix="repair the file, or export it again.",
+        ) from error

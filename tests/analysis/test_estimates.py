@@ -1,0 +1,119 @@
+"""Estimates over strata: invariances, and the score test where one stratum decides."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from analysis import estimates
+from analysis.estimates import pairs
+from analysis.totals import Exact, integers
+from experiment.definition import Design, Metric
+from tests.analysis.cases import BUYERS, ERRORS
+from tests.analysis.test_totals import REVENUE, exact
+
+Table = list[list[list[int]]]
+
+
+def proportions(n: Table, x: Table, metric: Metric = BUYERS) -> Exact:
+    """Counted totals of shape (looks, strata, variants)."""
+    units, hits = integers(np.array(n)), integers(np.array(x))
+    zero = np.zeros_like(units)
+    return Exact(metric=metric, n=units, x=hits, xx=hits, y=zero, yy=zero, xy=zero)
+
+
+def test_one_stratum_of_a_proportion_is_judged_by_the_score_test() -> None:
+    """Open Bandit, men: 46 and 69 of 10,000 (published z 2.151, p .0315)."""
+    found = pairs(BUYERS, proportions([[[10_000, 10_000]]], [[[46, 69]]]))
+    effect, _ = estimates.fixed_effect(found, 0.05)
+    assert effect.statistic[0, 0] == pytest.approx(2.151, abs=5e-4)
+    assert effect.p_value[0, 0] == pytest.approx(0.0315, abs=5e-5)
+    assert estimates.method_names(found).tolist() == [["score"]]
+
+
+def test_several_strata_are_weighted_not_pooled() -> None:
+    """The kidney-stone table (Charig et al. 1986): A is better on small and on large stones, not pooled."""
+    n = [[[270, 87], [80, 263]]]
+    x = [[[234, 81], [55, 192]]]
+    found = pairs(BUYERS, proportions(n, x))
+    effect, _ = estimates.fixed_effect(found, 0.05)
+    weights = np.array([357, 343]) / 700
+    within = np.array([81 / 87 - 234 / 270, 192 / 263 - 55 / 80])
+    assert effect.estimate[0, 0] == pytest.approx(float(weights @ within))
+    pooled = estimates.pooled_effect(found, 0.05)
+    assert pooled.estimate[0, 0] == pytest.approx(273 / 350 - 289 / 350)
+    assert effect.estimate[0, 0] > 0 > pooled.estimate[0, 0]
+    assert estimates.method_names(found).tolist() == [["welch"]]
+
+
+table = st.lists(
+    st.tuples(st.integers(20, 500), st.integers(20, 500), st.floats(0.1, 0.9), st.floats(0.1, 0.9)),
+    min_size=1,
+    max_size=4,
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(table)
+def test_swapping_the_variants_negates_effect_and_interval(rows: list[tuple[int, int, float, float]]) -> None:
+    n = [[[a, b] for a, b, _, _ in rows]]
+    x = [[[round(a * p), round(b * q)] for a, b, p, q in rows]]
+    there = pairs(BUYERS, proportions(n, x))
+    back = pairs(BUYERS, proportions([[r[::-1] for r in n[0]]], [[r[::-1] for r in x[0]]]))
+    for one, two in zip(
+        (estimates.fixed_effect(there, 0.05)[0], estimates.anytime(there, np.array([1e4]), 0.05)[0]),
+        (estimates.fixed_effect(back, 0.05)[0], estimates.anytime(back, np.array([1e4]), 0.05)[0]),
+        strict=True,
+    ):
+        assert one.estimate[0, 0] == pytest.approx(-two.estimate[0, 0], abs=1e-12)
+        assert one.low[0, 0] == pytest.approx(-two.high[0, 0], abs=1e-9)
+        assert one.p_value[0, 0] == pytest.approx(two.p_value[0, 0], rel=1e-9)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.integers(0, 5000), min_size=3, max_size=20),
+    st.lists(st.integers(0, 5000), min_size=3, max_size=20),
+    st.integers(2, 100),
+)
+def test_scaling_amounts_scales_the_effect_and_leaves_lift_and_p(a: list[int], b: list[int], c: int) -> None:
+    a, b = [*a, 100], [*b, 200]
+    totals = [exact(REVENUE, [[(x * k, 0) for x in a], [(x * k, 0) for x in b]]) for k in (1, c)]
+    one, two = (
+        estimates.fixed_effect(pairs(REVENUE, t.each(lambda part: part.reshape(1, 1, 2))), 0.05)
+        for t in totals
+    )
+    np.testing.assert_array_equal(one[0].reason, two[0].reason)
+    if one[0].reason[0, 0] == 0:
+        assert two[0].estimate[0, 0] == pytest.approx(c * one[0].estimate[0, 0], rel=1e-9, abs=1e-12)
+        assert two[0].p_value[0, 0] == pytest.approx(one[0].p_value[0, 0], rel=1e-7)
+        assert two[1].estimate[0, 0] == pytest.approx(one[1].estimate[0, 0], rel=1e-7, abs=1e-12)
+
+
+def test_a_guardrail_is_safe_within_and_harmed_beyond_its_margin() -> None:
+    """Errors may rise by 2 points: equal rates are safe, ten points are harm, few units are neither."""
+    n = [[[20_000, 20_000]], [[20_000, 20_000]], [[200, 200]]]
+    x = [[[400, 400]], [[400, 2400]], [[4, 4]]]
+    found = pairs(ERRORS, proportions(n, x, ERRORS))
+    margin = ERRORS.margin
+    assert margin is not None
+    for design in Design:
+        shown = estimates.guards(found, margin, np.array([20_000.0]), 0.05, design)
+        assert shown.safe[:, 0].tolist() == [True, False, False]
+        assert shown.harmed[:, 0].tolist() == [False, True, False]
+    assert shown.bound[0, 0] < 0.02
+
+
+def test_events_count_the_rarer_outcome_of_the_smaller_variant() -> None:
+    found = pairs(BUYERS, proportions([[[1000, 1000]]], [[[990, 500]]]))
+    gate = estimates.events(found)
+    assert gate.events[0, 0] == 10
+    assert not gate.passes[0, 0]
+
+
+def test_a_stratum_without_one_variant_is_left_out() -> None:
+    found = pairs(BUYERS, proportions([[[1000, 1000], [500, 0]]], [[[100, 120], [400, 0]]]))
+    assert found.weight[0, 0].tolist() == [1.0, 0.0]
+    assert found.control.mean[0, 0] == pytest.approx(0.1)
