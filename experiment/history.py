@@ -158,10 +158,13 @@ def exposure(definition: Experiment, source: Source, row: _Row, *, revision: int
 
 
 def _token(row: _Row, source: Source, columns: list[str]) -> str:
-    """A short name for this row: its content and its place in the file."""
+    """A short name for this row: its place in the file and its content.
+
+    The place comes first, so that of rows at the same instant the first in the file counts, in the fold too.
+    """
     used = [row.row.get(c) for c in (source.variant, source.unit, source.day, source.segment, *columns) if c]
     text = json.dumps([row.position, *used], default=str, ensure_ascii=False)
-    return blake2b(text.encode(), digest_size=12).hexdigest()
+    return f"{row.position:09x}-{blake2b(text.encode(), digest_size=10).hexdigest()}"
 
 
 def _outcome_events(kind: str, outcome: _Outcome, row: _Row, model: Event) -> Iterator[Event]:
