@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -258,24 +259,13 @@ def test_ten_lines_in_a_users_flask_app(
     service: ServingProcess, shared_project: Project, tmp_path: Path
 ) -> None:
     """The example of the README."""
-    from flask import Flask
-
-    app = Flask("shop")
-    client = Client(service.url, data=tmp_path)
-
-    @app.get("/<user>")
-    def home(user: str) -> str:
-        choice = client.assign(user, {"country": "US"}, experiment="home-ranker")
-        client.expose(choice)
-        return choice.variant
-
-    @app.post("/<user>/buy")
-    def buy(user: str) -> str:
-        client.track("purchase", user, {"amount": 9.99})
-        return "ok"
-
-    browser = app.test_client()
-    assert browser.get("/flask-user").text in ("control", "treatment")
-    assert browser.post("/flask-user/buy").text == "ok"
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    [example] = re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL)
+    example = example.replace("http://127.0.0.1:8000", service.url).replace("shop-events", str(tmp_path))
+    names: dict[str, Any] = {"__name__": "shop"}
+    exec(example, names)
+    browser, client = names["app"].test_client(), names["switchpoint"]
+    assert browser.get("/home/flask-user").text.startswith("ranked by ranker@")
+    assert browser.post("/buy/flask-user").text == "thanks"
     assert client.close()
     assert len(logged(shared_project, unit="flask-user")) == 2

@@ -1,0 +1,108 @@
+"""Numbers as people read them; every rendering formats through here, so they all show the same digits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from analysis.report.model import Interval, MetricReading
+
+ABSENT = "–"
+"""Stands where a number is missing; the reason stands beside it."""
+
+
+def share(value: float | None, *, signed: bool = False, digits: int = 1) -> str:
+    """A fraction as per cent: 0.0512 → `5.1%`; below 1 % with three significant digits."""
+    if value is None:
+        return ABSENT
+    scaled = value * 100
+    if 0 < abs(scaled) < 1:
+        return f"{scaled:{'+' if signed else ''}.3g}%"
+    return f"{scaled:{'+' if signed else ''}.{digits}f}%"
+
+
+def count(value: int | None) -> str:
+    """An integer with thousands separated by commas."""
+    return ABSENT if value is None else f"{value:,}"
+
+
+def amount(value: float | None, *, signed: bool = False) -> str:
+    """A number in its own unit with four significant digits, never in scientific notation."""
+    if value is None:
+        return ABSENT
+    sign = "+" if signed else ""
+    if abs(value) >= 1000:
+        return f"{value:{sign},.0f}"
+    if value == 0 or abs(value) >= 0.1:
+        return f"{value:{sign}.4g}"
+    return f"{value:{sign}.6f}".rstrip("0")
+
+
+def probability(value: float | None) -> str:
+    """A p-value with two significant digits, never rounded to 0 (the smallest floats underflow)."""
+    if value is None:
+        return ABSENT
+    return f"{value:.2g}" if value > 0 else "<1e-300"
+
+
+def as_shares(metric: MetricReading) -> bool:
+    """Whether the metric's values read best as per cent (proportions, and ratios of event counts)."""
+    if metric.type == "proportion":
+        return True
+    values = [v.value for v in metric.values if v.value is not None]
+    return metric.type == "ratio" and metric.decimals == 0 and bool(values) and max(map(abs, values)) <= 1
+
+
+def value_of(metric: MetricReading, value: float | None) -> str:
+    """A value of the metric: `10.32%` for shares, else the number."""
+    return share(value, digits=2) if as_shares(metric) else amount(value)
+
+
+def effect_of(metric: MetricReading, effect: float | None) -> str:
+    """An absolute effect with its sign; percentage points for shares."""
+    if effect is None or not as_shares(metric):
+        return amount(effect, signed=True)
+    return f"{effect * 100:+.2f} pp"
+
+
+def interval_of(metric: MetricReading, interval: Interval | None) -> str:
+    """An interval of absolute effects: `[+1.20, +3.40] pp`."""
+    if interval is None:
+        return ABSENT
+    if as_shares(metric):
+        return points(interval)
+    return _brackets([_side(interval.lower, low=True), _side(interval.upper, low=False)])
+
+
+def points(interval: Interval | None) -> str:
+    """An interval of differences between shares, in percentage points."""
+    if interval is None:
+        return ABSENT
+    sides = [
+        _infinite(low=low) if side is None else f"{side * 100:+.2f}"
+        for side, low in ((interval.lower, True), (interval.upper, False))
+    ]
+    return f"{_brackets(sides)} pp"
+
+
+def lift_interval(interval: Interval | None) -> str:
+    """An interval of lifts: `[+1.2%, +3.4%]`."""
+    if interval is None:
+        return ABSENT
+    return _brackets(
+        [
+            _infinite(low=low) if side is None else share(side, signed=True)
+            for side, low in ((interval.lower, True), (interval.upper, False))
+        ]
+    )
+
+
+def _side(value: float | None, *, low: bool) -> str:
+    return _infinite(low=low) if value is None else amount(value, signed=True)
+
+
+def _infinite(*, low: bool) -> str:
+    return "-∞" if low else "+∞"
+
+
+def _brackets(sides: Sequence[str]) -> str:
+    return f"[{', '.join(sides)}]"

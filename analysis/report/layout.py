@@ -1,0 +1,92 @@
+"""What a rendered report is made of: sections of sentences and tables of formatted cells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from analysis.report.model import Comparison, MetricReading, Reading, Severity
+from experiment.decision import VerdictKind
+
+
+class Tone(StrEnum):
+    """What a cell means, for renderings that have colours; the text alone says the same."""
+
+    PLAIN = "plain"
+    GOOD = "good"
+    BAD = "bad"
+    WARN = "warn"
+    MUTED = "muted"
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One formatted cell."""
+
+    text: str
+    tone: Tone = Tone.PLAIN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """Rows of cells under column names.
+
+    The first `labels` columns are words, the others numbers; `sentence` says that the last one is a sentence.
+    """
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    labels: int = 1
+    sentence: bool = False
+
+    def is_text(self, column: int) -> bool:
+        """Whether a column reads from the left."""
+        return column < self.labels or (self.sentence and column == len(self.columns) - 1)
+
+
+def transposed(table: Table) -> Table:
+    """The same cells with rows and columns exchanged, for a few rows that are too wide."""
+    columns = zip(*table.rows, strict=True)
+    named = tuple(
+        (Cell(name, Tone.MUTED), *cells) for name, cells in zip(table.columns, columns, strict=True)
+    )
+    head, *rest = named
+    return Table(columns=tuple(cell.text for cell in head), rows=tuple(rest))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """A titled part of the report: sentences, then at most one table, then notes."""
+
+    key: str
+    title: str
+    lines: tuple[str, ...] = ()
+    table: Table | None = None
+    notes: tuple[str, ...] = ()
+
+
+VERDICT_TONE = {
+    VerdictKind.PROMOTE: Tone.GOOD,
+    VerdictKind.KEEP: Tone.PLAIN,
+    VerdictKind.CONTINUE: Tone.WARN,
+    VerdictKind.STOP: Tone.WARN,
+    VerdictKind.ROLLBACK: Tone.BAD,
+    VerdictKind.INVALID: Tone.BAD,
+}
+SEVERITY_TONE = {
+    Severity.OK: Tone.GOOD,
+    Severity.WARN: Tone.WARN,
+    Severity.GATE: Tone.WARN,
+    Severity.INVALID: Tone.BAD,
+}
+
+
+def primary(reading: Reading) -> MetricReading | None:
+    """The primary metric of a reading; None where nothing was measured yet."""
+    return next((m for m in reading.metrics if m.role == "primary"), None)
+
+
+def primary_comparisons(reading: Reading) -> tuple[tuple[MetricReading, Comparison], ...]:
+    """The primary metric with each of its comparisons; empty where nothing was measured yet."""
+    metric = primary(reading)
+    return tuple((metric, c) for c in metric.comparisons) if metric else ()

@@ -1,0 +1,52 @@
+"""A report as Markdown (GitHub tables)."""
+
+from __future__ import annotations
+
+from analysis.report.batch_model import BatchReport
+from analysis.report.batch_sections import batch_sections
+from analysis.report.layout import Section, Table
+from analysis.report.model import Report
+from analysis.report.sections import report_sections
+
+_SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\`*_<>|#[]"})
+
+
+def markdown(report: Report) -> str:
+    """The full report as one Markdown document."""
+    return _document(f"Experiment {report.header.key}", report_sections(report))
+
+
+def batch_markdown(report: BatchReport) -> str:
+    """Many experiments as one Markdown document."""
+    return _document(f"Experiments of {report.header.key}", batch_sections(report))
+
+
+def _document(title: str, sections: tuple[Section, ...]) -> str:
+    return "\n\n".join([f"# {escape(title)}", *(_section(s) for s in sections)]) + "\n"
+
+
+def escape(text: str) -> str:
+    """Text that Markdown shows as it is, on one line."""
+    return " ".join(text.split()).translate(_SPECIAL)
+
+
+def _section(section: Section) -> str:
+    parts = [f"## {escape(section.title)}"]
+    parts += ["\n".join(f"- {escape(line)}" for line in section.lines)] if section.lines else []
+    parts += [_table(section.table)] if section.table else []
+    parts += [f"*{escape(note)}*" for note in section.notes]
+    return "\n\n".join(parts)
+
+
+def _table(table: Table) -> str:
+    align = ["---" if table.is_text(place) else "---:" for place in range(len(table.columns))]
+    lines = [
+        _row([escape(c) or " " for c in table.columns]),
+        _row(align),
+        *(_row([escape(cell.text) for cell in row]) for row in table.rows),
+    ]
+    return "\n".join(lines)
+
+
+def _row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"

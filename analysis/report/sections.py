@@ -1,0 +1,311 @@
+"""A report as titled tables of formatted cells: the one layout that terminal, Markdown and HTML share."""
+
+from __future__ import annotations
+
+from analysis.report import format as fmt
+from analysis.report import validity_sections as validity
+from analysis.report.layout import Cell, Section, Table, Tone, primary, primary_comparisons
+from analysis.report.model import Comparison, MetricReading, Report, SegmentReading, Verdict
+from experiment.decision import VerdictKind
+
+
+def verdict_label(verdict: Verdict) -> str:
+    """The verdict in two words: `PROMOTE treatment`, `INVALID`."""
+    if verdict.kind is VerdictKind.KEEP:
+        return "KEEP control"
+    return (
+        f"{verdict.kind.value.upper()} {verdict.variant}" if verdict.variant else verdict.kind.value.upper()
+    )
+
+
+# Column names of the wide tables, in the order of their row functions.
+_EFFECT_COLUMNS = (
+    "variant", "units", "control", "variant value", "effect", "confidence sequence", "lift", "lift sequence",
+    "anytime p", "fixed interval", "fixed p", "finding",
+)  # fmt: skip
+_SEGMENT_COLUMNS = (
+    "segment", "variant", "units", "control", "variant value", "effect", "confidence sequence", "lift",
+    "finding",
+)  # fmt: skip
+_METRIC_COLUMNS = (
+    "metric", "role", "variant", "control", "variant value", "effect", "headline interval", "lift", "p",
+    "finding",
+)  # fmt: skip
+
+
+def status_sections(report: Report) -> tuple[Section, ...]:
+    """The short reading: verdict, units, sufficiency and sample ratio."""
+    parts = (
+        _verdict(report),
+        validity.overlap(report),
+        _primary_effect(report),
+        validity.sufficiency(report),
+        validity.sample_ratio(report, short=True),
+    )
+    return tuple(p for p in parts if p.lines or p.table)
+
+
+def report_sections(report: Report) -> tuple[Section, ...]:
+    """The full reading; parts that have nothing to say are left out."""
+    parts = (
+        _verdict(report),
+        validity.overlap(report),
+        _experiment(report),
+        _primary_effect(report),
+        _segments(report),
+        _metrics(report),
+        _guardrails(report),
+        validity.sufficiency(report),
+        validity.sample_ratio(report, short=False),
+        validity.checks(report),
+        validity.variants(report),
+        _pooled(report),
+        _live(report),
+        validity.thresholds(report),
+    )
+    return tuple(p for p in parts if p.lines or p.table)
+
+
+def said_once(verdict: Verdict) -> str:
+    """The headline, empty where it only repeats the label."""
+    return "" if verdict.headline.rstrip(".").lower() == verdict_label(verdict).lower() else verdict.headline
+
+
+def _verdict(report: Report) -> Section:
+    verdict = report.verdict
+    headline = said_once(verdict)
+    changes = tuple(f"What would change it: {text}" for text in verdict.what_would_change)
+    return Section(
+        key="verdict",
+        title=f"Verdict: {verdict_label(verdict)}",
+        lines=(*([headline] if headline else []), *verdict.reasons, *changes),
+        notes=report.warnings,
+    )
+
+
+def _experiment(report: Report) -> Section:
+    head = report.header
+    mde = fmt.share(head.mde) if head.mde_relative else fmt.amount(head.mde)
+    rule = (
+        f"{head.design} design, alpha {head.alpha:g}, power {head.power:g}, MDE {mde}, "
+        f"{head.min_runtime_days} to {head.max_runtime_days} days, "
+        + (f"window {head.window_days:g} days, " if head.window_days else "")
+        + f"evidence {head.evidence_required}"
+    )
+    rows = [
+        ("hypothesis", head.hypothesis),
+        ("owner", head.owner),
+        ("status", f"{head.status}, revision {head.revision}" if head.revision is not None else head.status),
+        ("rule", rule),
+        ("started", head.started_at or fmt.ABSENT),
+        ("looked at", head.at),
+        ("evidence", report.evidence.sentence),
+        *(
+            (f"variant {v.key}" + (" (control)" if v.control else ""), v.model or fmt.ABSENT)
+            for v in head.variants
+        ),
+    ]
+    table = Table(
+        columns=("", ""), rows=tuple((Cell(a, Tone.MUTED), Cell(b)) for a, b in rows if b), labels=2
+    )
+    return Section(key="experiment", title=f"Experiment {head.key}", table=table)
+
+
+def finding(comparison: Comparison) -> Cell:
+    """What the headline reading says about a comparison, in one word."""
+    if comparison.estimate is None:
+        return Cell("no estimate", Tone.MUTED)
+    if comparison.guard is not None:
+        if comparison.guard.harmed:
+            return Cell("harmed", Tone.BAD)
+        return Cell("safe", Tone.GOOD) if comparison.guard.safe else Cell("not shown safe", Tone.WARN)
+    if not comparison.significant:
+        return Cell("undecided", Tone.MUTED)
+    return Cell("better", Tone.GOOD) if comparison.better else Cell("worse", Tone.BAD)
+
+
+def _primary_effect(report: Report) -> Section:
+    metric, matured = primary(report.matured), report.matured
+    if metric is None or not metric.comparisons:
+        return Section(key="effect", title="Effect", lines=("No exposure day has matured yet.",))
+    missing = [
+        (c.variant, c.missing or (c.estimate and c.estimate.sequence_missing)) for c in metric.comparisons
+    ]
+    rows = tuple(_effect_row(metric, c) for c in metric.comparisons if c.estimate)
+    return Section(
+        key="effect",
+        title=f"{metric.key} on matured days ({fmt.count(matured.n)} units, {matured.days} days)",
+        lines=tuple(f"{variant}: {why.message}" for variant, why in missing if why),
+        table=Table(columns=_EFFECT_COLUMNS, rows=rows) if rows else None,
+    )
+
+
+def _effect_row(metric: MetricReading, comparison: Comparison) -> tuple[Cell, ...]:
+    estimate = comparison.estimate
+    if estimate is None:
+        return (Cell(comparison.variant), *(Cell(fmt.ABSENT, Tone.MUTED),) * 10, finding(comparison))
+    return (
+        Cell(comparison.variant),
+        Cell(f"{fmt.count(estimate.n_control)} / {fmt.count(estimate.n_variant)}"),
+        Cell(fmt.value_of(metric, estimate.control_value)),
+        Cell(fmt.value_of(metric, estimate.variant_value)),
+        Cell(fmt.effect_of(metric, estimate.effect)),
+        Cell(fmt.interval_of(metric, estimate.sequence)),
+        Cell(fmt.share(estimate.lift, signed=True)),
+        Cell(fmt.lift_interval(estimate.lift_sequence)),
+        Cell(fmt.probability(estimate.anytime_p)),
+        Cell(fmt.interval_of(metric, estimate.interval)),
+        Cell(fmt.probability(estimate.p)),
+        finding(comparison),
+    )
+
+
+def daily_table(report: Report) -> Table:
+    """The cumulative effect on the primary metric after each matured exposure day."""
+    rows = tuple(
+        (
+            Cell(day.day),
+            Cell(c.variant),
+            Cell(fmt.count(day.n_control + day.n_variant)),
+            Cell(fmt.effect_of(metric, day.effect)),
+            Cell(fmt.interval_of(metric, day.sequence)),
+        )
+        for metric, c in primary_comparisons(report.matured)
+        for day in c.daily
+        if day.effect is not None
+    )
+    columns = ("day", "variant", "units so far", "effect so far", "confidence sequence")
+    return Table(columns=columns, rows=rows, labels=2)
+
+
+def _segments(report: Report) -> Section:
+    metric = primary(report.matured)
+    if metric is None or not any(c.segments for c in metric.comparisons):
+        return Section(key="segments", title="Segments")
+    return Section(
+        key="segments",
+        title=f"{metric.key} by segment",
+        table=Table(
+            columns=_SEGMENT_COLUMNS,
+            rows=tuple(
+                _segment_row(metric, c, segment) for c in metric.comparisons for segment in c.segments
+            ),
+            labels=2,
+        ),
+        notes=("Segments describe; the verdict reads the effect stratified over all of them.",),
+    )
+
+
+def _segment_row(metric: MetricReading, comparison: Comparison, reading: SegmentReading) -> tuple[Cell, ...]:
+    estimate = reading.estimate
+    return (
+        Cell(reading.segment),
+        Cell(comparison.variant),
+        Cell(f"{fmt.count(reading.control.n)} / {fmt.count(reading.value.n)}"),
+        Cell(fmt.value_of(metric, reading.control.value)),
+        Cell(fmt.value_of(metric, reading.value.value)),
+        Cell(fmt.effect_of(metric, estimate.effect) if estimate else fmt.ABSENT),
+        Cell(fmt.interval_of(metric, estimate.sequence) if estimate else fmt.ABSENT),
+        Cell(fmt.share(estimate.lift, signed=True) if estimate else fmt.ABSENT),
+        Cell(reading.missing.code.replace("_", " "), Tone.MUTED)
+        if reading.missing
+        else Cell(reading.finding),
+    )
+
+
+def _metrics(report: Report) -> Section:
+    rows = tuple(_metric_row(m, c) for m in report.matured.metrics for c in m.comparisons)
+    if not rows:
+        return Section(key="metrics", title="Metrics")
+    return Section(
+        key="metrics", title="All metrics", table=Table(columns=_METRIC_COLUMNS, rows=rows, labels=3)
+    )
+
+
+def _metric_row(metric: MetricReading, comparison: Comparison) -> tuple[Cell, ...]:
+    names = Cell(metric.key), Cell(metric.role, Tone.MUTED), Cell(comparison.variant)
+    estimate = comparison.estimate
+    if estimate is None:
+        return (*names, *(Cell(fmt.ABSENT, Tone.MUTED),) * 6, finding(comparison))
+    sequential = comparison.headline == "sequence"
+    return (
+        *names,
+        Cell(fmt.value_of(metric, estimate.control_value)),
+        Cell(fmt.value_of(metric, estimate.variant_value)),
+        Cell(fmt.effect_of(metric, estimate.effect)),
+        Cell(fmt.interval_of(metric, estimate.sequence if sequential else estimate.interval)),
+        Cell(fmt.share(estimate.lift, signed=True)),
+        Cell(fmt.probability(estimate.anytime_p if sequential else estimate.p)),
+        finding(comparison),
+    )
+
+
+def _guardrails(report: Report) -> Section:
+    rows = []
+    for metric in report.matured.metrics:
+        for comparison in metric.comparisons:
+            guard = comparison.guard
+            if guard is None:
+                continue
+            margin = fmt.effect_of(metric, guard.margin).lstrip("+")
+            if guard.margin_relative is not None:
+                margin = f"{fmt.share(guard.margin_relative)} = {margin}"
+            rows.append((
+                Cell(metric.key),
+                Cell(comparison.variant),
+                Cell(margin),
+                Cell(fmt.effect_of(metric, guard.loss)),
+                Cell(fmt.effect_of(metric, guard.loss_bound)),
+                finding(comparison),
+            ))  # fmt: skip
+    if not rows:
+        return Section(key="guardrails", title="Guardrails")
+    return Section(
+        key="guardrails",
+        title="Guardrails (positive loss is worse)",
+        table=Table(
+            columns=("metric", "variant", "margin", "loss", "worst loss", "finding"),
+            rows=tuple(rows),
+            labels=2,
+        ),
+    )
+
+
+def _pooled(report: Report) -> Section:
+    rows = []
+    for metric, comparison in primary_comparisons(report.matured):
+        pooled = comparison.pooled
+        if pooled is None or comparison.estimate is None:
+            continue
+        rows.append((
+            Cell(comparison.variant),
+            Cell(fmt.effect_of(metric, comparison.estimate.effect)),
+            Cell(fmt.effect_of(metric, pooled.effect)),
+            Cell(fmt.interval_of(metric, pooled.interval)),
+            Cell(fmt.effect_of(metric, pooled.between)),
+            Cell("Simpson's paradox", Tone.BAD) if pooled.simpson else Cell("same sign", Tone.MUTED),
+        ))  # fmt: skip
+    if not rows:
+        return Section(key="pooled", title="Naive reading")
+    columns = ("variant", "stratified", "pooled", "pooled interval", "between strata", "finding")
+    return Section(
+        key="pooled",
+        title="Naive pooled reading, for comparison",
+        table=Table(columns=columns, rows=tuple(rows)),
+        notes=("The pooled reading mixes segments of different allocation; the verdict does not use it.",),
+    )
+
+
+def _live(report: Report) -> Section:
+    live, metric = report.live, primary(report.live)
+    if metric is None or live.n == report.matured.n:
+        return Section(key="live", title="Live")
+    return Section(
+        key="live",
+        title=f"Live, unmatured days included ({fmt.count(live.n)} units, {live.days} days)",
+        table=Table(
+            columns=("variant", "units", "control", "variant value", "effect", "confidence sequence", "lift"),
+            rows=tuple(_effect_row(metric, c)[:7] for c in metric.comparisons),
+        ),
+        notes=("Windows of the latest days are still open; the verdict reads matured days only.",),
+    )

@@ -1,0 +1,146 @@
+"""The parts of a rendered report that say whether its numbers may be believed."""
+
+from __future__ import annotations
+
+from analysis.report import format as fmt
+from analysis.report.layout import SEVERITY_TONE, Cell, Section, Table, Tone, primary_comparisons
+from analysis.report.model import Reading, Report, SampleRatio
+
+
+def sufficiency(report: Report) -> Section:
+    """Is there enough data: one row per variant against control."""
+    rows, lines = [], []
+    for _, comparison in primary_comparisons(report.matured):
+        enough = comparison.sufficiency
+        if enough is None:
+            continue
+        lines.append(enough.message)
+        rows.append((
+            Cell(comparison.variant),
+            Cell(fmt.count(enough.n_now)),
+            Cell(fmt.count(enough.n_needed)),
+            Cell(fmt.share(enough.share, digits=0)),
+            Cell(fmt.amount(enough.units_per_day)),
+            Cell(fmt.count(enough.days_left)),
+            Cell(fmt.share(enough.mde_now_relative)),
+            Cell("enough", Tone.GOOD) if enough.enough else Cell("not yet", Tone.WARN),
+        ))  # fmt: skip
+    columns = (
+        "variant",
+        "units now",
+        "needed",
+        "reached",
+        "units a day",
+        "days left",
+        "visible effect",
+        "sufficient",
+    )
+    table = Table(columns=columns, rows=tuple(rows)) if rows else None
+    return Section(key="sufficiency", title="Sample size", lines=tuple(lines), table=table)
+
+
+def overall_ratio(reading: Reading) -> SampleRatio | None:
+    """The sample ratio over all strata; None where it was not computed."""
+    return next((r for r in reading.sample_ratio if r.scope == "overall"), None)
+
+
+def sample_ratio(report: Report, *, short: bool) -> Section:
+    """Observed against intended units; `short` shows only the sum over strata."""
+    rows = []
+    for ratio in report.matured.sample_ratio:
+        if short and ratio.scope != "overall":
+            continue
+        expected = ratio.expected or ()
+        rows.append((
+            Cell(ratio.scope),
+            Cell(" / ".join(fmt.count(n) for n in ratio.observed)),
+            Cell(" / ".join(fmt.amount(n) for n in expected) or fmt.ABSENT),
+            Cell(fmt.probability(ratio.p) if ratio.missing is None else ratio.missing.message),
+            Cell(ratio.severity.value, SEVERITY_TONE[ratio.severity]),
+        ))  # fmt: skip
+    columns = ("stratum", "observed", "expected", "p", "finding")
+    table = Table(columns=columns, rows=tuple(rows)) if rows else None
+    order = " / ".join(v.key for v in report.header.variants)
+    return Section(key="sample-ratio", title=f"Sample ratio ({order})", table=table)
+
+
+def checks(report: Report) -> Section:
+    """Every validity check with its sentence."""
+    rows = tuple(
+        (Cell(c.name), Cell(c.severity.value, SEVERITY_TONE[c.severity]), Cell(c.message))
+        for c in report.checks
+    )
+    if not rows:
+        return Section(key="checks", title="Checks")
+    return Section(
+        key="checks",
+        title="Validity checks",
+        table=Table(columns=("check", "finding", ""), rows=rows, labels=3),
+    )
+
+
+def variants(report: Report) -> Section:
+    """Who is in each variant, over all days."""
+    rows = tuple(
+        (
+            Cell(v.variant),
+            Cell(fmt.count(v.n)),
+            Cell(fmt.share(v.share)),
+            Cell(fmt.count(v.exposures)),
+            Cell(f"{fmt.count(v.fallbacks)} ({fmt.share(v.fallback_share)})"),
+            Cell(fmt.count(v.mismatches)),
+            Cell(fmt.count(v.contaminated)),
+            Cell(fmt.count(v.carried)),
+        )
+        for v in report.live.variants
+    )
+    columns = (
+        "variant",
+        "units",
+        "share",
+        "exposures",
+        "fallbacks",
+        "unexplained",
+        "contaminated",
+        "carried over",
+    )
+    if not rows:
+        return Section(key="variants", title="Variants")
+    pending = (
+        f"{fmt.count(report.pending)} units wait for a refold, "
+        f"{fmt.count(report.late)} late events were kept but not summed."
+    )
+    return Section(
+        key="variants",
+        title="Who is in (all days)",
+        table=Table(columns=columns, rows=rows),
+        notes=(pending,),
+    )
+
+
+def overlap(report: Report) -> Section:
+    """Why a comparison is not identified and what could be done; empty where it is."""
+    overlap = report.overlap
+    if not overlap.aliased:
+        return Section(key="overlap", title="Overlap")
+    lines = (
+        *((overlap.sentence,) if overlap.sentence and overlap.sentence not in report.verdict.reasons else ()),
+        *(f"{rung.name}: {rung.text}" for rung in overlap.ladder),
+    )
+    rows = tuple((Cell(row.segment), *(Cell(fmt.count(n)) for n in row.n)) for row in overlap.rows)
+    return Section(
+        key="overlap",
+        title="Not identified: segment and variant are aliased",
+        lines=lines,
+        table=Table(columns=("segment", *overlap.variants), rows=rows),
+    )
+
+
+def thresholds(report: Report) -> Section:
+    """The limits that were applied."""
+    rows = tuple((Cell(name, Tone.MUTED), Cell(f"{value:g}")) for name, value in report.thresholds.items())
+    if not rows:
+        return Section(key="thresholds", title="Thresholds")
+    return Section(
+        key="thresholds", title="Thresholds in force", table=Table(columns=("threshold", "value"), rows=rows)
+    )

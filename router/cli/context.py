@@ -1,0 +1,113 @@
+"""What a command works with: the data directory, and the stores opened when first asked for."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import logging
+import os
+import time
+from contextlib import ExitStack
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:  # opened lazily: `--help` must not wait for Redis or Arrow libraries
+    from experiment.catalog import Catalog
+    from experiment.store.artifacts import Artifacts
+    from experiment.store.redis_ledger import RedisLedger
+    from experiment.store.redis_records import RedisRecords
+
+
+class Context:
+    """One per invocation. Stores open on first use and close with the command."""
+
+    def __init__(self, data: Path, project: str, *, debug: bool, redis_url: str | None = None) -> None:
+        """Use `create`; with `redis_url` of a server that somebody else keeps running."""
+        self.data, self.project, self.debug, self._given_url = data, project, debug, redis_url
+        self._stack = ExitStack()
+
+    @classmethod
+    def create(cls, *, data: Path | None, project: str, debug: bool) -> Context:
+        """Find the data directory and set up logging."""
+        from experiment.store.server import data_directory
+
+        logging.basicConfig(
+            level=logging.DEBUG if debug else logging.ERROR, format="%(levelname)s %(name)s: %(message)s"
+        )
+        return cls(data_directory(data), project, debug=debug)
+
+    def close(self) -> None:
+        """Close what was opened, last first; ends a server that was started for this command."""
+        self._stack.close()
+
+    @cached_property
+    def redis_url(self) -> str:
+        """The server: configured, running on the data directory, or started for this command."""
+        from experiment.store.server import ensure
+
+        if self._given_url:
+            return self._given_url
+        return self._stack.enter_context(ensure(self.data))
+
+    @cached_property
+    def records(self) -> RedisRecords:
+        """The documents of the project."""
+        from experiment.store.redis_records import RedisRecords
+
+        return RedisRecords(self.client, self.project)
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """Experiments, models, champions and decisions of the project."""
+        from experiment.catalog import Catalog
+
+        return Catalog(self.records)
+
+    @cached_property
+    def ledger(self) -> RedisLedger:
+        """Events and moments of the project."""
+        from experiment.store.redis_ledger import RedisLedger
+
+        return RedisLedger(self.client, self.project)
+
+    @cached_property
+    def artifacts(self) -> Artifacts:
+        """Model files by digest."""
+        from experiment.store.artifacts import Artifacts
+
+        return Artifacts(self.data / "models")
+
+    @cached_property
+    def client(self) -> Any:
+        """A Redis client; long answers (a whole ledger) get a minute."""
+        from experiment.store.connection import connect
+
+        return self._stack.enter_context(connect(self.redis_url, timeout=60.0))
+
+    @property
+    def actor(self) -> str:
+        """Who is acting, for the audit log: SWITCHPOINT_ACTOR, else the login name."""
+        named = os.environ.get("SWITCHPOINT_ACTOR")
+        if named:
+            return named
+        try:
+            return getpass.getuser()
+        except (KeyError, OSError):  # a container whose uid has no name
+            return f"uid {os.getuid()}"
+
+
+def now_ms() -> int:
+    """The wall clock in milliseconds UTC."""
+    return time.time_ns() // 1_000_000
+
+
+def print_json(document: object) -> None:
+    """Write one JSON document to stdout, readable and stable."""
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False, sort_keys=False, allow_nan=False))
+
+
+pass_context = click.make_pass_decorator(Context)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -1,0 +1,214 @@
+"""power: how many units and days a test needs, from typed-in figures or from an experiment's own history."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+
+import click
+
+from experiment.errors import BadInput
+from router.cli.context import Context, json_option, now_ms, pass_context, print_json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Baseline:
+    """What the plan starts from: control's mean, the variance of one unit, units a day (None: unknown)."""
+
+    mean: float
+    variance: float | None
+    per_day: float | None
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needed:
+    """The answer: units of each variant and of both, days and whole weeks (None: pace unknown)."""
+
+    baseline: float
+    effect: float
+    lift: float
+    design: str
+    alpha: float
+    power: float
+    units_control: int
+    units_treatment: int
+    units: int
+    days: int | None
+    weeks: int | None
+    source: str
+
+
+@click.command()
+@click.argument("experiment", required=False)
+@click.option("--metric", help="Metric of EXPERIMENT; default: its primary metric.")
+@click.option("--rate", help="Control's rate, for a proportion: 10%.")
+@click.option("--mean", type=float, help="Control's mean per unit; with --sd.")
+@click.option("--sd", type=float, help="Standard deviation of one unit.")
+@click.option(
+    "--mde", default="5%", show_default=True, help="Smallest effect to see: 5% is relative, 0.5 absolute."
+)
+@click.option("--alpha", type=click.FloatRange(0, 0.5, min_open=True), default=0.05, show_default=True)
+@click.option(
+    "--power", "target", type=click.FloatRange(0.5, 1, max_open=True), default=0.8, show_default=True
+)
+@click.option("--design", type=click.Choice(["sequential", "fixed"]), default="sequential", show_default=True)
+@click.option(
+    "--treatment-share", default="50%", show_default=True, help="Share of units that get the treatment."
+)
+@click.option("--per-day", type=click.FloatRange(0, min_open=True), help="Units a day, for the runtime.")
+@json_option
+@pass_context
+def power(  # noqa: PLR0913 - one parameter per option
+    context: Context,
+    experiment: str | None,
+    metric: str | None,
+    rate: str | None,
+    mean: float | None,
+    sd: float | None,
+    *,
+    as_json: bool,
+    mde: str,
+    alpha: float,
+    target: float,
+    design: str,
+    treatment_share: str,
+    per_day: float | None,
+) -> None:
+    """Units and days a test needs to see an effect, from figures or from EXPERIMENT's own history.
+
+    \b
+    Examples:
+      switchpoint power --rate 10% --mde 5% --per-day 4000
+      switchpoint power --mean 12.5 --sd 40 --mde 3% --design fixed
+      switchpoint power home-ranker --mde 1%
+    """
+    baseline = _history(context, experiment, metric) if experiment else _typed(rate, mean, sd)
+    rule = _Rule(alpha=alpha, power=target, design=design, share=_share(treatment_share, "--treatment-share"))
+    found = _needed(baseline, _effect(mde, baseline.mean), rule, per_day or baseline.per_day)
+    if as_json:
+        print_json(asdict(found))
+        return
+    _show(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rule:
+    alpha: float
+    power: float
+    design: str
+    share: float
+
+
+def _needed(baseline: Baseline, effect: float, rule: _Rule, per_day: float | None) -> Needed:
+    from analysis.planning.boundary import sequential_cost
+    from analysis.planning.power import equal_spread, proportion_spread, units_needed
+
+    if baseline.variance is None:
+        if not 0 < baseline.mean + effect < 1:
+            raise BadInput(
+                "leads to a rate outside 0 to 1", field="--mde", value=effect, fix="choose a smaller one"
+            )
+        spread = proportion_spread(baseline.mean, baseline.mean + effect)
+    else:
+        spread = equal_spread(baseline.variance)
+    ratio = rule.share / (1 - rule.share)
+    fixed = units_needed(spread, effect, ratio=ratio, alpha=rule.alpha, target=rule.power)
+    inflation = sequential_cost(rule.alpha, rule.power).inflation if rule.design == "sequential" else 1.0
+    control, treatment = (math.ceil(float(n) * inflation) for n in (fixed.control, fixed.treatment))
+    days = math.ceil((control + treatment) / per_day) if per_day else None
+    return Needed(
+        baseline=baseline.mean,
+        effect=effect,
+        lift=effect / baseline.mean,
+        design=rule.design,
+        alpha=rule.alpha,
+        power=rule.power,
+        units_control=control,
+        units_treatment=treatment,
+        units=control + treatment,
+        days=days,
+        weeks=math.ceil(days / 7) if days else None,
+        source=baseline.source,
+    )
+
+
+def _typed(rate: str | None, mean: float | None, sd: float | None) -> Baseline:
+    if rate is not None and mean is None and sd is None:
+        return Baseline(mean=_share(rate, "--rate"), variance=None, per_day=None, source="typed in")
+    if rate is None and mean and sd and sd > 0:
+        return Baseline(mean=mean, variance=sd * sd, per_day=None, source="typed in")
+    raise click.UsageError("give --rate, or --mean with --sd, or an EXPERIMENT to learn from")
+
+
+def _history(context: Context, experiment: str, key: str | None) -> Baseline:
+    """Control's value, one unit's variance and the pace, from the experiment's live reading."""
+    from router.look import look
+
+    report = look(context.catalog, context.ledger, experiment, at=now_ms()).report
+    reading = report.matured if report.matured.n else report.live
+    readings = [m for m in reading.metrics if (m.key == key if key else m.role == "primary")]
+    if not readings:
+        raise BadInput(
+            "is not a metric of this experiment",
+            field="--metric",
+            value=key,
+            fix=f"use one of {', '.join(m.key for m in reading.metrics)}",
+        )
+    comparison = next((c for c in readings[0].comparisons if c.estimate is not None), None)
+    if comparison is None or comparison.estimate is None or not comparison.estimate.control_value:
+        raise BadInput(
+            "has no estimate to learn from yet", field="EXPERIMENT", value=experiment, fix="give --rate"
+        )
+    estimate = comparison.estimate
+    # the standard error of the effect, undone: both variants share one unit variance
+    variance = estimate.standard_error**2 / (1 / estimate.n_control + 1 / estimate.n_variant)
+    pace = comparison.sufficiency.units_per_day if comparison.sufficiency else None
+    return Baseline(
+        mean=float(estimate.control_value or 0.0),
+        variance=variance,
+        per_day=pace,
+        source=f"{experiment}, {readings[0].key}, {reading.n:,} units",
+    )
+
+
+def _effect(text: str, baseline: float) -> float:
+    if text.endswith("%"):
+        return _share(text, "--mde") * baseline
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not math.isfinite(value) or value == 0:
+        raise BadInput(
+            "is not an effect", field="--mde", value=text, fix="write 5% (relative) or 0.5 (absolute)"
+        )
+    return value
+
+
+def _share(text: str, field: str) -> float:
+    try:
+        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < 1:
+        raise BadInput("is not a share", field=field, value=text, fix="write 10% or 0.1")
+    return value
+
+
+def _show(found: Needed) -> None:
+    from analysis.report import format as fmt
+    from router.cli.render import show_table
+
+    rows = [
+        ("from", found.source),
+        ("control", fmt.amount(found.baseline)),
+        ("effect to see", f"{fmt.amount(found.effect, signed=True)} ({fmt.share(found.lift, signed=True)})"),
+        ("design", f"{found.design}, alpha {found.alpha:g}, power {found.power:g}"),
+        ("units, control", fmt.count(found.units_control)),
+        ("units, treatment", fmt.count(found.units_treatment)),
+        ("units, both", fmt.count(found.units)),
+        ("days", fmt.count(found.days) if found.days else "unknown: give --per-day"),
+        ("whole weeks", fmt.count(found.weeks) if found.weeks else fmt.ABSENT),
+    ]
+    show_table(("", ""), rows, labels=2)

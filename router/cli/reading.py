@@ -1,0 +1,166 @@
+"""status and report: what the ledger says about an experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from experiment.errors import BadInput
+from router.cli.context import Context, json_option, now_ms, pass_context, print_json
+
+if TYPE_CHECKING:
+    from analysis.report.model import Report
+
+FORMATS = ("text", "md", "html", "json")
+F = TypeVar("F", bound=Callable[..., object])
+
+
+def at_option(command: F) -> F:
+    """`--at`: the instant of the look; now when left out."""
+    return click.option(
+        "--at",
+        "at_text",
+        metavar="INSTANT",
+        help="Look as of this instant (ISO 8601 with zone). Default: now.",
+    )(command)
+
+
+def format_options(command: F) -> F:
+    """`--format`, `--json` and `--output` of a report."""
+    command = click.option(
+        "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file."
+    )(command)
+    command = json_option(command)
+    return click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True)(
+        command
+    )
+
+
+def instant(text: str | None) -> int:
+    """`--at` in ms; the wall clock without it."""
+    if text is None:
+        return now_ms()
+    when: datetime | None = None
+    with suppress(ValueError):
+        when = datetime.fromisoformat(text)
+    if when is None or when.tzinfo is None:
+        raise BadInput("is not an instant", field="--at", value=text, fix="write 2026-06-15T00:00:00Z")
+    return int(when.astimezone(UTC).timestamp() * 1000)
+
+
+@click.command()
+@click.argument("experiment")
+@at_option
+@json_option
+@pass_context
+def status(context: Context, experiment: str, at_text: str | None, *, as_json: bool) -> None:
+    """Verdict, units, sufficiency and sample ratio of EXPERIMENT in short.
+
+    \b
+    Example:
+      switchpoint status home-ranker
+    """
+    from analysis.report.sections import status_sections
+    from router.look import look
+
+    found = look(context.catalog, context.ledger, experiment, at=instant(at_text)).report
+    if as_json:
+        print_json(short_document(found))
+        return
+    from analysis.report.layout import VERDICT_TONE
+    from router.cli.render import show
+
+    show(status_sections(found), tone=VERDICT_TONE[found.verdict.kind])
+
+
+def short_document(report: Report) -> dict[str, object]:
+    """The parts of a report that `status` shows."""
+    document = report.to_dict()
+    matured = document["matured"]
+    return {
+        "header": document["header"],
+        "verdict": document["verdict"],
+        "matured": {
+            **{
+                key: matured[key]
+                for key in ("first_day", "last_day", "days", "n", "variants", "sample_ratio")
+            },
+            "primary": next((m for m in matured["metrics"] if m["role"] == "primary"), None),
+        },
+        "warnings": document["warnings"],
+    }
+
+
+@click.command()
+@click.argument("experiment")
+@at_option
+@format_options
+@pass_context
+def report(
+    context: Context, experiment: str, at_text: str | None, form: str, output: Path | None, *, as_json: bool
+) -> None:
+    """The full report of EXPERIMENT as text, Markdown, self-contained HTML or JSON.
+
+    \b
+    Examples:
+      switchpoint report home-ranker
+      switchpoint report home-ranker --format html --output home.html
+    """
+    from router.look import look
+
+    found = look(context.catalog, context.ledger, experiment, at=instant(at_text)).report
+    write_report(found, "json" if as_json else form, output)
+
+
+def write_report(found: Report, form: str, output: Path | None) -> None:
+    """Print or write a report in one of `FORMATS`."""
+    if form == "text" and output is None:
+        from analysis.report.layout import VERDICT_TONE
+        from analysis.report.sections import report_sections
+        from router.cli.render import show
+
+        show(report_sections(found), tone=VERDICT_TONE[found.verdict.kind])
+        return
+    deliver(rendered(found, form), output)
+
+
+def rendered(found: Report, form: str) -> str:
+    """A report as the text of a file."""
+    if form == "json":
+        import json
+
+        return json.dumps(found.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    if form == "html":
+        from analysis.report.html import html
+
+        return html(found)
+    if form == "text":
+        from analysis.report.sections import report_sections
+        from router.cli.render import as_text
+
+        return as_text(report_sections(found))
+    from analysis.report.markdown import markdown
+
+    return markdown(found)
+
+
+def deliver(text: str, output: Path | None) -> None:
+    """Print a text, or write it to a file and say so on stderr."""
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise BadInput(
+            f"cannot be written: {error.strerror}",
+            field="--output",
+            value=str(output),
+            fix="choose another path",
+        ) from error
+    click.echo(f"wrote {output}", err=True)

@@ -1,0 +1,176 @@
+"""analyze and import: somebody else's data, judged in place or brought into the live ledger."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from experiment.errors import BadInput
+from router.cli.context import Context, json_option, now_ms, pass_context, print_json
+from router.cli.reading import at_option, deliver, format_options, instant, write_report
+
+if TYPE_CHECKING:
+    from analysis.report.batch_model import BatchReport
+    from experiment.definition import Experiment, Spec
+    from experiment.event import Event
+
+_TERMINAL_ROWS = 20
+_BATCH = 500
+
+_spec = click.option(
+    "--spec",
+    "spec_file",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Spec with metrics, decision and source; or a definition with a source.",
+)
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@_spec
+@at_option
+@format_options
+def analyze(
+    file: Path, spec_file: Path, at_text: str | None, form: str, output: Path | None, *, as_json: bool
+) -> None:
+    """Judge FILE (CSV or Parquet) under a spec; needs no server.
+
+    A table of many experiments gives a batch report: a summary, then a row per experiment.
+
+    \b
+    Examples:
+      switchpoint analyze upworthy.parquet --spec docs/examples/upworthy.yaml
+      switchpoint analyze counts.csv --spec spec.yaml --format html --output report.html
+    """
+    from analysis.frame import analyze as judge
+    from analysis.report.batch_model import BatchReport
+    from experiment.store.table import read
+
+    spec = read_spec(spec_file)
+    at = datetime.fromtimestamp(instant(at_text) / 1000, UTC)
+    found = judge(read(file), spec, at=at)
+    form = "json" if as_json else form
+    if isinstance(found, BatchReport):
+        _write_batch(found, form, output)
+    else:
+        write_report(found, form, output)
+
+
+def read_spec(path: Path) -> Spec | Experiment:
+    """A spec, or a whole definition where the file names variants.
+
+    Raises:
+        DefinitionError: names file, line and fix.
+    """
+    from experiment.parsing import load_file, load_spec_file
+    from experiment.yaml import read
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return load_spec_file(path)  # which says what is wrong
+    document, _ = read(text, str(path))
+    return load_file(path) if isinstance(document, dict) and "variants" in document else load_spec_file(path)
+
+
+def _write_batch(found: BatchReport, form: str, output: Path | None) -> None:
+    import json
+
+    from analysis.report.batch_sections import batch_sections
+    from analysis.report.html import batch_html
+    from analysis.report.markdown import batch_markdown
+    from router.cli.render import as_text, show
+
+    if form == "json":
+        deliver(json.dumps(found.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n", output)
+    elif form == "html":
+        deliver(batch_html(found), output)
+    elif form == "md":
+        deliver(batch_markdown(found), output)
+    elif output is not None:
+        deliver(as_text(batch_sections(found)), output)
+    else:
+        show(batch_sections(found, rows=_TERMINAL_ROWS, reasons=False))
+
+
+@click.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@_spec
+@json_option
+@pass_context
+def import_(context: Context, file: Path, spec_file: Path, *, as_json: bool) -> None:
+    """Bring FILE (a row per unit) into the live ledger, for an experiment assigned elsewhere.
+
+    With a definition the experiment is applied and started if it is not there yet. Event ids are made of
+    the rows, so importing a file again changes nothing.
+
+    \b
+    Example:
+      switchpoint import obd_small_men.parquet --spec docs/examples/open_bandit.yaml
+    """
+    from functools import partial
+
+    from experiment.columns import check_columns
+    from experiment.history import events
+    from experiment.store.table import rows
+
+    definition = _collecting(context, spec_file)
+    source = definition.source
+    if source is None:
+        raise BadInput("has no source", field="--spec", value=str(spec_file), fix="add a `source` block")
+    state = context.catalog.experiment(definition.key)
+    table = rows(file, columns=partial(check_columns, source))
+    epoch = state.epoch.number if state.epoch else 1
+    found = _record(context, events(definition, table, revision=state.revision, epoch=epoch))
+    if as_json:
+        print_json({"experiment": definition.key, "events": dict(found)})
+        return
+    said = ", ".join(f"{n:,} {status}" for status, n in sorted(found.items()))
+    click.echo(f"{definition.key}: {found.total():,} events: {said}")
+    click.echo(f"next: switchpoint report {definition.key}")
+
+
+def _collecting(context: Context, spec_file: Path) -> Experiment:
+    """The definition that reads the table; with a whole definition the experiment runs afterwards."""
+    from dataclasses import replace
+
+    from experiment.definition import Experiment
+    from experiment.lifecycle import Status
+
+    spec = read_spec(spec_file)
+    if not isinstance(spec, Experiment):
+        if spec.source.experiment_key is None:
+            raise BadInput(
+                "does not say into which experiment",
+                field="source.experiment",
+                fix="write experiment: {key: ...}",
+            )
+        return replace(context.catalog.experiment(spec.source.experiment_key).definition, source=spec.source)
+    state = context.catalog.apply(spec, at=now_ms(), actor=context.actor, reason=f"import with {spec_file}")
+    if state.status is Status.DRAFT:
+        context.catalog.start(spec.key, at=now_ms(), actor=context.actor, reason=f"import with {spec_file}")
+    return spec
+
+
+def _record(context: Context, found: Iterator[Event]) -> Counter[str]:
+    """Record events as history, in batches, with a progress line; counts by what became of them."""
+    from itertools import islice
+
+    from rich.progress import Progress, TextColumn, TimeElapsedColumn
+
+    from router.cli.render import console
+
+    plan, statuses = context.catalog.plan(), Counter[str]()
+    columns = (TextColumn("importing"), TextColumn("{task.completed:,} events"), TimeElapsedColumn())
+    with Progress(*columns, console=console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None)
+        while batch := list(islice(found, _BATCH)):
+            statuses.update(s.value for s in context.ledger.record(batch, plan, history=True))
+            bar.update(task, completed=statuses.total())
+    return statuses

@@ -1,0 +1,66 @@
+"""verify: the log folded again must give the live moments, to the last integer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from router.cli.context import Context, json_option, pass_context, print_json
+from router.cli.failure import Exit
+
+if TYPE_CHECKING:
+    from experiment.verify import Mismatch
+
+
+@click.command()
+@json_option
+@pass_context
+@click.pass_context
+def verify(ctx: click.Context, context: Context, *, as_json: bool) -> None:
+    """Fold the event log with the reference fold and compare it with the live moments.
+
+    Names every cell that differs, and where a unit's record differs from the log, the unit and its first
+    event. Also checks the audit chain of the records. Exit code 1 on any difference.
+
+    \b
+    Example:
+      switchpoint verify
+    """
+    from experiment.store.records import check
+    from experiment.verify import verify as compare
+
+    plan = context.catalog.plan()
+    context.ledger.refold(plan)
+    differences = compare(context.ledger, plan)
+    broken = check(context.records)
+    events = sum(1 for _ in context.ledger.events())
+    if as_json:
+        print_json({
+            "events": events,
+            "ledger": [_document(d) for d in differences],
+            "records": broken,
+            "same": not differences and not broken,
+        })  # fmt: skip
+    else:
+        for difference in (*(d.problem for d in differences), *broken):
+            click.echo(difference)
+        if not differences:
+            click.echo(f"the log of {events:,} events folds to the live moments, integer for integer")
+        if not broken:
+            click.echo("the audit chain holds and the records agree with it")
+    if differences or broken:
+        ctx.exit(Exit.RULE_SAYS_NO)
+
+
+def _document(difference: Mismatch) -> dict[str, object]:
+    from experiment.codec import to_document
+
+    first = difference.first_event
+    return {
+        "problem": difference.problem,
+        "experiment": difference.experiment,
+        "cell": difference.cell._asdict() if difference.cell else None,
+        "unit": difference.unit,
+        "first_event": to_document(first) if first else None,
+    }

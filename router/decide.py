@@ -1,0 +1,37 @@
+"""From a look to a decision record: the verdict with everything needed to derive it again."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from experiment.canonical import digest, rule_digest
+from experiment.catalog import Catalog
+from experiment.decision import DecisionRecord, Finding, moments_digest
+from experiment.store.ledger import Ledger
+from router.look import Look
+
+
+def decide(
+    catalog: Catalog, ledger: Ledger, found: Look, *, at: int, actor: str, why: str = ""
+) -> DecisionRecord:
+    """Record the verdict of a look as the experiment's next decision.
+
+    Raises:
+        Conflict: the definition changed since the look.
+    """
+    verdict, definition = found.report.verdict, found.state.definition
+    return catalog.record_decision(
+        DecisionRecord(
+            experiment=found.state.key,
+            number=0,  # given by the catalog
+            definition_digest=digest(definition),
+            rule_digest=found.state.rule_digest or rule_digest(definition),
+            code_version=version("switchpoint"),
+            position=ledger.position(),
+            moments_digest=moments_digest(found.moments),
+            finding=Finding(kind=verdict.kind, variant=verdict.variant, reasons=tuple(verdict.reasons)),
+            at=at,
+            actor=actor,
+            why=why,
+        )
+    )

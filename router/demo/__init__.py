@@ -1,0 +1,1 @@
+"""The demo: a simulated shop driven through the real doors, with its truth known."""

@@ -1,0 +1,149 @@
+"""The demo: right about its known truth, resumable, and nothing is left running whatever ends it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from experiment.catalog import Catalog
+from experiment.decision import VerdictKind
+from experiment.store.artifacts import Artifacts
+from experiment.store.memory_ledger import MemoryLedger
+from experiment.store.memory_records import MemoryRecords
+from router.demo.offline import Offline, run_offline
+from router.demo.plan import DemoPlan
+from tests.router.cli.conftest import COMMAND, ROOT, run
+
+SHOPPERS = "5000"
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path
+    left = processes_of(tmp_path)
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert not left, "processes were left running"
+
+
+def processes_of(folder: Path) -> list[int]:
+    """Processes that name the folder in their command line or environment."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        try:
+            known = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
+            gone = (entry / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        except OSError:
+            continue
+        if not gone and str(folder).encode() in known:
+            found.append(int(entry.name))
+    return found
+
+
+def await_none(folder: Path, seconds: float = 15.0) -> None:
+    end = time.monotonic() + seconds
+    while processes_of(folder) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert processes_of(folder) == []
+
+
+def start_and_await_day(data: Path, day: int, *options: str) -> subprocess.Popen[bytes]:
+    """A demo under way whose first `day` days are sent."""
+    arguments = [*COMMAND, "--data", str(data), "demo", "--once", "--shoppers", SHOPPERS, *options]
+    demo = subprocess.Popen(
+        arguments,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    end = time.monotonic() + 90
+    while days_sent(data) < day:
+        assert demo.poll() is None, "the demo ended too early"
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    return demo
+
+
+def days_sent(data: Path) -> int:
+    try:
+        return int(json.loads((data / "demo" / "demo.json").read_text())["next_day"])
+    except (OSError, ValueError):
+        return 0
+
+
+@pytest.mark.slow
+@pytest.mark.chaos
+def test_a_run_killed_with_9_leaves_nothing_running_and_continues_to_the_right_verdict(data: Path) -> None:
+    demo = start_and_await_day(data, 2)
+    demo.send_signal(signal.SIGKILL)
+    demo.wait()
+    await_none(data)
+    sent = days_sent(data)
+    assert 2 <= sent < 14
+
+    done = run("demo", "--once", "--continue", "--shoppers", SHOPPERS, data=data)
+    assert done.code == 0, done.err + done.out
+    assert "The verdict is RIGHT." in done.out
+    assert "Verdict: PROMOTE treatment" in done.out
+    assert "folds to the live moments, integer for integer" in done.out
+    assert processes_of(data) == []
+
+    folder = data / "demo"
+    report = json.loads((folder / "report.json").read_text())
+    assert report["verdict"]["kind"] == "promote"
+    assert report["pending"] == report["late"] == 0
+    counts = report["live"]["variants"]
+    assert all(v["fallbacks"] == v["mismatches"] == v["contaminated"] == 0 for v in counts)
+    assert (folder / "report.html").read_text().startswith("<!doctype html>")
+    assert days_sent(data) == 14
+
+    # what the same events come to without HTTP: every event was counted once, in spite of kill -9
+    same = offline(DemoPlan(seed=1, shoppers=int(SHOPPERS)), data / "offline")
+    assert [v["n"] for v in counts] == [v.n for v in same.look.report.live.variants]
+    live = {m["key"]: m["values"] for m in report["live"]["metrics"]}
+    for metric in same.look.report.live.metrics:
+        if metric.key != "latency":  # measured at the door
+            assert [v["numerator"] for v in live[metric.key]] == [v.numerator for v in metric.values]
+
+    champions = {v["ref"]: v["champion_of"] for v in run("model", "list", "--json", data=folder).json()}
+    assert champions == {"ranker@1": ["default"], "ranker@2": ["us", "ca", "rest"]}
+    assert run("verify", data=folder).code == 0
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_the_middle_ends_everything(data: Path) -> None:
+    demo = start_and_await_day(data, 1, "--seed", "2", "--aa")
+    demo.send_signal(signal.SIGINT)
+    assert demo.wait(timeout=30) == 130
+    assert processes_of(data) == []
+
+
+def offline(plan: DemoPlan, folder: Path) -> Offline:
+    return run_offline(plan, Catalog(MemoryRecords()), MemoryLedger(), Artifacts(folder / "models"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_the_verdict_is_right_about_a_true_difference(seed: int, tmp_path: Path) -> None:
+    found = offline(DemoPlan(seed=seed), tmp_path)
+    assert found.judgement.right, found.judgement.sentence
+    assert found.look.report.verdict.kind is VerdictKind.PROMOTE
+    assert found.look.report.verdict.variant == "treatment"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(1, 21))
+def test_an_a_a_run_does_not_promote(seed: int, tmp_path: Path) -> None:
+    found = offline(DemoPlan(seed=seed, aa=True), tmp_path)
+    assert found.look.report.verdict.kind is not VerdictKind.PROMOTE
+    assert all(row.effect == 0.0 for row in found.judgement.rows)

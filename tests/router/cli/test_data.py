@@ -1,0 +1,152 @@
+"""analyze, import, report, power and verify on data with known figures."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from experiment.store.connection import connect
+from experiment.store.redis_batch import Settings
+from experiment.store.redis_keys import ShardKeys, bucket_of, unit_digest
+from experiment.store.redis_ledger import RedisLedger
+from experiment.store.server import EmbeddedServer
+from tests.router.cli.conftest import Cli
+
+DEFINITION = """\
+key: outside
+hypothesis: B gets more clicks.
+owner: team
+unit: visitor
+variants: [{key: a}, {key: b}]
+metrics: [{key: ctr, type: proportion, event: click, role: primary}]
+window: 1d
+decision: {design: sequential, alpha: 0.05, power: 0.8, mde: 20%, min_runtime: 7d, max_runtime: 56d, evidence: randomised}
+source:
+  shape: units
+  assignment: randomised
+  experiment: {key: outside}
+  variant: shown
+  unit: visitor
+  day: day
+  weights: equal
+  columns: {ctr: clicked}
+"""
+DAYS = 8
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A log of 1,600 visitors: 10 % of a click, 20 % of b."""
+    folder = tmp_path_factory.mktemp("files")
+    table, spec = folder / "log.csv", folder / "outside.yaml"
+    spec.write_text(DEFINITION)
+    with table.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["visitor", "shown", "day", "clicked"])
+        for n in range(1_600):
+            shown = "ab"[n % 2]
+            every = 10 if shown == "a" else 5
+            writer.writerow([f"v{n}", shown, f"2026-03-0{1 + n // 2 % DAYS}", int(n // 16 % every == 0)])
+    return table, spec
+
+
+@pytest.fixture(scope="module")
+def imported(cli: Cli, files: tuple[Path, Path]) -> None:
+    table, spec = files
+    done = cli("import", str(table), "--spec", str(spec), "--json")
+    assert done.code == 0, done.err
+    assert done.json()["events"] == {"stored": 1_600 + 80 + 160}
+
+
+def test_importing_again_changes_nothing(cli: Cli, files: tuple[Path, Path], imported: None) -> None:
+    table, spec = files
+    assert cli("import", str(table), "--spec", str(spec), "--json").json()["events"] == {"duplicate": 1_840}
+
+
+def test_the_live_report_and_the_analysis_of_the_file_agree_to_the_last_digit(
+    cli: Cli, files: tuple[Path, Path], imported: None
+) -> None:
+    table, spec = files
+    live = cli("report", "outside", "--json").json()
+    file = cli("analyze", str(table), "--spec", str(spec), "--json").json()
+    for part in ("verdict", "matured", "overlap", "evidence", "contamination"):
+        assert live[part] == file[part]
+    values = {v["variant"]: v["value"] for v in live["matured"]["metrics"][0]["values"]}
+    assert values == {"a": 0.1, "b": 0.2}
+    assert live["verdict"]["kind"] == "promote"
+
+
+def test_a_verdict_of_promote_is_recorded_with_exit_code_0(cli: Cli, imported: None) -> None:
+    done = cli("decide", "outside", "--json")
+    assert done.code == 0
+    assert done.json()["finding"]["kind"] == "promote"
+
+
+def test_promoting_an_experiment_without_models_is_refused(cli: Cli, imported: None) -> None:
+    done = cli("promote", "outside", "b")
+    assert done.code == 1
+    assert "model" in done.err
+
+
+def test_power_learns_from_history_what_typed_figures_give(cli: Cli, imported: None) -> None:
+    history = cli("power", "outside", "--mde", "20%", "--design", "fixed", "--json").json()
+    typed = cli("power", "--rate", "10%", "--mde", "20%", "--design", "fixed", "--json").json()
+    # R: power.prop.test(p1=.1, p2=.12, power=.8) gives 3840.8 per variant (pooled); unpooled 3,838
+    assert typed["units_control"] == pytest.approx(3_838, abs=3)
+    # b clicks twice as often, so one unit varies more than control's rate says
+    assert 1.0 < history["units"] / typed["units"] < 1.5
+    assert cli("power", "--rate", "10%", "--mde", "20%", "--per-day", "500", "--json").json()["weeks"] >= 3
+
+
+def test_a_batch_of_experiments_is_judged_in_one_call(shared: Path, cli: Cli) -> None:
+    done = cli(
+        "analyze", str(shared / "data" / "upworthy_exploratory_half_a.parquet"), "--spec",
+        "docs/examples/upworthy.yaml", "--json",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    assert len(json.loads(done.out)["rows"]) == 2_471
+
+
+def test_a_row_that_cannot_be_read_is_named_and_nothing_of_its_batch_is_half_counted(
+    cli: Cli, files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    table, spec = files
+    bad = tmp_path / "bad.csv"
+    bad.write_text("".join(table.read_text().splitlines(keepends=True)[:40]) + "v9999,c,2026-03-01,0\n")
+    done = cli("import", str(bad), "--spec", str(spec))
+    assert done.code == 2
+    assert "row 40" in done.err
+    assert "Traceback" not in done.err
+
+
+def test_verify_names_a_corrupted_cell_and_a_units_first_event(
+    cli: Cli, server: EmbeddedServer, imported: None
+) -> None:
+    """Last in this module: it breaks the ledger on purpose."""
+    keys = ShardKeys("default", 0)
+    with connect(server.url) as client:
+        cells = client.hgetall(keys.cells(1))
+        field = min(cells)
+        client.hset(keys.cells(1), field, next(value for value in cells.values() if value != cells[field]))
+        done = cli("verify", "--json")
+        assert done.code == 1
+        named = [d["cell"] for d in done.json()["ledger"] if d["cell"]]
+        assert len(named) == 1
+        assert named[0]["experiment"] == "outside"
+        client.hset(keys.cells(1), field, cells[field])
+        assert cli("verify").code == 0
+
+        ledger = RedisLedger(client)
+        first = min((e for e in ledger.events() if e.unit == "v7"), key=lambda e: (e.at, e.id))
+        mine, other = (keys.units(bucket_of(unit_digest(u), Settings().unit_buckets)) for u in ("v7", "v8"))
+        # the records of v7's bucket become that of a unit which met the other variant
+        (record, *_) = client.hvals(other)
+        client.hset(mine, mapping=dict.fromkeys(client.hkeys(mine), record))
+        broken = cli("verify", "--json")
+        assert broken.code == 1
+        units_named = {d["unit"]: d["first_event"] for d in broken.json()["ledger"] if d["unit"]}
+        assert units_named["v7"]["id"] == first.id
+        assert "v7" in cli("verify").out
