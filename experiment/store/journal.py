@@ -18,8 +18,11 @@ from experiment.audit import AuditEntry, Head, check_chain, decode_entry, encode
 from experiment.errors import Corrupt, Refused
 from experiment.store.records import Put, Records
 
-JOURNAL_FILE = "journal.jsonl"
-"""Its name in the data directory."""
+
+def journal_path(data: Path, project: str) -> Path:
+    """Where a project's journal lies in the data directory."""
+    return data / f"journal-{project}.jsonl"
+
 
 _TAIL_BYTES = 65536
 

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from experiment.errors import SwitchpointError
+
 if TYPE_CHECKING:  # opened lazily: `--help` must not wait for Redis or Arrow libraries
     from experiment.catalog import Catalog
     from experiment.store.artifacts import Artifacts
@@ -40,8 +42,24 @@ class Context:
         return cls(data_directory(data), project, debug=debug)
 
     def close(self) -> None:
-        """Close what was opened, last first; ends a server that was started for this command."""
-        self._stack.close()
+        """Export new records to the journal, then close what was opened, last first.
+
+        Ends a server that was started for this command. A journal that cannot be written is reported and
+        changes nothing: the records are the truth, the next command exports again.
+        """
+        try:
+            if "records" in self.__dict__:
+                self._export()
+        finally:
+            self._stack.close()
+
+    def _export(self) -> None:
+        from experiment.store.journal import export, journal_path
+
+        try:
+            export(self.records, journal_path(self.data, self.project))
+        except (SwitchpointError, OSError) as error:
+            logging.getLogger("switchpoint").error("journal: %s", error)
 
     @cached_property
     def redis_url(self) -> str:

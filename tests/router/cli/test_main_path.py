@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from experiment.store.server import EmbeddedServer
 from tests.router.cli.conftest import Cli
 
 
@@ -41,6 +42,14 @@ def test_models_are_listed_and_shown_with_their_lineage(cli: Cli) -> None:
     assert shown["lineage"]["parameters"] == {"C": "0.5"}
     assert shown["lineage"]["relation"] == "retrain"
     assert "ranker@2" in cli("model", "list").out
+
+
+def test_every_command_exports_its_changes_to_the_journal(server: EmbeddedServer, started: None) -> None:
+    """The journal alone rebuilds the records: it holds each commit with the documents it wrote."""
+    from experiment.store.journal import journal_path, read_journal
+
+    entries = read_journal(journal_path(server.data, "default"))
+    assert {"register", "apply", "start"} <= {entry.note.action.split()[0] for entry in entries}
 
 
 def test_plan_shows_what_apply_would_do_and_writes_nothing(
