@@ -1,0 +1,60 @@
+"""What the documents say is there: links, commands, environment variables."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from router.cli.main import COMMANDS
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
+
+
+def name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_local_links_lead_somewhere(page: Path) -> None:
+    """A renamed page or picture is noticed."""
+    links = re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", page.read_text(encoding="utf-8"))
+    missing = [link for link in links if not (page.parent / link).exists()]
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_command_named_in_a_shell_block_exists(page: Path) -> None:
+    """`switchpoint X` in a document is a command of the command line, with the options it has."""
+    text = page.read_text(encoding="utf-8")
+    for block in re.findall(r"```(?:sh|console|text)\n(.*?)```", text, flags=re.DOTALL):
+        for line in re.findall(r"^(?:\$ )?(?:SWITCHPOINT_\S+ )*switchpoint (.+)$", block, flags=re.MULTILINE):
+            words = line.split("#")[0].split()
+            options = {"--data", "--project", "--debug", "--version", "--help"}
+            while words and words[0] in {"--data", "--project"}:
+                words = words[2:]
+            if not words or words[0] in options or not re.fullmatch(r"[a-z-]+", words[0]):
+                continue
+            assert words[0] in COMMANDS, f"{name(page)}: {line}"
+
+
+def test_every_environment_variable_is_documented() -> None:
+    """And none is documented that the code does not read."""
+    read: set[str] = set()
+    for package in ("experiment", "analysis", "router"):
+        for module in (ROOT / package).rglob("*.py"):
+            read |= set(re.findall(r"SWITCHPOINT_[A-Z_]+[A-Z]", module.read_text(encoding="utf-8")))
+    page = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"SWITCHPOINT_[A-Z_]+[A-Z]", page)) == read
+
+
+def test_every_runtime_dependency_has_a_reason() -> None:
+    """docs/dependencies.md names each requirement of pyproject.toml."""
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    page = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")
+    names = [re.split(r"[<>=;\[ ]", requirement)[0] for requirement in project["dependencies"]]
+    assert [each for each in names if each not in page] == []
