@@ -69,7 +69,7 @@ _SENTENCES = {
     Reason.NO_ACCRUAL: "No units are arriving (or the arrival rate is unknown), so no date can be given.",
     Reason.OUT_OF_REACH: "The units needed will not arrive within the time considered.",
     Reason.TOO_EARLY: "The design spends no alpha this early, so nothing can be concluded yet.",
-    Reason.PLAN_ENDED: "The plan ended at an earlier look, whose reading counts; no alpha is left for this one.",
+    Reason.PLAN_ENDED: "The plan ended at an earlier look, whose reading counts; no alpha is left here.",
     Reason.TOO_FEW_CLUSTERS: "Too few clusters for a quantile this far in the tail.",
 }
 

@@ -40,9 +40,10 @@ def effect(
     difference = treatment.mean - control.mean
     squared = control.error_variance + treatment.error_variance
     df = _welch_df(control.error_variance, control.df, treatment.error_variance, treatment.df, distribution)
-    return _from_error(
-        "welch", difference, np.sqrt(squared), df, _pair_reason(control, treatment), alpha, alternative, null
-    )
+    return from_standard_error(
+        "welch", difference, np.sqrt(squared), df=df, reason=_pair_reason(control, treatment),
+        alpha=alpha, alternative=alternative, null=null,
+    )  # fmt: skip
 
 
 def lift(
@@ -137,16 +138,10 @@ def log_ratio_lift(
     parts = control.error_variance / np.square(safe[0]), treatment.error_variance / np.square(safe[1])
     df = _welch_df(parts[0], control.df, parts[1], treatment.df, distribution)
     reason = first_code(_pair_reason(control, treatment), first_reason((~positive, Reason.ZERO_CONTROL)))
-    logs = _from_error(
-        "log-ratio",
-        np.log(safe[1] / safe[0]),
-        np.sqrt(parts[0] + parts[1]),
-        df,
-        reason,
-        alpha,
-        alternative,
-        0.0,
-    )
+    logs = from_standard_error(
+        "log-ratio", np.log(safe[1] / safe[0]), np.sqrt(parts[0] + parts[1]),
+        df=df, reason=reason, alpha=alpha, alternative=alternative,
+    )  # fmt: skip
     return replace(logs, estimate=np.expm1(logs.estimate), low=np.expm1(logs.low), high=np.expm1(logs.high))
 
 
@@ -168,7 +163,9 @@ def delta_lift(
     slope = treatment.mean / np.square(base)
     squared = treatment.error_variance / np.square(base) + np.square(slope) * control.error_variance
     df = _welch_df(control.error_variance, control.df, treatment.error_variance, treatment.df, distribution)
-    return _from_error("delta-lift", ratio, np.sqrt(squared), df, reason, alpha, alternative, 0.0)
+    return from_standard_error(
+        "delta-lift", ratio, np.sqrt(squared), df=df, reason=reason, alpha=alpha, alternative=alternative
+    )
 
 
 def noninferiority(
@@ -229,17 +226,23 @@ def _welch_df(a: Float, a_df: Float, b: Float, b_df: Float, distribution: Distri
         return np.square(a + b) / (np.square(a) / a_df + np.square(b) / b_df)
 
 
-def _from_error(
+def from_standard_error(
     method: str,
     estimate: Float,
     error: Float,
-    df: Float,
-    reason: Codes,
-    alpha: ArrayLike,
-    alternative: Alternative,
-    null: ArrayLike,
+    *,
+    df: ArrayLike = np.inf,
+    reason: Codes | None = None,
+    alpha: ArrayLike = 0.05,
+    alternative: Alternative = Alternative.TWO_SIDED,
+    null: ArrayLike = 0.0,
 ) -> Estimates:
-    """Test and interval of an estimate with a standard error and a t (or normal) reference."""
+    """Test and dual interval of any estimate with a standard error and a t (or normal: df = inf) reference.
+
+    A standard error of zero is a reason (`zero_variance`), never an infinite statistic.
+    """
+    own = first_reason((~(np.asarray(error, float) > 0), Reason.ZERO_VARIANCE))
+    codes = own if reason is None else first_code(reason, own)
     with np.errstate(invalid="ignore", divide="ignore"):
         statistic = (estimate - np.asarray(null, float)) / error
     half = critical(alpha, df, alternative) * error
@@ -249,4 +252,4 @@ def _from_error(
         "estimate": estimate, "standard_error": error, "statistic": statistic, "df": df, "p_value": p,
         "log_p": log_p, "low": low, "high": high, "alpha": alpha,
     }  # fmt: skip
-    return estimates(method, alternative, reason, columns)
+    return estimates(method, alternative, codes, columns)

@@ -6,7 +6,7 @@ every comparison (Welch, Fieller, sequential) reads the same four numbers whatev
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,7 +70,7 @@ def from_sums(n: ArrayLike, sx: ArrayLike, sxx: ArrayLike, *, scale: int = 1) ->
     n·Σx² − (Σx)² is formed in integers and divided once, so nothing cancels: the result is the correctly
     rounded value of the exact fraction, whatever the magnitude of the sums.
     """
-    count, s1, s2 = _exact(n=n, sx=sx, sxx=sxx)
+    count, s1, s2 = exact_integers(n=n, sx=sx, sxx=sxx)
     spread = count * s2 - s1 * s1
     pairs = count * (count - 1) * (scale * scale)
     impossible = (
@@ -78,8 +78,8 @@ def from_sums(n: ArrayLike, sx: ArrayLike, sxx: ArrayLike, *, scale: int = 1) ->
     )
     few = _true(count < 2)
     reason = first_reason((impossible, Reason.IMPOSSIBLE_MOMENTS), (few, Reason.TOO_FEW_UNITS))
-    mean = _divide(s1, count * scale, ~impossible & _true(count > 0))
-    variance = _divide(spread, pairs, reason == 0)
+    mean = divide_exact(s1, count * scale, ~impossible & _true(count > 0))
+    variance = divide_exact(spread, pairs, reason == 0)
     return _sample(count.astype(float), mean, variance, reason)
 
 
@@ -107,7 +107,7 @@ def ratio_from_sums(
 
     Source: Deng, Knoblich, Lu (KDD 2018), Applying the Delta Method in Metric Analytics, eq. 1.
     """
-    count, x, xx, y, yy, xy = _exact(n=n, sx=sx, sxx=sxx, sy=sy, syy=syy, sxy=sxy)
+    count, x, xx, y, yy, xy = exact_integers(n=n, sx=sx, sxx=sxx, sy=sy, syy=syy, sxy=sxy)
     residual = xx * y * y - 2 * x * y * xy + x * x * yy
     impossible = (
         _true(count < 0) | _true(residual < 0) | _true(count * xx < x * x) | _true(count * yy < y * y)
@@ -119,8 +119,8 @@ def ratio_from_sums(
         (empty, Reason.TOO_FEW_UNITS),
         (no_denominator, Reason.ZERO_DENOMINATOR),
     )
-    mean = _divide(x, y * scale, ~impossible & ~no_denominator)
-    variance = _divide(count * count * residual, (count - ddof) * y**4 * (scale * scale), reason == 0)
+    mean = divide_exact(x, y * scale, ~impossible & ~no_denominator)
+    variance = divide_exact(count * count * residual, (count - ddof) * y**4 * (scale * scale), reason == 0)
     return _sample(count.astype(float), mean, variance, reason)
 
 
@@ -129,11 +129,11 @@ def proportion(n: ArrayLike, successes: ArrayLike, *, ddof: int = 1) -> Sample:
 
     `ddof=0` gives p(1 − p), the variance of the textbook formulas for proportions.
     """
-    count, hits = _exact(n=n, successes=successes)
+    count, hits = exact_integers(n=n, successes=successes)
     impossible = _true(count < 0) | _true(hits < 0) | _true(hits > count)
     reason = first_reason((impossible, Reason.IMPOSSIBLE_MOMENTS), (_true(count < 2), Reason.TOO_FEW_UNITS))
-    mean = _divide(hits, count, ~impossible & _true(count > 0))
-    variance = _divide(hits * (count - hits), count * (count - ddof), reason == 0)
+    mean = divide_exact(hits, count, ~impossible & _true(count > 0))
+    variance = divide_exact(hits * (count - hits), count * (count - ddof), reason == 0)
     return _sample(count.astype(float), mean, variance, reason)
 
 
@@ -178,6 +178,17 @@ def ratio_from_moments(
     return _sample(sample.n, ratio, sample.variance, reason)
 
 
+def stack(samples: Sequence[Sample]) -> Sample:
+    """Samples of one shape along a new last axis (several treatments, say)."""
+    return Sample(
+        n=np.stack([one.n for one in samples], axis=-1),
+        mean=np.stack([one.mean for one in samples], axis=-1),
+        variance=np.stack([one.variance for one in samples], axis=-1),
+        df=np.stack([one.df for one in samples], axis=-1),
+        reason=np.stack([one.reason for one in samples], axis=-1),
+    )
+
+
 def from_values(values: ArrayLike) -> Sample:
     """Mean of units given one value per unit (last axis)."""
     x = np.asarray(values, float)
@@ -188,7 +199,7 @@ def from_values(values: ArrayLike) -> Sample:
 
 def ratio_from_values(x: ArrayLike, y: ArrayLike, *, ddof: int = 1) -> Sample:
     """Ratio Σx / Σy given whole-number totals per unit (last axis), summed exactly."""
-    a, b = _exact(x=x, y=y)
+    a, b = exact_integers(x=x, y=y)
     n, sx, sxx = a.shape[-1], a.sum(axis=-1), (a * a).sum(axis=-1)
     sy, syy, sxy = b.sum(axis=-1), (b * b).sum(axis=-1), (a * b).sum(axis=-1)
     return ratio_from_sums(n, sx, sxx, sy, syy, sxy, ddof=ddof)
@@ -208,7 +219,7 @@ def _sample(n: Float, mean: Float, variance: Float, reason: Codes) -> Sample:
     )
 
 
-def _exact(**columns: ArrayLike) -> tuple[Integers, ...]:
+def exact_integers(**columns: ArrayLike) -> tuple[Integers, ...]:
     """The columns as arrays of Python integers of one shape.
 
     Raises:
@@ -242,7 +253,7 @@ def _true(condition: object) -> NDArray[np.bool_]:
     return np.asarray(condition, dtype=bool)
 
 
-def _divide(numerator: Integers, denominator: Integers, where: NDArray[np.bool_]) -> Float:
+def divide_exact(numerator: Integers, denominator: Integers, where: NDArray[np.bool_]) -> Float:
     """Correctly rounded quotient of integers; NaN where it is not wanted."""
     # object arithmetic turns zero-dimensional arrays into Python integers, which np.where would make int64
     top, bottom = np.asarray(numerator, dtype=object), np.asarray(denominator, dtype=object)

@@ -32,6 +32,45 @@ class Crossing:
     below: Float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paths:
+    """Paths that have not stopped: their mass on nodes of the process at one time."""
+
+    nodes: Float
+    mass: Float
+    time: float
+    drift: float
+
+    def beyond(self, time: float, level: float, *, above: bool) -> float:
+        """Probability of continuing to `time` and then lying above (below) the level."""
+        sd, centre = self._step(time)
+        gap = (centre - level) if above else (level - centre)
+        return float(self.mass @ special.ndtr(gap / sd))
+
+    def tail(self, time: float, level: float) -> tuple[float, float]:
+        """Probability of lying above `level` at `time`, and the density there."""
+        sd, centre = self._step(time)
+        gap = (centre - level) / sd
+        density = np.exp(-0.5 * gap * gap) / (sd * np.sqrt(2 * np.pi))
+        return float(self.mass @ special.ndtr(gap)), float(self.mass @ density)
+
+    def advance(self, time: float, low: float, high: float) -> Paths:
+        """The paths still going after the look at `time`, which stops outside (low, high)."""
+        sd, centre = self._step(time)
+        middle, reach = self.drift * time, _TAIL * np.sqrt(time)
+        points, weights = _nodes(max(low, middle - reach), min(high, middle + reach), sd)
+        kernel = np.exp(-0.5 * ((points[:, None] - centre) / sd) ** 2) / (sd * np.sqrt(2 * np.pi))
+        return Paths(nodes=points, mass=weights * (kernel @ self.mass), time=time, drift=self.drift)
+
+    def _step(self, time: float) -> tuple[float, Float]:
+        return float(np.sqrt(time - self.time)), self.nodes + self.drift * (time - self.time)
+
+
+def start_paths(drift: float = 0.0) -> Paths:
+    """The process B(u) + drift·u at u = 0."""
+    return Paths(nodes=np.zeros(1), mass=np.ones(1), time=0.0, drift=drift)
+
+
 def crossing(times: Float, lower: Float, upper: Float, drift: float) -> Crossing:
     """First-crossing probabilities of B(u) + drift·u at the looks `times`.
 
@@ -39,16 +78,11 @@ def crossing(times: Float, lower: Float, upper: Float, drift: float) -> Crossing
         times: increasing information fractions. lower, upper: bounds on the process at these times (±inf).
     """
     above, below = np.zeros(len(times)), np.zeros(len(times))
-    nodes, mass, before = np.zeros(1), np.ones(1), 0.0
+    paths = start_paths(drift)
     for look, (u, low, high) in enumerate(zip(times, lower, upper, strict=True)):
-        sd = np.sqrt(u - before)
-        centre = nodes + drift * (u - before)
-        above[look] = mass @ special.ndtr((centre - high) / sd)
-        below[look] = mass @ special.ndtr((low - centre) / sd)
-        reach = _TAIL * np.sqrt(u)
-        points, weights = _nodes(max(low, drift * u - reach), min(high, drift * u + reach), sd)
-        kernel = np.exp(-0.5 * ((points[:, None] - centre) / sd) ** 2) / (sd * np.sqrt(2 * np.pi))
-        nodes, mass, before = points, weights * (kernel @ mass), u
+        above[look] = paths.beyond(float(u), float(high), above=True)
+        below[look] = paths.beyond(float(u), float(low), above=False)
+        paths = paths.advance(float(u), float(low), float(high))
     return Crossing(above=above, below=below)
 
 
@@ -56,7 +90,8 @@ def _nodes(low: float, high: float, sd: float) -> tuple[Float, Float]:
     """Gauss-Legendre nodes dense enough for a kernel of this standard deviation."""
     if high <= low:
         return np.array([low]), np.zeros(1)
-    count = int(np.ceil(_NODES_PER_SD * (high - low) / sd)) + 16
+    # whole eights, so that similar designs share the nodes kept
+    count = 8 * int(np.ceil((_NODES_PER_SD * (high - low) / sd + 16) / 8))
     x, w = _legendre(count)
     half = (high - low) / 2
     return low + half * (x + 1), w * half

@@ -134,7 +134,7 @@ def progress(control: Sample, treatment: Sample, weight: ArrayLike | None = None
     return Progress(
         n=np.where(used, n, 0.0).sum(axis=-1),
         baseline=np.where(none, np.nan, np.where(used, share * mean, 0.0).sum(axis=-1)),
-        error_variance=np.where(none, np.nan, np.where(used, np.square(share) * squared, 0.0).sum(axis=-1)),
+        error_variance=np.where(none, np.nan, (np.square(share) * np.where(used, squared, 0.0)).sum(axis=-1)),
     )
 
 

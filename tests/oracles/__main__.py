@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from tests.oracles.adapter import CONTESTED, DECLINED, METHODS
+from tests.oracles.shared import Declined
 
 SPECIAL = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
 
@@ -80,21 +81,30 @@ def run(directory: Path) -> dict[str, Any]:
     counts = {"passed": 0, "failed": 0, "unsupported": 0, "declined": 0}
     failures: list[dict[str, Any]] = []
     contested: list[dict[str, str]] = []
+    declined: list[dict[str, str]] = []
     unsupported: dict[str, int] = {}
     for case in cases(directory):
         method = case["method"]
         if method in DECLINED:
-            counts["declined"] += 1
+            declined.append({"id": case["id"], "reason": DECLINED[method]})
         elif method not in METHODS:
             counts["unsupported"] += 1
             unsupported[method] = unsupported.get(method, 0) + 1
         elif case["id"] in CONTESTED:
             contested.append({"id": case["id"], "proof": CONTESTED[case["id"]]})
         else:
-            wrong = differences(case, METHODS[method](case["inputs"]))
+            try:
+                wrong = differences(case, METHODS[method](case["inputs"]))
+            except Declined as refusal:
+                declined.append({"id": case["id"], "reason": str(refusal)})
+                continue
             counts["failed" if wrong else "passed"] += 1
             failures += wrong
-    return {**counts, "contested": contested, "failures": failures, "unsupported_methods": unsupported}
+    counts["declined"] = len(declined)
+    return {
+        **counts, "contested": contested, "failures": failures, "unsupported_methods": unsupported,
+        "declined_cases": declined,
+    }  # fmt: skip
 
 
 def main() -> int:

@@ -1,0 +1,283 @@
+"""Group sequential bounds: how a fixed alpha is spent over planned looks.
+
+At information fraction u of the plan (units now over units planned) the statistic Z is compared with a
+bound; the bounds are found look by look so that the probability of ever crossing under the null is alpha.
+Looks may come at any fractions: the alpha spent by u is a function fixed before the start (Lan & DeMets
+1983, Biometrika 70:659), so a late or an extra look costs nothing but its own share.
+
+Overrun: the first look at or past the plan (u ≥ 1) spends all that is left, with the correlation it really
+has, so a plan that is overrun keeps its error. Nothing is left for looks after it: their bound is infinite,
+and the result to read is the one at the look that ended the plan.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import special
+
+from analysis.inference.result import Alternative, Float
+from analysis.inference.tail import bracketed_root
+from analysis.planning.boundary import Crossing, Paths, crossing, fixed_drift, start_paths
+from experiment.errors import BadInput
+
+_LEAST_SPENT = 1.1e-16
+"""Alpha per side below which nothing can be rejected: no double holds 1 − this; the bound is infinite."""
+
+_HIGHEST = 40.0
+_NEWTON_STEPS = 60
+
+
+class Spending(StrEnum):
+    """Cumulative alpha spent by information fraction u, of a one-sided total a (half of a two-sided one).
+
+    `OBRIEN_FLEMING`: 2·(1 − Φ(z_{a/2}/√u)): almost nothing early, the last bound close to the fixed one
+    (default). `POCOCK`: a·ln(1 + (e − 1)·u): nearly the same bound at every look. `POWER`: a·u^gamma (Kim &
+    DeMets 1987).
+    """
+
+    OBRIEN_FLEMING = "obrien-fleming"
+    POCOCK = "pocock"
+    POWER = "power"
+
+
+class Shape(StrEnum):
+    """Bounds of a fixed shape, z_k = c·u^(Δ − 1/2): O'Brien & Fleming (1979) Δ = 0, Pocock (1977) Δ = 1/2."""
+
+    OBRIEN_FLEMING = "obrien-fleming"
+    POCOCK = "pocock"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """Looks so far and what each demands.
+
+    `times`: information fractions. `z`: the |Z| to pass (inf = nothing can be rejected here). `spent`:
+    alpha spent by each look, both sides together.
+    """
+
+    times: Float
+    z: Float
+    spent: Float
+    alternative: Alternative
+
+    @property
+    def ended(self) -> int | None:
+        """Index of the look that ended the plan (all alpha spent); None while it runs."""
+        over = np.flatnonzero(self.times >= 1 - 1e-9)
+        return int(over[0]) if over.size else None
+
+    def crossing(self, drift: float) -> Crossing:
+        """Probability of stopping at each look when the effect has this drift."""
+        upper = self.z * np.sqrt(self.times)
+        two_sided = self.alternative is Alternative.TWO_SIDED
+        return crossing(self.times, -upper if two_sided else np.full_like(upper, -np.inf), upper, drift)
+
+
+def spent_alpha(
+    times: ArrayLike, alpha: float, alternative: Alternative, spending: Spending, *, gamma: float = 2.0
+) -> Float:
+    """Alpha spent by each information fraction, both sides together; all of it from 1 on."""
+    u = np.minimum(np.asarray(times, float), 1.0)
+    sides = 2 if alternative is Alternative.TWO_SIDED else 1
+    one = alpha / sides
+    if spending is Spending.POCOCK:
+        side = one * np.log1p((np.e - 1) * u)
+    elif spending is Spending.POWER:
+        side = one * u**gamma
+    else:
+        side = 2 * special.ndtr(special.ndtri(one / 2) / np.sqrt(u))
+    return np.where(u >= 1, alpha, sides * side)
+
+
+def spending_bounds(
+    times: ArrayLike,
+    *,
+    alpha: float = 0.05,
+    alternative: Alternative = Alternative.TWO_SIDED,
+    spending: Spending = Spending.OBRIEN_FLEMING,
+    gamma: float = 2.0,
+    final: bool = False,
+) -> Bounds:
+    """Bounds of the looks at these information fractions.
+
+    Args:
+        times: strictly increasing fractions of the planned units, up to and including this look.
+        alpha: total error, both sides together for a two-sided test.
+        gamma: exponent of `Spending.POWER`.
+        final: this is the last look although the plan was not filled (the deadline came first), so it
+            spends all that is left. To be said before looking.
+
+    Raises:
+        BadInput: for fractions that do not increase from above 0, alpha outside (0, 1) or gamma ≤ 0.
+    """
+    fractions = _fractions(times)
+    if not 0 < alpha < 1 or gamma <= 0:
+        raise BadInput(
+            "alpha lies between 0 and 1, gamma above 0", field="alpha, gamma", value=(alpha, gamma)
+        )
+    z, spent = _solve(tuple(fractions.tolist()), alpha, alternative, spending, gamma, final)
+    return Bounds(times=fractions, z=np.array(z), spent=np.array(spent), alternative=alternative)
+
+
+@lru_cache(maxsize=4096)
+def _solve(
+    times: tuple[float, ...],
+    alpha: float,
+    alternative: Alternative,
+    spending: Spending,
+    gamma: float,
+    final: bool,
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Each look's bound so that first crossing there has the probability newly spent."""
+    sides = 2 if alternative is Alternative.TWO_SIDED else 1
+    plan = spent_alpha(times, alpha, alternative, spending, gamma=gamma)
+    if final:
+        plan[-1] = alpha
+    z, spent, paths, before = [], [], start_paths(), 0.0
+    for time, total in zip(times, plan.tolist(), strict=True):
+        step = (total - before) / sides
+        bound = np.inf
+        if step > _LEAST_SPENT:
+            bound = _bound(paths, time, step)
+            before = total
+        z.append(bound / np.sqrt(time))
+        spent.append(before)
+        paths = paths.advance(time, -bound if sides == 2 else -np.inf, bound)
+    return tuple(z), tuple(spent)
+
+
+def _bound(paths: Paths, time: float, step: float) -> float:
+    """The level that paths cross with this probability at this time.
+
+    Newton on the log of the tail, which is concave: started where even paths that never could stop cross
+    that rarely, it comes down to the root from above without overshooting.
+    """
+    level, target = float(-special.ndtri(step) * np.sqrt(time)), float(np.log(step))
+    for _ in range(_NEWTON_STEPS):
+        tail, density = paths.tail(time, level)
+        move = (np.log(tail) - target) * tail / density
+        level += move
+        if abs(move) <= 1e-13 * (1 + abs(level)):
+            break
+    return level
+
+
+def equal_looks(looks: int) -> Float:
+    """Information fractions of equally spaced looks, the last at 1."""
+    return np.asarray(np.arange(1, looks + 1) / looks, dtype=np.float64)
+
+
+def shaped_bounds(
+    times: ArrayLike,
+    *,
+    shape: Shape,
+    alpha: float = 0.05,
+    alternative: Alternative = Alternative.TWO_SIDED,
+) -> Bounds:
+    """Classical bounds of a fixed shape for all planned looks at once (Jennison & Turnbull 2000, ch. 2)."""
+    fractions = _fractions(times)
+    profile = np.ones_like(fractions) if shape is Shape.POCOCK else np.sqrt(fractions[-1] / fractions)
+
+    def bounds(constant: float) -> Bounds:
+        return Bounds(times=fractions, z=constant * profile, spent=np.zeros(0), alternative=alternative)
+
+    def surplus(constant: Float) -> Float:
+        first = bounds(float(constant)).crossing(0.0)
+        return np.asarray((first.above + first.below).sum() - alpha)
+
+    constant = bracketed_root(surplus, np.asarray(0.0), np.asarray(_HIGHEST), precision=1e-11)
+    found = bounds(float(constant))
+    first = found.crossing(0.0)
+    return Bounds(
+        times=fractions, z=found.z, spent=np.cumsum(first.above + first.below), alternative=alternative
+    )
+
+
+def ever_crossing(times: ArrayLike, z: ArrayLike, alternative: Alternative = Alternative.TWO_SIDED) -> float:
+    """Probability under the null of passing |Z| = z at any look: the error of peeking with these bounds."""
+    fractions = _fractions(times)
+    level = np.broadcast_to(np.asarray(z, float), fractions.shape)
+    found = Bounds(times=fractions, z=level, spent=np.zeros(0), alternative=alternative).crossing(0.0)
+    return float((found.above + found.below).sum())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Characteristics:
+    """A group sequential plan against the fixed design of the same alpha and power.
+
+    `inflation`: maximum units over the fixed design's. `expected`: mean units over the fixed design's under
+    the planned effect, `expected_null` under none. `power_by_look`: cumulative.
+    """
+
+    inflation: float
+    expected: float
+    expected_null: float
+    power_by_look: Float
+    drift: float
+    bounds: Bounds
+
+    def expected_at(self, multiple: float) -> float:
+        """Mean units over the fixed design's when the effect is a multiple of the planned one."""
+        return self.inflation * _mean_time(self.bounds, multiple * self.drift)
+
+
+def characteristics(bounds: Bounds, *, alpha: float, power: float) -> Characteristics:
+    """Inflation, mean size and power of planned bounds (whose last look is at fraction 1)."""
+    fixed = fixed_drift(alpha, power, bounds.alternative)
+
+    def shortfall(drift: Float) -> Float:
+        return np.asarray(bounds.crossing(float(drift)).above.sum() - power)
+
+    drift = float(bracketed_root(shortfall, np.asarray(fixed * 0.9), np.asarray(3 * fixed), precision=1e-10))
+    inflation = (drift / fixed) ** 2
+    return Characteristics(
+        inflation=inflation,
+        expected=inflation * _mean_time(bounds, drift),
+        expected_null=inflation * _mean_time(bounds, 0.0),
+        power_by_look=np.cumsum(bounds.crossing(drift).above),
+        drift=drift,
+        bounds=bounds,
+    )
+
+
+def _mean_time(bounds: Bounds, drift: float) -> float:
+    first = bounds.crossing(drift)
+    going = 1 - np.cumsum(first.above + first.below)
+    steps = np.diff(bounds.times, prepend=0.0)
+    return float(steps[0] + (steps[1:] * going[:-1]).sum())
+
+
+@lru_cache(maxsize=256)
+def planned(
+    looks: int,
+    *,
+    alpha: float = 0.05,
+    power: float = 0.8,
+    alternative: Alternative = Alternative.TWO_SIDED,
+    spending: Spending = Spending.OBRIEN_FLEMING,
+    gamma: float = 2.0,
+) -> Characteristics:
+    """Equally spaced looks: what the design needs and costs; multiply the fixed design's units by
+    `inflation` for the maximum."""
+    bounds = spending_bounds(
+        equal_looks(looks), alpha=alpha, alternative=alternative, spending=spending, gamma=gamma
+    )
+    return characteristics(bounds, alpha=alpha, power=power)
+
+
+def _fractions(times: ArrayLike) -> Float:
+    fractions = np.atleast_1d(np.asarray(times, float))
+    steps = np.diff(fractions, prepend=0.0)
+    if not (fractions.size and np.isfinite(fractions).all() and (steps > 0).all()):
+        raise BadInput(
+            "information fractions increase from above 0",
+            field="times",
+            value=fractions.tolist(),
+            fix="give units at each look over units planned, first look first, each look once",
+        )
+    return fractions

@@ -1,0 +1,80 @@
+"""Events the smaller variant must be able to expect before a normal approximation may speak, by design.
+
+What makes the approximation fail is skewness that an unbalanced split does not cancel: the small variant's
+mean and variance move together, and it rejects by its own bad luck. Skewness over √n is at most 1/√E with
+E = Σx²/cap², the number of cap-sized totals that the second moment is worth: for a 0/1 outcome exactly its
+events, for capped revenue far fewer than its payers, for amounts without a cap none, and then nothing may
+be concluded from moments.
+
+Events are counted over both variants and shared out by units. So the gate is blind to which variant did
+well, and does not open or close with the luck of the small variant, which would bring back what it is there
+to keep out.
+
+An anytime-valid sequence has slack early and asks for fewer events; fixed and group sequential tests spend
+all of alpha and ask for more. The measured error is in docs/calibration.md.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from analysis.inference.result import Float
+from analysis.inference.sequential import Gate, effective_events
+
+
+class Counted(StrEnum):
+    """What the events of a metric are.
+
+    `SCORE`: the rarer outcome of a proportion that the score test reads. `BOUNDED`: Σx²/cap² of a capped
+    total, or of a 0/1 outcome read with its own variance (stratified, adjusted, in a sequence).
+    `EFFECTIVE`: (Σx)²/Σx² of the numerator of a ratio, whose totals have no cap.
+    """
+
+    SCORE = "score"
+    BOUNDED = "bounded"
+    EFFECTIVE = "effective"
+
+
+NEEDED_ANYTIME = {Counted.SCORE: 20, Counted.BOUNDED: 20, Counted.EFFECTIVE: 50}
+NEEDED_AT_LOOKS = {Counted.SCORE: 20, Counted.BOUNDED: 50, Counted.EFFECTIVE: 500}
+
+
+def score_events(units: ArrayLike, successes: ArrayLike) -> Float:
+    """Events of the rarer outcome that each variant (last axis) can expect."""
+    n, x = np.asarray(units, float), np.asarray(successes, float)
+    hits = x.sum(axis=-1)
+    return _shared(n, np.minimum(hits, n.sum(axis=-1) - hits))
+
+
+def bounded_events(units: ArrayLike, squares: ArrayLike, cap: ArrayLike) -> Float:
+    """Cap-sized totals that each variant (last axis) can expect, from Σx²; `cap` inf where there is none."""
+    bound = np.asarray(cap, float)
+    return _shared(np.asarray(units, float), np.asarray(squares, float).sum(axis=-1) / np.square(bound))
+
+
+def effective_numerator(units: ArrayLike, sums: ArrayLike, squares: ArrayLike) -> Float:
+    """Equal events that the numerator of a ratio is worth in each variant (last axis)."""
+    total = effective_events(np.asarray(sums, float).sum(axis=-1), np.asarray(squares, float).sum(axis=-1))
+    return _shared(np.asarray(units, float), total)
+
+
+def _shared(units: Float, events: ArrayLike) -> Float:
+    """Events of all variants together, shared out by units."""
+    total = units.sum(axis=-1, keepdims=True)
+    share = np.where(total > 0, units / np.where(total > 0, total, 1.0), 0.0)
+    return np.asarray(share * np.asarray(events, float)[..., None], dtype=np.float64)
+
+
+def event_gate(events: ArrayLike, *, counted: Counted, anytime: bool, axis: int = -1) -> Gate:
+    """Whether the variant with the fewest events has enough of them.
+
+    Args:
+        events: per variant along `axis`, by the function for `counted`.
+        anytime: read by a confidence sequence; else by a fixed or group sequential test.
+    """
+    now = np.min(np.asarray(events, float), axis=axis)
+    needed = float((NEEDED_ANYTIME if anytime else NEEDED_AT_LOOKS)[counted])
+    return Gate(events=now, needed=np.full_like(now, needed), passes=np.asarray(now >= needed))

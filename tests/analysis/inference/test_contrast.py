@@ -1,0 +1,74 @@
+"""Effects with a correlated baseline: one test for effect and lift, whatever the covariance."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from analysis.errors import Reason
+from analysis.inference import contrast, fixed, sequential
+from analysis.inference.contrast import Contrast, from_samples
+from analysis.inference.result import Alternative
+from analysis.inference.sample import Sample, from_moments
+from tests.analysis.inference.strategies import pairs
+
+
+@given(pairs())
+def test_independent_samples_give_the_readings_of_fixed_and_sequential(pair: tuple[Sample, Sample]) -> None:
+    plain = from_samples(*pair)
+    for own, theirs in (
+        (contrast.effect(plain), fixed.effect(*pair)),
+        (contrast.lift(plain), fixed.lift(*pair)),
+        (contrast.delta_lift(plain), fixed.delta_lift(*pair)),
+        (contrast.sequence(plain, n_star=5000), sequential.effect(*pair, n_star=5000)),
+        (contrast.lift_sequence(plain, n_star=5000), sequential.lift(*pair, n_star=5000)),
+    ):
+        assert own.reason == theirs.reason
+        if own.reason == 0:
+            np.testing.assert_allclose(own.p_value, theirs.p_value, rtol=1e-9)
+            np.testing.assert_allclose([own.low, own.high], [theirs.low, theirs.high], rtol=1e-9, atol=1e-12)
+
+
+@st.composite
+def contrasts(draw: st.DrawFn) -> Contrast:
+    """Any effect, baseline and joint variance."""
+    error, own = draw(st.floats(0.01, 1.0)), draw(st.floats(0.01, 1.0))
+    rho = draw(st.floats(-0.99, 0.99))
+    return Contrast(
+        n=np.asarray(1000.0), effect=np.asarray(draw(st.floats(-3, 3))),
+        baseline=np.asarray(draw(st.floats(1.0, 20.0))), variance=np.asarray(error**2),
+        covariance=np.asarray(rho * error * own), baseline_variance=np.asarray(own**2),
+        df=np.asarray(draw(st.floats(5, 1e6))), reason=np.asarray(0, dtype=np.uint8),
+    )  # fmt: skip
+
+
+@given(contrasts(), st.sampled_from(Alternative), st.sampled_from([0.01, 0.05, 0.2]))
+def test_effect_lift_p_and_intervals_tell_one_story(one: Contrast, side: Alternative, alpha: float) -> None:
+    effect = contrast.effect(one, alpha=alpha, alternative=side)
+    lift = contrast.lift(one, alpha=alpha, alternative=side)
+    assert effect.significant == (effect.low > 0 or effect.high < 0)
+    np.testing.assert_allclose(
+        lift.p_value if lift.reason == 0 else effect.p_value, effect.p_value, rtol=1e-12
+    )
+    if lift.reason == 0:
+        assert lift.significant == effect.significant == (lift.low > 0 or lift.high < 0)
+
+
+def test_the_fieller_interval_holds_the_lifts_that_are_not_rejected() -> None:
+    one = Contrast(
+        n=np.asarray(900.0), effect=np.asarray(0.8), baseline=np.asarray(5.0), variance=np.asarray(0.09),
+        covariance=np.asarray(-0.02), baseline_variance=np.asarray(0.04), df=np.asarray(40.0),
+        reason=np.asarray(0, dtype=np.uint8),
+    )  # fmt: skip
+    interval = contrast.lift(one)
+    for bound in (interval.low, interval.high):
+        assert float(contrast.lift(one, null=bound).p_value) == pytest.approx(0.05, rel=1e-9)
+
+
+def test_a_zero_baseline_or_no_variance_is_a_reason() -> None:
+    zero = from_samples(from_moments(50, 0.0, 1.0), from_moments(50, 1.0, 1.0))
+    assert contrast.lift(zero).why_not() is Reason.ZERO_CONTROL
+    flat = from_samples(from_moments(50, 1.0, 0.0), from_moments(50, 1.0, 0.0))
+    assert contrast.effect(flat).why_not() is Reason.ZERO_VARIANCE

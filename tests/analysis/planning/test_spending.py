@@ -1,0 +1,82 @@
+"""Bounds against published tables, and what a plan costs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from analysis.inference.result import Alternative
+from analysis.planning import spending
+from analysis.planning.spending import Shape, Spending
+from experiment.errors import BadInput
+
+
+@pytest.mark.parametrize(
+    ("looks", "pocock", "obrien_fleming"),
+    [(2, 2.178, 1.977), (3, 2.289, 2.004), (4, 2.361, 2.024), (5, 2.413, 2.040), (10, 2.555, 2.087)],
+)
+def test_constants_of_jennison_and_turnbull(looks: int, pocock: float, obrien_fleming: float) -> None:
+    """Two-sided 5 % (Jennison & Turnbull 2000, tables 2.1 and 2.3)."""
+    times = spending.equal_looks(looks)
+    flat = spending.shaped_bounds(times, shape=Shape.POCOCK).z
+    steep = spending.shaped_bounds(times, shape=Shape.OBRIEN_FLEMING).z
+    np.testing.assert_allclose(flat, pocock, atol=6e-4)
+    np.testing.assert_allclose(steep, obrien_fleming / np.sqrt(times), atol=2e-3)
+
+
+@pytest.mark.parametrize(("looks", "inflation"), [(2, 1.008), (4, 1.024), (5, 1.028), (10, 1.040)])
+def test_inflation_of_obrien_fleming(looks: int, inflation: float) -> None:
+    """80 % power, two-sided 5 % (Jennison & Turnbull 2000, table 2.4)."""
+    bounds = spending.shaped_bounds(spending.equal_looks(looks), shape=Shape.OBRIEN_FLEMING)
+    assert spending.characteristics(bounds, alpha=0.05, power=0.8).inflation == pytest.approx(
+        inflation, abs=6e-4
+    )
+
+
+@pytest.mark.parametrize("kind", list(Spending))
+@pytest.mark.parametrize("alternative", [Alternative.TWO_SIDED, Alternative.GREATER])
+def test_unequal_looks_spend_exactly_what_they_may(kind: Spending, alternative: Alternative) -> None:
+    times = [0.13, 0.2, 0.61, 0.94, 1.07]
+    bounds = spending.spending_bounds(times, alpha=0.04, alternative=alternative, spending=kind)
+    first = bounds.crossing(0.0)
+    np.testing.assert_allclose(np.cumsum(first.above + first.below), bounds.spent, rtol=1e-6)
+    np.testing.assert_allclose(bounds.spent, spending.spent_alpha(times, 0.04, alternative, kind), rtol=1e-9)
+    assert bounds.spent[-1] == pytest.approx(0.04)
+
+
+def test_a_later_look_does_not_change_the_bounds_before_it() -> None:
+    short = spending.spending_bounds([0.2, 0.5])
+    long = spending.spending_bounds([0.2, 0.5, 0.9, 1.0])
+    np.testing.assert_array_equal(short.z, long.z[:2])
+
+
+def test_overrun_keeps_the_error_and_looks_after_the_end_reject_nothing() -> None:
+    over = spending.spending_bounds([0.5, 1.1, 1.4])
+    assert over.ended == 1
+    assert np.isinf(over.z[2])
+    assert spending.ever_crossing([0.5, 1.1], over.z[:2]) == pytest.approx(0.05, rel=1e-6)
+
+
+def test_a_deadline_before_the_plan_spends_the_rest() -> None:
+    cut = spending.spending_bounds([0.3, 0.6], final=True)
+    assert spending.ever_crossing([0.3, 0.6], cut.z) == pytest.approx(0.05, rel=1e-6)
+    assert cut.z[1] < spending.spending_bounds([0.3, 0.6]).z[1]
+
+
+def test_looks_so_early_that_alpha_underflows_cannot_reject() -> None:
+    assert np.isinf(spending.spending_bounds([0.01, 0.5]).z[0])
+
+
+def test_daily_looks_cost_less_than_five_percent() -> None:
+    for looks in (4, 7, 28):
+        plan = spending.planned(looks)
+        assert 1 < plan.inflation < 1.05
+        assert plan.expected < 0.87
+        assert plan.power_by_look[-1] == pytest.approx(0.8, abs=1e-8)
+        assert plan.expected_at(2.0) < plan.expected < plan.expected_at(0.0)
+
+
+@pytest.mark.parametrize("times", [[], [0.0, 0.5], [0.5, 0.5], [0.5, 0.3], [np.nan], [-1.0]])
+def test_fractions_that_do_not_increase_are_refused(times: list[float]) -> None:
+    with pytest.raises(BadInput, match="increase"):
+        spending.spending_bounds(times)

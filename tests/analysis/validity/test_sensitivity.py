@@ -1,0 +1,93 @@
+"""E-values, composition, skewness and events: published values and planted problems."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from analysis.inference import proportion
+from analysis.inference.sample import from_moments
+from analysis.inference.sample import proportion as rate
+from analysis.validity import event_gate, sensitivity, simpson, skewness
+from analysis.validity.event_gate import Counted
+
+
+@pytest.mark.parametrize(("ratio", "value"), [(3.9, 7.26), (1.8, 3.0), (0.80, 1.81), (1.0, 1.0)])
+def test_published_e_values(ratio: float, value: float) -> None:
+    """VanderWeele & Ding (2017), examples and table."""
+    assert float(sensitivity.e_value(ratio)) == pytest.approx(value, abs=6e-3)
+
+
+def test_the_limit_is_one_where_the_interval_holds_no_effect() -> None:
+    lift = proportion.score_lift([100, 100], [1000, 1000], [101, 180], [1000, 1000])
+    found = sensitivity.sensitivity(lift)
+    assert found.limit[0] == 1
+    assert 1 < found.limit[1] < found.estimate[1]
+    none = sensitivity.sensitivity(proportion.score_lift(0, 10, 3, 10))
+    assert np.isnan(none.estimate)
+
+
+def test_kidney_stones_reverse_when_pooled() -> None:
+    """Open surgery is better for small and for large stones, and worse over all (Charig et al. 1986)."""
+    found = simpson.decompose(rate([270, 80], [234, 55]), rate([87, 263], [81, 192]))
+    assert found.reversal
+    assert found.pooled < 0 < found.within.estimate
+    assert float(found.pooled) == pytest.approx(float(found.within.estimate + found.composition))
+
+
+def test_equal_composition_leaves_nothing_to_composition() -> None:
+    found = simpson.decompose(rate([500, 300], [50, 90]), rate([500, 300], [60, 99]))
+    assert float(found.composition) == pytest.approx(0, abs=1e-12)
+    assert not found.reversal
+
+
+def test_an_allocation_that_changed_with_the_season_is_composition() -> None:
+    """No effect in either epoch; treatment got more of the good one."""
+    control = from_moments([9000, 1000], [1.0, 2.0], [1.0, 1.0])
+    treatment = from_moments([1000, 9000], [1.0, 2.0], [1.0, 1.0])
+    found = simpson.decompose(control, treatment)
+    assert float(found.within.estimate) == 0
+    assert float(found.composition) == pytest.approx(0.8)
+    assert abs(float(found.composition_z)) > 20
+
+
+def test_skewness_is_scipys_and_capping_opens_its_gate() -> None:
+    from scipy import stats
+
+    rng = np.random.default_rng(1)
+    paid = np.where(rng.random(40_000) < 0.03, rng.lognormal(3, 1.5, 40_000), 0.0)
+    assert float(skewness.skewness(paid)) == pytest.approx(stats.skew(paid))
+    raw, capped = skewness.skewness(paid), skewness.skewness(np.minimum(paid, 200.0))
+    gates = [skewness.skewness_gate([40_000, 40_000], [s, s]) for s in (raw, capped)]
+    assert not gates[0].passes
+    assert gates[1].needed < gates[0].needed / 10
+    assert skewness.skewness_gate([90_000, 90_000], [15.0, 2.0]).passes
+    short = skewness.skewness_gate([90_000, 500], [15.0, 2.0])
+    assert (short.units, short.needed, bool(short.passes)) == (500, 1420, False)
+
+
+def test_typed_in_revenue_has_the_skewness_of_simulated_revenue() -> None:
+    rng = np.random.default_rng(2)
+    amounts = rng.gamma(2.0, 10.0, 2_000_000)
+    paid = np.where(rng.random(2_000_000) < 0.05, amounts, 0.0)
+    planned = skewness.zero_inflated_skewness(5, 100, 20.0, 200.0, np.sqrt(2.0))
+    assert float(planned) == pytest.approx(float(skewness.skewness(paid)), rel=0.02)
+
+
+def test_events_of_the_smaller_variant_are_expected_from_both() -> None:
+    units = np.array([99_000.0, 1000.0])
+    assert event_gate.score_events(units, [4990, 10]).tolist() == pytest.approx([4950, 50])
+    assert event_gate.bounded_events(units, [4990, 10], 1.0).tolist() == pytest.approx([4950, 50])
+    gate = event_gate.event_gate(
+        event_gate.score_events(units, [4990, 10]), counted=Counted.SCORE, anytime=False
+    )
+    assert bool(gate.passes)
+    assert float(gate.events) == pytest.approx(50)
+
+
+def test_revenue_without_a_cap_never_passes() -> None:
+    events = event_gate.bounded_events([10**6, 10**6], [10**12, 10**12], np.inf)
+    assert not event_gate.event_gate(events, counted=Counted.BOUNDED, anytime=True).passes
+    assert not event_gate.event_gate(
+        event_gate.bounded_events([0, 0], [0, 0], 1.0), counted=Counted.BOUNDED, anytime=True
+    ).passes
