@@ -7,7 +7,7 @@ WORKERS ?= 2
 ONCE ?=
 DEMO_FLAGS := $(if $(ONCE),--once) $(if $(SEED),--seed $(SEED)) $(if $(AA),--aa)
 
-.PHONY: demo test check lint bench clean
+.PHONY: demo test check lint bench calibrate clean
 
 demo: $(VENV)/.runtime ## train two models, serve, send two weeks of shoppers, decide, promote
 	$(BIN)/switchpoint demo $(DEMO_FLAGS)
@@ -25,6 +25,9 @@ lint: $(VENV)/.dev ## style, types, architecture
 
 bench: $(VENV)/.dev ## side by side with peers, in one run
 	$(BIN)/python -m bench
+
+calibrate: $(VENV)/.dev ## error rates, coverage and power by simulation, into docs/calibration.md
+	$(BIN)/python -m tests.calibration
 
 clean:
 	rm -rf $(VENV)
