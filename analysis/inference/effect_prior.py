@@ -32,10 +32,6 @@ class EffectPrior:
     sd: float = WEAK_LIFT
 
 
-FLAT = None
-"""No prior: for comparison with tools whose default it is. Not offered as a design."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EffectPosterior:
     """Normal posteriors of effects; every array has one shape.
@@ -75,7 +71,7 @@ def effect_posterior(
 
     Args:
         estimate: effect or lift with a standard error (for lifts `delta_lift`, whose error is symmetric).
-        prior: on the same scale; None = flat.
+        prior: on the same scale; None = flat, for comparison with tools that default to it, never a design.
 
     Raises:
         BadInput: for a prior whose standard deviation is not above 0 and finite.

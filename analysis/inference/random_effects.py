@@ -18,8 +18,9 @@ from analysis.errors import Codes, Reason, first_reason
 from analysis.inference.result import Alternative, Float
 from analysis.inference.tail import critical, p_values
 
-_STEPS = 500
-_TOLERANCE = 1e-13
+_STEPS, _HALVINGS = 100, 40
+_TOLERANCE = 1e-12
+_GRID = 2.0 ** np.arange(-16, 3)
 
 
 class Heterogeneity(StrEnum):
@@ -134,25 +135,47 @@ def _tau2(y: Float, v: Float, used: NDArray[np.bool_], k: Float, method: Heterog
 
 
 def _reml(y: Float, v: Float, used: NDArray[np.bool_], start: Float) -> Float:
-    """Fisher scoring on the restricted likelihood, started at the method of moments.
-
-    A step that falls below zero is halved towards it; where the score at zero is negative the maximum
-    lies there.
-    """
-    tau2 = np.array(start)
+    """Maximum of the restricted likelihood, which may have two: the best point of a grid, then Fisher scoring
+    with steps halved until they climb."""
     scale = np.where(used, v, np.inf).min(axis=-1)
+    spread = np.where(used, np.square(y - _centre(y, used.astype(np.float64))[..., None]), 0.0).max(axis=-1)
+    grid = np.stack([0 * scale, start, *(np.maximum(spread, scale) * step for step in _GRID)])
+    heights = np.stack([_likelihood(y, v, used, point) for point in grid])
+    best = np.argmax(heights, axis=0)[None]
+    tau2 = np.take_along_axis(grid, best, axis=0)[0]
+    height = np.take_along_axis(heights, best, axis=0)[0]
     for _ in range(_STEPS):
-        w = np.where(used, 1 / (v + tau2[..., None]), 0.0)
-        s1, s2, s3 = (_positive((w**power).sum(axis=-1)) for power in (1, 2, 3))
-        residual = np.square(w * (y - _centre(y, w)[..., None])).sum(axis=-1)
-        score = residual - (s1 - s2 / s1)
-        information = s2 - 2 * s3 / s1 + np.square(s2 / s1)
-        following = np.maximum(tau2 + score / _positive(information), 0.0)
-        done = np.abs(following - tau2) <= _TOLERANCE * (following + scale)
-        tau2 = following
-        if done.all():
+        step = _scoring_step(y, v, used, tau2)
+        moved = np.zeros(tau2.shape, dtype=bool)
+        for _ in range(_HALVINGS):
+            following = np.maximum(tau2 + step, 0.0)
+            higher = _likelihood(y, v, used, following)
+            climbs = ~moved & (higher > height)
+            tau2, height = np.where(climbs, following, tau2), np.where(climbs, higher, height)
+            moved |= climbs
+            step = step / 2
+            if moved.all():
+                break
+        if (np.abs(step) <= _TOLERANCE * (tau2 + scale)).all() or not moved.any():
             break
-    return tau2
+    return np.asarray(tau2, dtype=np.float64)
+
+
+def _scoring_step(y: Float, v: Float, used: NDArray[np.bool_], tau2: Float) -> Float:
+    """Score over expected information of the restricted likelihood (Viechtbauer 2005, eq. 11)."""
+    w = np.where(used, 1 / (v + tau2[..., None]), 0.0)
+    s1, s2, s3 = (_positive(np.asarray((w**power).sum(axis=-1))) for power in (1, 2, 3))
+    residual = np.square(w * (y - _centre(y, w)[..., None])).sum(axis=-1)
+    information = s2 - 2 * s3 / s1 + np.square(s2 / s1)
+    return np.asarray((residual - (s1 - s2 / s1)) / _positive(information), dtype=np.float64)
+
+
+def _likelihood(y: Float, v: Float, used: NDArray[np.bool_], tau2: Float) -> Float:
+    """Restricted log likelihood up to a constant."""
+    total = v + tau2[..., None]
+    w = np.where(used, 1 / total, 0.0)
+    logs = np.where(used, np.log(total), 0.0).sum(axis=-1)
+    return np.asarray(-0.5 * (logs + np.log(_positive(w.sum(axis=-1))) + _q(y, w)), dtype=np.float64)
 
 
 def _i2(tau2: Float, fixed_w: Float, k: Float) -> Float:

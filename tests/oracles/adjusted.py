@@ -101,7 +101,9 @@ def _post_stratified(inputs: Inputs, *, test: Callable[..., Any]) -> Outputs:
 
 
 def _lin(inputs: Inputs) -> Outputs:
-    rows = np.asarray(inputs["covariate"], float)
+    given = np.asarray(inputs["covariate"], float)
+    # several covariates may come as columns
+    rows = given if given.shape[0] == len(inputs["y"]) else given.T
     return outputs(
         regression.lin_effect(inputs["y"], inputs["treatment"], rows, alpha=inputs.get("alpha", 0.05))
     )

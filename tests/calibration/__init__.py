@@ -1,0 +1,1 @@
+"""Calibration by simulation: error, coverage and power of every design, with Monte Carlo error."""
