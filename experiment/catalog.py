@@ -238,7 +238,7 @@ class Catalog:
         """Make a variant's model the champion of an experiment's segments.
 
         Raises:
-            Refused: the latest decision does not say so, and there is no override.
+            Refused: the latest decision does not say so and there is no override, or it is champion already.
             Conflict: somebody else promoted there meanwhile.
         """
 

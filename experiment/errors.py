@@ -34,8 +34,8 @@ class BadInput(SwitchpointError):
     def __init__(self, message: str, *, field: str = "", value: object = None, fix: str = "") -> None:
         self.message, self.field, self.value, self.fix = message, field, value, fix
         where = f"{field}: " if field else ""
-        remedy = f" Fix: {fix}" if fix else ""
-        super().__init__(f"{where}{message}{remedy}")
+        said = f"{message.rstrip(' .')}. Fix: {fix}" if fix else message
+        super().__init__(f"{where}{said}")
 
 
 class DefinitionError(BadInput):

@@ -9,7 +9,7 @@ from experiment.canonical import digest
 from experiment.champion import Champion, Grounds, promote, rules_for
 from experiment.decision import DecisionRecord, require_promotion
 from experiment.definition import ModelRef
-from experiment.errors import Conflict, LifecycleError, NotFound, Refused
+from experiment.errors import LifecycleError, NotFound, Refused
 from experiment.lifecycle import ExperimentState
 
 
@@ -60,8 +60,9 @@ def promoted(
     Segments that have this champion already are left as they are.
 
     Raises:
-        Refused: the latest decision does not say so and there is no override, or one without a reason.
-        Conflict: the champion is not `expected` in one of the segments, or this version already in all.
+        Refused: the latest decision does not say so and there is no override, or one without a reason; or
+            this version is champion already in every segment, so that there is nothing to put on record.
+        Conflict: the champion is not `expected` in one of the segments.
     """
     ref = promoted_model(state, request.variant)
     definition = state.definition
@@ -73,7 +74,9 @@ def promoted(
     asked: Sequence[str] = request.segments or [segment.key for segment in definition.segments]
     chosen = [segment for segment in asked if standing.version_for(segment) != ref.version]
     if not chosen:
-        raise Conflict(f"{ref} is already champion of {', '.join(asked)}")
+        raise Refused(
+            f"{ref} is already champion of {', '.join(asked)}", field="variant", value=request.variant
+        )
     control = definition.control.model
     return promote(
         champion,

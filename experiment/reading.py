@@ -281,7 +281,12 @@ def share(place: Place) -> int:
     """A share in ten-thousandths, exact: `100%`, `0.3333`, `33.33%`."""
     exact = fraction(place)
     if not 0 <= exact <= 1:
-        hint = f"write {exact}% or {exact / 100}." if 1 < exact <= 100 else "write 0% to 100%, or 0 to 1."
+        bare = _percent(place.value) is None  # 20 was meant as 20%; 120% was not meant as 1.2%
+        hint = (
+            f"write {exact}% or {exact / 100}."
+            if bare and 1 < exact <= 100
+            else "write 0% to 100%, or 0 to 1."
+        )
         place.fail(f"{show(place.value)} is not a share", hint)
     scaled = exact * BUCKETS
     if scaled != scaled.to_integral_value():

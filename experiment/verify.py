@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from operator import attrgetter
 from typing import NamedTuple
@@ -11,8 +11,9 @@ from typing import NamedTuple
 from experiment.definition import DAY_MS
 from experiment.errors import Conflict, Corrupt
 from experiment.event import Event
-from experiment.fold import DimensionValues, LedgerPlan, UnitRecord, add, fold_unit, narrow
+from experiment.fold import DimensionValues, LedgerPlan, Standing, UnitRecord, add, fold_unit, narrow
 from experiment.moments import Cell, CellKey, Moments
+from experiment.plan import ExperimentPlan
 from experiment.store.ledger import Ledger
 
 _ATTEMPTS = 20
@@ -20,7 +21,7 @@ _ATTEMPTS = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mismatch:
-    """One place where ledger and log differ; `problem` says it in a sentence with both values.
+    """One place where ledger and log differ; `problem` names the parts that differ, with both values.
 
     `cell` names a cell, `unit` a unit, with `first_event` its earliest event on the log. `live` and `folded`
     are None where there is nothing, or where the live bytes cannot be read.
@@ -93,12 +94,13 @@ def _compare(log: dict[str, list[Event]], live: _Live, plan: LedgerPlan) -> Iter
         record = narrow(fold_unit(events, plan), plan, live.values)
         add(folded, record, plan)
         if live.records.get(unit) != record:
-            wrong_units.append(_unit_mismatch(unit, events, live.records, record))
+            wrong_units.append(_unit_mismatch(unit, events, live.records, record, plan))
     for key, problem in live.unreadable.items():
         yield Mismatch(problem=problem, experiment=key)
     for place in sorted(folded.keys() | live.cells.keys()):
         if place.experiment not in live.unreadable and live.cells.get(place) != folded.get(place):
-            yield _cell_mismatch(place, live.cells.get(place), folded.get(place))
+            found, expected = live.cells.get(place), folded.get(place)
+            yield _cell_mismatch(place, found, expected, plan.by_key[place.experiment])
     yield from wrong_units
     for unit in live.records.keys() - log.keys():
         yield Mismatch(
@@ -106,14 +108,17 @@ def _compare(log: dict[str, list[Event]], live: _Live, plan: LedgerPlan) -> Iter
         )
 
 
-def _cell_mismatch(place: CellKey, live: Cell | None, folded: Cell | None) -> Mismatch:
-    parts = [place.experiment, f"epoch {place.epoch}", place.segment, place.variant, _day(place.day)]
+def _cell_mismatch(place: CellKey, live: Cell | None, folded: Cell | None, plan: ExperimentPlan) -> Mismatch:
+    parts = [
+        f"experiment {place.experiment}", f"epoch {place.epoch}", f"segment {place.segment}",
+        f"variant {place.variant}", f"first exposed {_day(place.day)}",
+    ]  # fmt: skip
     if place.dimension:
         parts.append(f"{place.dimension}={place.value}")
     if place.contaminated:
         parts.append("contaminated")
     return Mismatch(
-        problem=f"cell {' · '.join(parts)}: ledger {_shown(live)}, log {_shown(folded)}",
+        problem=f"cell {' · '.join(parts)}: {_contrast(_cell_parts(live, plan), _cell_parts(folded, plan))}",
         experiment=place.experiment,
         cell=place,
         live=live,
@@ -122,16 +127,18 @@ def _cell_mismatch(place: CellKey, live: Cell | None, folded: Cell | None) -> Mi
 
 
 def _unit_mismatch(
-    unit: str, events: list[Event], records: dict[str, UnitRecord | None], folded: UnitRecord
+    unit: str,
+    events: list[Event],
+    records: dict[str, UnitRecord | None],
+    folded: UnitRecord,
+    plan: LedgerPlan,
 ) -> Mismatch:
     first = min(events, key=attrgetter("at", "id"))
     live = records.get(unit)
     if live is None:
         difference = "its record cannot be read" if unit in records else "it has no record"
     else:
-        difference = "; ".join(
-            f"{name}: ledger {_shown(a)}, log {_shown(b)}" for name, a, b in _differences(live, folded)
-        )
+        difference = _record_contrast(live, folded, plan)
     return Mismatch(
         problem=f"unit {unit}, first event {first.id} at {_time(first.at)}: {difference}",
         unit=unit,
@@ -141,17 +148,68 @@ def _unit_mismatch(
     )
 
 
-def _differences(live: UnitRecord, folded: UnitRecord) -> Iterator[tuple[str, object, object]]:
-    for name in ("events", "latest"):
-        if getattr(live, name) != getattr(folded, name):
-            yield name, getattr(live, name), getattr(folded, name)
+def _contrast(live: Mapping[str, object], folded: Mapping[str, object]) -> str:
+    """The parts that differ, each with both values; a side without parts does not have the thing at all."""
+    if not live or not folded:
+        there, absent = ("log", "ledger") if not live else ("ledger", "log")
+        shown = ", ".join(f"{name} {value}" for name, value in (live or folded).items() if value)
+        return f"not in the {absent}; {there}: {shown}"
+    return "; ".join(
+        f"{name}: ledger {live.get(name, 'nothing')}, log {folded.get(name, 'nothing')}"
+        for name in dict.fromkeys((*live, *folded))
+        if live.get(name) != folded.get(name)
+    )
+
+
+_SUMS = ("sum", "sum of squares", "denominator's sum", "denominator's sum of squares", "sum of products")
+
+
+def _cell_parts(cell: Cell | None, plan: ExperimentPlan) -> dict[str, object]:
+    """The counts and sums of a cell by names for people; {} without one."""
+    if cell is None:
+        return {}
+    parts: dict[str, object] = {"units": cell.n}
+    parts |= {name: getattr(cell, name) for name in ("exposures", "fallbacks", "mismatches", "carried")}
+    for number, (metric, sums) in enumerate(zip(plan.metrics, cell.metrics, strict=True), 1):
+        measured = [_slot(plan, at) for at in (metric.x, metric.y) if at is not None]
+        name = f"metric {number} ({' per '.join(measured)})"
+        parts |= {f"{name} {part}": value for part, value in zip(_SUMS, sums, strict=True)}
+    return parts
+
+
+def _record_contrast(live: UnitRecord, folded: UnitRecord, plan: LedgerPlan) -> str:
+    """What differs of a unit as a whole, then of where it stands in each experiment."""
+    found = [_contrast(_unit_parts(live), _unit_parts(folded))]
     for key in sorted(live.standings.keys() | folded.standings.keys()):
-        if live.standings.get(key) != folded.standings.get(key):
-            yield f"in {key}", live.standings.get(key), folded.standings.get(key)
+        mine, theirs = live.standings.get(key), folded.standings.get(key)
+        if mine != theirs:
+            own = plan.by_key[key]
+            found.append(f"in {key}: {_contrast(_standing_parts(mine, own), _standing_parts(theirs, own))}")
+    return "; ".join(filter(None, found))
 
 
-def _shown(value: object) -> str:
-    return "nothing" if value is None else str(value)
+def _unit_parts(record: UnitRecord) -> dict[str, object]:
+    return {
+        "events": record.events,
+        "latest outcome": _time(record.latest) if record.latest else "none",
+    }
+
+
+def _standing_parts(standing: Standing | None, plan: ExperimentPlan) -> dict[str, object]:
+    """The parts of a standing by names for people; {} without one."""
+    if standing is None:
+        return {}
+    parts: dict[str, object] = {"first exposure": _time(standing.first_at)}
+    for field in fields(standing):
+        if field.name not in {"first_at", "values", "totals"}:
+            parts[field.name] = getattr(standing, field.name)
+    parts |= dict(zip(plan.dimensions, (value or "none" for value in standing.values), strict=True))
+    return parts | {f"total of {_slot(plan, at)}": total for at, total in enumerate(standing.totals)}
+
+
+def _slot(plan: ExperimentPlan, at: int) -> str:
+    slot = plan.slots[at]
+    return f"{slot.event}.{slot.value}" if slot.value else slot.event
 
 
 def _day(day: int) -> str:

@@ -28,14 +28,15 @@ from typing import Any
 from uuid import uuid4
 
 from experiment.assignment import Assignment, Reason
-from experiment.codec import encode, parse_event
-from experiment.errors import BadInput, NotFound, PlatformError, StoreUnavailable, SwitchpointError
+from experiment.codec import NAME_LENGTH, encode, parse_event
+from experiment.errors import BadInput, PlatformError, StoreUnavailable, SwitchpointError
 from experiment.event import Event, Status
 from experiment.store.spool import Spool, SpooledItem
+from experiment.wording import show
 from router.serving.drain import only_drainer
 from router.serving.exposure import dimension_values, exposure_event
 from router.serving.remote import RefusedBatch, Remote
-from router.serving.snapshot import SnapshotHolder
+from router.serving.snapshot import Entry, SnapshotHolder
 
 REFRESH_SECONDS = 2.0
 _FIRST_DELAY_SECONDS = 0.2
@@ -57,7 +58,11 @@ class Choice:
 
     @property
     def variant(self) -> str:
-        """The variant to show; control when not enrolled."""
+        """The variant to show; control when not enrolled.
+
+        Where the experiment is not known here (no snapshot yet, or no such key) this is the word `control`,
+        whatever the definition calls its first variant: treat every unknown name as control.
+        """
         return self.assignment.variant
 
     @property
@@ -104,17 +109,31 @@ class Client:
         os.register_at_fork(after_in_child=lambda: _after_fork(reference))
 
     def assign(self, unit: str, attributes: Mapping[str, Any] | None = None, *, experiment: str) -> Choice:
-        """The unit's assignment, evaluated here; control with ERROR for an experiment nobody knows."""
-        facts = attributes or {}
+        """The unit's assignment, evaluated here; control with ERROR for bad input and unknown experiments."""
+        refused = _unknown(experiment)
         try:
-            entry = self._holder.current.entry(experiment)
-        except NotFound as error:
+            entry = self._entry(experiment)
+            refused = entry.refused
+            facts = _facts(unit, attributes)
+        except SwitchpointError as error:
             _log.warning("control is served: %s", error)
-            return Choice(unit=unit, assignment=_unknown(experiment), dimensions={})
+            return Choice(unit=unit, assignment=refused, dimensions={})
         names = entry.state.definition.dimensions
         return Choice(
             unit=unit, assignment=entry.assign(unit, facts), dimensions=dimension_values(names, facts)
         )
+
+    def _entry(self, experiment: str) -> Entry:
+        current = self._holder.current
+        try:
+            current.require()
+        except StoreUnavailable:
+            raise StoreUnavailable(
+                f"the service at {self._remote.address} cannot be reached or has no snapshot yet, "
+                "and none was kept from before"
+            ) from None
+        _require_text(experiment, "experiment")
+        return current.entry(experiment)
 
     def assign_all(self, unit: str, attributes: Mapping[str, Any] | None = None) -> dict[str, Choice]:
         """The unit's assignments in all running experiments, by key."""
@@ -171,11 +190,16 @@ class Client:
         `id` makes it countable once however often it is sent; one is made up when left out. `at` is ms or
         ISO 8601, now when left out.
         """
-        raw = {"id": id or uuid4().hex, "type": type, "unit": unit, "at": _now() if at is None else at}
+        raw: dict[str, object] = {
+            "id": id or uuid4().hex,
+            "type": type,
+            "unit": unit,
+            "at": _now() if at is None else at,
+        }
+        if properties is not None:
+            raw["properties"] = _plain(properties)
         try:
-            event = parse_event(
-                raw | ({} if properties is None else {"properties": dict(properties)}), now=None
-            )
+            event = parse_event(raw, now=None)
         except BadInput as error:
             _log.error("an event was refused: %s", error)
             return False
@@ -310,6 +334,36 @@ def _after_fork(reference: weakref.ReferenceType[Client]) -> None:
 
 def _now() -> int:
     return time.time_ns() // 1_000_000
+
+
+def _plain(properties: object) -> object:
+    """A mapping as a dict; anything else as it is, for the codec to refuse."""
+    return dict(properties) if isinstance(properties, Mapping) else properties
+
+
+def _facts(unit: object, attributes: object) -> Mapping[str, Any]:
+    """The attributes of a call whose arguments the service would take too. Raises BadInput."""
+    _require_text(unit, "unit")
+    if attributes is None:
+        return {}
+    if not isinstance(attributes, Mapping):
+        raise BadInput(
+            f"is a mapping, not {type(attributes).__name__}",
+            field="attributes",
+            value=attributes,
+            fix='give {"country": "US"}',
+        )
+    return attributes
+
+
+def _require_text(value: object, field: str) -> None:
+    if not isinstance(value, str) or not 0 < len(value) <= NAME_LENGTH or not value.isprintable():
+        raise BadInput(
+            f"not a text of 1 to {NAME_LENGTH} characters: {show(value)}",
+            field=field,
+            value=value,
+            fix="give it as a string",
+        )
 
 
 def _unknown(experiment: str) -> Assignment:

@@ -1,27 +1,39 @@
-"""The store of a long-running command: configured, already running on the data directory, or supervised."""
+"""The store of a long-running command: configured, detached on the data directory, or supervised by us."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
 
 from experiment.errors import BadInput
 
+if TYPE_CHECKING:  # imported when a store is wanted: `--help` must not wait for it
+    from experiment.store.process import DirectoryBusy
+    from experiment.store.supervisor import Supervisor
+
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+_PATIENCE_SECONDS = 60.0
 
 
 @contextmanager
 def own_store(data: Path, *, host: str = "127.0.0.1") -> Iterator[str]:
     """A Redis URL for as long as the command runs; an embedded server is restarted when it dies.
 
+    A server that another process started is never joined: it ends with its starter. A short command is
+    waited for, another service is not.
+
     Raises:
-        BadInput: `host` is reachable from outside and no server is configured.
+        BadInput: `host` is reachable from outside and no server is configured, or another service runs on
+            the data directory.
         PlatformError: the embedded server could not be started.
     """
     from experiment.store.connection import configured_url
-    from experiment.store.server import attach
-    from experiment.store.supervisor import Supervisor
+    from experiment.store.server import attach_detached
 
     configured = configured_url()
     if configured:
@@ -34,13 +46,42 @@ def own_store(data: Path, *, host: str = "127.0.0.1") -> Iterator[str]:
             value=host,
             fix="set SWITCHPOINT_REDIS_URL to a server of your own",
         )
-    running = attach(data)
-    if running:
-        yield running
+    detached = attach_detached(data)
+    if detached:
+        yield detached
         return
-    supervisor = Supervisor(data)
-    url = supervisor.start()
+    supervisor, url = _supervise(data)
     try:
         yield url
     finally:
         supervisor.stop()
+
+
+def _supervise(data: Path) -> tuple[Supervisor, str]:
+    """A started supervisor and its URL, after the short commands that hold the directory have ended."""
+    from experiment.store.process import DirectoryBusy
+    from experiment.store.supervisor import Supervisor
+
+    give_up, told = time.monotonic() + _PATIENCE_SECONDS, False
+    while True:
+        supervisor = Supervisor(data)
+        try:
+            return supervisor, supervisor.start()
+        except DirectoryBusy as busy:
+            if busy.service:
+                raise _occupied(data, busy) from None
+            if time.monotonic() > give_up:
+                raise
+            if not told:
+                click.echo(f"waiting for pid {busy.holder}, which uses {data}, to end", err=True)
+                told = True
+            time.sleep(0.1)
+
+
+def _occupied(data: Path, busy: DirectoryBusy) -> BadInput:
+    return BadInput(
+        f"another service (pid {busy.holder}) runs on {data}",
+        field="--data",
+        value=str(data),
+        fix=f"stop pid {busy.holder}, give this one another --data, or set SWITCHPOINT_REDIS_URL for both",
+    )

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from experiment.audit import AuditEntry, Head, check_chain, decode_entry, encode_entry
-from experiment.errors import Corrupt, Refused
+from experiment.errors import Corrupt, NotFound, Refused
 from experiment.store.records import Put, Records
 
 
@@ -61,13 +61,14 @@ def restore(path: Path, records: Records) -> int:
 
     Raises:
         Corrupt: an entry of the file is altered, missing or cut short.
+        NotFound: there is no such file.
         Refused: the store holds something else.
     """
     entries = read_journal(path)
     head = records.head()
     if head.seq and (head.seq > len(entries) or entries[head.seq - 1].hash != head.hash):
         raise Refused(
-            "the store is not empty",
+            f"the store is not empty, and what it holds is not the beginning of {path}",
             field="journal",
             value=str(path),
             fix="restore into an empty store or another project",
@@ -89,13 +90,13 @@ def read_journal(path: Path) -> list[AuditEntry]:
 
     Raises:
         Corrupt: names the first entry that is altered, missing or cut short.
-        Refused: there is no such file.
+        NotFound: there is no such file.
     """
     try:
         lines = path.read_bytes().splitlines(keepends=True)
-    except FileNotFoundError as error:
-        raise Refused(
-            "no such file", field="journal", value=str(path), fix="give an exported journal"
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise NotFound(
+            f"{path} is not a file", field="journal", value=str(path), fix="give an exported journal"
         ) from error
     if lines and not lines[-1].endswith(b"\n"):
         raise Corrupt(f"{path}: line {len(lines)} is cut short. Fix: delete that line")

@@ -30,6 +30,9 @@ SERVER_FOLDER = "redis"
 _PATIENCE_SECONDS = 5.0
 _GRACE_SECONDS = 0.3
 
+_SERVICE = "service"  # second word of the lock file
+_HOLDER_BYTES = 30
+
 # Runs in a fresh interpreter that replaces itself with the server: PR_SET_PDEATHSIG must be set between
 # fork and exec, and a preexec_fn is not safe in a process with threads. 1 is PR_SET_PDEATHSIG, 15 SIGTERM.
 # Where the kernel has no such call a forked watcher holds the read end of a pipe from the owner.
@@ -64,9 +67,13 @@ os.execv(binary, [binary, "-"])
 
 
 class DirectoryBusy(PlatformError):
-    """Another live process owns the data directory."""
+    """Another live process owns the data directory: `holder`; `service` if it means to keep it (`serve`)."""
 
     code = "directory_busy"
+
+    def __init__(self, message: str, *, holder: int, service: bool) -> None:
+        self.holder, self.service = holder, service
+        super().__init__(message)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,8 +123,8 @@ def alive(pid: int) -> bool:
 class DirectoryLock:
     """Exclusive ownership of a data directory. The file names the process whose life the lock follows."""
 
-    def __init__(self, data: Path) -> None:
-        """Take the lock.
+    def __init__(self, data: Path, *, service: bool = False) -> None:
+        """Take the lock; `service` tells those who are refused that it is kept until somebody ends it.
 
         Raises:
             DirectoryBusy: another process holds it; the message names its pid.
@@ -125,18 +132,21 @@ class DirectoryLock:
         self.descriptor = os.open(data / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         begun = time.monotonic()
         while not _try_lock(self.descriptor):
-            holder = int(os.pread(self.descriptor, 20, 0) or b"0")
+            holder, kind = _read_holder(self.descriptor)
             patience = _GRACE_SECONDS if alive(holder) else _PATIENCE_SECONDS
             if time.monotonic() - begun > patience:
                 os.close(self.descriptor)
-                raise DirectoryBusy(_busy_message(data, holder))
+                raise DirectoryBusy(
+                    _busy_message(data, holder), holder=holder, service=kind == _SERVICE and alive(holder)
+                )
             time.sleep(0.02)
-        self.name_holder(os.getpid())
+        self.name_holder(os.getpid(), service=service)
         _HELD.add(self)
 
-    def name_holder(self, pid: int) -> None:
-        """Write the pid that the next process to be refused will read."""
-        os.pwrite(self.descriptor, f"{pid:<20}".encode("ascii"), 0)
+    def name_holder(self, pid: int, *, service: bool = False) -> None:
+        """Write what the next process to be refused will read."""
+        kind = _SERVICE if service else ""
+        os.pwrite(self.descriptor, f"{pid} {kind}".ljust(_HOLDER_BYTES).encode("ascii"), 0)
 
     @contextmanager
     def shared(self) -> Iterator[int]:
@@ -165,6 +175,12 @@ def _release_in_child() -> None:
 
 
 os.register_at_fork(after_in_child=_release_in_child)
+
+
+def _read_holder(descriptor: int) -> tuple[int, str]:
+    """The pid the lock file names (0: none yet) and what it is."""
+    pid, _, kind = os.pread(descriptor, _HOLDER_BYTES, 0).decode("ascii").partition(" ")
+    return int(pid or "0"), kind.strip()
 
 
 def _try_lock(descriptor: int) -> bool:

@@ -27,6 +27,7 @@ HEAD = struct.Struct("<IIHI")
 _METRIC_CODES = {MetricType.PROPORTION: 1, MetricType.MEAN: 2, MetricType.RATIO: 3}
 _METRIC_SIZES = {MetricType.PROPORTION: 1, MetricType.MEAN: 3, MetricType.RATIO: 8}
 _COUNTS = 5
+_CELL_PARTS = "epoch:segment:variant:day:contaminated:dimension:value, numbered as in the definition"
 _SMALL = 256  # variants, segments and dimensions each fit a byte
 _PREFIX = struct.Struct("<HH")
 _PLACE = struct.Struct("<BHBBIH")
@@ -201,7 +202,7 @@ class Reader:
             try:
                 key, cell = self._key(experiment, field), _cell(experiment, blob)
             except (struct.error, LookupError, ValueError, OverflowError) as error:
-                shown = f"{field!r} of experiment {experiment.key}"
+                shown = f"{field.decode(errors='backslashreplace')} ({_CELL_PARTS}) of {experiment.key}"
                 raise Corrupt(f"cell {shown} with {len(blob)} bytes cannot be read: {error}") from error
             if cell != empty:
                 moments[key] = moments[key] + cell if key in moments else cell

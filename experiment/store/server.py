@@ -46,6 +46,7 @@ __all__ = [
     "EmbeddedServer",
     "ServerBinary",
     "attach",
+    "attach_detached",
     "check_server",
     "connect",
     "data_directory",
@@ -112,6 +113,7 @@ class EmbeddedServer:
         *,
         maxmemory: int | None = None,
         detach: bool = False,
+        service: bool = False,
         binary: ServerBinary | None = None,
     ) -> EmbeddedServer:
         """Lock `data`, start a server there and wait until it has loaded its file and answers.
@@ -120,6 +122,7 @@ class EmbeddedServer:
             data: the data directory, created with mode 0700 when missing.
             maxmemory: bytes; writes beyond it are refused, reads go on. Default: half the memory.
             detach: let the server survive this process; `stop_detached` ends it.
+            service: the owner keeps the directory until somebody ends it; others are told so.
             binary: the server to run; default `find_server`.
 
         Raises:
@@ -129,7 +132,7 @@ class EmbeddedServer:
         data = data.absolute()
         try:
             data.mkdir(mode=0o700, parents=True, exist_ok=True)
-            lock = DirectoryLock(data)
+            lock = DirectoryLock(data, service=service)
             try:
                 last = read_state(data)
                 found = binary or find_server((last.engine, last.version) if last else None)
@@ -282,6 +285,12 @@ def attach(data: Path) -> str | None:
         except RedisError:
             return None
     return _url(state.socket)
+
+
+def attach_detached(data: Path) -> str | None:
+    """As `attach`, and only to a server that no process owns: it lives until `stop_detached`."""
+    state = read_state(data.absolute())
+    return attach(data) if state is not None and state.detached else None
 
 
 @contextmanager

@@ -109,7 +109,7 @@ class Supervisor:
 
     def _run(self) -> None:
         try:
-            server = EmbeddedServer.start(self._data, maxmemory=self._maxmemory)
+            server = EmbeddedServer.start(self._data, maxmemory=self._maxmemory, service=True)
         except BaseException as error:  # noqa: BLE001 - raised again by `start`, in the caller's thread
             self._refusal = error
             return

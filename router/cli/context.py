@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from experiment.errors import SwitchpointError
+from experiment.errors import StoreUnavailable, SwitchpointError
 
 if TYPE_CHECKING:  # opened lazily: `--help` must not wait for Redis or Arrow libraries
     from experiment.catalog import Catalog
@@ -58,8 +58,10 @@ class Context:
 
         try:
             export(self.records, journal_path(self.data, self.project))
+        except StoreUnavailable:
+            return  # the command itself has said so, and the next one exports
         except (SwitchpointError, OSError) as error:
-            logging.getLogger("switchpoint").error("journal: %s", error)
+            click.echo(f"warning: the journal was not written: {error}", err=True)
 
     @cached_property
     def redis_url(self) -> str:

@@ -67,7 +67,7 @@ def promote(
 ) -> None:
     """Make VARIANT's model the champion, if the latest decision on EXPERIMENT says so.
 
-    Exit code 1 when it does not.
+    Exit code 1 when it does not, or when that model is champion there already.
 
     \b
     Examples:
@@ -79,7 +79,10 @@ def promote(
         raise BadInput("an override needs a reason", field="--reason", fix="say why with --reason")
     if reason and not override:
         raise BadInput(
-            "is for overrides", field="--reason", value=reason, fix="add --override, or leave it out"
+            f"{reason!r} is for overrides",
+            field="--reason",
+            value=reason,
+            fix="add --override, or leave it out",
         )
     from experiment.promotion import Promotion
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from router.demo.folder import Progress
     from router.demo.run import Decided, Prepared
     from router.serving.launch import ServingProcess
+
+
+_SAID = {True: "RIGHT", False: "WRONG", None: "undecided: it neither meets nor contradicts the truth"}
 
 
 @click.command()
@@ -63,21 +66,23 @@ def demo(
     from router.demo.folder import open_folder
     from router.demo.plan import SHOPPERS, DemoPlan
     from router.own_store import own_store
+    from router.serving.launch import require_free
 
+    if port is not None:
+        require_free("127.0.0.1", port)
     plan = DemoPlan(seed=seed, aa=aa, shoppers=shoppers or SHOPPERS)
     folder = context.data / "demo"
     with _terminable():
         progress = open_folder(folder, plan, resume=not fresh)
-        with own_store(folder) as url:
-            right = _run(_within(ctx, context, folder, url), progress, folder, url, port=port, once=once)
+        # closed in this order: the context writes the journal from the server's records
+        with own_store(folder) as url, closing(_within(context, folder, url)) as inner:
+            right = _run(inner, progress, folder, url, port=port, once=once)
     ctx.exit(Exit.DONE if right else Exit.RULE_SAYS_NO)
 
 
-def _within(ctx: click.Context, context: Context, folder: Path, url: str) -> Context:
-    """A context of the demo's own folder and server, closed with the command."""
-    inner = Context(folder, context.project, debug=context.debug, redis_url=url)
-    ctx.call_on_close(inner.close)
-    return inner
+def _within(context: Context, folder: Path, url: str) -> Context:
+    """A context of the demo's own folder and server."""
+    return Context(folder, context.project, debug=context.debug, redis_url=url)
 
 
 def _run(
@@ -99,7 +104,7 @@ def _run(
         _say_next(folder, files)
         if not once:
             _stay(process)
-    return decided.judgement.right and same
+    return decided.judgement.right is not False and same
 
 
 @contextmanager
@@ -184,7 +189,7 @@ def _say_decided(decided: Decided) -> None:
             for row in judgement.rows
         ],
     )
-    click.secho(f"The verdict is {'RIGHT' if judgement.right else 'WRONG'}.", bold=True)
+    click.secho(f"The verdict is {_SAID[judgement.right]}.", bold=True)
     said = f"{decided.decision.finding.kind.value} {decided.decision.finding.variant or ''}".strip()
     click.echo(f"decision {decided.decision.id} recorded: {said}")
     if decided.champion is not None:

@@ -106,7 +106,10 @@ def _share(text: str) -> tuple[str, int]:
         buckets = Decimal(-1)
     if not segment or not number.strip().endswith("%") or not 0 <= buckets <= BUCKETS or buckets % 1:
         raise BadInput(
-            "is not a segment and its traffic", field="SEGMENT=PERCENT", value=text, fix="write us=50%"
+            f"{text!r} is not a segment and its traffic",
+            field="SEGMENT=PERCENT",
+            value=text,
+            fix="write us=50%",
         )
     return segment, int(buckets)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import click
 
@@ -49,14 +51,15 @@ def register(  # noqa: PLR0913, PLR0917 - one parameter per option
 ) -> None:
     """Register FILE (a .skops model) or an HTTP upstream as the next version of NAME.
 
-    The same content again answers the version it already is.
+    FILE is loaded first, as serving will load it, and refused if that fails (SWITCHPOINT_MODEL_PROFILES
+    names the allowed types). The same content again answers the version it already is.
 
     \b
     Examples:
       switchpoint model register ranker ranker.skops --parent ranker@1 --relation retrain
       switchpoint model register ranker --url https://models.example.com/rank --identity build-77
     """
-    content = _content(context, file, url, identity)
+    content = _content(context, name, file, url, identity)
     version = context.catalog.register_model(
         name, content, lineage=_lineage(parent, relation, parameters, notes), at=now_ms(), actor=context.actor
     )
@@ -122,7 +125,8 @@ def show(context: Context, ref: str, *, as_json: bool) -> None:
         return
     from router.cli.render import show_table
 
-    show_table(("field", "value"), _flat(_document(version)), labels=2)
+    shown = {**_document(version), "created_at": _iso(version.created_at)}
+    show_table(("field", "value"), _flat(shown), labels=2)
     for change in champion.history:
         place = ", ".join(change.segments) or "everywhere"
         why = change.grounds.override or change.grounds.reason
@@ -131,21 +135,85 @@ def show(context: Context, ref: str, *, as_json: bool) -> None:
         )
 
 
-def _content(context: Context, file: Path | None, url: str | None, identity: str | None) -> Content:
+def _content(
+    context: Context, name: str, file: Path | None, url: str | None, identity: str | None
+) -> Content:
     from experiment.model import Content, Format
 
     if (file is None) == (url is None):
         raise click.UsageError("give a FILE or --url, not both")
     if file is None:
-        return Content(format=Format.HTTP, upstream=url, identity=identity)
+        return Content(format=Format.HTTP, upstream=_upstream(str(url)), identity=identity)
     if file.suffix != ".skops":
         raise BadInput(
-            "is not a skops file",
+            f"{file} is not a skops file",
             field="FILE",
             value=str(file),
             fix="save the model with skops.io.dump(model, path)",
         )
-    return Content(format=Format.SKOPS, artifact={file.name: context.artifacts.put(file)})
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise BadInput(
+            f"{file} cannot be read: {error.strerror}", field="FILE", value=str(file), fix="check the path"
+        ) from error
+    _check_loads(content, name, file)
+    return Content(format=Format.SKOPS, artifact={file.name: context.artifacts.put_bytes(content)})
+
+
+class _Bytes:
+    """One file that is not in the store yet, for the loader."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def read(self, digest: str) -> bytes:  # noqa: ARG002 - the loader asks by digest
+        return self._content
+
+
+def _check_loads(content: bytes, name: str, file: Path) -> None:
+    """Load the model once, under the profiles that serving uses; raises BadInput with the loader's words."""
+    from experiment.model import Format, ModelVersion
+    from router.models.model import ModelFailure
+    from router.models.sklearn_model import DEFAULT_PROFILES, SklearnLoader
+
+    named = os.environ.get("SWITCHPOINT_MODEL_PROFILES")
+    profiles = DEFAULT_PROFILES if named is None else tuple(filter(None, named.split(",")))
+    version = ModelVersion(
+        name=name, version=0, digest="", format=Format.SKOPS, artifact={file.name: ""}, created_at=0,
+        created_by="",
+    )  # fmt: skip
+    try:
+        loader = SklearnLoader(_Bytes(content), profiles)
+    except KeyError as error:
+        raise BadInput(
+            str(error.args[0]), field="SWITCHPOINT_MODEL_PROFILES", value=named, fix="use known ones"
+        ) from error
+    try:
+        loader.load(version)
+    except ModelFailure as error:
+        said = str(error).removeprefix(f"{error.cause}: ").replace(str(version.ref), "it")
+        said, _, fix = said.partition(" Fix: ")
+        raise BadInput(
+            f"{file} cannot be loaded: {said}",
+            field="FILE",
+            value=str(file),
+            fix=fix or "save the model with skops.io.dump(model, path)",
+        ) from error
+
+
+def _upstream(url: str) -> str:
+    """An address that an upstream can have; the registry checks the rest."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise BadInput(
+            f"{url!r} is not an HTTP address", field="--url", value=url, fix="give https://host/path"
+        )
+    return url
 
 
 def _lineage(
@@ -181,6 +249,10 @@ def _flat(document: object) -> list[tuple[str, str]]:
     from experiment.planned import flatten
 
     return [(path, text) for path, text in flatten(document).items() if text not in ("", "None", "{}", "[]")]
+
+
+def _iso(at: int) -> str:
+    return datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="milliseconds")
 
 
 def _when(at: int) -> str:

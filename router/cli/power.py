@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 import click
 
 from experiment.errors import BadInput
 from router.cli.context import Context, json_option, now_ms, pass_context, print_json
+
+if TYPE_CHECKING:
+    from analysis.report.model import Report
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +111,10 @@ def _needed(baseline: Baseline, effect: float, rule: _Rule, per_day: float | Non
     if baseline.variance is None:
         if not 0 < baseline.mean + effect < 1:
             raise BadInput(
-                "leads to a rate outside 0 to 1", field="--mde", value=effect, fix="choose a smaller one"
+                f"an effect of {effect:g} leads from {baseline.mean:g} to a rate outside 0 to 1",
+                field="--mde",
+                value=effect,
+                fix="choose a smaller one",
             )
         spread = proportion_spread(baseline.mean, baseline.mean + effect)
     else:
@@ -150,7 +157,7 @@ def _history(context: Context, experiment: str, key: str | None) -> Baseline:
     readings = [m for m in reading.metrics if (m.key == key if key else m.role == "primary")]
     if not readings:
         raise BadInput(
-            "is not a metric of this experiment",
+            f"{key!r} is not a metric of this experiment",
             field="--metric",
             value=key,
             fix=f"use one of {', '.join(m.key for m in reading.metrics)}",
@@ -158,18 +165,31 @@ def _history(context: Context, experiment: str, key: str | None) -> Baseline:
     comparison = next((c for c in readings[0].comparisons if c.estimate is not None), None)
     if comparison is None or comparison.estimate is None or not comparison.estimate.control_value:
         raise BadInput(
-            "has no estimate to learn from yet", field="EXPERIMENT", value=experiment, fix="give --rate"
+            f"{experiment} has no estimate to learn from yet",
+            field="EXPERIMENT",
+            value=experiment,
+            fix="give --rate",
         )
     estimate = comparison.estimate
     # the standard error of the effect, undone: both variants share one unit variance
     variance = estimate.standard_error**2 / (1 / estimate.n_control + 1 / estimate.n_variant)
-    pace = comparison.sufficiency.units_per_day if comparison.sufficiency else None
     return Baseline(
         mean=float(estimate.control_value or 0.0),
         variance=variance,
-        per_day=pace,
+        per_day=_pace(report),
         source=f"{experiment}, {readings[0].key}, {reading.n:,} units",
     )
+
+
+def _pace(report: Report) -> float | None:
+    """Units a day of the experiment: as the report projects them, whichever metric it says it with."""
+    comparisons = [
+        c for reading in (report.matured, report.live) for m in reading.metrics for c in m.comparisons
+    ]
+    known = [c.sufficiency.units_per_day for c in comparisons if c.sufficiency is not None]
+    if found := [pace for pace in known if pace]:
+        return found[0]
+    return report.live.n / report.live.days if report.live.days and report.live.n else None
 
 
 def _effect(text: str, baseline: float) -> float:
@@ -181,7 +201,10 @@ def _effect(text: str, baseline: float) -> float:
         value = 0.0
     if not math.isfinite(value) or value == 0:
         raise BadInput(
-            "is not an effect", field="--mde", value=text, fix="write 5% (relative) or 0.5 (absolute)"
+            f"{text!r} is not an effect",
+            field="--mde",
+            value=text,
+            fix="write 5% (relative) or 0.5 (absolute)",
         )
     return value
 
@@ -192,7 +215,7 @@ def _share(text: str, field: str) -> float:
     except ValueError:
         value = -1.0
     if not 0 < value < 1:
-        raise BadInput("is not a share", field=field, value=text, fix="write 10% or 0.1")
+        raise BadInput(f"{text!r} is not a share", field=field, value=text, fix="write 10% or 0.1")
     return value
 
 

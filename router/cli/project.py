@@ -1,4 +1,4 @@
-"""init and doctor: a definition to start from, and whether this machine can keep its promises."""
+"""init, doctor and restore: a definition to start from, is this machine sound, records from their journal."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from router.cli.context import Context, json_option, pass_context, print_json
 from router.cli.failure import Exit
 
 _LOW_DISK = 1 << 30
+_RESTORE = "`switchpoint restore JOURNAL` into an empty store"
 
 
 @click.command()
@@ -31,13 +32,18 @@ def init(file: Path, *, force: bool) -> None:
     from experiment.template import INIT_YAML
 
     if file.exists() and not force:
-        raise BadInput("exists already", field="FILE", value=str(file), fix="choose another name, or --force")
+        raise BadInput(
+            f"{file} exists already", field="FILE", value=str(file), fix="choose another name, or --force"
+        )
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(INIT_YAML, encoding="utf-8")
     except OSError as error:
         raise BadInput(
-            f"cannot be written: {error.strerror}", field="FILE", value=str(file), fix="choose another path"
+            f"{file} cannot be written: {error.strerror}",
+            field="FILE",
+            value=str(file),
+            fix="choose another path",
         ) from error
     click.echo(f"wrote {file}; next: switchpoint validate {file}")
 
@@ -112,10 +118,32 @@ def _server(context: Context) -> list[_Line]:
         return [_Line(name="server", value=str(error), severity="error", fix="see the message")]
     lines = [_Line(name="server", value=origin, severity="ok")]
     lines += [_Line(name=f.name, value=f.value, severity=f.severity.value, fix=f.fix) for f in findings]
-    lines += [
-        _Line(name="records", value=text, severity="error", fix="restore from the journal") for text in broken
-    ]
+    lines += [_Line(name="records", value=text, severity="error", fix=_RESTORE) for text in broken]
     if not broken:
         lines.append(_Line(name="records", value="the audit chain holds", severity="ok"))
     lines.append(_Line(name="ledger", value=f"{pending} units pending, {late} late events", severity="ok"))
     return lines
+
+
+@click.command()
+@click.argument("journal", type=click.Path(path_type=Path))
+@json_option
+@pass_context
+def restore(context: Context, journal: Path, *, as_json: bool) -> None:
+    """Rebuild the records of a project (experiments, models, champions, decisions) from an exported JOURNAL.
+
+    The project must be empty; exit code 1 when it is not. A restore that was interrupted is finished by the
+    same command. Events are not in the journal: they are kept by the server's own persistence.
+
+    \b
+    Example:
+      switchpoint restore backup/journal-default.jsonl
+    """
+    from experiment.store.journal import restore as rebuild
+
+    written = rebuild(journal, context.records)
+    revision = context.records.revision()
+    if as_json:
+        print_json({"project": context.project, "written": written, "revision": revision})
+        return
+    click.echo(f"{context.project}: {written:,} entries restored from {journal}, revision {revision:,}")

@@ -27,8 +27,10 @@ def serve(ctx: click.Context, context: Context, host: str, port: int, workers: i
       SWITCHPOINT_REDIS_URL=redis://db:6379/0 switchpoint serve --host 0.0.0.0 --workers 8
     """
     from router.own_store import own_store
+    from router.serving.launch import require_free
     from router.serving.launch import serve as run
 
+    require_free(host, port)
     with own_store(context.data, host=host) as url:
         click.echo(f"serving on http://{host}:{port} (data {context.data}); Ctrl-C stops", err=True)
         environ = {"SWITCHPOINT_PROJECT": context.project}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from experiment.errors import BadInput
+from experiment.errors import BadInput, Refused
 from router.cli.context import Context, json_option, now_ms, pass_context, print_json
 from router.cli.reading import at_option, deliver, format_options, instant, write_report
 
@@ -54,12 +55,27 @@ def analyze(
 
     spec = read_spec(spec_file)
     at = datetime.fromtimestamp(instant(at_text) / 1000, UTC)
-    found = judge(read(file), spec, at=at)
+    with _named(file):
+        found = judge(read(file), spec, at=at)
     form = "json" if as_json else form
     if isinstance(found, BatchReport):
         _write_batch(found, form, output)
     else:
         write_report(found, form, output)
+
+
+@contextmanager
+def _named(file: Path) -> Iterator[None]:
+    """Bad input found while a table is read names the table too."""
+    try:
+        yield
+    except Refused:
+        raise
+    except BadInput as error:
+        if str(file) in str(error):
+            raise
+        place = f"{file}: {error.field}" if error.field else str(file)
+        raise BadInput(error.message, field=place, value=error.value, fix=error.fix) from error
 
 
 def read_spec(path: Path) -> Spec | Experiment:
@@ -123,11 +139,14 @@ def import_(context: Context, file: Path, spec_file: Path, *, as_json: bool) -> 
     definition = _collecting(context, spec_file)
     source = definition.source
     if source is None:
-        raise BadInput("has no source", field="--spec", value=str(spec_file), fix="add a `source` block")
+        raise BadInput(
+            f"{spec_file} has no source", field="--spec", value=str(spec_file), fix="add a `source` block"
+        )
     state = context.catalog.experiment(definition.key)
     table = rows(file, columns=partial(check_columns, source))
     epoch = state.epoch.number if state.epoch else 1
-    found = _record(context, events(definition, table, revision=state.revision, epoch=epoch))
+    with _named(file):
+        found = _record(context, events(definition, table, revision=state.revision, epoch=epoch))
     if as_json:
         print_json({"experiment": definition.key, "events": dict(found)})
         return
@@ -147,8 +166,9 @@ def _collecting(context: Context, spec_file: Path) -> Experiment:
     if not isinstance(spec, Experiment):
         if spec.source.experiment_key is None:
             raise BadInput(
-                "does not say into which experiment",
+                f"{spec_file} does not say into which experiment",
                 field="source.experiment",
+                value=str(spec_file),
                 fix="write experiment: {key: ...}",
             )
         return replace(context.catalog.experiment(spec.source.experiment_key).definition, source=spec.source)

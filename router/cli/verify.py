@@ -30,9 +30,7 @@ def verify(ctx: click.Context, context: Context, *, as_json: bool) -> None:
     from experiment.store.records import check
     from experiment.verify import verify as compare
 
-    plan = context.catalog.plan()
-    context.ledger.refold(plan)
-    differences = compare(context.ledger, plan)
+    differences = compare(context.ledger, context.catalog.plan())
     broken = check(context.records)
     events = sum(1 for _ in context.ledger.events())
     if as_json:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from analysis.report.layout import primary_comparisons
-from analysis.report.model import Interval, Report
+from analysis.report.model import Interval, Report, Verdict
 from analysis.simulate import Score, TrueRates, World, true_rates
 from experiment.decision import VerdictKind
 
@@ -39,10 +39,14 @@ class Compared:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """The truth beside the report. `right`: the verdict is what somebody who knows the truth would say."""
+    """The truth beside the report.
+
+    `right`: the verdict is what somebody who knows the truth would say; False when it contradicts the truth;
+    None when it says neither (no verdict could be reached, or the units were too few for one).
+    """
 
     rows: tuple[Compared, ...]
-    right: bool
+    right: bool | None
     sentence: str
 
 
@@ -52,15 +56,39 @@ def judge(world: World, control: Score, treatment: Score, report: Report) -> Jud
     rows = _rows(report, truth)
     better = all(truth[1][s].ctr > truth[0][s].ctr for s in truth[0])
     verdict = report.verdict
-    promoted = verdict.kind is VerdictKind.PROMOTE
-    lift = f"{rows[0].treatment / rows[0].control - 1:+.1%}" if rows else "unknown"
+    lift = rows[0].treatment / rows[0].control - 1 if rows else None
     if better:
-        right = promoted and verdict.variant == "treatment"
+        said = "unknown" if lift is None else f"{lift:+.1%}"
+        missed = lift is not None and lift >= report.header.mde and _enough_units(report)
         return Judgement(
-            rows=rows, right=right, sentence=f"treatment is truly better: its true lift is {lift}"
+            rows=rows,
+            right=_right_when_better(verdict, missed_by_keeping=missed),
+            sentence=f"treatment is truly better: its true lift is {said}",
         )
     return Judgement(
-        rows=rows, right=not promoted, sentence="there is no true difference between the variants"
+        rows=rows,
+        right=_right_when_equal(verdict),
+        sentence="there is no true difference between the variants",
+    )
+
+
+def _right_when_better(verdict: Verdict, *, missed_by_keeping: bool) -> bool | None:
+    if verdict.kind is VerdictKind.PROMOTE:
+        return verdict.variant == "treatment"
+    return False if verdict.kind is VerdictKind.KEEP and missed_by_keeping else None
+
+
+def _right_when_equal(verdict: Verdict) -> bool | None:
+    if verdict.kind is VerdictKind.INVALID:
+        return None
+    return verdict.kind is not VerdictKind.PROMOTE
+
+
+def _enough_units(report: Report) -> bool:
+    """Whether the primary metric has the units its design needs for the smallest effect that matters."""
+    found = [comparison.sufficiency for _, comparison in primary_comparisons(report.matured)]
+    return bool(found) and all(
+        s is not None and s.n_needed is not None and s.n_now >= s.n_needed for s in found
     )
 
 

@@ -14,7 +14,7 @@ from werkzeug.exceptions import HTTPException
 
 from experiment.errors import BadInput, SwitchpointError
 from router.serving import problem
-from router.serving.asking import attributes_of, request_object, unit_of
+from router.serving.asking import EVENTS_KEYS, PREDICT_KEYS, attributes_of, request_object, unit_of
 from router.serving.body import BodyReader
 from router.serving.metrics import Metrics
 from router.serving.predict import Prediction, Predictor
@@ -67,7 +67,7 @@ def _service_routes(app: Flask, services: Services) -> None:
     @app.post("/v1/predict/<model>")
     def predict(model: str) -> Response:
         with services.metrics.timed("predict"):
-            body = request_object(services.body.json(request.environ))
+            body = request_object(services.body.json(request.environ), PREDICT_KEYS)
             if "inputs" not in body:
                 raise BadInput("is missing", field="inputs", fix="send what the model reads")
             now = _now(services, request)
@@ -139,7 +139,7 @@ def _errors(app: Flask) -> None:
 
 
 def _events_of(body: object) -> list[object]:
-    raws = body.get("events") if isinstance(body, dict) else body
+    raws = request_object(body, EVENTS_KEYS).get("events") if isinstance(body, dict) else body
     if not isinstance(raws, list):
         raise BadInput(
             "is a list of events", field="events", value=raws, fix='send {"events": [...]} or a list'

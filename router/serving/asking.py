@@ -3,20 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from experiment.codec import NAME_LENGTH
 from experiment.errors import BadInput
+from experiment.wording import suggest
 from router.serving.problem import shown
 
+ASSIGN_KEYS = frozenset({"unit", "attributes", "experiments"})
+PREDICT_KEYS = frozenset({"unit", "attributes", "inputs"})
+EVENTS_KEYS = frozenset({"events"})
+_COMPARED_CHARACTERS = 60
 
-def request_object(body: object) -> Mapping[str, Any]:
-    """The body as an object. Raises BadInput."""
+
+def request_object(body: object, known: frozenset[str]) -> Mapping[str, Any]:
+    """The body as an object that has no other key than the known ones. Raises BadInput."""
     if not isinstance(body, dict):
         raise BadInput(
             "the body is a JSON object", field="body", value=type(body).__name__, fix='send {"unit": "..."}'
         )
+    if not body.keys() <= known:
+        refuse_unknown(body, known)
     return body
+
+
+def refuse_unknown(body: Mapping[str, Any], known: frozenset[str]) -> NoReturn:
+    """Name the first unknown key and what was perhaps meant. Raises BadInput."""
+    key = next(key for key in body if key not in known)
+    # the sender chooses the key's length, and looking for its neighbours takes time
+    hint = suggest(key[:_COMPARED_CHARACTERS], sorted(known)).rstrip(".")
+    raise BadInput(
+        f"unknown key {shown(key)}; {hint}", field="body", value=key, fix="rename it or leave it out"
+    )
 
 
 def unit_of(body: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ import orjson
 from experiment.assignment import Assignment
 from experiment.errors import SwitchpointError
 from router.serving import problem
-from router.serving.asking import attributes_of, experiments_of, request_object, unit_of
+from router.serving.asking import ASSIGN_KEYS, attributes_of, experiments_of, request_object, unit_of
 from router.serving.body import BodyReader
 from router.serving.metrics import Metrics
 from router.serving.snapshot import Snapshot
@@ -61,7 +61,7 @@ class AssignDoor:
 
     def answer(self, body: object) -> bytes:
         """The JSON answer to a parsed body. Raises BadInput, NotFound."""
-        asked = request_object(body)
+        asked = request_object(body, ASSIGN_KEYS)
         unit, attributes, keys = unit_of(asked), attributes_of(asked), experiments_of(asked)
         snapshot = self._snapshot()
         snapshot.require()

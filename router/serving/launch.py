@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType, TracebackType
 
-from experiment.errors import PlatformError
+from experiment.errors import BadInput, PlatformError
 
 START_SECONDS = 20.0
 STOP_SECONDS = 15.0
@@ -40,6 +40,33 @@ def free_port(host: str = "127.0.0.1") -> int:
     with socket.socket() as sock:
         sock.bind((host, 0))
         return int(sock.getsockname()[1])
+
+
+def require_free(host: str, port: int) -> None:
+    """Try the address before anything is started for it.
+
+    Raises:
+        BadInput: it cannot be listened on; names the reason.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise BadInput(
+            f"no address of this machine: {error.strerror}", field="--host", value=host, fix="name another"
+        ) from None
+    family, kind, protocol, _, address = found[0]
+    with socket.socket(family, kind, protocol) as sock:
+        # as gunicorn does: connections that are still closing do not count
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind(address)
+        except OSError as error:
+            raise BadInput(
+                f"cannot listen on {host}:{port}: {error.strerror}",
+                field="--port",
+                value=port,
+                fix="stop what listens there, or choose another --port",
+            ) from None
 
 
 class ServingProcess:

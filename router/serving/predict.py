@@ -132,10 +132,13 @@ class Predictor:
                     raise ModelFailure(Cause.UNKNOWN, f"{ref} is not in the registry")
                 answer = self._models.call(version, inputs, self._deadline)
             except (ModelFailure, InputsRefused) as failure:
-                quiet = isinstance(failure, ModelFailure) and failure.cause is Cause.BREAKER
+                refused = isinstance(failure, InputsRefused)
+                # a caller's bad request or an open breaker may come with every call: counted, not told
+                quiet = refused or (isinstance(failure, ModelFailure) and failure.cause is Cause.BREAKER)
                 _log.log(logging.DEBUG if quiet else logging.WARNING, "%s did not answer: %s", ref, failure)
                 failures.append(failure)
-                self._metrics.predictions.labels(ref.name, str(ref.version), "failed").inc()
+                outcome = "refused" if refused else "failed"
+                self._metrics.predictions.labels(ref.name, str(ref.version), outcome).inc()
             else:
                 return ref, answer, _cause(failures[0]) if failures else None
         if all(isinstance(failure, InputsRefused) for failure in failures):

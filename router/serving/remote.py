@@ -39,6 +39,7 @@ class Remote:
                 "is not an HTTP address", field="base_url", value=base_url, fix="give http://host:port"
             )
         self._kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        self.address = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
         self._host, self._port, self._prefix = parts.hostname, parts.port, parts.path.rstrip("/")
         self.timeout = timeout
         self._etag: str | None = None

@@ -70,6 +70,11 @@ class Entry:
             _log.exception("assignment in %s failed, control is served", self.state.key)
             return self._error
 
+    @property
+    def refused(self) -> Assignment:
+        """Control with ERROR, for a call that cannot be evaluated."""
+        return self._error
+
     def _with_champion(self, found: Assignment, attributes: Mapping[str, Any]) -> Assignment:
         champion = self._champion_of(attributes)
         if champion is None or champion == found.model:

@@ -121,6 +121,17 @@ def test_a_run_killed_with_9_leaves_nothing_running_and_continues_to_the_right_v
 
 
 @pytest.mark.slow
+def test_a_run_too_small_for_a_verdict_is_undecided_and_ends_quietly(data: Path) -> None:
+    """An honest `continue` or `invalid` is no contradiction, and nothing is left to say on standard error."""
+    done = run("demo", "--once", "--shoppers", "300", data=data)
+    assert done.code == 0, done.err + done.out
+    assert "The verdict is undecided" in done.out
+    assert done.err == ""
+    assert list((data / "demo").rglob("journal*"))
+    assert processes_of(data) == []
+
+
+@pytest.mark.slow
 def test_ctrl_c_in_the_middle_ends_everything(data: Path) -> None:
     demo = start_and_await_day(data, 1, "--seed", "2", "--aa")
     demo.send_signal(signal.SIGINT)

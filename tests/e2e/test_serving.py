@@ -93,6 +93,26 @@ def test_bodies_that_cannot_be_used(
     assert "Traceback" not in json.dumps(answer)
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "message"),
+    [
+        ("/v1/assign", {"unit": "u", "attribute": {}}, "unknown key 'attribute'; did you mean 'attributes'?"),
+        (
+            "/v1/predict/ranker",
+            {"unit": "u", "inputs": [0.5, 0.5], "attribute": {}},
+            "unknown key 'attribute'; did you mean 'attributes'?",
+        ),
+        ("/v1/events", {"events": [], "event": []}, "unknown key 'event'; did you mean 'events'?"),
+        ("/v1/events", {"events": [], "now": 1}, "unknown key 'now'; known: events"),
+    ],
+)
+def test_a_key_that_would_be_ignored_is_refused(
+    service: ServingProcess, path: str, body: dict[str, object], message: str
+) -> None:
+    status, _, answer = post(service, path, body)
+    assert (status, answer["code"], answer["errors"][0]["message"]) == (400, "bad_input", message)
+
+
 def test_body_without_length_is_measured_as_it_comes(service: ServingProcess) -> None:
     """Chunked: small is read, 2 MB is refused."""
     for size, expected in ((10, 200), (2_000_000, 413)):

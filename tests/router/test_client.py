@@ -185,6 +185,40 @@ def test_bad_events_are_refused_without_an_exception(tmp_path: Path) -> None:
     client.close(0.1)
 
 
+def test_bad_arguments_reach_the_log_and_not_the_host(
+    service: ServingProcess, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One line a call, control of the experiment, nothing queued, no exception."""
+    bad: Any = ["x"]
+    with Client(service.url, data=tmp_path) as client:
+        for call in (
+            lambda: client.assign("u", bad, experiment=world.EXPERIMENT),
+            lambda: client.assign(bad, US, experiment=world.EXPERIMENT),
+            lambda: client.assign("", US, experiment=world.EXPERIMENT),
+            lambda: client.assign("u", US, experiment=bad),
+        ):
+            caplog.clear()
+            choice = call()
+            assert (choice.variant, choice.enrolled, choice.assignment.reason) == ("control", False, "ERROR")
+            assert not client.expose(choice)
+            [line] = caplog.records
+            assert line.exc_info is None
+            assert "control is served: " in line.getMessage()
+        assert not client.track("click", "u", bad)
+        assert not client.track(bad, bad, None)
+        assert client.predict("ranker", "u", [0.5, 0.5], bad, default=7)["prediction"] == 7
+        assert client.waiting() == 0
+
+
+def test_unreachable_service_is_what_the_log_says(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Nobody is sent to `switchpoint list` for an experiment that nobody could be asked about."""
+    client = Client(NOBODY, data=tmp_path, timeout=0.2)
+    client.assign("u", US, experiment="home-ranker")
+    assert f"the service at {NOBODY} cannot be reached" in caplog.text
+    assert "no experiment" not in caplog.text
+    client.close(0.1)
+
+
 def test_rejected_events_do_not_block_the_queue(service: ServingProcess, tmp_path: Path) -> None:
     """The service's final no for one event lets the others pass."""
     with Client(service.url, data=tmp_path) as client:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from experiment.audit import Note
-from experiment.errors import Corrupt, Refused
+from experiment.errors import Corrupt, NotFound, Refused
 from experiment.store.journal import export, read_journal, restore
 from experiment.store.memory_records import MemoryRecords
 from experiment.store.records import Kind, Put, Records, check
@@ -169,5 +169,5 @@ def test_several_exporters_write_every_entry_once(path: Path) -> None:
 
 
 def test_a_missing_journal_is_said_to_be_missing(path: Path) -> None:
-    with pytest.raises(Refused, match="no such file"):
+    with pytest.raises(NotFound, match=str(path)):
         restore(path, MemoryRecords())

@@ -482,8 +482,19 @@ def test_a_full_disk_ends_the_server_and_room_brings_it_back(engine: ServerBinar
 
 
 def test_a_supervisor_on_a_busy_directory_raises_in_the_caller(tmp_path: Path) -> None:
-    with EmbeddedServer.start(tmp_path), pytest.raises(DirectoryBusy):
+    with EmbeddedServer.start(tmp_path), pytest.raises(DirectoryBusy) as refused:
         Supervisor(tmp_path).start()
+    assert (refused.value.holder, refused.value.service) == (os.getpid(), False)
+
+
+def test_whoever_is_refused_learns_whether_a_service_keeps_the_directory(tmp_path: Path) -> None:
+    """Waiting for a short command makes sense, for a service it does not."""
+    with Supervisor(tmp_path), pytest.raises(DirectoryBusy) as refused:
+        EmbeddedServer.start(tmp_path)
+    assert (refused.value.holder, refused.value.service) == (os.getpid(), True)
+    with EmbeddedServer.start(tmp_path), pytest.raises(DirectoryBusy) as refused:
+        EmbeddedServer.start(tmp_path)
+    assert not refused.value.service
 
 
 def test_a_supervised_server_dies_with_its_killed_owner(

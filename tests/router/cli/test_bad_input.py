@@ -93,6 +93,74 @@ def test_bad_input_exits_with_2_and_one_clear_message(cli: Cli, arguments: tuple
     assert done.out == ""
 
 
+def test_a_definition_the_project_cannot_take_is_named_with_file_and_line(cli: Cli, definition: Path) -> None:
+    """Known only beside the other records, but said as validate would say it."""
+    for command in ("plan", "apply"):
+        done = cli(command, str(definition))
+        assert done.code == 2
+        assert f"{definition}:6: variants[0].model: unknown model ranker@1" in done.err
+
+
+def test_a_slice_that_is_taken_is_bad_input_with_file_and_line(cli: Cli, tmp_path: Path) -> None:
+    upstream = ("--url", "https://models.example.com/rank", "--identity")
+    for build in ("a", "b"):
+        assert cli("model", "register", "layered", *upstream, build).code == 0
+    layered = DEFINITION.replace("ranker", "layered").replace("home", "first")
+    layered = layered.replace("owner: team", "owner: team\nlayer: {key: home, slice: [0.0, 0.6]}")
+    assert cli("apply", _write(tmp_path, layered)).code == 0
+    path = _write(tmp_path, layered.replace("first", "second"))
+    done = cli("plan", path)
+    assert done.code == 2
+    assert f"{path}:4: layer.slice: overlaps first (draft)" in done.err
+
+
+def test_validate_answers_for_every_file_when_one_is_bad(tmp_path: Path, definition: Path) -> None:
+    bad = _write(tmp_path, DEFINITION.replace("owner: team", "ownr: team"))
+    done = run("validate", bad, str(definition), "--json", data=tmp_path)
+    assert done.code == 2
+    first, second = done.json()
+    assert (first["file"], first["valid"]) == (bad, False)
+    assert {(e["line"], e["field"]) for e in first["errors"]} >= {(3, "ownr")}
+    assert (second["file"], second["valid"], second["key"]) == (str(definition), True, "home")
+    plain = run("validate", bad, str(definition), data=tmp_path)
+    assert (plain.code, bad in plain.err, "home is valid" in plain.out) == (2, True, True)
+
+
+def test_a_percentage_is_not_taken_for_a_fraction(tmp_path: Path) -> None:
+    def said(traffic: str) -> str:
+        text = DEFINITION.replace("traffic: 20%", f"traffic: {traffic}")
+        return run("validate", _write(tmp_path, text), data=tmp_path).err
+
+    assert "'120%' is not a share. Fix: write 0% to 100%, or 0 to 1." in said("120%")
+    assert "Fix: write 20% or 0.2." in said("20")
+
+
+@pytest.mark.parametrize("end", ["", ".", ". ", " ."])
+def test_one_full_stop_stands_before_the_fix(end: str) -> None:
+    assert str(BadInput(f"it is wrong{end}", field="x", fix="do y")) == "x: it is wrong. Fix: do y"
+    assert str(BadInput("it is wrong")) == "it is wrong"
+
+
+@pytest.mark.parametrize("arguments", [("model", "register", "ranker", "FILE"), ("init", "FILE")])
+def test_a_refused_file_is_named(cli: Cli, tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    path = tmp_path / "model.pickle"
+    path.write_text("x")
+    done = cli(*(str(path) if word == "FILE" else word for word in arguments))
+    assert done.code == 2
+    assert f"FILE: {path} " in done.err
+    assert ". Fix: " in done.err
+
+
+def test_an_error_of_a_table_names_the_table(cli: Cli, tmp_path: Path) -> None:
+    table = tmp_path / "counts.csv"
+    table.write_text("a,b\n1,2\n")
+    spec = "docs/examples/lecture_randomised.yaml"
+    done = cli("analyze", str(table), "--spec", spec)
+    assert done.code == 2
+    assert f"error: {table}: source." in done.err
+    assert "the table has no column" in done.err
+
+
 def test_a_store_that_cannot_be_reached_is_a_platform_failure(tmp_path: Path) -> None:
     url = f"unix://{tmp_path}/nobody.sock"
     done = run("list", data=tmp_path, SWITCHPOINT_REDIS_URL=url)

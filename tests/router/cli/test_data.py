@@ -101,6 +101,24 @@ def test_power_learns_from_history_what_typed_figures_give(cli: Cli, imported: N
     assert cli("power", "--rate", "10%", "--mde", "20%", "--per-day", "500", "--json").json()["weeks"] >= 3
 
 
+def test_power_knows_the_pace_of_the_experiment(cli: Cli, imported: None) -> None:
+    found = cli("power", "outside", "--mde", "20%", "--json").json()
+    # 1,600 visitors in 8 days
+    assert found["days"] == pytest.approx(found["units"] / (1_600 / DAYS), abs=1)
+    slower = cli("power", "outside", "--mde", "20%", "--per-day", "20", "--json").json()
+    assert slower["days"] == pytest.approx(found["days"] * 10, abs=10)
+
+
+def test_an_import_that_cannot_be_read_names_the_table(
+    cli: Cli, files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    bad = tmp_path / "bad.csv"
+    bad.write_text("visitor,shown\nv1,a\n")
+    done = cli("import", str(bad), "--spec", str(files[1]))
+    assert done.code == 2
+    assert f"error: {bad}: source." in done.err
+
+
 def test_a_batch_of_experiments_is_judged_in_one_call(shared: Path, cli: Cli) -> None:
     done = cli(
         "analyze", str(shared / "data" / "upworthy_exploratory_half_a.parquet"), "--spec",
@@ -136,6 +154,9 @@ def test_verify_names_a_corrupted_cell_and_a_units_first_event(
         named = [d["cell"] for d in done.json()["ledger"] if d["cell"]]
         assert len(named) == 1
         assert named[0]["experiment"] == "outside"
+        (said,) = [line for line in cli("verify").out.splitlines() if line.startswith("cell ")]
+        assert said.startswith("cell experiment outside · epoch 1 · segment ")
+        assert not set("()") & set(said.replace("(click)", "")), "no reprs"
         client.hset(keys.cells(1), field, cells[field])
         assert cli("verify").code == 0
 

@@ -6,13 +6,16 @@ import http.client
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from experiment.store.server import EmbeddedServer, attach
 from router.serving.launch import free_port
 from tests.e2e.test_demo import processes_of
 from tests.router.cli.conftest import COMMAND, ROOT, run
@@ -21,10 +24,7 @@ from tests.router.cli.conftest import COMMAND, ROOT, run
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
 def test_serve_answers_until_it_is_asked_to_stop(tmp_path: Path, ending: signal.Signals) -> None:
     port = free_port()
-    serving = subprocess.Popen(
-        [*COMMAND, "--data", str(tmp_path), "serve", "--port", str(port), "--workers", "1"],
-        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    serving = _serve(tmp_path, port)
     try:
         assert _status(port, "/healthz", seconds=30) == 200
         event = {"id": "e1", "type": "click", "unit": "u", "at": int(time.time() * 1000)}
@@ -37,6 +37,67 @@ def test_serve_answers_until_it_is_asked_to_stop(tmp_path: Path, ending: signal.
     assert serving.returncode == 0, log
     assert "Ctrl-C stops" in log
     assert processes_of(tmp_path) == []
+
+
+def test_a_second_service_on_one_directory_is_refused_with_the_pid_and_the_fix(tmp_path: Path) -> None:
+    """It would lose its store for good when the first one ends."""
+    port = free_port()
+    first = _serve(tmp_path, port)
+    try:
+        assert _status(port, "/healthz", seconds=30) == 200
+        second = run("serve", "--port", str(free_port()), data=tmp_path)
+        assert (second.code, second.out) == (2, "")
+        assert f"another service (pid {first.pid}) runs on {tmp_path}" in second.err
+        assert "SWITCHPOINT_REDIS_URL" in second.err
+    finally:
+        first.terminate()
+        first.communicate(timeout=30)
+    assert processes_of(tmp_path) == []
+
+
+def test_serve_keeps_its_store_when_a_command_that_had_started_one_ends(tmp_path: Path) -> None:
+    """It waits for the command instead of joining a server that ends with it."""
+    port = free_port()
+    with EmbeddedServer.start(tmp_path):  # what a short command does
+        serving = _serve(tmp_path, port)
+        assert serving.stderr is not None
+        assert serving.stderr.readline() == f"waiting for pid {os.getpid()}, which uses {tmp_path}, to end\n"
+    try:
+        assert _status(port, "/healthz", seconds=30) == 200
+        event = {"id": "e1", "type": "click", "unit": "u", "at": int(time.time() * 1000)}
+        assert _post(port, "/v1/events", {"events": [event]})["items"][0]["status"] == "stored"
+        state = json.loads((tmp_path / "server.json").read_text())
+        assert attach(tmp_path) is not None
+        os.kill(state["pid"], signal.SIGKILL)
+        _await(lambda: attach(tmp_path) is not None)
+        assert json.loads((tmp_path / "server.json").read_text())["pid"] != state["pid"]
+    finally:
+        serving.terminate()
+        _, log = serving.communicate(timeout=30)
+    assert serving.returncode == 0, log
+
+
+def test_a_busy_port_is_said_in_one_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = run("serve", "--port", str(port), data=tmp_path)
+    assert done.code == 2
+    assert f"cannot listen on 127.0.0.1:{port}" in done.err
+    assert len(done.err.splitlines()) == 1
+
+
+def _serve(data: Path, port: int) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*COMMAND, "--data", str(data), "serve", "--port", str(port), "--workers", "1"],
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def _await(done: Callable[[], bool], seconds: float = 10.0) -> None:
+    end = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def _status(port: int, path: str, *, seconds: float) -> int | None:

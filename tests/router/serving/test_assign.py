@@ -79,6 +79,8 @@ def test_experiments_can_be_named(door: Door) -> None:
         (b'{"unit": "a\\u0000b"}', 400, "bad_input", "unit"),
         (json.dumps({"unit": "u" * 257}).encode(), 400, "bad_input", "unit"),
         (b'{"unit": "u", "attributes": []}', 400, "bad_input", "attributes"),
+        (b'{"unit": "u", "attribute": {}}', 400, "bad_input", "body"),
+        (b'{"unit": "u", "inputs": []}', 400, "bad_input", "body"),
         (b'{"unit": "u", "experiments": "x"}', 400, "bad_input", "experiments"),
         (b'{"unit": "u", "experiments": ["nope"]}', 404, "not_found", "experiments"),
     ],
@@ -91,6 +93,12 @@ def test_bad_input_is_a_problem_with_code_field_and_fix(
     assert headers["Content-Type"] == "application/problem+json"
     assert answer["detail"]
     assert answer["errors"][0]["field"] == field
+
+
+def test_a_misspelt_key_is_named_with_what_was_meant(door: Door) -> None:
+    """It would be ignored otherwise, and the unit assigned as one without attributes."""
+    _, _, answer = door.post({"unit": "u", "attribute": {"country": "US"}})
+    assert answer["errors"][0]["message"] == "unknown key 'attribute'; did you mean 'attributes'?"
 
 
 def test_announced_size_beyond_the_limit_is_refused_unread(door: Door) -> None:

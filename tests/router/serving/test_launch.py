@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -11,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from experiment.errors import PlatformError
-from router.serving.launch import ServingProcess, free_port
+from experiment.errors import BadInput, PlatformError
+from router.serving.launch import ServingProcess, free_port, require_free
 
 SERVE = """
 import sys
@@ -73,3 +74,13 @@ def test_service_that_cannot_start_says_so(tmp_path: Path, capfd: pytest.Capture
     with pytest.raises(PlatformError, match="ended while starting"):
         serving.start()
     assert "SWITCHPOINT_DEADLINE_MS" in capfd.readouterr().err
+
+
+def test_an_address_that_cannot_be_listened_on_is_named_before_anything_starts() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(BadInput, match=rf"cannot listen on 127.0.0.1:{port}: .*another --port"):
+            require_free("127.0.0.1", port)
+    require_free("127.0.0.1", port)
+    with pytest.raises(BadInput, match="--host"):
+        require_free("no such host", 8000)

@@ -45,9 +45,10 @@ class Rig:
         self.records = MemoryRecords()
         self.catalog: Catalog = world.build(self.records, folder)
         self.models, self.ledger, self.gate = FakeModels(), MemoryLedger(), StoreGate()
+        self.metrics = Metrics()
         self.reload()
         recorder = Recorder(self.ledger, None, lambda: self.snapshot.plan, gate=self.gate)
-        self.predictor = Predictor(lambda: self.snapshot, self.models, recorder, Metrics(), deadline=0.1)
+        self.predictor = Predictor(lambda: self.snapshot, self.models, recorder, self.metrics, deadline=0.1)
 
     def reload(self) -> None:
         self.snapshot = Snapshot.from_document(RecordsSource(self.records).document())
@@ -115,6 +116,16 @@ def test_inputs_that_every_model_refuses_are_the_callers_fault(rig: Rig) -> None
     rig.models.broken = {f"ranker@{i}": InputsRefused("wrong shape", field="inputs") for i in (1, 2)}
     with pytest.raises(InputsRefused):
         rig.predictor.predict("ranker", rig.unit(treated), US, "x", at=world.now_ms())
+
+
+def test_refused_inputs_are_counted_and_not_warned_about(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    """A caller's mistake may come with every request; it must not fill the log."""
+    rig.models.broken = {f"ranker@{i}": InputsRefused("wrong shape", field="inputs") for i in (1, 2)}
+    with caplog.at_level("INFO"), pytest.raises(InputsRefused):
+        rig.predictor.predict("ranker", rig.unit(treated), US, "x", at=world.now_ms())
+    assert caplog.records == []
+    exposition = rig.metrics.exposition("")[0].decode()
+    assert 'model="ranker",outcome="refused",version="2"} 1.0' in exposition
 
 
 def test_inputs_that_only_the_challenger_refuses_fall_back(rig: Rig) -> None:
