@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -10,6 +11,7 @@ from analysis.report.build import build
 from analysis.report.header import Header, VariantHeader, blank
 from analysis.report.model import Report
 from analysis.thresholds import DEFAULT, Thresholds
+from analysis.validity import concurrent
 from experiment.canonical import digest
 from experiment.lifecycle import ExperimentState
 from experiment.moments import Moments
@@ -22,6 +24,7 @@ def analyze_ledger(
     at: int,
     pending: int = 0,
     late: int = 0,
+    others: Sequence[ExperimentState] = (),
     limits: Thresholds = DEFAULT,
 ) -> Report:
     """The report of one live experiment at the instant `at` (ms UTC): a pure function of its arguments.
@@ -29,6 +32,7 @@ def analyze_ledger(
     Args:
         moments: at least the cells of this experiment; others are ignored.
         pending: units that wait for a refold. late: events kept but not summed.
+        others: the other experiments of the project, to say which of them share units with this one.
     """
     evidence = from_ledger(state, moments, at=at)
     return build(
@@ -36,6 +40,7 @@ def analyze_ledger(
         ledger_header(state, assignment=evidence.subjects[0].assignment, at=at),
         pending=pending,
         late=late,
+        others=concurrent.configured(state, others) if others else None,
         limits=limits,
     )
 

@@ -8,15 +8,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis import checks
+from analysis import checks, family
 from analysis.evidence import Evidence
-from analysis.measure import Measured, Plan, measure
+from analysis.measure import Plan, collect, measure
 from analysis.report.batch_model import BatchReport, BatchRow, BatchSummary
-from analysis.report.build import family
 from analysis.report.comparisons import Looks, iso_day, metric_reading
 from analysis.report.header import Header
-from analysis.report.model import Comparison, MetricReading, Severity, Verdict
+from analysis.report.model import Check, Comparison, MetricReading, Severity, Verdict
+from analysis.report.sheet import Sheet, sheets
 from analysis.thresholds import DEFAULT, Thresholds
+from analysis.totals import Totals
 from analysis.validity import allocation
 from analysis.verdict import Case, decide, sentence
 from experiment.decision import VerdictKind
@@ -31,7 +32,7 @@ def batch(evidence: Evidence, header: Header, *, limits: Thresholds = DEFAULT) -
     rows = tuple(_row(many, e, limits) for e in range(len(evidence.subjects)))
     return BatchReport(
         header=header,
-        metric=many.primary.metric.key,
+        metric=next(m.key for m in evidence.metrics if m.role is Role.PRIMARY),
         rows=rows,
         summaries=summaries(rows),
         thresholds=limits.to_dict(),
@@ -41,8 +42,8 @@ def batch(evidence: Evidence, header: Header, *, limits: Thresholds = DEFAULT) -
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Many:
     evidence: Evidence
-    measured: tuple[Measured, ...]
-    primary: Measured
+    sheets: tuple[Sheet, ...]
+    primary: Totals
     counts: checks.Counts
     contaminated: checks.Counts
     ratios: allocation.Ratios
@@ -52,17 +53,18 @@ class _Many:
 
 def _measure(evidence: Evidence) -> _Many:
     clean = evidence.clean()
-    plan = Plan(rule=evidence.rule)
-    measured = tuple(measure(m, evidence.totals(i, clean), plan) for i, m in enumerate(evidence.metrics))
+    totals = [evidence.totals(place, clean) for place in range(len(evidence.metrics))]
+    collected = collect(evidence.metrics, [totals], evidence.rule.alpha)
+    measured = measure(collected, Plan(rule=evidence.rule))
     counts = evidence.counts(clean)
     first = np.full(len(evidence.subjects), np.iinfo(np.int64).max)
     last = np.zeros(len(evidence.subjects), dtype=np.int64)
-    np.minimum.at(first, evidence.cells.subject, evidence.cells.day)
-    np.maximum.at(last, evidence.cells.subject, evidence.cells.day)
+    np.minimum.at(first, evidence.series.subject, evidence.series.day)
+    np.maximum.at(last, evidence.series.subject, evidence.series.day)
     return _Many(
         evidence=evidence,
-        measured=measured,
-        primary=next(m for m in measured if m.metric.role is Role.PRIMARY),
+        sheets=sheets(measured, evidence.rule),
+        primary=next(t for t, m in zip(totals, evidence.metrics, strict=True) if m.role is Role.PRIMARY),
         counts=counts,
         contaminated=evidence.counts(~clean)[..., checks.N].sum(axis=(1, 2)),
         ratios=allocation.ratios(evidence, counts[..., checks.N]),
@@ -75,10 +77,13 @@ def _row(many: _Many, e: int, limits: Thresholds) -> BatchRow:
     evidence = many.evidence
     subject, rule = evidence.subjects[e], evidence.rule
     variants = subject.variants
+    measured, others = [s.m for s in many.sheets], len(variants) - 1
+    corrected = family.corrected(measured, [s.headline for s in many.sheets], e, others, rule)
     metrics = tuple(
-        metric_reading(m, Looks(overall=e), variants, rule, family(m, e, len(variants), evidence).tolist())
-        for m in many.measured
+        metric_reading(s, Looks(overall=e), variants, rule, corrected, place)
+        for place, s in enumerate(many.sheets)
     )
+    primary = many.primary[e : e + 1]
     n = many.counts[e, ..., checks.N]
     units = int(n.sum())
     days = int(many.last[e] - many.first[e]) + evidence.day_width if evidence.day_width else 0
@@ -87,14 +92,16 @@ def _row(many: _Many, e: int, limits: Thresholds) -> BatchRow:
         subject=subject, rule=rule, assignment=subject.assignment, window_days=0.0, live=many.counts[e],
         contaminated=int(many.contaminated[e]), matured=units, days=days,
         ratios=allocation.rows(evidence, many.ratios, e, limits), metrics=metrics,
-        overlap=checks.overlap_of(evidence, e, n, many.primary, per_day, look=e),
-        primary=many.primary, look=e,
+        overlap=checks.overlap_of(evidence, e, n, primary, metrics, per_day), primary=primary,
+        clustered=evidence.clustered, facts=evidence.facts[e] if evidence.facts is not None else None,
     )  # fmt: skip
-    verdict = decide(Case(rule=rule, metrics=metrics, checks=checks.run(found, limits), days=days))
-    return _line(found, verdict, iso_day(int(many.first[e])) if evidence.day_width else None)
+    results = checks.run(found, limits)
+    verdict = decide(Case(rule=rule, metrics=metrics, checks=results, days=days))
+    flags = tuple(check for check in results if check.severity is not Severity.OK)
+    return _line(found, verdict, flags, iso_day(int(many.first[e])) if evidence.day_width else None)
 
 
-def _line(found: checks.Findings, verdict: Verdict, day: str | None) -> BatchRow:
+def _line(found: checks.Findings, verdict: Verdict, flags: tuple[Check, ...], day: str | None) -> BatchRow:
     metric = next(m for m in found.metrics if m.role == "primary")
     best = _best(metric.comparisons, metric.direction)
     numbers = best.estimate if best is not None else None
@@ -122,6 +129,7 @@ def _line(found: checks.Findings, verdict: Verdict, day: str | None) -> BatchRow
         anytime_p=None if numbers is None else numbers.anytime_p,
         n_needed=None if enough is None else enough.n_needed,
         missing=None if best is None else best.missing,
+        flags=flags,
     )
 
 

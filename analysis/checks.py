@@ -8,13 +8,28 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.estimates import left_out
 from analysis.evidence import COUNTS, Evidence, Subject
-from analysis.measure import Measured
-from analysis.report.comparisons import values
+from analysis.examine import Days
+from analysis.facts import Facts
 from analysis.report.model import Check, MetricReading, Overlap, SampleRatio
 from analysis.thresholds import Thresholds
-from analysis.validity import allocation, contamination, gates, overlap
-from experiment.definition import DecisionRule
+from analysis.totals import Totals
+from analysis.validity import (
+    allocation,
+    balance,
+    concurrent,
+    contamination,
+    gates,
+    outliers,
+    overlap,
+    rows,
+)
+from analysis.validity import series as daily
+from analysis.validity.balance import Difference
+from analysis.validity.outliers import Carried
+from experiment.definition import DecisionRule, MetricType
+from experiment.source import RANDOMISED
 
 N, EXPOSURES, FALLBACKS, MISMATCHES, CARRIED = range(len(COUNTS))
 Counts = NDArray[np.int64]
@@ -25,7 +40,9 @@ class Findings:
     """What the checks of one experiment look at.
 
     `live` are counts (strata, variants, COUNTS) of all days, `contaminated` units not in them. `matured` and
-    `days` are the units and exposure days the verdict reads (days 0: not recorded).
+    `days` are the units and exposure days the verdict reads (days 0: not recorded), `primary` the totals of
+    the primary metric there (1, strata, variants). `facts` are those of a table's rows, `series` the days
+    one by one, the rest comparisons that only checks read.
     """
 
     subject: Subject
@@ -39,10 +56,16 @@ class Findings:
     ratios: tuple[SampleRatio, ...]
     metrics: tuple[MetricReading, ...]
     overlap: Overlap
-    primary: Measured
-    look: int = 0
+    primary: Totals
     pending: int = 0
     late: int = 0
+    clustered: bool = False
+    facts: Facts | None = None
+    series: Days | None = None
+    before: tuple[Difference, ...] = ()
+    denominators: tuple[Difference, ...] = ()
+    carried: tuple[Carried, ...] = ()
+    others: Check | None = None
 
 
 def run(found: Findings, limits: Thresholds) -> tuple[Check, ...]:
@@ -51,7 +74,7 @@ def run(found: Findings, limits: Thresholds) -> tuple[Check, ...]:
         int(found.live[..., c].sum()) for c in range(len(COUNTS))
     )
     primary = next(m for m in found.metrics if m.role == "primary")
-    reached, why = gates.grade(found.assignment, bool(found.overlap.aliased))
+    reached, why = gates.grade(found.assignment, bool(found.overlap.aliased), clustered=found.clustered)
     left_out, covered = dropped(found)
     return (
         gates.variants(found.subject.variants),
@@ -61,6 +84,9 @@ def run(found: Findings, limits: Thresholds) -> tuple[Check, ...]:
         contamination.served(exposures, mismatched, limits),
         contamination.fallbacks(exposures, fallen, limits),
         contamination.carry_over(units, carried, limits),
+        *_of_rows(found, limits),
+        *_of_days(found, limits),
+        *_of_units(found, limits),
         gates.evidence(reached, found.rule.evidence, why),
         gates.matured(found.matured, found.window_days),
         gates.runtime(found.days, found.rule, limits),
@@ -71,12 +97,58 @@ def run(found: Findings, limits: Thresholds) -> tuple[Check, ...]:
     )
 
 
+def _of_rows(found: Findings, limits: Thresholds) -> tuple[Check, ...]:
+    """Checks of a table's rows; a ledger has none."""
+    others = () if found.others is None else (found.others,)
+    facts = found.facts
+    if facts is None:
+        return others
+    checks = [rows.copies(facts, limits), rows.eligibility(facts, limits)]
+    if facts.ids is not None:
+        checks.append(rows.ids(facts))
+    if facts.nesting is not None:
+        checks.append(rows.unit_of_analysis(facts.nesting, limits))
+    if facts.counted or facts.before:
+        checks.append(rows.early(facts, limits))
+    if facts.shared:
+        checks.append(concurrent.in_table(facts.shared, facts.units, limits))
+    return (*checks, *others)
+
+
+def _of_days(found: Findings, limits: Thresholds) -> tuple[Check, ...]:
+    """Checks of single days; without days there are none."""
+    series, variants = found.series, found.subject.variants
+    if series is None:
+        return ()
+    return (
+        daily.daily_ratio(series.ratio, series.names, limits),
+        daily.jump(series.levels, series.names, variants, limits),
+        daily.novelty(series.effects, series.numbers, variants, limits),
+    )
+
+
+def _of_units(found: Findings, limits: Thresholds) -> tuple[Check, ...]:
+    """Checks of clusters, covariates, denominators and single units, where they are there."""
+    checks = []
+    if found.clustered:
+        counts = found.live[..., N].sum(axis=0)[: len(found.subject.variants)].tolist()
+        checks.append(gates.clusters(counts, found.subject.variants, limits))
+    if found.before:
+        randomised = found.assignment == RANDOMISED
+        checks.append(balance.before_exposure(found.before, limits, randomised=randomised))
+    if found.denominators:
+        checks.append(balance.denominators(found.denominators, limits))
+    if found.carried:
+        checks.append(outliers.check(found.carried, found.rule.alpha, limits))
+    return tuple(checks)
+
+
 def dropped(found: Findings) -> tuple[Sequence[str], float]:
     """Strata with units that the primary effect leaves out, and the share of units it speaks for."""
-    sides, strata = found.primary.pairs.sides, found.subject.strata
-    others = len(found.subject.variants) - 1
-    out = np.asarray(sides.dropped[found.look, :others, : len(strata)].any(axis=0))
-    covered = sides.covered[found.look, :others]
+    strata, others = found.subject.strata, len(found.subject.variants) - 1
+    codes, shares = left_out(found.primary)
+    out = np.asarray(codes[0, :others, : len(strata)].any(axis=0))
+    covered = shares[0, :others]
     names = [stratum.label for stratum, gone in zip(strata, out.tolist(), strict=True) if gone]
     return names, float(covered.min()) if names else 1.0
 
@@ -85,25 +157,30 @@ def overlap_of(
     evidence: Evidence,
     subject: int,
     n: Counts,
-    primary: Measured,
+    primary: Totals,
+    metrics: Sequence[MetricReading],
     per_day: float | None,
-    look: int = 0,
 ) -> Overlap:
-    """Segment × variant overlap of one experiment, with the ladder where it is aliased."""
+    """Segment × variant overlap of one experiment, with the ladder where it is aliased.
+
+    Args:
+        n: units (strata, variants). primary: totals (1, strata, variants) of the primary metric.
+    """
     who = evidence.subjects[subject]
     aliased = overlap.aliased_variants(who, n)
-    rows = overlap.rows(who, n)
+    shown = overlap.rows(who, n)
     if not aliased:
-        return Overlap(variants=who.variants, rows=rows, aliased=(), sentence=None, e_value=None, ladder=())
-    found = values(primary, look, who.variants)
+        return Overlap(variants=who.variants, rows=shown, aliased=(), sentence=None, e_value=None, ladder=())
+    metric = next(m for m in metrics if m.role == "primary")
+    found = metric.values
     figures = [overlap.e_value(found[0], v) for v in found[1:] if v.variant in aliased]
     figure = max((f for f in figures if f is not None), default=None)
-    needed = overlap.units_inside(primary.metric.type, primary.pairs.totals.sample()[look], evidence.rule)
+    needed = overlap.units_inside(MetricType(metric.type), primary.sample()[0], evidence.rule)
     return Overlap(
         variants=who.variants,
-        rows=rows,
+        rows=shown,
         aliased=aliased,
         sentence=overlap.sentence(who, n, aliased),
         e_value=figure,
-        ladder=overlap.ladder(who, needed, per_day, figure),
+        ladder=overlap.ladder(who, needed, int(n.sum()), per_day, figure),
     )

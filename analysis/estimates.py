@@ -1,23 +1,32 @@
 """From totals to estimates: every variant against control, over strata, for any number of looks at once.
 
-The leading axis is free: the experiments of a batch, or the segments and days of one experiment. One
-call answers one metric. Fixed-horizon headline by design.md 7: a proportion in one stratum by the score
-test and its dual intervals; means, ratios and everything stratified by Welch and Fieller.
+The leading axis is free: the experiments of a batch, the segments and days of one experiment, or several
+metrics one after another. `pairs` brings a metric's strata to one comparison per look; everything after
+it reads only those, so looks of all metrics are estimated in one call. Fixed-horizon headline by design.md
+7: a proportion in one stratum by the score test and its dual intervals; means, ratios, everything
+stratified or adjusted by Welch and Fieller.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.inference import fixed, proportion, sequential
+from analysis.columnar import joined, rows
+from analysis.errors import Codes
+from analysis.inference import contrast, poststratify, proportion, sequential
+from analysis.inference.adjust import adjust_mean, adjust_ratio
+from analysis.inference.contrast import Contrast
+from analysis.inference.joint import Joint
 from analysis.inference.result import Alternative, Estimates, Float
 from analysis.inference.sample import Sample
-from analysis.inference.sequential import EventKind, Gate
+from analysis.inference.sequential import EventKind
 from analysis.inference.stratify import Stratified, stratify
+from analysis.planning.sufficiency import Progress, progress
 from analysis.totals import Centred, Exact, Totals
 from experiment.definition import Design, Direction, Metric, MetricType, Size
 
@@ -28,175 +37,180 @@ Mask = NDArray[np.bool_]
 class Pairs:
     """Control and every other variant brought to one composition of strata; arrays (looks, variants − 1).
 
-    `sides` is the stratified pair; `totals` the underlying totals (looks, strata, variants); `strata` the
-    samples of control and the others per stratum (strata last). `single` marks pairs that one stratum alone
-    decides, `weight` the strata weights used (…, strata).
+    `contrast` is what every test reads; `plain` the same without covariates, `reduction` the share of
+    variance they removed (NaN where there are none). `control`, `treatment`: the two sides. `single`: one
+    stratum
+    alone decides. `scored`: where that makes the score test the headline; `counts` then holds (..., 4)
+    successes and units of control and treatment. `events` in the smaller variant and the `needed` ones.
+    `progress`: blinded, for sufficiency.
     """
 
-    metric: Metric
-    totals: Totals
-    strata: tuple[Sample, Sample]
-    sides: Stratified
-    weight: Float
+    contrast: Contrast
+    plain: Contrast
+    reduction: Float
+    control: Sample
+    treatment: Sample
     single: Mask
-
-    @property
-    def control(self) -> Sample:
-        """Control, weighted over strata as for the comparison with each variant."""
-        return self.sides.control
-
-    @property
-    def treatment(self) -> Sample:
-        """Each other variant."""
-        return self.sides.treatment
+    scored: Mask
+    counts: Float
+    events: Float
+    needed: Float
+    progress: Progress
 
 
 def pairs(metric: Metric, totals: Totals) -> Pairs:
-    """Stratify the totals (looks, strata, variants) of a metric: control against each other variant.
+    """Stratify the totals (looks, strata, variants) of a metric: control against each other variant."""
+    return stacked_pairs([(metric, totals)])
+
+
+def stacked_pairs(given: Sequence[tuple[Metric, Totals]]) -> Pairs:
+    """The pairs of several metrics one after another; their totals have one shape (looks, strata, variants).
 
     A stratum weighs as many units as it holds over all variants, for ratios as much of the denominator.
+    Metrics with covariates are compared one by one, the others in one call.
     """
-    sample = totals.sample()
-    _, denominator = totals.values()
-    others = sample.n.shape[-1] - 1
-    by_stratum = _swap(sample)
-    control = by_stratum[:, np.zeros(others, dtype=int), :]
-    weight = np.broadcast_to(denominator.sum(axis=-1)[:, None, :], control.n.shape)
-    treatment = by_stratum[:, 1:, :]
-    sides = stratify(control, treatment, weight)
-    single = (sides.weight > 0).sum(axis=-1) == 1
+    strata = [_strata(totals) for _, totals in given]
+    plain = [place for place, found in enumerate(strata) if found.before is None]
+    groups = [
+        *([plain] if plain else []),
+        *([p] for p, found in enumerate(strata) if found.before is not None),
+    ]
+    parts = [
+        _pairs([given[place] for place in group], joined([strata[place] for place in group]))
+        for group in groups
+    ]
+    whole, looks = joined(parts), len(given[0][1].n)
+    order = [place for group in groups for place in group]
+    if order == sorted(order):
+        return whole
+    back = np.argsort(order)[:, None] * looks + np.arange(looks)
+    return rows(whole, back.reshape(-1))
+
+
+def _pairs(given: Sequence[tuple[Metric, Totals]], strata: _Strata) -> Pairs:
+    sides, found, reduction = _compared(strata, given[0][0])
+    used = sides.weight > 0
+    looks, each = len(given[0][1].n), range(len(given))
+    own = [used[place * looks : (place + 1) * looks] for place in each]
+    counted = np.repeat([_counted(metric, totals) for metric, totals in given], looks)[:, None]
+    single = used.sum(axis=-1) == 1
+    needed = [float(sequential.EVENTS_NEEDED[_kind(metric)]) for metric, _ in given]
     return Pairs(
-        metric=metric,
-        totals=totals,
-        strata=(control, treatment),
-        sides=sides,
-        weight=sides.weight,
+        contrast=found,
+        plain=found if strata.before is None else _plain(strata),
+        reduction=reduction,
+        control=sides.control,
+        treatment=sides.treatment,
         single=single,
+        scored=single & counted,
+        counts=np.concatenate([_counts(*given[place], own[place]) for place in each]),
+        events=np.concatenate([_events(given[place][1], own[place]) for place in each]),
+        needed=np.repeat(needed, looks)[:, None] + np.zeros(single.shape),
+        progress=_progress(strata, sides, found),
     )
 
 
-def _swap(sample: Sample) -> Sample:
-    """Strata to the last axis."""
-    return Sample(**{f.name: np.swapaxes(getattr(sample, f.name), -1, -2) for f in fields(sample)})
+def _counted(metric: Metric, totals: Totals) -> bool:
+    """Whether the score test applies: a proportion known by its counts and not adjusted."""
+    exact = isinstance(totals, Exact) and totals.covariates is None
+    return exact and metric.type is MetricType.PROPORTION
 
 
-def _score_places(given: Pairs) -> Mask:
-    """Where the score test is the headline: a counted proportion in one stratum."""
-    counted = given.metric.type is MetricType.PROPORTION and isinstance(given.totals, Exact)
-    return given.single & counted
-
-
-def _counts(given: Pairs, where: Mask) -> tuple[Float, Float, Float, Float]:
-    """Successes and units of control and treatment in the one stratum used, flat over `where`."""
-    numerator, units = given.totals.values()
-    used = given.weight > 0
-
-    def one(column: Float, first: bool) -> Float:
-        swapped = np.swapaxes(column, -1, -2)
-        side = swapped[:, :1, :] if first else swapped[:, 1:, :]
-        return np.asarray(np.where(used, side, 0).sum(axis=-1)[where])
-
-    return one(numerator, True), one(units, True), one(numerator, False), one(units, False)
-
-
-def fixed_effect(given: Pairs, alpha: float) -> tuple[Estimates, Estimates]:
-    """Fixed-horizon effect and lift with dual intervals."""
-    effect = fixed.effect(given.control, given.treatment, alpha=alpha)
-    lift = fixed.lift(given.control, given.treatment, alpha=alpha)
-    if (where := _score_places(given)).any():
-        counts = _counts(given, where)
-        effect = overlay(effect, where, proportion.score_difference(*counts, alpha=alpha))
-        lift = overlay(lift, where, proportion.score_lift(*counts, alpha=alpha))
-    return effect, lift
-
-
-def overlay(base: Estimates, where: Mask, better: Estimates) -> Estimates:
-    """`base` with the places of `where` replaced by the flat estimates `better`."""
-
-    def put(under: NDArray[Any], over: NDArray[Any]) -> NDArray[Any]:
-        column = np.array(under)
-        column[where] = over
-        return column
-
-    return replace(
-        base,
-        estimate=put(base.estimate, better.estimate),
-        standard_error=put(base.standard_error, better.standard_error),
-        statistic=put(base.statistic, better.statistic),
-        df=put(base.df, better.df),
-        p_value=put(base.p_value, better.p_value),
-        log_p=put(base.log_p, better.log_p),
-        low=put(base.low, better.low),
-        high=put(base.high, better.high),
-        reason=put(base.reason, better.reason),
-    )
-
-
-def method_names(given: Pairs) -> NDArray[np.str_]:
-    """The fixed-horizon method per pair."""
-    return np.where(_score_places(given), "score", "welch")
-
-
-def anytime(given: Pairs, n_star: Float, alpha: float) -> tuple[Estimates, Estimates]:
-    """Confidence sequences of effect and lift at this look, tightest at `n_star` units of both variants."""
-    return (
-        sequential.effect(given.control, given.treatment, n_star=n_star, alpha=alpha),
-        sequential.lift(given.control, given.treatment, n_star=n_star, alpha=alpha),
-    )
-
-
-def pooled_effect(given: Pairs, alpha: float) -> Estimates:
-    """The naive effect over merged strata: what a reading without strata would say."""
-    merged = given.totals.merged(1).sample()
-    others = merged.n.shape[-1] - 1
-    return fixed.effect(merged[:, np.zeros(others, dtype=int)], merged[:, 1:], alpha=alpha)
+def left_out(totals: Totals) -> tuple[Codes, Float]:
+    """Per stratum why it takes no part although it holds units (looks, variants − 1, strata), and the share
+    of units the comparison speaks for."""
+    strata = _strata(totals)
+    sides = stratify(strata.control, strata.treatment, strata.weight)
+    return sides.dropped, sides.covered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Guards:
-    """Non-inferiority of a guardrail per pair; `bound`: the worst loss not excluded, in the margin scale."""
+class _Strata:
+    """Samples (looks, variants − 1, strata) of both sides, and what each stratum weighs."""
 
-    bound: Float
-    safe: Mask
-    harmed: Mask
+    control: Sample
+    treatment: Sample
+    weight: Float
+    before: tuple[Joint, Joint] | None
 
 
-def guards(given: Pairs, margin: Size, n_star: Float, alpha: float, design: Design) -> Guards:
-    """Whether each variant is shown to be within the margin, or shown to be beyond it.
-
-    `safe` by the rule's design, one-sided at full alpha (every guardrail must pass, so alpha is not
-    split); `harmed` always by the confidence sequence, because a guardrail is watched at every look.
-    """
-    up = given.metric.direction is Direction.INCREASE
-    safe_side, harm_side = (
-        (Alternative.GREATER, Alternative.LESS) if up else (Alternative.LESS, Alternative.GREATER)
+def _strata(totals: Totals) -> _Strata:
+    sample = totals.sample()
+    _, denominator = totals.values()
+    swapped = Sample(**{f.name: np.swapaxes(getattr(sample, f.name), -1, -2) for f in fields(sample)})
+    others = sample.n.shape[-1] - 1
+    control = swapped[:, np.zeros(others, dtype=int), :]
+    before = None
+    if isinstance(totals, Exact) and totals.covariates is not None:
+        both = totals.each(lambda part: np.swapaxes(part, -1, -2)).joint()
+        before = _cut(both, np.zeros(others, dtype=int)), _cut(both, slice(1, None))
+    return _Strata(
+        control=control,
+        treatment=swapped[:, 1:, :],
+        weight=np.broadcast_to(denominator.sum(axis=-1)[:, None, :], control.n.shape),
+        before=before,
     )
-    null = -margin.value if up else margin.value
-    test = sequential.lift if margin.relative else sequential.effect
-    if design is Design.FIXED:
-        shown = fixed.noninferiority(
-            given.control, given.treatment, margin=margin, direction=given.metric.direction, alpha=alpha
-        )
-    else:
-        shown = test(
-            given.control, given.treatment, n_star=n_star, alpha=alpha, alternative=safe_side, null=null
-        )
-    harm = test(given.control, given.treatment, n_star=n_star, alpha=alpha, alternative=harm_side, null=null)
-    return Guards(bound=-shown.low if up else shown.high, safe=shown.significant, harmed=harm.significant)
 
 
-def events(given: Pairs) -> Gate:
-    """Events in the smaller variant of each pair (over the strata used), and how many inference needs.
+def _cut(joint: Joint, variants: Any) -> Joint:
+    return Joint(
+        n=joint.n[:, variants], mean=joint.mean[:, variants], covariance=joint.covariance[:, variants],
+        reason=joint.reason[:, variants],
+    )  # fmt: skip
 
-    Counts what is rarer: events or their absence. Amounts need ten times as many as counts.
-    """
-    metric = given.metric
-    kind = EventKind.REVENUE if metric.numerator.value is not None else EventKind.BINARY
-    rare = _rarer(given.totals)
-    swapped = np.swapaxes(rare, -1, -2)
-    used = given.weight > 0
-    sides = [np.where(used, side, 0.0).sum(axis=-1) for side in (swapped[:, :1, :], swapped[:, 1:, :])]
-    return sequential.small_variant_gate(np.stack(np.broadcast_arrays(*sides), axis=-1), kind=kind)
+
+def _compared(strata: _Strata, metric: Metric) -> tuple[Stratified, Contrast, Float]:
+    """Both sides over strata, their contrast, and the share of variance that covariates removed."""
+    if strata.before is None:
+        sides = stratify(strata.control, strata.treatment, strata.weight)
+        found = contrast.from_samples(sides.control, sides.treatment)
+        return sides, found, np.full(found.effect.shape, np.nan)
+    adjusted = (adjust_ratio if metric.type is MetricType.RATIO else adjust_mean)(*strata.before)
+    sides = stratify(adjusted.control, adjusted.treatment, strata.weight)
+    found = poststratify.combine(adjusted.contrast, sides.weight)
+    raw = poststratify.combine(adjusted.unadjusted, sides.weight)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        reduction = np.where(found.reason == 0, 1 - found.variance / raw.variance, np.nan)
+    return sides, found, reduction
+
+
+def _plain(strata: _Strata) -> Contrast:
+    sides = stratify(strata.control, strata.treatment, strata.weight)
+    return contrast.from_samples(sides.control, sides.treatment)
+
+
+def _progress(strata: _Strata, sides: Stratified, found: Contrast) -> Progress:
+    """Blinded progress; a covariate shrinks the error as it shrinks that of the effect."""
+    now = progress(strata.control, strata.treatment, weight=sides.weight)
+    if strata.before is None:
+        return now
+    with np.errstate(invalid="ignore", divide="ignore"):
+        kept = np.where(found.reason == 0, found.variance / _plain(strata).variance, 1.0)
+    return replace(now, error_variance=now.error_variance * np.where(np.isfinite(kept), kept, 1.0))
+
+
+def _used(column: Float, used: Mask) -> tuple[Float, Float]:
+    """A column (looks, strata, variants) of control and of the others, summed over the strata used."""
+    swapped = np.swapaxes(np.asarray(column, dtype=np.float64), -1, -2)
+    control = np.where(used, swapped[:, :1, :], 0.0).sum(axis=-1)
+    return control, np.where(used, swapped[:, 1:, :], 0.0).sum(axis=-1)
+
+
+def _counts(metric: Metric, totals: Totals, used: Mask) -> Float:
+    if not _counted(metric, totals):
+        return np.zeros((*used.shape[:-1], 4))
+    numerator, units = totals.values()
+    (xc, xt), (nc, nt) = _used(numerator, used), _used(units, used)
+    return np.stack([xc, nc, xt, nt], axis=-1)
+
+
+def _kind(metric: Metric) -> EventKind:
+    return EventKind.REVENUE if metric.numerator.value is not None else EventKind.BINARY
+
+
+def _events(totals: Totals, used: Mask) -> Float:
+    """Events in the smaller variant of each pair; of two outcomes the rarer is counted."""
+    return np.minimum(*_used(_rarer(totals), used))
 
 
 def _rarer(totals: Totals) -> Float:
@@ -213,3 +227,90 @@ def _rarer(totals: Totals) -> Float:
         missed = sequential.effective_events(totals.y - totals.x, totals.yy - 2 * totals.xy + totals.xx)
         return np.minimum(happened, missed)
     return happened
+
+
+def fixed_effect(
+    given: Pairs, alpha: float, lifts: NDArray[np.bool_] | None = None
+) -> tuple[Estimates, Estimates]:
+    """Fixed-horizon effect and lift with dual intervals.
+
+    Args:
+        lifts: looks whose lift is read; at the others the lift of a proportion is only Fieller's.
+    """
+    effect, lift = contrast.effect(given.contrast, alpha=alpha), contrast.lift(given.contrast, alpha=alpha)
+    if (where := given.scored).any():
+        counts = np.moveaxis(given.counts[where], -1, 0)
+        effect = overlay(effect, where, proportion.score_difference(*counts, alpha=alpha))
+    if lifts is not None:
+        where = where & lifts[:, None]
+    if where.any():
+        counts = np.moveaxis(given.counts[where], -1, 0)
+        lift = overlay(lift, where, proportion.score_lift(*counts, alpha=alpha))
+    return effect, lift
+
+
+def overlay(base: Estimates, where: Mask, better: Estimates) -> Estimates:
+    """`base` with the places of `where` replaced by the flat estimates `better`."""
+
+    def put(under: NDArray[Any], over: NDArray[Any]) -> NDArray[Any]:
+        column = np.array(under)
+        column[where] = over
+        return column
+
+    names = (
+        "estimate", "standard_error", "statistic", "df", "p_value", "log_p", "low", "high", "reason",
+    )  # fmt: skip
+    columns: dict[str, Any] = {name: put(getattr(base, name), getattr(better, name)) for name in names}
+    return replace(base, **columns)
+
+
+def method_names(given: Pairs) -> NDArray[np.str_]:
+    """The fixed-horizon method per pair."""
+    return np.where(given.scored, "score", "welch")
+
+
+def anytime(given: Pairs, n_star: Float, alpha: float) -> tuple[Estimates, Estimates]:
+    """Confidence sequences of effect and lift at this look, tightest at `n_star` units of both variants."""
+    return (
+        contrast.sequence(given.contrast, n_star=n_star, alpha=alpha),
+        contrast.lift_sequence(given.contrast, n_star=n_star, alpha=alpha),
+    )
+
+
+def pooled_effect(given: Sequence[Totals], alpha: float) -> Estimates:
+    """The naive effect over merged strata: what a reading without strata would say. Totals follow each other
+    along the looks."""
+    merged = joined([totals.merged(1).sample() for totals in given])
+    others = merged.n.shape[-1] - 1
+    sides = merged[:, np.zeros(others, dtype=int)], merged[:, 1:]
+    return contrast.effect(contrast.from_samples(*sides), alpha=alpha)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guards:
+    """Non-inferiority of a guardrail per pair; `bound`: the worst loss not excluded, in the margin scale."""
+
+    bound: Float
+    safe: Mask
+    harmed: Mask
+
+
+def guards(given: Pairs, metric: Metric, margin: Size, n_star: Float, alpha: float, design: Design) -> Guards:
+    """Whether each variant is shown to be within the margin, or shown to be beyond it.
+
+    `safe` by the rule's design, one-sided at full alpha (every guardrail must pass, so alpha is not
+    split); `harmed` always by the confidence sequence, because a guardrail is watched at every look.
+    """
+    up = metric.direction is Direction.INCREASE
+    safe_side, harm_side = (
+        (Alternative.GREATER, Alternative.LESS) if up else (Alternative.LESS, Alternative.GREATER)
+    )
+    null = -margin.value if up else margin.value
+    watched = contrast.lift_sequence if margin.relative else contrast.sequence
+    if design is Design.FIXED:
+        once = contrast.lift if margin.relative else contrast.effect
+        shown = once(given.contrast, alpha=alpha, alternative=safe_side, null=null)
+    else:
+        shown = watched(given.contrast, n_star=n_star, alpha=alpha, alternative=safe_side, null=null)
+    harm = watched(given.contrast, n_star=n_star, alpha=alpha, alternative=harm_side, null=null)
+    return Guards(bound=-shown.low if up else shown.high, safe=shown.significant, harmed=harm.significant)

@@ -7,16 +7,17 @@ later step works on all of them at once. Integers stay exact until `Totals.sampl
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.totals import Exact, Index, Totals, add_into, integers
+from analysis.facts import Facts
+from analysis.totals import Exact, Index, Integers, Totals, add_into, integers
 from experiment.condition import attribute_names
-from experiment.definition import BUCKETS, DAY_MS, DecisionRule, Experiment, Metric
+from experiment.definition import BUCKETS, DAY_MS, DecisionRule, Experiment, Metric, MetricType
 from experiment.lifecycle import ExperimentState
 from experiment.moments import Cell, CellKey, Moments, Sums
 from experiment.source import RANDOMISED, UNKNOWN, Source
@@ -86,6 +87,8 @@ class Evidence:
 
     `at` is the instant of the look (ms); `closed` sources (tables) have no window left to wait for.
     `day_width` is how many days one value of `day` stands for: 1, 7 for weeks, 0 when days are unknown.
+    `snapshots` are cells of tables that say where things stood on each day; `cells` are then the last ones.
+    `facts` per subject are what only a table's rows can show. `clustered`: cells count clusters.
     """
 
     metrics: tuple[Metric, ...]
@@ -96,6 +99,19 @@ class Evidence:
     day_width: int
     subjects: tuple[Subject, ...]
     cells: Cells
+    snapshots: Cells | None = None
+    facts: tuple[Facts, ...] | None = None
+    clustered: bool = False
+
+    @property
+    def series(self) -> Cells:
+        """The cells that know every day."""
+        return self.cells if self.snapshots is None else self.snapshots
+
+    @property
+    def daily(self) -> bool:
+        """Whether cells of single days are there (not only where things stood)."""
+        return self.day_width == 1 and self.snapshots is None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -112,42 +128,78 @@ class Evidence:
 
     def matured(self) -> Mask:
         """Cells whose exposure day ended at least a window ago."""
-        if self.closed:
-            return np.ones(len(self.cells.day), dtype=bool)
-        return (self.cells.day + 1) * DAY_MS + self.window_ms <= self.at
+        return self.closed_days(self.cells.day)
 
-    def _place(self, mask: Mask, lead: Index) -> Index:
-        cells, (_, strata, variants) = self.cells, self.shape
+    def closed_days(self, days: Index) -> Mask:
+        """Days that ended at least a window ago."""
+        if self.closed:
+            return np.ones(len(days), dtype=bool)
+        return (days + 1) * DAY_MS + self.window_ms <= self.at
+
+    def _place(self, mask: Mask, lead: Index, cells: Cells) -> Index:
+        _, strata, variants = self.shape
         place: Index = (lead[mask] * strata + cells.stratum[mask]) * variants + cells.variant[mask]
         return place
 
     def counts(self, mask: Mask) -> NDArray[np.int64]:
         """Counts of shape (subjects, strata, variants, COUNTS) over the cells of `mask`."""
-        place = self._place(mask, self.cells.subject)
+        place = self._place(mask, self.cells.subject, self.cells)
         chosen = self.cells.counts[mask]
         return np.stack([add_into(chosen[:, c], place, self.shape) for c in range(len(COUNTS))], axis=-1)
 
     def totals(self, metric: int, mask: Mask) -> Totals:
         """A metric's totals of shape (subjects, strata, variants) over the cells of `mask`."""
-        return self.cells.totals[metric][mask].grouped(self._place(mask, self.cells.subject), self.shape)
+        return self.cells.totals[metric][mask].grouped(
+            self._place(mask, self.cells.subject, self.cells), self.shape
+        )
 
     def by_day(self, subject: int, mask: Mask) -> DayLooks:
-        """The exposure days of one experiment within `mask`."""
-        own = mask & (self.cells.subject == subject)
-        days, lead = np.unique(self.cells.day[own], return_inverse=True)
+        """The exposure days of one experiment within `mask` (all its snapshots where there are any)."""
+        cells = self.series
+        own = cells.subject == subject
+        own &= mask if self.snapshots is None else mask.any()
+        days, lead = np.unique(cells.day[own], return_inverse=True)
         full = np.zeros(len(own), dtype=np.int64)
         full[own] = lead
         return DayLooks(
-            days=days, cells=own, place=self._place(own, full), shape=(len(days), *self.shape[1:])
+            days=days, cells=own, place=self._place(own, full, cells), shape=(len(days), *self.shape[1:])
         )
 
     def daily_units(self, looks: DayLooks) -> NDArray[np.int64]:
         """Units of shape (days, strata, variants), each day alone."""
-        return add_into(self.cells.counts[looks.cells, 0], looks.place, looks.shape)
+        if self.snapshots is None:
+            return add_into(self.cells.counts[looks.cells, 0], looks.place, looks.shape)
+        standing = _carried(looks)(self.snapshots.counts[looks.cells, 0])
+        return np.diff(standing, axis=0, prepend=np.zeros_like(standing[:1]))
 
     def daily_totals(self, metric: int, looks: DayLooks) -> Totals:
         """A metric's totals of shape (days, strata, variants), each day alone."""
         return self.cells.totals[metric][looks.cells].grouped(looks.place, looks.shape)
+
+    def running_totals(self, metric: int, looks: DayLooks, single: Totals | None = None) -> Totals:
+        """A metric's totals of shape (days, strata, variants), from the first day to each.
+
+        `single`: the days alone, where they are at hand.
+        """
+        if self.snapshots is not None:
+            return self.snapshots.totals[metric][looks.cells].each(_carried(looks))
+        return (self.daily_totals(metric, looks) if single is None else single).cumulative()
+
+
+def _carried(looks: DayLooks) -> Callable[[Integers], Integers]:
+    """Snapshots in the order of `looks` as (days, strata, variants), each standing until the next one."""
+    place = np.full(looks.shape, -1, dtype=np.int64)
+    place.reshape(-1)[looks.place] = np.arange(len(looks.place))
+    day = np.where(place >= 0, np.arange(looks.shape[0])[:, None, None], -1)
+    latest = np.maximum.accumulate(day, axis=0)
+    standing = np.where(
+        latest >= 0, np.take_along_axis(place, np.maximum(latest, 0), axis=0), len(looks.place)
+    )
+
+    def carry(part: Integers) -> Integers:
+        return np.asarray(np.concatenate([part, np.zeros_like(part[:1])])[standing])
+
+    return carry
 
 
 def from_ledger(state: ExperimentState, moments: Moments, *, at: int) -> Evidence:
@@ -212,8 +264,8 @@ def _strata(state: ExperimentState, moments: Moments) -> tuple[Stratum, ...]:
         for epoch in state.epochs
         for stratum in configured_strata(replace(state.definition, segments=epoch.segments), epoch.number)
     ]
-    seen = {(s.epoch, s.segment) for s in known}
-    found = sorted({(k.epoch, k.segment) for k in moments if k.experiment == state.key} - seen)
+    seen, key = {(s.epoch, s.segment) for s in known}, state.key
+    found = sorted({(k.epoch, k.segment) for k in moments if k.experiment == key} - seen)
     return (*known, *(Stratum(epoch=epoch, segment=segment, weights=None) for epoch, segment in found))
 
 
@@ -223,22 +275,42 @@ def _cells(
     places: Mapping[tuple[int, str], int],
     order: Mapping[str, int],
 ) -> Cells:
-    counts = np.array(
-        [(c.n, c.exposures, c.fallbacks, c.mismatches, c.carried) for _, c in own], dtype=np.int64
+    rows, width, size = len(own), len(Sums._fields), len(metrics)
+    counts = _table(
+        lambda: ((c.n, c.exposures, c.fallbacks, c.mismatches, c.carried) for _, c in own), rows, len(COUNTS)
     )
-    n = counts.reshape(-1, len(COUNTS))[:, 0]
+    sums = _table(lambda: chain.from_iterable(c.metrics[:size] for _, c in own), rows, size * width)
+    n = np.asarray(counts[:, 0], dtype=np.int64)
+    zero = np.zeros(rows, dtype=np.int64)
     return Cells(
         subject=np.zeros(len(own), dtype=np.int64),
         stratum=np.array([places[k.epoch, k.segment] for k, _ in own], dtype=np.int64),
         variant=np.array([order[k.variant] for k, _ in own], dtype=np.int64),
         day=np.array([k.day for k, _ in own], dtype=np.int64),
         contaminated=np.array([k.contaminated for k, _ in own], dtype=bool),
-        counts=counts.reshape(-1, len(COUNTS)),
-        totals=tuple(exact(m, n, [c.metrics[place] for _, c in own]) for place, m in enumerate(metrics)),
+        counts=np.asarray(counts, dtype=np.int64),
+        totals=tuple(
+            _sums(metric, n, sums[:, place * width : (place + 1) * width], zero)
+            for place, metric in enumerate(metrics)
+        ),
     )
 
 
-def exact(metric: Metric, n: NDArray[Any], sums: Sequence[Sums]) -> Exact:
-    """A metric's totals from the sums of cells."""
-    x, xx, y, yy, xy = (integers([s[part] for s in sums]) for part in range(len(Sums._fields)))
+def _sums(metric: Metric, n: Integers, columns: Integers, zero: Integers) -> Exact:
+    """A metric's totals; what a type does not have is one array of zeros."""
+    x, xx = integers(columns[:, 0]), integers(columns[:, 1])
+    if metric.type is MetricType.PROPORTION:
+        return Exact(metric=metric, n=n, x=x, xx=x, y=zero, yy=zero, xy=zero)
+    if metric.type is MetricType.MEAN:
+        return Exact(metric=metric, n=n, x=x, xx=xx, y=zero, yy=zero, xy=zero)
+    y, yy, xy = (integers(columns[:, part]) for part in (2, 3, 4))
     return Exact(metric=metric, n=n, x=x, xx=xx, y=y, yy=yy, xy=xy)
+
+
+def _table(parts: Callable[[], Iterable[tuple[int, ...]]], rows: int, width: int) -> Integers:
+    """Integers given part by part as an array of rows, of Python integers where 64 bits are too few."""
+    try:
+        flat: Integers = np.fromiter(chain.from_iterable(parts()), dtype=np.int64, count=rows * width)
+    except OverflowError:
+        flat = np.array(list(chain.from_iterable(parts())), dtype=object)
+    return flat.reshape(rows, width)

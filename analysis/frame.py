@@ -1,43 +1,55 @@
-"""Judge a table in memory: pandas, Polars or Arrow, one experiment or thousands.
+"""Judge tables in memory: pandas, Polars or Arrow, one experiment or thousands.
 
     report = analyze(frame, load_spec(text))
+    report = analyze(exposures, load_spec(text), outcomes=events)
 
 The same evidence, estimates, checks and verdict as a live experiment; a table is taken as closed.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 
-from analysis import shapes
+from analysis import event_rows, shapes, unit_rows
 from analysis.analyze import instant
 from analysis.batch import batch
-from analysis.evidence import Evidence
+from analysis.evidence import Cells, Evidence
+from analysis.facts import Facts
 from analysis.layout import layout
 from analysis.report.batch_model import BatchReport
 from analysis.report.build import build
 from analysis.report.header import Header, VariantHeader, blank
 from analysis.report.model import Report
-from analysis.tabular import as_frame, eligible_columns
+from analysis.seen import events_seen, rows_seen, units_seen
+from analysis.shapes import Read
+from analysis.tabular import Columns, Frame, as_frame, eligible_columns
 from analysis.thresholds import DEFAULT, Thresholds
+from analysis.unit_table import cells as summed
+from analysis.unit_table import clustered, clustered_metrics
 from experiment.canonical import digest, rule_digest
-from experiment.columns import check_columns, check_metrics
-from experiment.definition import DAY_MS, Experiment, Spec
+from experiment.columns import check_columns, check_metrics, check_outcome_columns
+from experiment.definition import DAY_MS, Experiment, Metric, Spec
 from experiment.errors import BadInput
 from experiment.source import Shape, Source
 
 
 def analyze(
-    frame: Any, spec: Spec | Experiment, *, at: datetime | None = None, limits: Thresholds = DEFAULT
+    frame: Any,
+    spec: Spec | Experiment,
+    *,
+    outcomes: Any = None,
+    at: datetime | None = None,
+    limits: Thresholds = DEFAULT,
 ) -> Report | BatchReport:
     """Judge a data frame under a spec (or a definition with a `source`).
 
     Args:
-        frame: pandas or Polars data frame, or pyarrow table.
+        frame: pandas or Polars data frame, or pyarrow table; in the shape events the exposures.
+        outcomes: the second table of the shape events.
         at: the instant of this look, only shown.
 
     Returns:
@@ -46,7 +58,7 @@ def analyze(
     Raises:
         BadInput: the source does not fit the table (names field, column and row).
     """
-    evidence = evidence_of(frame, spec)
+    evidence = evidence_of(frame, spec, outcomes)
     header = table_header(spec, evidence, at)
     if source_of(spec).experiment is not None:
         return batch(evidence, header, limits=limits)
@@ -60,43 +72,72 @@ def source_of(spec: Spec | Experiment) -> Source:
     return spec.source
 
 
-def evidence_of(frame: Any, spec: Spec | Experiment) -> Evidence:
+def evidence_of(frame: Any, spec: Spec | Experiment, outcomes: Any = None) -> Evidence:
     """The cells of a table. Raises BadInput as `analyze` does."""
     source = source_of(spec)
-    _supported(source)
-    check_metrics(source, spec.metrics)
-    columns = eligible_columns(frame, source, check_columns(source, as_frame(frame).columns))
+    if source.shape is not Shape.EVENTS:
+        check_metrics(source, spec.metrics)
+    if (source.shape is Shape.EVENTS) != (outcomes is not None):
+        raise BadInput(
+            "the shape events, and only it, has a second table", field="source.shape",
+            fix="give the outcomes beside the exposures, or choose the shape of your one table.",
+        )  # fmt: skip
+    columns, excluded = eligible_columns(frame, source, check_columns(source, as_frame(frame).columns))
     if not len(columns):
         raise BadInput("no rows are left to analyse", field="source.eligible", fix="widen the condition.")
-    units = shapes.units_of(columns, source, spec.primary)
-    instants = None if source.day is None else columns.instants(source.day)
-    read = shapes.Read(
-        columns=columns, source=source, metrics=spec.metrics, layout=layout(columns, spec, source, units),
-        instants=instants, window_ms=spec.window_ms or 0,
-    )  # fmt: skip
-    if source.shape is Shape.UNITS:
-        cells = shapes.units(read)
-    else:
-        cells = (shapes.counted if source.shape is Shape.COUNTS else shapes.measured)(read, spec.primary)
-    last = int(np.max(cells.day)) + 1 if instants is not None else 0
+    read = _read(columns, spec, source)
+    found = _cells(read, spec, as_frame(frame), excluded, outcomes)
+    last = int(np.max(found.cells.day)) + 1 if read.instants is not None else 0
     return Evidence(
-        metrics=spec.metrics, rule=spec.decision, window_ms=read.window_ms, at=last * DAY_MS, closed=True,
-        day_width=0 if instants is None else instants.width, subjects=read.layout.subjects, cells=cells,
+        metrics=found.metrics, rule=spec.decision, window_ms=read.window_ms, at=last * DAY_MS, closed=True,
+        day_width=0 if read.instants is None else read.instants.width, subjects=read.layout.subjects,
+        cells=found.cells, snapshots=found.snapshots, facts=found.facts, clustered=source.cluster is not None,
     )  # fmt: skip
 
 
-def _supported(source: Source) -> None:
+def _read(columns: Columns, spec: Spec | Experiment, source: Source) -> Read:
+    units = shapes.units_of(columns, source, spec.primary)
+    day = source.exposures.at if source.exposures is not None else source.day
+    return Read(
+        columns=columns, source=source, metrics=spec.metrics, layout=layout(columns, spec, source, units),
+        instants=None if day is None else columns.instants(day), window_ms=spec.window_ms or 0,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """The sums of a table, and what only its rows show."""
+
+    metrics: tuple[Metric, ...]
+    cells: Cells
+    snapshots: Cells | None = None
+    facts: tuple[Facts, ...] | None = None
+
+
+def _cells(read: Read, spec: Spec | Experiment, frame: Frame, excluded: Columns, outcomes: Any) -> _Found:
+    source = read.source
+    if source.shape in {Shape.COUNTS, Shape.MOMENTS}:
+        cells = (shapes.counted if source.shape is Shape.COUNTS else shapes.measured)(read, spec.primary)
+        snapshots = cells if source.cumulative else None
+        last = cells if snapshots is None else shapes.last(read, snapshots)
+        facts = rows_seen(read, frame, excluded)
+        return _Found(metrics=spec.metrics, cells=last, snapshots=snapshots, facts=facts)
     if source.shape is Shape.EVENTS:
-        raise BadInput(
-            "exposures and outcomes in two tables are no single frame", field="source.shape",
-            fix="join them to a row per unit and use `shape: units`.",
-        )  # fmt: skip
-    for part in ("cluster", "covariate"):
-        if getattr(source, part):
-            raise BadInput(
-                f"{part!r} is not used by this analysis yet, and leaving it out silently would mislead",
-                field=f"source.{part}", fix="remove it; a cluster can be analysed as the `unit`.",
-            )  # fmt: skip
+        folded = event_rows.folded(read, event_columns(outcomes, source))
+        units, seen = folded.units, events_seen(read, frame, excluded, folded)
+    else:
+        visits = unit_rows.visits(read)
+        units = unit_rows.unit_table(read, visits)
+        seen = units_seen(read, frame, excluded, units, visits)
+    metrics = spec.metrics if source.cluster is None else clustered_metrics(spec.metrics)
+    return _Found(metrics=metrics, cells=summed(clustered(units), metrics), facts=seen)
+
+
+def event_columns(outcomes: Any, source: Source) -> Columns:
+    """The columns of the table of outcomes."""
+    frame = as_frame(outcomes)
+    frame = frame.select(*check_outcome_columns(source, frame.columns))
+    return Columns(frame=frame, rows=np.arange(1, len(frame) + 1))
 
 
 def table_header(spec: Spec | Experiment, evidence: Evidence, at: datetime | None) -> Header:

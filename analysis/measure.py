@@ -1,22 +1,26 @@
-"""All numbers of one metric for many looks at once: effects, sequences, guards, events, sufficiency.
+"""All numbers of many metrics at many looks: effects, sequences, guards, events, sufficiency.
 
 This is the columnar half of a report; `analysis.report.comparisons` turns single places of these arrays
-into frozen results.
+into frozen results. Strata are reduced per metric (`collect`), everything after that is computed for all
+metrics and looks in one call each (`measure`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from analysis import estimates
+from analysis.columnar import joined, rows
 from analysis.estimates import Guards, Pairs
+from analysis.inference import contrast
 from analysis.inference.result import Estimates, Float
-from analysis.inference.sequential import Gate
 from analysis.planning.accrual import Accrual
-from analysis.planning.sufficiency import Sufficiency, progress, sufficiency
+from analysis.planning.sufficiency import Progress, Sufficiency, sufficiency
 from analysis.totals import Totals
 from experiment.definition import DecisionRule, Metric, Role, Size
 
@@ -25,26 +29,38 @@ UNPLANNED_UNITS = 10_000.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
-    """One metric at every look; arrays (looks, variants − 1), and `n`, `numerator`, `denominator` (looks,
-    variants) summed over strata.
+class Collected:
+    """Metrics at their looks with the strata reduced, one metric after another, each with `looks` rows.
 
-    `n_star`: where the confidence sequence was tuned. `method`: the fixed-horizon one. `guard` only for
-    guardrails, `sufficiency` only where an effect size is stated for the metric: the rule's MDE for
-    primaries, the margin for guardrails.
+    `n`, `numerator`, `denominator` (rows, variants) are summed over strata. `pooled`: the naive comparison
+    over merged strata at the looks `pooled_at` of each metric.
     """
 
-    metric: Metric
+    metrics: tuple[Metric, ...]
+    looks: int
+    pairs: Pairs
+    n: NDArray[np.int64]
+    numerator: Float
+    denominator: Float
+    pooled: Estimates
+    pooled_at: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Whole:
+    """All metrics' looks one after another; arrays (looks, variants − 1), and `n`, `numerator`,
+    `denominator` (looks, variants) summed over strata.
+
+    `effect` and `lift` are fixed-horizon, `sequence` and `lift_sequence` anytime-valid and tuned at `n_star`
+    units. `plain` is the effect without covariates. `method`: the fixed-horizon one.
+    """
+
     pairs: Pairs
     effect: Estimates
     lift: Estimates
     sequence: Estimates
     lift_sequence: Estimates
-    pooled: Estimates
-    gate: Gate
-    guard: Guards | None
-    sufficiency: Sufficiency | None
-    accrual: Accrual | None
+    plain: Estimates
     n_star: Float
     method: NDArray[np.str_]
     n: NDArray[np.int64]
@@ -53,14 +69,36 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """One metric: its rows `start` to `end` of the whole.
+
+    `guard` only for guardrails, `sufficiency` only where an effect size is stated for the metric: the rule's
+    MDE for primaries, the margin for guardrails; both with the metric's own looks, `pooled` with those of
+    `pooled_at`.
+    """
+
+    metric: Metric
+    whole: Whole
+    start: int
+    end: int
+    guard: Guards | None
+    sufficiency: Sufficiency | None
+    accrual: Accrual | None
+    pooled: Estimates
+    pooled_at: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What measuring needs to know of the rule: `accrual` (None: no dates), `window_days`, and `n_star`
-    (None: the units the rule needs for this metric at each look)."""
+    """What measuring needs to know of the rule: `accrual` (None: no dates), `window_days`, and `n_star` per
+    variant other than control. `tuned_at` is the look of the primary metric whose needed units become
+    `n_star`; with neither, every metric is tuned at each look for the units it needs there itself."""
 
     rule: DecisionRule
     accrual: Accrual | None = None
     window_days: float = 0.0
     n_star: Float | None = None
+    tuned_at: int | None = None
 
 
 def target_size(metric: Metric, rule: DecisionRule) -> Size | None:
@@ -70,44 +108,109 @@ def target_size(metric: Metric, rule: DecisionRule) -> Size | None:
     return metric.margin if metric.role is Role.GUARDRAIL else None
 
 
-def measure(metric: Metric, totals: Totals, plan: Plan) -> Measured:
-    """Every reading of one metric from totals of shape (looks, strata, variants)."""
-    rule, pairs = plan.rule, estimates.pairs(metric, totals)
-    enough = _sufficiency(pairs, plan)
-    n_star = plan.n_star if plan.n_star is not None else planned_units(enough)
-    n_star = np.broadcast_to(n_star, pairs.control.n.shape)
-    numerator, denominator = totals.values()
-    effect, lift = estimates.fixed_effect(pairs, rule.alpha)
+def collect(
+    metrics: Sequence[Metric],
+    batches: Sequence[Sequence[Totals]],
+    alpha: float,
+    pooled: Sequence[tuple[int, Sequence[Totals]]] | None = None,
+) -> Collected:
+    """Reduce the strata of metrics at their looks.
+
+    Args:
+        batches: totals (looks, strata, variants) per metric; batches may differ in their strata.
+        pooled: the looks to read naively too, with their totals (1, strata, variants) per metric; None = all.
+    """
+    sizes = [len(batch[0].n) for batch in batches]
+    stacked = joined([estimates.stacked_pairs(list(zip(metrics, batch, strict=True))) for batch in batches])
+    # rows come batch by batch, metrics inside; they are wanted metric by metric
+    offsets = accumulate((size * len(metrics) for size in sizes), initial=0)
+    parts = [
+        start + np.arange(size * len(metrics)).reshape(len(metrics), size)
+        for start, size in zip(offsets, sizes, strict=False)
+    ]
+    order = np.concatenate(parts, axis=1).reshape(-1)
+    by_metric = [totals for place in range(len(metrics)) for totals in (batch[place] for batch in batches)]
+    sides = [totals.values() for totals in by_metric]
+    naive = pooled if pooled is not None else [(0, batch) for batch in batches]
+    return Collected(
+        metrics=tuple(metrics),
+        looks=sum(sizes),
+        pairs=rows(stacked, order) if len(batches) > 1 else stacked,
+        n=np.concatenate([totals.n.sum(axis=1).astype(np.int64) for totals in by_metric]),
+        numerator=np.concatenate([numerator.sum(axis=1) for numerator, _ in sides]),
+        denominator=np.concatenate([denominator.sum(axis=1) for _, denominator in sides]),
+        pooled=estimates.pooled_effect(
+            [totals[place] for place in range(len(metrics)) for _, totals in naive], alpha
+        ),
+        pooled_at=tuple(range(sum(sizes))) if pooled is None else tuple(look for look, _ in pooled),
+    )
+
+
+def measure(collected: Collected, plan: Plan, lifts: NDArray[np.bool_] | None = None) -> tuple[Measured, ...]:
+    """Every reading of the metrics, estimated together and handed out one by one.
+
+    Args:
+        lifts: the looks whose lifts are read (None: all); root finding is spared at the others.
+    """
+    rule, pairs, looks = plan.rule, collected.pairs, collected.looks
+    here = [slice(start, start + looks) for start in range(0, len(collected.n), looks)]
+    progress = [rows(pairs.progress, own) for own in here]
+    enough = [_sufficiency(m, now, plan) for m, now in zip(collected.metrics, progress, strict=True)]
+    n_star = _n_star(collected, enough, plan)
+    read = None if lifts is None else np.tile(lifts, len(collected.metrics))
+    effect, lift = estimates.fixed_effect(pairs, rule.alpha, read)
     sequence, lift_sequence = estimates.anytime(pairs, n_star, rule.alpha)
-    guard = None
-    if metric.role is Role.GUARDRAIL and metric.margin is not None:
-        guard = estimates.guards(pairs, metric.margin, n_star, rule.alpha, rule.design)
-    return Measured(
-        metric=metric, pairs=pairs, effect=effect, lift=lift, sequence=sequence, lift_sequence=lift_sequence,
-        pooled=estimates.pooled_effect(pairs, rule.alpha), gate=estimates.events(pairs), guard=guard,
-        sufficiency=enough, accrual=plan.accrual, n_star=np.asarray(n_star, dtype=np.float64),
-        method=estimates.method_names(pairs), n=totals.n.sum(axis=1).astype(np.int64),
-        numerator=numerator.sum(axis=1), denominator=denominator.sum(axis=1),
+    adjusted = bool(np.isfinite(pairs.reduction).any())
+    whole = Whole(
+        pairs=pairs, effect=effect, lift=lift, sequence=sequence, lift_sequence=lift_sequence,
+        plain=contrast.effect(pairs.plain, alpha=rule.alpha) if adjusted else effect, n_star=n_star,
+        method=estimates.method_names(pairs), n=collected.n, numerator=collected.numerator,
+        denominator=collected.denominator,
+    )  # fmt: skip
+    size = len(collected.pooled_at)
+    return tuple(
+        Measured(
+            metric=metric, whole=whole, start=own.start, end=own.stop, accrual=plan.accrual,
+            guard=_guard(metric, rows(pairs, own), n_star[own], rule) if _guards(metric) else None,
+            sufficiency=enough[place],
+            pooled=rows(collected.pooled, slice(place * size, (place + 1) * size)),
+            pooled_at=collected.pooled_at,
+        )
+        for place, (metric, own) in enumerate(zip(collected.metrics, here, strict=True))
     )  # fmt: skip
 
 
-def planned_units(enough: Sufficiency | None) -> ArrayLike:
+def _n_star(collected: Collected, enough: Sequence[Sufficiency | None], plan: Plan) -> Float:
+    """Units the sequences are tuned for, at every row of the whole."""
+    shape = (collected.looks, collected.pairs.control.n.shape[1])
+    planned = [np.full(shape, UNPLANNED_UNITS) if own is None else _needed(own) for own in enough]
+    given = plan.n_star
+    if given is None and plan.tuned_at is not None:
+        primary = next(i for i, metric in enumerate(collected.metrics) if metric.role is Role.PRIMARY)
+        given = planned[primary][plan.tuned_at]
+    if given is None:
+        return np.concatenate(planned)
+    return np.array(np.broadcast_to(given, (len(collected.n), shape[1])))
+
+
+def _needed(enough: Sufficiency) -> Float:
     """Units of both variants the rule needs, where the data can say so."""
-    if enough is None:
-        return UNPLANNED_UNITS
     known = (enough.reason == 0) & np.isfinite(enough.n_needed)
     return np.where(known, enough.n_needed, UNPLANNED_UNITS)
 
 
-def planned(metric: Metric, totals: Totals, plan: Plan) -> Float:
-    """`n_star` of every comparison: the units the rule needs for this metric at each look."""
-    found = estimates.pairs(metric, totals)
-    return np.asarray(np.broadcast_to(planned_units(_sufficiency(found, plan)), found.control.n.shape))
+def _guards(metric: Metric) -> bool:
+    return metric.role is Role.GUARDRAIL and metric.margin is not None
 
 
-def _sufficiency(pairs: Pairs, plan: Plan) -> Sufficiency | None:
-    size = target_size(pairs.metric, plan.rule)
+def _guard(metric: Metric, pairs: Pairs, n_star: Float, rule: DecisionRule) -> Guards | None:
+    if metric.margin is None:
+        return None
+    return estimates.guards(pairs, metric, metric.margin, n_star, rule.alpha, rule.design)
+
+
+def _sufficiency(metric: Metric, now: Progress, plan: Plan) -> Sufficiency | None:
+    size = target_size(metric, plan.rule)
     if size is None or size.value == 0:
         return None
-    now = progress(*pairs.strata, weight=pairs.weight)
     return sufficiency(now, plan.rule, accrual=plan.accrual, window_days=plan.window_days, mde=size)

@@ -6,17 +6,19 @@ it was given.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any, TypeVar
 
 import narwhals.stable.v2 as nw
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.totals import Integers, integers
 from experiment.columns import count_of, instant_of, label_of, number_of
 from experiment.condition import attribute_names, compile_condition
-from experiment.definition import DAY_MS
+from experiment.definition import DAY_MS, TOTAL_BOUND
 from experiment.errors import BadInput
 from experiment.event import Event
 from experiment.plan import Slot
@@ -24,6 +26,10 @@ from experiment.source import Source
 from experiment.wording import show
 
 T = TypeVar("T")
+_TIE = 1e-3
+"""Distance from one half within which a scaled amount of at most 2^40 may be a decimal tie."""
+_COVARIATE_BOUND = 2.0**31
+"""Covariates keep as many digits as squares and their sums leave room for."""
 Index = NDArray[np.int64]
 Frame = nw.DataFrame[Any]
 
@@ -55,9 +61,26 @@ class Columns:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def meets(self, condition: Mapping[str, Any]) -> NDArray[np.bool_]:
+        """Rows that meet a condition; one on a single column is asked once per distinct value."""
+        holds, asked = compile_condition(condition), sorted(attribute_names(condition))
+        if len(asked) == 1:
+            codes, values = _codes(self.frame[asked[0]])
+            return np.array([bool(holds({asked[0]: value})) for value in values], dtype=bool)[codes]
+        rows = self.frame.select(*asked).iter_rows(named=True)
+        return np.fromiter((bool(holds(row)) for row in rows), dtype=bool, count=len(self))
+
+    def take(self, places: Index) -> Columns:
+        """Some of the rows, still counted as in the table as it was given."""
+        return Columns(frame=self.frame[places.tolist()], rows=self.rows[places])
+
+    def codes(self, column: str) -> Index:
+        """A number per distinct value of a column, whatever it holds."""
+        return _codes(self.frame[column])[0]
+
     def labels(self, column: str) -> Labels:
         """A text column; numbers become text."""
-        codes, values = _distinct(self.frame[column].to_list())
+        codes, values = _codes(self.frame[column])
         read = [self._meaning(column, codes, place, value, label_of) for place, value in enumerate(values)]
         merged, names = _distinct(read)
         return Labels(names=tuple(names), codes=merged[codes])
@@ -84,6 +107,9 @@ class Columns:
         """Integers in minor units, rounded and clipped exactly as the ledger does with events."""
         if slot.value is None:
             return self.counts(column)
+        quick = _minor_units(self.frame[column].to_numpy(), slot)
+        if quick is not None:
+            return quick
         codes, values = _distinct(self.frame[column].to_list())
 
         def amount(value: object) -> int:
@@ -96,13 +122,48 @@ class Columns:
         read = [self._meaning(column, codes, place, value, amount) for place, value in enumerate(values)]
         return np.array(read, dtype=np.int64)[codes]
 
+    def sums(self, column: str, decimals: int) -> Integers:
+        """Sums over many units in units of 10^-decimals, of any size, rounded half to even."""
+        codes, values = _distinct(self.frame[column].to_list())
+
+        def whole(value: object) -> int:
+            number = Decimal(repr(number_of(value))).scaleb(decimals)
+            if decimals == 0 and number != number.to_integral_value():
+                raise ValueError(f"{value} is not a whole number")
+            return int(number.to_integral_value(ROUND_HALF_EVEN))
+
+        read = [self._meaning(column, codes, place, value, whole) for place, value in enumerate(values)]
+        return integers(np.array(read, dtype=object)[codes])
+
+    def covariate(self, column: str) -> tuple[Index, int]:
+        """Integers in units of 10^-k and 10^k, k the fewest decimals (at most 6) that say the column exactly.
+
+        A missing value is 0. Rounding finer digits away costs precision, never validity: any function of
+        what was known before exposure may serve as a covariate.
+        """
+        series = self.frame[column]
+        if series.dtype.is_numeric() or isinstance(series.dtype, nw.Boolean):
+            array = series.cast(nw.Float64).fill_null(0.0).to_numpy()
+            values = np.where(np.isnan(array), 0.0, array)
+        else:
+            values = self.numbers(column)
+        if not np.isfinite(values).all():
+            self.refuse(column, ~np.isfinite(values), "an infinite covariate", "correct the row.")
+        largest = float(np.abs(values).max()) if len(values) else 0.0
+        for decimals in range(7):
+            scaled = values * 10.0**decimals
+            fits = largest * 10.0 ** (decimals + 1) < _COVARIATE_BOUND
+            if not fits or decimals == 6 or (np.abs(scaled - np.rint(scaled)) < 1e-6).all():
+                return np.rint(scaled).astype(np.int64), 10**decimals
+        raise AssertionError("unreachable: the last round returns")
+
     def instants(self, column: str) -> Instants:
         """Times; all rows have to stand for the same number of days."""
         series = self.frame[column]
         if isinstance(series.dtype, nw.Datetime) and not series.null_count():
             ms = series.dt.timestamp("ms").to_numpy().astype(np.int64)
             return Instants(ms=ms, days=ms // DAY_MS, width=1)
-        codes, values = _distinct(series.to_list())
+        codes, values = _codes(series)
         read = [self._meaning(column, codes, place, value, instant_of) for place, value in enumerate(values)]
         widths = {width for _, width in read}
         if len(widths) > 1:
@@ -131,6 +192,53 @@ class Columns:
             ) from error  # fmt: skip
 
 
+def _minor_units(array: NDArray[Any], slot: Slot) -> Index | None:
+    """Whole columns as `Slot.amount` reads single values; None where only that can say what is right.
+
+    Rounding a binary product can only differ from rounding the decimal digits next to a tie.
+    """
+    scale = 10**slot.decimals
+    if not array.size:
+        return np.zeros(0, dtype=np.int64)
+    if array.dtype.kind in "iub":
+        amounts: Index = array.astype(np.int64)
+        if max(abs(int(array.max())), abs(int(array.min()))) * scale > TOTAL_BOUND:
+            return None
+        amounts = amounts * scale
+    elif array.dtype.kind == "f" and array.dtype.itemsize == 8:
+        scaled = array * scale
+        if not (np.abs(scaled) <= TOTAL_BOUND).all():
+            return None
+        amounts = np.rint(scaled).astype(np.int64)
+        if scale > 1 and (close := np.abs(scaled - np.floor(scaled) - 0.5) < _TIE).any():
+            values, where = np.unique(array[close], return_inverse=True)
+            plain = replace(slot, cap=None)
+            amounts[close] = np.array([_amount(plain, float(v)) for v in values], dtype=np.int64)[where]
+    else:
+        return None
+    return amounts if slot.cap is None else np.clip(amounts, -slot.cap, slot.cap)
+
+
+def _amount(slot: Slot, number: float) -> int:
+    return slot.amount(Event(id="", type=slot.event, unit="", at=0, properties={str(slot.value): number}))
+
+
+def _codes(series: nw.Series[Any]) -> tuple[Index, list[Any]]:
+    """Codes by first appearance and the distinct values of a column, by its own library where it can."""
+    array = series.to_numpy() if series.dtype.is_integer() and not series.null_count() else None
+    if array is not None and array.dtype.kind in "iu":
+        values, first, codes = np.unique(array, return_index=True, return_inverse=True)
+        order = np.argsort(first, kind="stable")
+        rank = np.empty(len(order), dtype=np.int64)
+        rank[order] = np.arange(len(order))
+        return rank[codes], values[order].tolist()
+    if isinstance(series.dtype, nw.String) and not series.null_count() and len(series):
+        names = series.unique(maintain_order=True).to_list()
+        places = series.replace_strict(names, list(range(len(names))), return_dtype=nw.Int64)
+        return places.to_numpy().astype(np.int64), names
+    return _distinct(series.to_list())
+
+
 def _distinct(values: Sequence[Any]) -> tuple[Index, list[Any]]:
     """Codes by first appearance, and the distinct values (NaN counts as one value)."""
     seen: dict[Any, int] = {}
@@ -144,20 +252,26 @@ def _distinct(values: Sequence[Any]) -> tuple[Index, list[Any]]:
     return codes, [values[place] for place in first]
 
 
-def eligible_columns(native: Any, source: Source, names: Sequence[str]) -> Columns:
-    """The rows of a frame that meet the source's condition, with only the columns named.
+def eligible_columns(native: Any, source: Source, names: Sequence[str]) -> tuple[Columns, Columns]:
+    """The rows of a frame that meet the source's condition, with only the columns named, and the others.
 
     Raises:
         BadInput: the object is no data frame.
     """
     frame = as_frame(native).select(*names)
-    rows = np.arange(1, len(frame) + 1)
+    every = Columns(frame=frame, rows=np.arange(1, len(frame) + 1))
+    keep = np.ones(len(frame), dtype=bool)
     if source.eligible:
-        holds = compile_condition(source.eligible)
-        asked = sorted(attribute_names(source.eligible))
-        keep = [bool(holds(row)) for row in frame.select(*asked).iter_rows(named=True)]
-        frame, rows = frame.filter(keep), rows[np.array(keep, dtype=bool)]
-    return Columns(frame=frame, rows=rows)
+        for part in _parts(source.eligible):
+            keep &= every.meets(part)
+    if keep.all():
+        return every, every.take(np.zeros(0, dtype=np.int64))
+    return every.take(np.flatnonzero(keep)), every.take(np.flatnonzero(~keep))
+
+
+def _parts(condition: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Conditions of which all have to hold; one per attribute where that is how it was written."""
+    return [{name: wanted} for name, wanted in condition.items()]
 
 
 def as_frame(native: Any) -> Frame:

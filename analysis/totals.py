@@ -8,13 +8,16 @@ of tables that were measured elsewhere, merged by Chan's formula (Chan, Golub, L
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.inference import sample
+from analysis import exact
+from analysis.columnar import joined
+from analysis.inference import joint, sample
+from analysis.inference.joint import Joint
 from analysis.inference.sample import Sample
 from experiment.definition import Measure, Metric, MetricType
 
@@ -33,7 +36,13 @@ def integers(values: Sequence[int] | Integers) -> Integers:
 
 def add_into(values: Integers, index: Index, shape: tuple[int, ...]) -> Integers:
     """Exact sums of `values` over the flat places `index` of `shape`."""
-    out: Integers = np.zeros(int(np.prod(shape)), dtype=values.dtype)
+    size = int(np.prod(shape))
+    large = max(-int(values.min()), int(values.max())) if values.dtype.kind == "i" and len(values) else 2**63
+    if large * len(values) < 2**53:
+        # no partial sum leaves the integers a double holds, so adding doubles is adding integers
+        found = np.bincount(index, weights=values, minlength=size).astype(np.int64)
+        return found.reshape(shape)
+    out: Integers = np.zeros(size, dtype=values.dtype)
     np.add.at(out, index, values)
     return out.reshape(shape)
 
@@ -41,6 +50,25 @@ def add_into(values: Integers, index: Index, shape: tuple[int, ...]) -> Integers
 def minor_units(measure: Measure, decimals: int) -> int:
     """Minor units per unit of a measure: counts have no decimals, amounts have the metric's."""
     return 1 if measure.value is None else 10**decimals
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Covariates:
+    """Sums of what was measured before exposure, beside those of the outcome.
+
+    `z`: Σz of each covariate; `zz`: the upper triangle of Σz·z row by row; `xz`: Σ(outcome)·z, row by row
+    for the numerator and then the denominator. `units`: minor units of each covariate.
+    """
+
+    z: tuple[Integers, ...]
+    zz: tuple[Integers, ...]
+    xz: tuple[Integers, ...]
+    units: tuple[int, ...]
+
+    def each(self, change: Callable[[Integers], Integers]) -> Covariates:
+        """The same change to every column."""
+        z, zz, xz = (tuple(change(part) for part in parts) for parts in (self.z, self.zz, self.xz))
+        return Covariates(z=z, zz=zz, xz=xz, units=self.units)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,12 +82,19 @@ class Exact:
     y: Integers
     yy: Integers
     xy: Integers
+    covariates: Covariates | None = None
 
     def each(self, change: Callable[[Integers], Integers]) -> Exact:
         """The same change to every column."""
-        parts = (self.n, self.x, self.xx, self.y, self.yy, self.xy)
-        n, x, xx, y, yy, xy = (change(part) for part in parts)
-        return Exact(metric=self.metric, n=n, x=x, xx=xx, y=y, yy=yy, xy=xy)
+        # columns that are one array (the zeros of a mean's denominator) are changed once and stay one
+        done: dict[int, Integers] = {}
+        for part in (self.n, self.x, self.xx, self.y, self.yy, self.xy):
+            if id(part) not in done:
+                done[id(part)] = change(part)
+        n, x, xx = done[id(self.n)], done[id(self.x)], done[id(self.xx)]
+        y, yy, xy = done[id(self.y)], done[id(self.yy)], done[id(self.xy)]
+        before = None if self.covariates is None else self.covariates.each(change)
+        return Exact(metric=self.metric, n=n, x=x, xx=xx, y=y, yy=yy, xy=xy, covariates=before)
 
     def grouped(self, index: Index, shape: tuple[int, ...]) -> Exact:
         """Add entries into the flat places `index` of a new `shape`."""
@@ -88,14 +123,40 @@ class Exact:
         """n, estimate and unit variance per entry."""
         above, below = self._scales()
         if self.metric.type is MetricType.PROPORTION:
-            return sample.proportion(self.n, self.x)
+            return exact.proportion(self.n, self.x)
         if self.metric.type is MetricType.MEAN:
-            return sample.from_sums(self.n, self.x, self.xx, scale=above)
-        # (Σx / above) / (Σy / below) = below·Σx / (above·Σy); the products may leave int64
-        x, xx, xy = (part.astype(object) for part in (self.x, self.xx, self.xy))
-        return sample.ratio_from_sums(
-            self.n, x * below, xx * below**2, self.y, self.yy, xy * below, scale=above
+            return exact.mean(self.n, self.x, self.xx, scale=above)
+        sums, products = (self.x, self.y), (self.xx, self.yy, self.xy)
+        return exact.ratio(self.n, sums, products, above=above, below=below)
+
+    def denominator_sample(self) -> Sample:
+        """The denominator per unit, of a ratio."""
+        return exact.mean(self.n, self.y, self.yy, scale=self._scales()[1])
+
+    def covariate_samples(self) -> tuple[Sample, ...]:
+        """Every covariate per unit."""
+        if self.covariates is None:
+            return ()
+        found, size = self.covariates, len(self.covariates.z)
+        return tuple(
+            exact.mean(self.n, z, found.zz[_row(place, size)], scale=unit)
+            for place, (z, unit) in enumerate(zip(found.z, found.units, strict=True))
         )
+
+    def joint(self) -> Joint:
+        """Outcome (numerator, denominator) and covariates together, for covariate adjustment."""
+        found = self.covariates
+        if found is None:
+            raise TypeError("joint moments are only there with covariates")
+        above, below = self._scales()
+        k = len(found.z)
+        triangle = [found.zz[_row(i, k) : _row(i + 1, k)] for i in range(k)]
+        if self.metric.type is not MetricType.RATIO:
+            rows = [[self.xx, *found.xz], *triangle]
+            return joint.from_sums(self.n, (self.x, *found.z), rows, scale=(above, *found.units))
+        rows = [[self.xx, self.xy, *found.xz[:k]], [self.yy, *found.xz[k:]], *triangle]
+        sums = (self.x, self.y, *found.z)
+        return joint.from_sums(self.n, sums, rows, scale=(above, below, *found.units))
 
     def values(self) -> tuple[Floats, Floats]:
         """Numerator and denominator totals in the metric's unit (denominator: units, unless a ratio)."""
@@ -173,9 +234,20 @@ class Centred:
             self.n, self.x, self.y, self.xx / below, self.yy / below, self.xy / below
         )
 
+    def denominator_sample(self) -> Sample:
+        """The denominator per unit, of a ratio."""
+        if self.y is None or self.yy is None:
+            raise TypeError("only a ratio has a denominator")
+        return sample.from_moments(self.n, self.y, self.yy / np.maximum(self.n - 1, 1))
+
     def values(self) -> tuple[Floats, Floats]:
         """Numerator and denominator totals in the metric's unit (denominator: units, unless a ratio)."""
         return self.n * self.x, self.n if self.y is None else self.n * self.y
+
+
+def _row(place: int, size: int) -> int:
+    """Where row `place` of an upper triangle of this size starts when its rows follow each other."""
+    return place * size - place * (place - 1) // 2
 
 
 Totals = Exact | Centred
@@ -184,8 +256,4 @@ Totals = Exact | Centred
 
 def join(parts: Sequence[Totals]) -> Totals:
     """Totals one after another along the first axis (all of one kind)."""
-    columns: dict[str, Any] = {}
-    for field in ("n", "x", "xx", "y", "yy", "xy"):
-        own = [getattr(part, field) for part in parts]
-        columns[field] = None if own[0] is None else np.concatenate(own)
-    return replace(parts[0], **columns)
+    return joined(parts)

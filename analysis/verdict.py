@@ -123,6 +123,9 @@ def _without_promotion(case: Case, wins: Sequence[Comparison]) -> Verdict:
 
 _REMEDY = {
     "sample ratio": "find where units are lost or moved (assignment, redirects, logging), start a new epoch.",
+    "sample ratio by day": "find what broke on that day; a new epoch starts clean.",
+    "eligibility": "use a condition on what was known before exposure.",
+    "before exposure": "find why the variants differed before the start, then randomise anew (a new salt).",
     "contamination": "make the unit id stable across devices and services, then start a new epoch.",
     "served": "serve what was assigned, or record the cause with the exposure.",
     "variants": "name the column that tells the variants apart.",
@@ -189,6 +192,11 @@ def _next(gate: Check) -> str:
             return f"{events:,.0f} more events in the smaller variant."
         case "evidence":
             return "randomise units within each segment, or state that they were."
+        case "clusters":
+            clusters = float(numbers["needed"] or 0) - float(numbers["clusters"] or 0)
+            return f"{clusters:,.0f} more clusters in the smallest variant."
+        case "unit of analysis":
+            return f"rows added up by {numbers['column']}."
         case _:
             return "the window of the first exposure day closes."
 

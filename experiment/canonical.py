@@ -128,7 +128,7 @@ def _source(source: Source) -> dict[str, Any]:
     parts: dict[str, Any] = {f.name: getattr(source, f.name) for f in fields(source)}
     key = parts.pop("experiment_key")
     parts["experiment"] = {"key": key} if key else source.experiment
-    parts["shape"] = source.shape.value
+    parts["shape"], parts["cumulative"] = source.shape.value, source.cumulative or None
     parts["dimensions"] = list(source.dimensions)
     parts["exposures"], parts["outcomes"] = _table(source.exposures), _table(source.outcomes)
     if isinstance(source.weights, Mapping):

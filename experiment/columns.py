@@ -15,7 +15,7 @@ from experiment.condition import attribute_names
 from experiment.definition import Measure, Metric, MetricType
 from experiment.errors import BadInput
 from experiment.plan import Slot
-from experiment.source import Source
+from experiment.source import Source, Table
 from experiment.wording import show, suggest
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -29,19 +29,37 @@ def named_columns(source: Source) -> dict[str, str]:
     found = {f"source.{part}": column for part in _PARTS if (column := getattr(source, part)) is not None}
     if source.assignment_column is not None:
         found["source.assignment"] = source.assignment_column
+    if source.exposures is not None:
+        found |= _event_columns("exposures", source.exposures)
     found |= {f"source.dimensions[{place}]": column for place, column in enumerate(source.dimensions)}
-    found |= {f"source.covariate.{metric}": column for metric, column in source.covariate.items()}
     found |= {
-        f"source.columns.{metric}.{role}": column
-        for metric, roles in source.columns.items()
+        f"source.{part}.{metric}.{role}": column
+        for part, columns in (("covariate", source.covariate), ("columns", source.columns))
+        for metric, roles in columns.items()
         for role, column in roles.items()
     }
     return found | {f"source.eligible.{name}": name for name in sorted(attribute_names(source.eligible))}
 
 
+def _event_columns(part: str, table: Table) -> dict[str, str]:
+    """The columns one of the two tables of events names."""
+    roles = ("id", "type", "at", "value")
+    return {f"source.{part}.{role}": column for role in roles if (column := getattr(table, role)) is not None}
+
+
+def check_outcome_columns(source: Source, available: Collection[str]) -> tuple[str, ...]:
+    """The columns named for the table of outcomes, each once; raises BadInput as `check_columns` does."""
+    if source.outcomes is None or source.unit is None:
+        raise BadInput("no table of outcomes is named", field="source.outcomes", fix="add `outcomes`.")
+    return _checked({"source.unit": source.unit} | _event_columns("outcomes", source.outcomes), available)
+
+
 def check_columns(source: Source, available: Collection[str]) -> tuple[str, ...]:
     """The named columns, each once; raises BadInput naming the field of one that the table does not have."""
-    named = named_columns(source)
+    return _checked(named_columns(source), available)
+
+
+def _checked(named: Mapping[str, str], available: Collection[str]) -> tuple[str, ...]:
     for field, column in named.items():
         if column not in available:
             raise BadInput(

@@ -38,7 +38,8 @@ def parse_source(place: Place, *, metrics: Collection[str], variants: Collection
         day=block.take("day", text, None),
         segment=block.take("segment", text, None),
         dimensions=block.take("dimensions", lambda p: each(p, text), ()),
-        covariate=block.take("covariate", mapping_of(text), {}),
+        cumulative=block.take("cumulative", flag, default=False),
+        covariate=block.take("covariate", mapping_of(_roles), {}),
         served=block.take("served", text, None),
         served_map=block.take("served_map", mapping_of(scalar), {}),
         weights=block.take("weights", weights, None),
@@ -91,6 +92,13 @@ def scalar(place: Place) -> str:
     if isinstance(place.value, bool) or not isinstance(place.value, str | int):
         place.fail(f"{show(place.value)} is not a value", "write text or a whole number.")
     return str(place.value)
+
+
+def flag(place: Place) -> bool:
+    """`true` or `false`."""
+    if not isinstance(place.value, bool):
+        place.fail(f"{show(place.value)} is neither true nor false", "write `true` or `false`.")
+    return bool(place.value)
 
 
 def _experiment(place: Place) -> tuple[str | None, str | None]:
@@ -147,8 +155,8 @@ _NEEDED = {
     Shape.COUNTS: ("columns",),
 }
 _REFUSED = {
-    Shape.EVENTS: ("columns",),
-    Shape.UNITS: ("exposures", "outcomes"),
+    Shape.EVENTS: ("columns", "cumulative"),
+    Shape.UNITS: ("exposures", "outcomes", "cumulative"),
     Shape.MOMENTS: ("exposures", "outcomes", "unit", "cluster", "served", "covariate"),
     Shape.COUNTS: ("exposures", "outcomes", "unit", "cluster", "served", "covariate"),
 }
@@ -164,13 +172,23 @@ def _check_shape(block: Fields, source: Source) -> None:
             block.record(
                 f"{part!r} does not go with the shape {shape}", "remove it or change the shape.", part
             )
-    allowed = COLUMN_ROLES[shape]
+    _check_roles(block, source)
+    if source.outcomes is not None and source.outcomes.type is None:
+        block.record("'type' is missing", "name the column of the event type.", "outcomes")
+    if source.cumulative and source.day is None:
+        block.record("'day' is missing", "cumulative rows need the day they run up to.", "cumulative")
+    if source.served_map and source.served is None:
+        block.record("'served' is missing", "name the column of what was shown.", "served_map")
+
+
+def _check_roles(block: Fields, source: Source) -> None:
+    allowed, shape = COLUMN_ROLES[source.shape], source.shape
     for metric, roles in source.columns.items():
         if allowed and not any(set(roles) == set(complete) for complete in allowed):
             options = " or ".join("{" + ", ".join(complete) + "}" for complete in allowed)
             message = f"{metric!r} has the columns {', '.join(roles)}"
             block.record(message, f"the shape {shape} needs {options}.", "columns", metric)
-    if source.outcomes is not None and source.outcomes.type is None:
-        block.record("'type' is missing", "name the column of the event type.", "outcomes")
-    if source.served_map and source.served is None:
-        block.record("'served' is missing", "name the column of what was shown.", "served_map")
+    for metric, roles in source.covariate.items():
+        if set(roles) not in ({"value"}, {"numerator", "denominator"}):
+            message = f"the covariate of {metric!r} has the columns {', '.join(roles)}"
+            block.record(message, "name one column, or {numerator, denominator}.", "covariate", metric)

@@ -232,7 +232,12 @@ def _source() -> Schema:
         **dict.fromkeys(("variant", "unit", "cluster", "day", "segment", "served"), column),
         "control": {"title": "Control", "description": "A value of variant, or first | largest.", **value},
         "dimensions": _list("Dimensions", "Columns for breakdowns.", column, least=0),
-        "covariate": _map("Covariate", "Metric to a column measured before exposure.", column),
+        "cumulative": {
+            "title": "Cumulative",
+            "description": "Counts and moments: a row of a day holds all days up to it.",
+            "type": "boolean",
+        },
+        "covariate": _map("Covariate", "Metric to its columns measured before exposure.", roles),
         "served_map": _map("Served map", "Variant to the value of the served column.", value),
         "weights": _shares("Weights", "Intended shares; left out: unknown."),
         "columns": _map("Columns", "Metric to its columns.", roles),

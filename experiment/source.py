@@ -44,10 +44,11 @@ class Source:
     `experiment`: a column (many experiments in one table); `experiment_key` instead names the one live
     experiment the rows belong to. `variant` None in counts: every row is a variant. `control`: a value of
     `variant`, or "first" | "largest". `unit` None in units: every row is a unit. `cluster`: what was
-    randomised instead of units. `covariate`: metric key → column measured before exposure. `served`: what
-    was actually shown, translated by `served_map` (variant → served value). `weights`: intended shares out
-    of 10,000 by variant, "equal", or None = unknown. `columns`: metric key → role → column, with the roles
-    of `COLUMN_ROLES`. `eligible`: a condition on the row's columns.
+    randomised instead of units. `cumulative`: a row of a day (counts, moments) holds all days up to it.
+    `covariate`: metric key → role → column measured before exposure ("value", for ratios "numerator" and
+    "denominator"). `served`: what was actually shown, translated by `served_map` (variant → served value).
+    `weights`: intended shares out of 10,000 by variant, "equal", or None = unknown. `columns`: metric key →
+    role → column, with the roles of `COLUMN_ROLES`. `eligible`: a condition on the row's columns.
     """
 
     shape: Shape
@@ -61,7 +62,8 @@ class Source:
     day: str | None = None
     segment: str | None = None
     dimensions: tuple[str, ...] = ()
-    covariate: Mapping[str, str] = field(default_factory=dict)
+    cumulative: bool = False
+    covariate: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     served: str | None = None
     served_map: Mapping[str, str] = field(default_factory=dict)
     weights: Mapping[str, int] | str | None = None
@@ -77,7 +79,11 @@ class Source:
 
 
 COLUMN_ROLES: Mapping[Shape, tuple[tuple[str, ...], ...]] = {
-    Shape.COUNTS: (("n", "sum"), ("n", "sum", "sum_squares")),
+    Shape.COUNTS: (
+        ("n", "sum"),
+        ("n", "sum", "sum_squares"),
+        ("n", "sum", "sum_squares", "denominator_sum", "denominator_sum_squares", "sum_products"),
+    ),
     Shape.MOMENTS: (
         ("n", "mean", "variance"),
         ("n", "mean", "variance", "denominator_mean", "denominator_variance", "covariance"),
@@ -88,5 +94,6 @@ COLUMN_ROLES: Mapping[Shape, tuple[tuple[str, ...], ...]] = {
 """The complete sets of column roles a metric may have, by shape.
 
 `sum` counts or adds over the n units of the row; `sum_squares`, for means, adds the squares of the units'
-totals; the six roles of a ratio in moments are per-unit means, variances and the covariance of its sides.
+totals, `sum_products`, for ratios, the products of numerator and denominator; the six roles of a ratio in
+moments are per-unit means, variances and the covariance of its sides.
 """

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from analysis.report.header import Header
-from analysis.report.model import Interval, Missing, Severity
+from analysis.report.model import Check, Interval, Missing, Severity
 from analysis.report.plain import fields_of
 from experiment.decision import VerdictKind
 
@@ -16,7 +16,8 @@ from experiment.decision import VerdictKind
 class BatchRow:
     """One experiment of many, in one line.
 
-    The effect is that of `variant`, the best one by point estimate.
+    The effect is that of `variant`, the best one by point estimate. `flags` are the checks that found
+    something.
     """
 
     experiment: str
@@ -41,6 +42,7 @@ class BatchRow:
     anytime_p: float | None
     n_needed: int | None
     missing: Missing | None
+    flags: tuple[Check, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,26 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from math import ceil, isfinite
+from math import isfinite
 
-import numpy as np
-
-from analysis.errors import Reason
-from analysis.inference.result import Estimates, Float
-from analysis.measure import Measured, target_size
-from analysis.report.model import (
+from analysis.family import Corrected
+from analysis.inference.result import Estimates
+from analysis.report.numbers import (
     Comparison,
     DayPoint,
     Estimate,
     Guard,
+    Heterogeneity,
     Interval,
     MetricReading,
-    Missing,
+    MixRow,
     Pooled,
     SegmentReading,
-    Sufficiency,
+    Unadjusted,
     Value,
 )
+from analysis.report.sheet import Sheet, span, why
+from analysis.report.sufficiency import sufficiency
+from analysis.segments import Shrunken
 from experiment.definition import DAY_MS, DecisionRule, Design, Direction
 
 
@@ -32,7 +33,7 @@ from experiment.definition import DAY_MS, DecisionRule, Design, Direction
 class Looks:
     """Which place of the leading axis is what: the overall reading, segments by key, days by ISO date.
 
-    `units_per_day` of the calendar days, None where days are not known.
+    `day_units` are the units of each variant that arrived on each day.
     """
 
     overall: int = 0
@@ -51,232 +52,232 @@ def number(value: float) -> float | None:
     return float(value) if isfinite(value) else None
 
 
-def why(code: int) -> Missing | None:
-    """A reason code as a `Missing`; None for 0."""
-    reason = Reason.of(int(code))
-    return None if reason is None else Missing(code=reason.value, message=reason.sentence)
-
-
-def span(found: Estimates, at: tuple[int, int]) -> Interval | None:
-    """The interval of an estimate; None where there is none."""
-    if found.reason[at] != 0:
-        return None
-    return Interval(lower=number(found.low[at]), upper=number(found.high[at]))
-
-
-def values(m: Measured, look: int, variants: Sequence[str]) -> tuple[Value, ...]:
+def values(s: Sheet, look: int, variants: Sequence[str]) -> tuple[Value, ...]:
     """Totals and value of every variant at one look, strata summed."""
-    n, numerator, denominator = m.n[look], m.numerator[look], m.denominator[look]
-    return tuple(
-        Value(
-            variant=key, n=int(n[v]), numerator=float(numerator[v]), denominator=float(denominator[v]),
-            value=float(numerator[v] / denominator[v]) if denominator[v] > 0 else None,
-        )
-        for v, key in enumerate(variants)
+    return tuple(value(s, look, v, key) for v, key in enumerate(variants))
+
+
+def value(s: Sheet, look: int, v: int, key: str) -> Value:
+    """Totals and value of one variant at one look, strata summed."""
+    return Value(
+        variant=key, n=s.n[look][v], numerator=s.numerator[look][v], denominator=s.denominator[look][v],
+        value=s.value(look, v),
     )  # fmt: skip
 
 
-def estimate(m: Measured, at: tuple[int, int]) -> Estimate | None:
+def estimate(s: Sheet, look: int, v: int) -> Estimate | None:
     """One comparison's numbers; None where the effect cannot be estimated."""
-    if m.effect.reason[at] != 0:
+    effect, error, p = s.effect[look][v], s.error[look][v], s.p[look][v]
+    if s.interval.code[look][v] or effect is None or error is None or p is None:
         return None
-    known = m.sequence.reason[at] == 0
-    lift_code = int(m.lift.reason[at])
-    has_ratio = np.isfinite(m.lift.estimate[at])
     return Estimate(
-        n_control=int(m.pairs.control.n[at]),
-        n_variant=int(m.pairs.treatment.n[at]),
-        control_value=number(m.pairs.control.mean[at]),
-        variant_value=number(m.pairs.treatment.mean[at]),
-        effect=float(m.effect.estimate[at]),
-        standard_error=float(m.effect.standard_error[at]),
-        interval=span(m.effect, at) or Interval(lower=None, upper=None),
-        p=float(m.effect.p_value[at]),
-        sequence=span(m.sequence, at),
-        anytime_p=float(m.sequence.p_value[at]) if known else None,
-        sequence_missing=why(int(m.sequence.reason[at])),
-        lift=float(m.lift.estimate[at]) if has_ratio else None,
-        lift_interval=span(m.lift, at),
-        lift_sequence=span(m.lift_sequence, at),
-        lift_missing=why(lift_code),
-        method=str(m.method[at]),
+        n_control=int(s.n_control[look][v]),
+        n_variant=int(s.n_treatment[look][v]),
+        control_value=s.control[look][v],
+        variant_value=s.treatment[look][v],
+        effect=effect,
+        standard_error=error,
+        interval=s.interval.bounds(look, v),
+        p=p,
+        sequence=s.sequence.at(look, v),
+        anytime_p=s.anytime_p[look][v],
+        sequence_missing=why(s.sequence.code[look][v]),
+        lift=s.lift[look][v],
+        lift_interval=s.lift_interval.at(look, v),
+        lift_sequence=s.lift_sequence.at(look, v),
+        lift_missing=why(s.lift_interval.code[look][v]),
+        method=s.method[look][v],
     )
 
 
-def headline_p(m: Measured, design: Design) -> Float:
-    """The p-values the rule's design decides by; NaN where there is none."""
-    found = m.effect if design is Design.FIXED else m.sequence
-    return np.where(found.reason == 0, found.p_value, np.nan)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """What a comparison is made of: variant `v` + 1 of these variants at these looks, `adjusted` its headline
+    p after the family's correction, the interval if it was `selected`, its segments' random effects, and the
+    `mix` of strata behind the pooled effect."""
+
+    v: int
+    looks: Looks
+    variants: Sequence[str]
+    adjusted: float
+    selected: Estimates | None = None
+    shrunken: Shrunken | None = None
+    mix: tuple[MixRow, ...] = ()
 
 
-def comparison(
-    m: Measured, place: int, looks: Looks, variants: Sequence[str], rule: DecisionRule, adjusted: float
-) -> Comparison:
-    """Variant `place` + 1 against control; `adjusted` is its headline p after the family's correction."""
-    at = (looks.overall, place)
-    found = estimate(m, at)
-    significant = found is not None and isfinite(adjusted) and adjusted < rule.alpha
-    raised = m.effect.estimate[at] > 0
-    events = number(m.gate.events[at])
+def comparison(s: Sheet, at: Place, rule: DecisionRule) -> Comparison:
+    """One variant against control."""
+    look, v = at.looks.overall, at.v
+    found = estimate(s, look, v)
+    significant = found is not None and isfinite(at.adjusted) and at.adjusted < rule.alpha
+    raised = found is not None and found.effect > 0
+    up = s.m.metric.direction is Direction.INCREASE
     return Comparison(
-        variant=variants[place + 1],
-        control=variants[0],
+        variant=at.variants[v + 1],
+        control=at.variants[0],
         headline="interval" if rule.design is Design.FIXED else "sequence",
         estimate=found,
-        missing=why(int(m.effect.reason[at])),
+        missing=why(s.interval.code[look][v]),
         significant=significant,
-        better=bool(raised == (m.metric.direction is Direction.INCREASE)) if significant else None,
-        adjusted_p=number(adjusted),
-        events=events,
-        events_needed=float(m.gate.needed[at]),
-        pooled=_pooled(m, at),
-        guard=_guard(m, at),
-        sufficiency=_sufficiency(m, at, rule),
-        segments=tuple(_segment(m, place, name, look, variants) for name, look in looks.segments),
-        daily=_daily(m, place, looks),
+        better=raised == up if significant else None,
+        adjusted_p=number(at.adjusted),
+        events=s.events[look][v],
+        events_needed=s.needed[look][v],
+        pooled=_pooled(s, look, v, found, at.mix),
+        guard=_guard(s, look, v, found),
+        sufficiency=sufficiency(s, look, v, rule),
+        segments=tuple(_segment(s, at, place, rule.alpha) for place in range(len(at.looks.segments))),
+        daily=_daily(s, at),
+        selected_interval=_selected(at, significant=significant),
+        unadjusted=_unadjusted(s, look, v, found),
+        heterogeneity=_heterogeneity(at),
     )
 
 
 def metric_reading(
-    m: Measured, looks: Looks, variants: Sequence[str], rule: DecisionRule, adjusted: Sequence[float]
-) -> MetricReading:
-    """One metric of one experiment; `adjusted` holds the corrected headline p of each other variant."""
-    metric = m.metric
+    s: Sheet, looks: Looks, variants: Sequence[str], rule: DecisionRule, found: Corrected, place: int,
+    shrunk: Shrunken | None = None, mix: Sequence[tuple[MixRow, ...]] = (),
+) -> MetricReading:  # fmt: skip
+    """One metric of one experiment; `place` is the metric's place in the corrected family, `mix` the strata
+    behind the pooled effect of each variant other than control."""
+    metric, adjusted, selected = s.m.metric, found.adjusted[place].tolist(), found.selected[place]
     return MetricReading(
         key=metric.key, type=metric.type.value, role=metric.role.value, direction=metric.direction.value,
-        decimals=metric.decimals, values=values(m, looks.overall, variants),
+        decimals=metric.decimals, values=values(s, looks.overall, variants),
         comparisons=tuple(
-            comparison(m, place, looks, variants, rule, adjusted[place]) for place in range(len(variants) - 1)
+            comparison(
+                s,
+                Place(
+                    v=v, looks=looks, variants=variants, adjusted=adjusted[v], selected=selected,
+                    shrunken=shrunk, mix=mix[v] if mix else (),
+                ),
+                rule,
+            )
+            for v in range(len(variants) - 1)
         ),
     )  # fmt: skip
 
 
-def _pooled(m: Measured, at: tuple[int, int]) -> Pooled | None:
-    interval = span(m.pooled, at)
-    if interval is None:
+def _selected(at: Place, *, significant: bool) -> Interval | None:
+    if at.selected is None or not significant:
         return None
-    naive, stratified = float(m.pooled.estimate[at]), float(m.effect.estimate[at])
-    known = m.effect.reason[at] == 0
-    several = not bool(m.pairs.single[at])
+    return span(at.selected).at(0, at.v)
+
+
+def _pooled(s: Sheet, look: int, v: int, found: Estimate | None, mix: tuple[MixRow, ...]) -> Pooled | None:
+    if look not in s.m.pooled_at:
+        return None
+    naive, at, row = s.m.pooled, (s.m.pooled_at.index(look), v), (s.m.start + look, v)
+    if naive.reason[at]:
+        return None
+    effect = float(naive.estimate[at])
+    several = not bool(s.m.whole.pairs.single[row])
+    stratified = float(s.m.whole.plain.estimate[row])
     return Pooled(
-        effect=naive,
-        interval=interval,
-        p=float(m.pooled.p_value[at]),
-        between=naive - stratified if known else None,
-        simpson=bool(known and several and naive * stratified < 0),
+        effect=effect,
+        interval=Interval(lower=number(naive.low[at]), upper=number(naive.high[at])),
+        p=float(naive.p_value[at]),
+        between=None if found is None else effect - stratified,
+        simpson=bool(found is not None and several and effect * stratified < 0),
+        mix=mix,
     )
 
 
-def _guard(m: Measured, at: tuple[int, int]) -> Guard | None:
-    if m.guard is None or m.metric.margin is None or m.effect.reason[at] != 0:
+def _guard(s: Sheet, look: int, v: int, found: Estimate | None) -> Guard | None:
+    guard, metric = s.m.guard, s.m.metric
+    if guard is None or metric.margin is None or found is None:
         return None
-    margin, control = m.metric.margin, float(m.pairs.control.mean[at])
-    scale = abs(control) if margin.relative else 1.0
-    sign = -1.0 if m.metric.direction is Direction.INCREASE else 1.0
-    bound = number(m.guard.bound[at])
+    baseline = float(s.m.whole.pairs.contrast.baseline[s.m.start + look, v])
+    scale = abs(baseline) if metric.margin.relative else 1.0
+    sign = -1.0 if metric.direction is Direction.INCREASE else 1.0
+    bound = number(guard.bound[look, v])
     return Guard(
-        margin=margin.value * scale,
-        margin_relative=margin.value if margin.relative else None,
-        loss=sign * float(m.effect.estimate[at]),
+        margin=metric.margin.value * scale,
+        margin_relative=metric.margin.value if metric.margin.relative else None,
+        loss=sign * found.effect,
         loss_bound=None if bound is None else bound * scale,
-        safe=bool(m.guard.safe[at]),
-        harmed=bool(m.guard.harmed[at]),
+        safe=bool(guard.safe[look, v]),
+        harmed=bool(guard.harmed[look, v]),
     )
 
 
-def _sufficiency(m: Measured, at: tuple[int, int], rule: DecisionRule) -> Sufficiency | None:
-    enough, size = m.sufficiency, target_size(m.metric, rule)
-    if enough is None or size is None:
+def _unadjusted(s: Sheet, look: int, v: int, found: Estimate | None) -> Unadjusted | None:
+    """The same without its covariate; None where none was used."""
+    at, plain = (s.m.start + look, v), s.m.whole.plain
+    reduction = s.m.whole.pairs.reduction[at]
+    if found is None or not isfinite(reduction) or plain.reason[at]:
         return None
-    missing = why(int(enough.reason[at])) or why(int(enough.duration_reason[at]))
-    if enough.reason[at] != 0:
-        missing = why(int(m.effect.reason[at])) or missing
-        return _unknown(int(enough.n_now[at]) if isfinite(enough.n_now[at]) else 0, missing)
-    base = abs(float(m.pairs.control.mean[at])) if isfinite(m.pairs.control.mean[at]) else 0.0
-    absolute, relative = (base, 1.0) if size.relative else (1.0, 1 / base if base > 0 else np.nan)
-    fast, slow = (number(days[at]) for days in enough.days_left)
-    later = enough.visible_by_deadline[at]
-    now, needed, done = int(enough.n_now[at]), int(enough.n_needed[at]), bool(enough.sufficient[at])
-    return Sufficiency(
-        n_now=now,
-        n_needed=needed,
-        share=float(enough.fraction[at]),
-        enough=done,
-        units_per_day=None if m.accrual is None else number(m.accrual.pace[at[1]]),
-        days_left=None if fast is None else ceil(fast),
-        weeks_left=None if fast is None else ceil(fast / 7),
-        weeks_left_slow=None if slow is None else ceil(slow / 7),
-        within_deadline=None if fast is None else not bool(enough.futile[at]),
-        mde_target=size.value * absolute,
-        mde_now=number(enough.visible_now[at] * absolute),
-        mde_now_relative=number(enough.visible_now[at] * relative),
-        mde_by_deadline_relative=number(later * relative),
-        message=_message(now, needed, done, fast, slow, number(enough.visible_now[at] * relative)),
-        missing=missing,
+    effect = float(plain.estimate[at])
+    return Unadjusted(
+        effect=effect,
+        standard_error=float(plain.standard_error[at]),
+        interval=Interval(lower=number(plain.low[at]), upper=number(plain.high[at])),
+        p=float(plain.p_value[at]),
+        reduction=float(reduction),
+        flips=effect * found.effect < 0,
     )
 
 
-def _message(
-    now: int, needed: int, done: bool, fast: float | None, slow: float | None, visible: float | None
-) -> str:
-    if done:
-        return f"Enough data: {now:,} units of the {needed:,} needed."
-    text = f"Not enough data: {now:,} units of the {needed:,} needed"
-    if fast is not None and slow is not None:
-        weeks = sorted({ceil(fast / 7), ceil(slow / 7)})
-        plural = "" if weeks[-1] == 1 else "s"
-        text += f", about {' to '.join(str(w) for w in weeks)} more week{plural} at this pace"
-    if visible is not None:
-        text += f"; so far an effect of {visible:.1%} of control would be visible"
-    return text + "."
-
-
-def _unknown(now: int, missing: Missing | None) -> Sufficiency:
-    message = missing.message if missing is not None else "The units needed cannot be computed yet."
-    return Sufficiency(
-        n_now=now, n_needed=None, share=None, enough=False, units_per_day=None, days_left=None,
-        weeks_left=None, weeks_left_slow=None, within_deadline=None, mde_target=None, mde_now=None,
-        mde_now_relative=None, mde_by_deadline_relative=None, message=message, missing=missing,
-    )  # fmt: skip
-
-
-def _segment(m: Measured, place: int, name: str, look: int, variants: Sequence[str]) -> SegmentReading:
-    at = (look, place)
-    found, every = estimate(m, at), values(m, look, variants)
+def _segment(s: Sheet, at: Place, place: int, alpha: float) -> SegmentReading:
+    (name, look), v, shrunk = at.looks.segments[place], at.v, at.shrunken
+    adjusted = None if shrunk is None else number(shrunk.adjusted[place, v])
+    drawn = None if shrunk is None else number(shrunk.pooled.shrunk[v, place])
     return SegmentReading(
-        segment=name, control=every[0], value=every[place + 1], estimate=found,
-        missing=why(int(m.effect.reason[at])), finding=_finding(m, at),
-    )  # fmt: skip
+        segment=name,
+        control=value(s, look, 0, at.variants[0]),
+        value=value(s, look, v + 1, at.variants[v + 1]),
+        estimate=estimate(s, look, v),
+        missing=why(s.interval.code[look][v]),
+        finding=_finding(s, look, v, adjusted, alpha),
+        shrunk=drawn,
+        shrunk_interval=None
+        if shrunk is None or drawn is None
+        else Interval(lower=float(shrunk.low[v, place]), upper=float(shrunk.high[v, place])),
+        adjusted_p=adjusted,
+    )
 
 
-def _finding(m: Measured, at: tuple[int, int]) -> str:
-    """In words, by the confidence sequence: segments are looked at many at a time."""
-    if m.effect.reason[at] != 0 or m.sequence.reason[at] != 0 or not m.gate.passes[at]:
+def _finding(s: Sheet, look: int, v: int, adjusted: float | None, alpha: float) -> str:
+    """In words, by the confidence sequence, corrected over segments: they are looked at many at a time."""
+    effect, events = s.effect[look][v], s.events[look][v]
+    if effect is None or adjusted is None or events is None:
         return "too little data"
-    if not bool(m.sequence.significant[at]):
+    if not adjusted < alpha:
         return "no difference shown"
-    better = (m.effect.estimate[at] > 0) == (m.metric.direction is Direction.INCREASE)
+    better = (effect > 0) == (s.m.metric.direction is Direction.INCREASE)
     return "better than control" if better else "worse than control"
 
 
-def _daily(m: Measured, place: int, looks: Looks) -> tuple[DayPoint, ...]:
-    points = []
-    for (day, look), own in zip(looks.days, looks.day_units, strict=True):
-        at = (look, place)
-        known = m.effect.reason[at] == 0
-        n = m.n[look]
+def _heterogeneity(at: Place) -> Heterogeneity | None:
+    if at.shrunken is None or at.shrunken.pooled.reason[at.v]:
+        return None
+    found, v = at.shrunken.pooled, at.v
+    return Heterogeneity(
+        segments=int(found.members[v]),
+        mean=float(found.mean[v]),
+        interval=Interval(lower=number(found.low[v]), upper=number(found.high[v])),
+        tau=float(found.tau2[v]) ** 0.5,
+        p=float(found.q_p[v]),
+        i2=float(found.i2[v]),
+    )
+
+
+def _daily(s: Sheet, at: Place) -> tuple[DayPoint, ...]:
+    v, points = at.v, []
+    for (day, look), own in zip(at.looks.days, at.looks.day_units, strict=True):
+        code = s.interval.code[look][v]
         points.append(
             DayPoint(
                 day=day,
-                n_control_day=int(own[0]),
-                n_variant_day=int(own[place + 1]),
-                n_control=int(n[0]),
-                n_variant=int(n[place + 1]),
-                control_value=number(m.pairs.control.mean[at]),
-                variant_value=number(m.pairs.treatment.mean[at]),
-                effect=float(m.effect.estimate[at]) if known else None,
-                sequence=span(m.sequence, at),
-                interval=span(m.effect, at),
+                n_control_day=own[0],
+                n_variant_day=own[v + 1],
+                n_control=s.n[look][0],
+                n_variant=s.n[look][v + 1],
+                control_value=s.control[look][v],
+                variant_value=s.treatment[look][v],
+                effect=None if code else s.effect[look][v],
+                sequence=s.sequence.at(look, v),
+                interval=s.interval.at(look, v),
             )
         )
     return tuple(points)

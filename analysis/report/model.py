@@ -14,8 +14,54 @@ from enum import StrEnum
 from typing import Any
 
 from analysis.report.header import Header
+from analysis.report.numbers import (
+    Comparison,
+    DayPoint,
+    Estimate,
+    Guard,
+    Heterogeneity,
+    Interval,
+    MetricReading,
+    Missing,
+    MixRow,
+    Pooled,
+    SegmentReading,
+    Sufficiency,
+    Unadjusted,
+    Value,
+)
 from analysis.report.plain import fields_of
 from experiment.decision import VerdictKind
+
+__all__ = [
+    "Check",
+    "Comparison",
+    "Contamination",
+    "DayPoint",
+    "Estimate",
+    "Evidence",
+    "Guard",
+    "Heterogeneity",
+    "Interval",
+    "MetricReading",
+    "Missing",
+    "MixRow",
+    "Overlap",
+    "OverlapRow",
+    "Pooled",
+    "Reading",
+    "Report",
+    "Rung",
+    "SampleRatio",
+    "SegmentReading",
+    "Sensitivity",
+    "Severity",
+    "Sufficiency",
+    "Unadjusted",
+    "Value",
+    "VariantCount",
+    "Verdict",
+]
 
 
 class Severity(StrEnum):
@@ -25,197 +71,6 @@ class Severity(StrEnum):
     WARN = "warn"  # shown in the verdict, changes nothing
     GATE = "gate"  # holds the verdict at `continue`
     INVALID = "invalid"  # no verdict can be reached
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Missing:
-    """Why a number is not there: a stable code and a sentence."""
-
-    code: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Interval:
-    """A two-sided interval or confidence sequence; None is an unbounded side."""
-
-    lower: float | None
-    upper: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Value:
-    """One metric in one variant.
-
-    `numerator` and `denominator` are totals over the units (`denominator` is the number of units for means
-    and proportions); `value` is the ratio, mean or proportion.
-    """
-
-    variant: str
-    n: int
-    numerator: float
-    denominator: float
-    value: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
-    """A variant against control on one metric, in every reading.
-
-    `effect` is absolute (variant minus control, stratified where there are several strata), `interval` and
-    `p` are fixed-horizon and dual to each other; `sequence` and `anytime_p` hold at every look at once.
-    `lift` is relative to control with its own intervals. `control_value` and `variant_value` are the values
-    the effect is a difference of (weighted over strata as the effect is). `n_control` and `n_variant` count
-    units. `method` names the fixed-horizon method.
-    """
-
-    n_control: int
-    n_variant: int
-    control_value: float | None
-    variant_value: float | None
-    effect: float
-    standard_error: float
-    interval: Interval
-    p: float
-    sequence: Interval | None
-    anytime_p: float | None
-    sequence_missing: Missing | None
-    lift: float | None
-    lift_interval: Interval | None
-    lift_sequence: Interval | None
-    lift_missing: Missing | None
-    method: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pooled:
-    """The naive reading that ignores strata, shown beside the stratified one.
-
-    `simpson` is True when its sign contradicts the stratified effect. `between` = effect − stratified effect:
-    the part that comes from unequal mixes of strata (None without a stratified effect).
-    """
-
-    effect: float
-    interval: Interval
-    p: float
-    between: float | None
-    simpson: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Guard:
-    """Non-inferiority of a guardrail. `margin` is absolute, in the metric's unit, and positive.
-
-    `loss` is the effect turned so that positive is worse. `safe`: the bound of the running design on the
-    loss lies within the margin. `harmed`: the confidence sequence on the loss lies beyond the margin.
-    """
-
-    margin: float
-    margin_relative: float | None
-    loss: float
-    loss_bound: float | None
-    safe: bool
-    harmed: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DayPoint:
-    """The cumulative comparison after one exposure day; None where it could not be estimated yet.
-
-    `n_*` and `*_value` are cumulative; `n_control_day`, `n_variant_day` are of the day alone.
-    """
-
-    day: str
-    n_control_day: int
-    n_variant_day: int
-    n_control: int
-    n_variant: int
-    control_value: float | None
-    variant_value: float | None
-    effect: float | None
-    sequence: Interval | None
-    interval: Interval | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SegmentReading:
-    """One segment's own effect: descriptive, never a promotion by itself."""
-
-    segment: str
-    control: Value
-    value: Value
-    estimate: Estimate | None
-    missing: Missing | None
-    finding: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sufficiency:
-    """Is there enough data for this comparison under the running design?
-
-    `n_now` and `n_needed` count units of both variants; `n_needed` is what the design needs for `mde_target`
-    (absolute) at the rule's alpha and power. `share` is n_now / n_needed. `days_left` and `weeks_left` (whole
-    weeks, 0 when enough) are the fast projection of arrivals, `weeks_left_slow` the slow one.
-    `within_deadline`: n_needed is reached by max_runtime on the fast projection. `mde_now` is the smallest
-    effect (absolute) the data so far could show, `mde_now_relative` the same relative to control,
-    `mde_by_deadline_relative` what max_runtime will allow.
-    """
-
-    n_now: int
-    n_needed: int | None
-    share: float | None
-    enough: bool
-    units_per_day: float | None
-    days_left: int | None
-    weeks_left: int | None
-    weeks_left_slow: int | None
-    within_deadline: bool | None
-    mde_target: float | None
-    mde_now: float | None
-    mde_now_relative: float | None
-    mde_by_deadline_relative: float | None
-    message: str
-    missing: Missing | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
-    """One variant against control on one metric. Exactly one of `estimate` and `missing` is None.
-
-    `headline` is "sequence" or "interval": the reading that the rule's design decides by. `significant` and
-    `better` are of that headline (`better` None: no direction established). `adjusted_p` is the headline p
-    after Holm over the variants of a primary metric (else the p itself). `events` in the smaller variant and
-    `events_needed` are the small-variant gate: below it no result counts.
-    """
-
-    variant: str
-    control: str
-    headline: str
-    estimate: Estimate | None
-    missing: Missing | None
-    significant: bool
-    better: bool | None
-    adjusted_p: float | None
-    events: float | None
-    events_needed: float
-    pooled: Pooled | None
-    guard: Guard | None
-    sufficiency: Sufficiency | None
-    segments: tuple[SegmentReading, ...]
-    daily: tuple[DayPoint, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MetricReading:
-    """One metric: its value in every variant (control first) and every comparison with control."""
-
-    key: str
-    type: str
-    role: str
-    direction: str
-    decimals: int
-    values: tuple[Value, ...]
-    comparisons: tuple[Comparison, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,7 +92,11 @@ class VariantCount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampleRatio:
-    """Observed units against the intended allocation in one stratum, or in `overall` (strata summed)."""
+    """Observed units against the intended allocation in one stratum, or in `overall` (strata summed).
+
+    `p` is the fixed chi-square test's, `anytime_p` that of the sequential Dirichlet-multinomial test, which
+    holds at every look at once (`log_e` its log e-value).
+    """
 
     scope: str
     segment: str | None
@@ -250,6 +109,8 @@ class SampleRatio:
     p: float | None
     severity: Severity
     missing: Missing | None
+    anytime_p: float | None = None
+    log_e: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -323,6 +184,22 @@ class Overlap:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sensitivity:
+    """How strong hidden confounding would have to be to explain an unrandomised difference away.
+
+    `ratio`: variant over control on the primary metric. `e_value`: the risk ratio by which an unmeasured
+    cause would have to be tied to both the variant and the outcome (VanderWeele & Ding 2017); `bound`: the
+    same for the interval's side nearest to no effect (1: no hidden cause is needed).
+    """
+
+    variant: str
+    ratio: float
+    e_value: float
+    bound: float | None
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """The evidence grade reached and the one the rule asks for."""
 
@@ -347,7 +224,8 @@ class Verdict:
 class Report:
     """One look at one experiment.
 
-    `pending` units wait for a refold, `late` events were kept but not summed.
+    `pending` units wait for a refold, `late` events were kept but not summed. `family` says in sentences
+    which tests share which correction. `sensitivity` is there where units were not randomised.
     """
 
     header: Header
@@ -362,6 +240,8 @@ class Report:
     late: int
     warnings: tuple[str, ...]
     thresholds: Mapping[str, float | int]
+    family: tuple[str, ...] = ()
+    sensitivity: tuple[Sensitivity, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-safe document with every number; ValueError on a number that is not finite."""

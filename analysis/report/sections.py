@@ -25,7 +25,7 @@ _EFFECT_COLUMNS = (
 )  # fmt: skip
 _SEGMENT_COLUMNS = (
     "segment", "variant", "units", "control", "variant value", "effect", "confidence sequence", "lift",
-    "finding",
+    "shrunken", "finding",
 )  # fmt: skip
 _METRIC_COLUMNS = (
     "metric", "role", "variant", "control", "variant value", "effect", "headline interval", "lift", "p",
@@ -192,7 +192,24 @@ def _segments(report: Report) -> Section:
             ),
             labels=2,
         ),
-        notes=("Segments describe; the verdict reads the effect stratified over all of them.",),
+        notes=(
+            "Segments describe; the verdict reads the effect stratified over all of them.",
+            *(heterogeneity(metric, c) for c in metric.comparisons if c.heterogeneity is not None),
+        ),
+    )
+
+
+def heterogeneity(metric: MetricReading, comparison: Comparison) -> str:
+    """Whether the segments have one effect, in a sentence."""
+    found = comparison.heterogeneity
+    if found is None:
+        return ""
+    word = "Segments differ" if found.p < 0.05 else "No difference between segments is shown"
+    return (
+        f"{comparison.variant}: {word} (interaction p = {fmt.probability(found.p)}); a typical segment has "
+        f"{fmt.effect_of(metric, found.mean)} {fmt.interval_of(metric, found.interval)}. Rank "
+        "segments by the shrunken "
+        "effect: the largest raw one is mostly luck."
     )
 
 
@@ -217,9 +234,8 @@ def _metrics(report: Report) -> Section:
     rows = tuple(_metric_row(m, c) for m in report.matured.metrics for c in m.comparisons)
     if not rows:
         return Section(key="metrics", title="Metrics")
-    return Section(
-        key="metrics", title="All metrics", table=Table(columns=_METRIC_COLUMNS, rows=rows, labels=3)
-    )
+    table = Table(columns=_METRIC_COLUMNS, rows=rows, labels=3)
+    return Section(key="metrics", title="All metrics", table=table, notes=report.family)
 
 
 def _metric_row(metric: MetricReading, comparison: Comparison) -> tuple[Cell, ...]:

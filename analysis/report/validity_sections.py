@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from analysis.report import format as fmt
 from analysis.report.layout import SEVERITY_TONE, Cell, Section, Table, Tone, primary_comparisons
-from analysis.report.model import Reading, Report, SampleRatio
+from analysis.report.model import Reading, Report, SampleRatio, Severity
 
 
 def sufficiency(report: Report) -> Section:
@@ -56,9 +56,10 @@ def sample_ratio(report: Report, *, short: bool) -> Section:
             Cell(" / ".join(fmt.count(n) for n in ratio.observed)),
             Cell(" / ".join(fmt.amount(n) for n in expected) or fmt.ABSENT),
             Cell(fmt.probability(ratio.p) if ratio.missing is None else ratio.missing.message),
+            Cell(fmt.probability(ratio.anytime_p)),
             Cell(ratio.severity.value, SEVERITY_TONE[ratio.severity]),
         ))  # fmt: skip
-    columns = ("stratum", "observed", "expected", "p", "finding")
+    columns = ("stratum", "observed", "expected", "p", "anytime p", "finding")
     table = Table(columns=columns, rows=tuple(rows)) if rows else None
     order = " / ".join(v.key for v in report.header.variants)
     return Section(key="sample-ratio", title=f"Sample ratio ({order})", table=table)
@@ -115,6 +116,43 @@ def variants(report: Report) -> Section:
         title="Who is in (all days)",
         table=Table(columns=columns, rows=rows),
         notes=(pending,),
+    )
+
+
+def mix(report: Report) -> Section:
+    """What each stratum adds to the naive reading, where that misleads."""
+    told = any(check.name == "mix" and check.severity is not Severity.OK for check in report.checks)
+    rows = tuple(
+        (
+            Cell(row.stratum),
+            Cell(comparison.variant),
+            Cell(fmt.share(row.share_control)),
+            Cell(fmt.share(row.share_variant)),
+            Cell(fmt.effect_of(metric, row.effect)),
+            Cell(fmt.effect_of(metric, row.contribution)),
+        )
+        for metric, comparison in primary_comparisons(report.matured)
+        if told and comparison.pooled is not None
+        for row in comparison.pooled.mix
+    )
+    columns = (
+        "stratum",
+        "variant",
+        "share of control",
+        "share of variant",
+        "effect within",
+        "adds to pooled",
+    )
+    table = Table(columns=columns, rows=rows, labels=2) if rows else None
+    return Section(key="mix", title="Where the naive reading comes from", table=table)
+
+
+def sensitivity(report: Report) -> Section:
+    """How strong a hidden cause would have to be; empty where units were randomised."""
+    return Section(
+        key="sensitivity",
+        title="Sensitivity to hidden causes",
+        lines=tuple(found.sentence for found in report.sensitivity),
     )
 
 

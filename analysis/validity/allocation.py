@@ -7,12 +7,15 @@ variant more than another shows here too.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite, log
 
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.columnar import rows as columnar_rows
 from analysis.errors import Reason
 from analysis.evidence import Evidence
+from analysis.inference.result import Float
 from analysis.report.model import Check, Missing, SampleRatio, Severity
 from analysis.thresholds import Thresholds
 from analysis.validity import sample_ratio
@@ -26,73 +29,140 @@ _UNKNOWN = Missing(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ratios:
-    """Tests per stratum (subjects, strata) and over all strata (subjects); `known`: weights are given."""
+    """Tests per stratum (subjects, strata) and over all strata (subjects); `known`: weights are given.
+
+    `log_e`: of the sequential test per stratum; independent strata add.
+    """
 
     n: Counts
     known: NDArray[np.bool_]
     strata: sample_ratio.SampleRatio
     overall: sample_ratio.SampleRatio
+    log_e: Float
 
 
 def ratios(evidence: Evidence, n: Counts) -> Ratios:
-    """Chi-square of units (subjects, strata, variants) against each stratum's weights.
+    """Chi-square and sequential test of units (subjects, strata, variants) against each stratum's weights.
 
     The overall test adds the strata's statistics and degrees of freedom, so ramps and unequal segments
     cannot hide or fake a mismatch.
     """
-    weights, known = np.zeros(n.shape), np.zeros(n.shape[:2], dtype=bool)
+    weights, known = _weights(evidence, n.shape)
+    # unknown weights: no units are counted, so nothing is accused
+    counted = np.where(known[..., None], n, 0)
+    strata = sample_ratio.sample_ratio(counted, weights)
+    return Ratios(
+        n=n, known=known, strata=strata, overall=sample_ratio.combine(strata),
+        log_e=sample_ratio.log_e_sample_ratio(counted, weights),
+    )  # fmt: skip
+
+
+def _weights(evidence: Evidence, shape: tuple[int, ...]) -> tuple[Float, NDArray[np.bool_]]:
+    weights, known = np.zeros(shape), np.zeros(shape[:2], dtype=bool)
     for e, subject in enumerate(evidence.subjects):
         for s, stratum in enumerate(subject.strata):
             if stratum.weights is not None:
                 weights[e, s, : len(stratum.weights)] = stratum.weights
                 known[e, s] = True
-    # unknown weights: no units are counted, so nothing is accused
-    strata = sample_ratio.sample_ratio(np.where(known[..., None], n, 0), weights)
-    return Ratios(n=n, known=known, strata=strata, overall=sample_ratio.combine(strata))
+    return weights, known
 
 
-def severity(p: float | None, stray: float, limits: Thresholds, *, tests: int = 1) -> Severity:
+def by_day(evidence: Evidence, units: Counts) -> sample_ratio.SampleRatio:
+    """The test of every exposure day of the one experiment; units (days, strata, variants)."""
+    weights, known = _weights(evidence, (1, *units.shape[1:]))
+    counted = np.where(known[0][None, :, None], units, 0)
+    return sample_ratio.combine(sample_ratio.sample_ratio(counted, np.broadcast_to(weights[0], units.shape)))
+
+
+def severity(
+    p: float | None, stray: float, limits: Thresholds, *, log_e: float = 0.0, tests: int = 1
+) -> Severity:
     """What a sample-ratio p does to the verdict; `tests` looked at together share the threshold."""
-    if stray > 0 or (p is not None and p * tests < limits.srm_invalid):
+    if (
+        stray > 0
+        or log_e >= limits.srm_log_e + log(tests)
+        or (p is not None and p * tests < limits.srm_invalid)
+    ):
         return Severity.INVALID
     return Severity.WARN if p is not None and p * tests < limits.srm_warn else Severity.OK
 
 
 def rows(evidence: Evidence, found: Ratios, subject: int, limits: Thresholds) -> tuple[SampleRatio, ...]:
-    """The overall row, then one per stratum that holds units (omitted where there is only one)."""
+    """The overall row; one per stratum that holds units where there are several; and, where segments and
+    epochs are both several, one per segment and per epoch."""
     strata = evidence.subjects[subject].strata
     held = [s for s in range(len(strata)) if found.n[subject, s].sum() > 0]
-    overall = _row(evidence, found, subject, None, limits, len(held))
-    if len(strata) < 2:
-        return (overall,)
-    return (overall, *(_row(evidence, found, subject, s, limits, len(held)) for s in held))
+    scopes: list[_Scope] = [_Scope("overall", list(range(len(strata))))]
+    if len(strata) > 1:
+        scopes += [_Scope(strata[s].label, [s], strata[s].segment, strata[s].epoch) for s in held]
+    segments, epochs = ({getattr(strata[s], part) for s in held} for part in ("segment", "epoch"))
+    if len(segments) > 1 and len(epochs) > 1:
+        for name in sorted(segments):
+            own = [s for s in held if strata[s].segment == name]
+            scopes.append(_Scope(f"{name}, all epochs", own, segment=name))
+        for number in sorted(epochs):
+            own = [s for s in held if strata[s].epoch == number]
+            scopes.append(_Scope(f"epoch {number}", own, epoch=number))
+    return tuple(_row(evidence, found, subject, scope, limits, max(len(scopes) - 1, 1)) for scope in scopes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """Strata that are read together."""
+
+    name: str
+    strata: list[int]
+    segment: str | None = None
+    epoch: int | None = None
 
 
 def _row(
-    evidence: Evidence, found: Ratios, e: int, s: int | None, limits: Thresholds, tests: int
+    evidence: Evidence, found: Ratios, e: int, scope: _Scope, limits: Thresholds, tests: int
 ) -> SampleRatio:
-    subject = evidence.subjects[e]
+    subject, own = evidence.subjects[e], scope.strata
     size = len(subject.variants)
-    at: tuple[int, ...] = (e,) if s is None else (e, s)
-    test = found.overall if s is None else found.strata
-    known = bool(found.known[e, : len(subject.strata)].all() if s is None else found.known[at])
-    reason = Reason.of(int(test.reason[at]))
+    test = _together(found, e, own, whole=scope.name == "overall")
+    known = bool(found.known[e, own].all())
+    reason = Reason.of(int(test.reason))
     missing = None if reason is None else Missing(code=reason.value, message=reason.sentence)
-    p = None if reason is not None else float(test.p_value[at])
-    units = found.n[e].sum(axis=0) if s is None else found.n[at]
+    p = None if reason is not None else float(test.p_value)
+    log_e = float(found.log_e[e, own].sum())
+    units = found.n[e, own].sum(axis=0)
+    alone = 1 if scope.name == "overall" else tests
     return SampleRatio(
-        scope="overall" if s is None else subject.strata[s].label,
-        segment=None if s is None else subject.strata[s].segment,
-        epoch=None if s is None else subject.strata[s].epoch,
+        scope=scope.name,
+        segment=scope.segment,
+        epoch=scope.epoch,
         variants=subject.variants,
         observed=tuple(int(x) for x in units[:size]),
-        expected=tuple(float(x) for x in test.expected[at][:size]) if known else None,
-        statistic=None if p is None else float(test.statistic[at]),
-        df=None if p is None else int(test.df[at]),
+        expected=tuple(float(x) for x in test.expected[:size]) if known else None,
+        statistic=None if p is None else float(test.statistic),
+        df=None if p is None else int(test.df),
         p=p,
-        severity=severity(p, float(test.stray[at]), limits, tests=1 if s is None else tests),
+        severity=severity(p, float(test.stray), limits, log_e=log_e, tests=alone),
         missing=missing if known else _UNKNOWN,
+        anytime_p=None if p is None else float(sample_ratio.sequential_p(log_e)),
+        log_e=log_e if p is not None and isfinite(log_e) else None,
     )
+
+
+def _together(found: Ratios, e: int, strata: list[int], *, whole: bool) -> sample_ratio.SampleRatio:
+    """The test of some strata of one experiment, without its leading axes."""
+    if whole:
+        return _entry(found.overall, e)
+    if len(strata) == 1:
+        return _entry(_entry(found.strata, e), strata[0])
+    picked = np.asarray(strata, dtype=np.int64)
+    return sample_ratio.combine(columnar_rows(_entry(found.strata, e), picked), axis=0)
+
+
+def _entry(test: sample_ratio.SampleRatio, place: int) -> sample_ratio.SampleRatio:
+    """One entry of the leading axis."""
+    return sample_ratio.SampleRatio(
+        statistic=np.asarray(test.statistic[place]), df=np.asarray(test.df[place]),
+        p_value=np.asarray(test.p_value[place]), expected=test.expected[place],
+        stray=np.asarray(test.stray[place]), reason=np.asarray(test.reason[place]),
+    )  # fmt: skip
 
 
 def check(found: tuple[SampleRatio, ...]) -> Check:
@@ -117,5 +187,7 @@ def check(found: tuple[SampleRatio, ...]) -> Check:
     }.get(worst.severity, f"Units split as intended (p = {overall.p:.2g})." if overall.p is not None else "")
     return Check(
         name="sample ratio", severity=worst.severity, message=sentence,
-        numbers={"p": overall.p, "worst_p": worst.p, "worst_scope": worst.scope},
+        numbers={
+            "p": overall.p, "worst_p": worst.p, "worst_scope": worst.scope, "anytime_p": overall.anytime_p,
+        },
     )  # fmt: skip

@@ -79,19 +79,37 @@ def enough_events(comparison: Comparison) -> bool:
 _ORDER = (Grade.RANDOMISED, Grade.CLUSTERED, Grade.QUASI, Grade.DESCRIPTIVE)
 
 
-def grade(assignment: str, aliased: bool) -> tuple[Grade, str]:
+def grade(assignment: str, aliased: bool, *, clustered: bool = False) -> tuple[Grade, str]:
     """The evidence grade reached, and why."""
     if aliased:
         return (
             Grade.DESCRIPTIVE,
             "Segment and variant are aliased: the difference describes, it does not explain.",
         )
-    if assignment == "randomised":
-        return Grade.RANDOMISED, "Units were randomised within every segment."
-    return Grade.DESCRIPTIVE, (
-        "How units were assigned is not known: the difference describes, it does not explain. "
-        "If they were randomised, say so with `assignment: randomised`."
+    if assignment != "randomised":
+        return Grade.DESCRIPTIVE, (
+            "How units were assigned is not known: the difference describes, it does not explain. "
+            "If they were randomised, say so with `assignment: randomised`."
+        )
+    if clustered:
+        return Grade.CLUSTERED, "Clusters of units were randomised, and clusters are compared."
+    return Grade.RANDOMISED, "Units were randomised within every segment."
+
+
+def clusters(n: Sequence[int], variants: Sequence[str], limits: Thresholds) -> Check:
+    """Clusters per variant: from a handful no interval of any kind can be trusted."""
+    least = min(n, default=0)
+    numbers = {"clusters": least, "needed": limits.clusters_needed}
+    if least >= limits.clusters_needed:
+        text = f"{least:,} clusters in the smallest variant, {limits.clusters_needed} needed."
+        return Check(name="clusters", severity=Severity.OK, message=text, numbers=numbers)
+    shown = ", ".join(f"{variant} {count:,}" for variant, count in zip(variants, n, strict=True))
+    text = (
+        f"Too few clusters ({shown}; {limits.clusters_needed} per variant needed): units of "
+        "one cluster are alike, "
+        "so more units in the same clusters do not help. Randomise more clusters."
     )
+    return Check(name="clusters", severity=Severity.GATE, message=text, numbers=numbers)
 
 
 def evidence(reached: Grade, required: Grade, sentence: str) -> Check:
@@ -120,6 +138,13 @@ def mix(metrics: Sequence[MetricReading], limits: Thresholds) -> Check:
                 f"{metric.key}, {comparison.variant}: pooled over segments and epochs the effect would be "
                 f"{pooled.effect:+.4g}, within them it is {found.effect:+.4g}{paradox}; the latter counts."
             )
+            driver = max(pooled.mix, key=lambda row: abs(row.contribution or 0.0), default=None)
+            if driver is not None and driver.contribution is not None:
+                text += (
+                    f" {pooled.between:+.4g} comes from unequal mixes, most of it from {driver.stratum} "
+                    f"({driver.share_control:.0%} of {comparison.control}, {driver.share_variant:.0%} of "
+                    f"{comparison.variant})."
+                )
             numbers = {"pooled": pooled.effect, "stratified": found.effect, "between": pooled.between}
             return Check(name="mix", severity=Severity.WARN, message=text, numbers=numbers)
     return Check(

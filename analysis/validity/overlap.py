@@ -6,7 +6,7 @@ no amount of such data separates the two: the effect is not identified.
 
 from __future__ import annotations
 
-from math import ceil, sqrt
+from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from analysis.planning.power import (
     units_needed,
 )
 from analysis.report.model import Check, Overlap, OverlapRow, Rung, Severity, Value
+from analysis.validity import confounding
 from experiment.definition import DecisionRule, MetricType
 
 Counts = NDArray[np.int64]
@@ -74,15 +75,10 @@ def _only(stratum: Stratum, n: Counts, v: int) -> bool:
 
 
 def e_value(control: Value, variant: Value) -> float | None:
-    """Sensitivity figure of the unadjusted ratio RR: RR + √(RR·(RR − 1)), for RR < 1 of its inverse.
-
-    Source: VanderWeele & Ding (2017), Ann. Intern. Med. 167:268.
-    """
+    """Sensitivity figure of the unadjusted ratio of two variants; None where a value is not positive."""
     if not control.value or not variant.value or control.value < 0 or variant.value < 0:
         return None
-    ratio = variant.value / control.value
-    ratio = max(ratio, 1 / ratio)
-    return ratio + sqrt(ratio * (ratio - 1))
+    return confounding.e_value(variant.value / control.value)
 
 
 def units_inside(kind: MetricType, samples: Sample, rule: DecisionRule) -> int | None:
@@ -109,11 +105,25 @@ def units_inside(kind: MetricType, samples: Sample, rule: DecisionRule) -> int |
     return ceil(float(needed * design_factor(rule.design, alpha=rule.alpha, power=rule.power)))
 
 
-def ladder(subject: Subject, n: int | None, per_day: float | None, figure: float | None) -> tuple[Rung, ...]:
-    """What could be done, strongest first."""
-    days = ceil(n / per_day) if n is not None and per_day else None
-    need = "" if n is None else f" {n:,} units in all"
+SWITCHBACK_WINDOWS = 40
+"""Random time windows of a switchback, half of them for each variant: fewer leave no test worth having."""
+WEEKS_EACH_SIDE = 2
+"""Whole weeks before and after a switch that a difference-in-differences with a placebo test needs."""
+
+
+def ladder(
+    subject: Subject, needed: int | None, now: int, per_day: float | None, figure: float | None
+) -> tuple[Rung, ...]:
+    """What could be done, strongest first, each with its units and days.
+
+    Args:
+        needed: units when randomised inside the segments. now: units there already.
+    """
+    days = ceil(needed / per_day) if needed is not None and per_day else None
+    need = "" if needed is None else f" {needed:,} units in all"
     time = "" if days is None else f", about {days:,} days at the present traffic"
+    windows = SWITCHBACK_WINDOWS if days is None else max(SWITCHBACK_WINDOWS, days)
+    both_sides = 2 * 7 * WEEKS_EACH_SIDE
     sensitivity = (
         "report the raw difference with the smallest confounding that would explain it away"
         if figure is None
@@ -123,20 +133,28 @@ def ladder(subject: Subject, n: int | None, per_day: float | None, figure: float
     by = subject.segmented_by
     return (
         Rung(
-            name="randomise a slice inside each segment", n=n, days=days,
+            name="randomise a slice inside each segment", n=needed, days=days,
             text=f"give every {by} both variants by a random split;{need or ' size it with `power`'}{time}.",
         ),
         Rung(
-            name="switchback", n=None, days=None,
-            text=f"let every {by} alternate between the variants in at least 20 random time windows.",
+            name="switchback", n=_units(windows, per_day), days=windows,
+            text=f"let every {by} alternate between the variants in random time windows, at least "
+            f"{windows} of a day each; windows, not units, are then compared.",
         ),
         Rung(
-            name="difference-in-differences", n=None, days=None,
-            text=f"compare the change of each {by} from before to after the switch, with placebo checks on "
-            "earlier dates; evidence grade quasi, it never promotes by itself.",
+            name="difference-in-differences", n=_units(both_sides, per_day), days=both_sides,
+            text=f"compare the change of each {by} from before to after the switch, "
+            f"{WEEKS_EACH_SIDE} whole weeks "
+            "on either side, with placebo checks on earlier dates; evidence grade quasi, it "
+            "never promotes by "
+            "itself.",
         ),
-        Rung(name="bounds with a sensitivity figure", n=None, days=None, text=f"{sensitivity}."),
+        Rung(name="bounds with a sensitivity figure", n=now, days=0, text=f"{sensitivity}."),
     )  # fmt: skip
+
+
+def _units(days: int, per_day: float | None) -> int | None:
+    return None if not per_day else ceil(days * per_day)
 
 
 def check(found: Overlap) -> Check:

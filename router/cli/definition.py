@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from experiment.errors import BadInput, DefinitionError, Refused
 from experiment.planned import PlannedChange
 from router.cli.context import Context, json_option, now_ms, pass_context, print_json
-from router.cli.failure import Exit
+from router.cli.failure import Exit, message
+from router.cli.operating import Asked, documents, measure, operating_options, show
+
+if TYPE_CHECKING:
+    from experiment.reading import DefinitionErrors
 
 _file = click.argument("file", type=click.Path(path_type=Path))
 
@@ -17,17 +25,17 @@ _file = click.argument("file", type=click.Path(path_type=Path))
 @click.argument("files", type=click.Path(path_type=Path), nargs=-1)
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of a definition (for editors and CI).")
 @json_option
-def validate(files: tuple[Path, ...], *, schema: bool, as_json: bool) -> None:
+@click.pass_context
+def validate(ctx: click.Context, files: tuple[Path, ...], *, schema: bool, as_json: bool) -> None:
     """Check definition FILES without any server; every error names file, line and fix.
+
+    Every file is checked and answered for, whatever is wrong with the others.
 
     \b
     Examples:
       switchpoint validate experiments/home.yaml
       switchpoint validate --schema > definition.schema.json
     """
-    from experiment.canonical import digest
-    from experiment.parsing import load_file
-
     if schema:
         from experiment.schema import json_schema
 
@@ -35,31 +43,86 @@ def validate(files: tuple[Path, ...], *, schema: bool, as_json: bool) -> None:
         return
     if not files:
         raise click.UsageError("give at least one file, or --schema")
-    found = [(path, load_file(path)) for path in files]
+    found = [_checked(path) for path in files]
     if as_json:
-        print_json([{"file": str(path), "key": e.key, "digest": digest(e)} for path, e in found])
-        return
-    for path, definition in found:
-        click.echo(f"{path}: {definition.key} is valid ({digest(definition)})")
+        print_json(found)
+    for result in found if not as_json else ():
+        if result["valid"]:
+            click.echo(f"{result['file']}: {result['key']} is valid ({result['digest']})")
+        else:
+            click.echo(result["message"], err=True)
+    if not all(result["valid"] for result in found):
+        ctx.exit(Exit.BAD_INPUT)
+
+
+def _checked(path: Path) -> dict[str, object]:
+    """What there is to say about one file: its key and digest, or what is wrong with it."""
+    from experiment.canonical import digest
+    from experiment.parsing import load_file
+    from experiment.reading import DefinitionErrors
+
+    try:
+        definition = load_file(path)
+    except DefinitionErrors as error:
+        return {"file": str(path), "valid": False, "errors": _errors(error), "message": message(error)}
+    return {"file": str(path), "valid": True, "key": definition.key, "digest": digest(definition)}
+
+
+def _errors(found: DefinitionErrors) -> list[dict[str, object]]:
+    return [
+        {"line": e.line or None, "field": e.field, "message": e.message, "fix": e.fix} for e in found.errors
+    ]
+
+
+@contextmanager
+def _named(file: Path) -> Iterator[None]:
+    """Bad input that the project finds in a readable definition names its file and line too."""
+    from experiment.wording import dotted
+    from experiment.yaml import read
+
+    try:
+        yield
+    except Refused:
+        raise
+    except BadInput as error:
+        _, lines = read(file.read_text(encoding="utf-8"), str(file))
+        places = {dotted(path): line for path, line in lines.items()}
+        raise DefinitionError(
+            error.message,
+            field=error.field,
+            value=error.value,
+            fix=error.fix,
+            file=str(file),
+            line=places.get(error.field, 0),
+        ) from error
 
 
 @click.command()
 @_file
+@operating_options
 @json_option
 @pass_context
 @click.pass_context
-def plan(ctx: click.Context, context: Context, file: Path, *, as_json: bool) -> None:
+def plan(ctx: click.Context, context: Context, file: Path, *, operating: Asked, as_json: bool) -> None:
     """Show what applying FILE would change, and how many units would change variant.
 
+    With --operating the rule is simulated on baselines that are typed in, or taken from the experiment's own
+    history: how often it would promote falsely, miss the MDE, and how long it would run.
+
     \b
-    Example:
+    Examples:
       switchpoint plan experiments/home.yaml
+      switchpoint plan experiments/home.yaml --operating --per-day 4000 --baseline ctr=10%:30%
     """
     from experiment.parsing import load_file
 
-    change = context.catalog.plan_change(load_file(file))
+    definition = load_file(file)
+    with _named(file):
+        change = context.catalog.plan_change(definition)
+    found = measure(context, definition, operating) if operating.wanted else ()
     if as_json:
         print_json({
+            **({"operating": documents(found)} if found else {}),
             "key": change.key, "action": change.action, "lines": list(change.lines),
             "opens_epoch": change.opens_epoch, "refused": change.refused,
             "movements": [
@@ -72,6 +135,8 @@ def plan(ctx: click.Context, context: Context, file: Path, *, as_json: bool) -> 
         })  # fmt: skip
     else:
         _show_plan(change)
+        if found:
+            show(found)
     if change.refused:
         ctx.exit(Exit.RULE_SAYS_NO)
 
@@ -107,7 +172,9 @@ def apply(context: Context, file: Path, *, as_json: bool) -> None:
     """
     from experiment.parsing import load_file
 
-    state = context.catalog.apply(load_file(file), at=now_ms(), actor=context.actor)
+    definition = load_file(file)
+    with _named(file):
+        state = context.catalog.apply(definition, at=now_ms(), actor=context.actor)
     if as_json:
         print_json({"key": state.key, "revision": state.revision, "status": state.status.value})
         return

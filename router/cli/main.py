@@ -34,6 +34,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "decide": ("decision", "decide", "Record the verdict as a decision."),
     "promote": ("decision", "promote", "Make a version champion, on a matching decision."),
     "rollback": ("decision", "rollback", "Return a model's champion to the one before."),
+    "aa-check": ("aa_check", "aa_check", "Randomise the logged units again: the rule's error rates."),
+    "restore": ("project", "restore", "Rebuild the records from an exported journal."),
     "verify": ("verify", "verify", "Fold the log again and compare it with the live moments."),
     "model": ("model", "model", "Register, list and show model versions."),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from experiment.definition import (
     BUCKETS,
@@ -74,6 +75,19 @@ def counts(
             wrong = round(n * errors)
             moments[CellKey("shop", epoch, where, variant, day)] = cell(n, Sums(x, x), Sums(wrong, wrong))
     return moments
+
+
+ROW_CHECKS = {"copies", "eligibility", "ids", "unit of analysis", "early outcomes", "outlier"}
+"""Checks that need the rows of a table; a ledger has only sums."""
+
+
+def of_sums(document: dict[str, Any]) -> dict[str, Any]:
+    """A report document without its header and what only rows can show."""
+    told = {c["message"] for c in document["checks"] if c["name"] in ROW_CHECKS}
+    rest = {key: value for key, value in document.items() if key != "header"}
+    rest["checks"] = [c for c in document["checks"] if c["name"] not in ROW_CHECKS]
+    rest["warnings"] = [text for text in document["warnings"] if text not in told]
+    return rest
 
 
 def cell(n: int, *metrics: Sums) -> Cell:

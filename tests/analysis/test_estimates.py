@@ -42,7 +42,7 @@ def test_several_strata_are_weighted_not_pooled() -> None:
     weights = np.array([357, 343]) / 700
     within = np.array([81 / 87 - 234 / 270, 192 / 263 - 55 / 80])
     assert effect.estimate[0, 0] == pytest.approx(float(weights @ within))
-    pooled = estimates.pooled_effect(found, 0.05)
+    pooled = estimates.pooled_effect([proportions(n, x)], 0.05)
     assert pooled.estimate[0, 0] == pytest.approx(273 / 350 - 289 / 350)
     assert effect.estimate[0, 0] > 0 > pooled.estimate[0, 0]
     assert estimates.method_names(found).tolist() == [["welch"]]
@@ -100,7 +100,7 @@ def test_a_guardrail_is_safe_within_and_harmed_beyond_its_margin() -> None:
     margin = ERRORS.margin
     assert margin is not None
     for design in Design:
-        shown = estimates.guards(found, margin, np.array([20_000.0]), 0.05, design)
+        shown = estimates.guards(found, ERRORS, margin, np.array([20_000.0]), 0.05, design)
         assert shown.safe[:, 0].tolist() == [True, False, False]
         assert shown.harmed[:, 0].tolist() == [False, True, False]
     assert shown.bound[0, 0] < 0.02
@@ -108,12 +108,13 @@ def test_a_guardrail_is_safe_within_and_harmed_beyond_its_margin() -> None:
 
 def test_events_count_the_rarer_outcome_of_the_smaller_variant() -> None:
     found = pairs(BUYERS, proportions([[[1000, 1000]]], [[[990, 500]]]))
-    gate = estimates.events(found)
-    assert gate.events[0, 0] == 10
-    assert not gate.passes[0, 0]
+    assert found.events[0, 0] == 10
+    assert found.needed[0, 0] == 20
 
 
 def test_a_stratum_without_one_variant_is_left_out() -> None:
-    found = pairs(BUYERS, proportions([[[1000, 1000], [500, 0]]], [[[100, 120], [400, 0]]]))
-    assert found.weight[0, 0].tolist() == [1.0, 0.0]
+    totals = proportions([[[1000, 1000], [500, 0]]], [[[100, 120], [400, 0]]])
+    found, (dropped, covered) = pairs(BUYERS, totals), estimates.left_out(totals)
+    assert (dropped[0, 0] > 0).tolist() == [False, True]
+    assert covered[0, 0] == 0.8
     assert found.control.mean[0, 0] == pytest.approx(0.1)

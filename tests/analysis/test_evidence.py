@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 
 from analysis.evidence import from_ledger, segment_attribute
-from experiment.definition import Segment
+from experiment.definition import MetricType, Segment
 from experiment.moments import CellKey, Sums
 from experiment.source import Shape, Source
-from tests.analysis.cases import DAY, cell, counts, definition, running, segment
+from tests.analysis.cases import BUYERS, DAY, cell, counts, definition, running, segment
 
 TABLE = {("all", "control"): (2100, 210), ("all", "treatment"): (2100, 250)}
 
@@ -42,7 +42,8 @@ def test_strata_are_the_configured_segments_and_whatever_else_the_cells_hold() -
 def test_sums_that_leave_64_bits_stay_exact() -> None:
     huge = 2**80 + 1
     moments = {CellKey("shop", 1, "all", "control", day): cell(1, Sums(1, huge)) for day in (0, 1)}
-    evidence = from_ledger(running(definition()), moments, at=100 * DAY)
+    mean = replace(BUYERS, type=MetricType.MEAN)
+    evidence = from_ledger(running(definition(metrics=(mean,))), moments, at=100 * DAY)
     totals = evidence.totals(0, evidence.clean())
     assert int(totals[0, 0, 0].xx) == 2 * huge  # type: ignore[arg-type]  # exact totals hold integers
 

@@ -22,6 +22,7 @@ from experiment.lifecycle import create, start
 from experiment.parsing import load_file, load_spec_file
 from experiment.store import table
 from experiment.store.memory_ledger import MemoryLedger
+from tests.analysis.cases import of_sums
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "docs" / "examples"
@@ -86,8 +87,7 @@ def test_an_imported_log_and_its_file_agree_to_the_last_digit(sample: str) -> No
     ledger.record(list(history.events(definition, rows)), plan, history=True)
     live = analyze_ledger(state, ledger.moments("open-bandit", plan), at=2_000_000_000_000).to_dict()
     file = analyze(rows_of(sample, definition), definition).to_dict()
-    assert file.pop("header") != live.pop("header")
-    assert file == live
+    assert of_sums(file) == of_sums(live)
 
 
 def source_of(definition: Experiment):  # type: ignore[no-untyped-def]  # a two-line helper of this file

@@ -1,0 +1,167 @@
+"""Two tables, exposures and outcomes, as a table of units: the reference fold on whole columns.
+
+The sentence is that of `experiment.fold`: an outcome counts when it lies in [first exposure, first exposure +
+window), the first exposure being the earliest one (by time, then id). An event is counted once per (unit, id,
+day); rows of a table without ids are all different events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.shapes import Read
+from analysis.tabular import Columns
+from analysis.totals import Index, Integers, add_into, integers
+from analysis.unit_rows import clipped, covariate_columns, mismatches
+from analysis.unit_table import Column, UnitTable
+from experiment.columns import slot_of
+from experiment.definition import DAY_MS, Measure, Metric, MetricType
+from experiment.errors import BadInput
+from experiment.source import Source, Table
+
+HOUR_MS = 3_600_000
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Folded:
+    """The units, and what became of the rows: `copies` of an event, outcomes `early` (within the hour before
+    the first exposure), `before` it at any time, `counted` inside the window, `unexposed`."""
+
+    units: UnitTable
+    copies: int
+    early: int
+    before: int
+    counted: int
+    unexposed: int
+
+
+def folded(read: Read, outcomes: Columns) -> Folded:
+    """Fold exposures (the rows of `read`) and outcomes."""
+    source = read.source
+    if source.unit is None or source.exposures is None or source.outcomes is None or read.instants is None:
+        raise BadInput("events need `unit`, `exposures` and `outcomes`", field="source", fix="name them.")
+    named = read.columns.labels(source.unit)
+    kept = _once(read.columns, source.exposures, named.codes, read.instants.ms)
+    pairs = read.layout.subject * max(len(named.names), 1) + named.codes
+    order = _earliest(read.columns, source.exposures, pairs, read.instants.ms)
+    order = order[kept[order]]
+    first = order[np.flatnonzero(np.diff(pairs[order], prepend=-1))]
+    _, unit = np.unique(pairs, return_inverse=True)
+    every, other = len(first), read.layout.variant != read.layout.variant[first][unit]
+    events = _outcomes(read, outcomes, named.names, named.codes[first], read.instants.ms[first])
+    units = UnitTable(
+        subject=read.layout.subject[first], stratum=read.layout.stratum[first],
+        variant=read.layout.variant[first], day=read.instants.ms[first] // DAY_MS,
+        contaminated=np.bincount(unit, weights=other & kept, minlength=every) > 0,
+        exposures=np.bincount(unit, weights=kept, minlength=every).astype(np.int64),
+        mismatches=np.bincount(unit, weights=mismatches(read) * kept, minlength=every).astype(np.int64),
+        columns=tuple(_column(read, metric, outcomes, events, first) for metric in read.metrics),
+        cluster=None if source.cluster is None else read.columns.labels(source.cluster).codes[first],
+    )  # fmt: skip
+    since = events.since
+    return Folded(
+        units=units, copies=int((~kept).sum()) + events.copies,
+        early=int(((since < 0) & (since >= -HOUR_MS)).sum()), before=int((since < 0).sum()),
+        counted=int(events.inside.sum()), unexposed=events.unexposed,
+    )  # fmt: skip
+
+
+def _once(columns: Columns, table: Table, unit: Index, at: Index) -> Mask:
+    """Rows that are the first with their unit, id and day."""
+    if table.id is None:
+        return np.ones(len(columns), dtype=bool)
+    ids = columns.labels(table.id)
+    key = np.stack([unit, ids.codes, at // DAY_MS])
+    _, first = np.unique(key, axis=1, return_index=True)
+    kept = np.zeros(len(columns), dtype=bool)
+    kept[first] = True
+    return kept
+
+
+def _earliest(columns: Columns, table: Table, pairs: Index, at: Index) -> Index:
+    """Rows by unit, then time, then id (or place)."""
+    place = np.arange(len(columns))
+    if table.id is not None:
+        ids = columns.labels(table.id)
+        alphabetic = sorted(range(len(ids.names)), key=ids.names.__getitem__)
+        place = np.argsort(np.array(alphabetic, dtype=np.int64))[ids.codes]
+    return np.lexsort((place, at, pairs))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Outcomes:
+    """Outcome rows beside the units they are of: `row`, `unit` and time `since` its first exposure."""
+
+    row: Index
+    unit: Index
+    since: Index
+    inside: Mask
+    kinds: tuple[str, ...]
+    kind: Index
+    copies: int
+    unexposed: int
+
+
+def _outcomes(
+    read: Read, outcomes: Columns, names: Sequence[str], units: Index, first_at: Index
+) -> _Outcomes:
+    """Every outcome with every experiment of its unit."""
+    source, table = read.source, read.source.outcomes
+    if source.unit is None or table is None or table.type is None or table.at is None:
+        raise BadInput("outcomes need `unit`, `type` and `at`", field="source.outcomes", fix="name them.")
+    known = {name: code for code, name in enumerate(names)}
+    labels = outcomes.labels(source.unit)
+    code = np.array([known.get(name, -1) for name in labels.names], dtype=np.int64)[labels.codes]
+    at = outcomes.instants(table.at).ms
+    kept = _once(outcomes, table, labels.codes, at)
+    rows = np.flatnonzero(kept & (code >= 0))
+    order = np.argsort(units, kind="stable")
+    start = np.searchsorted(units[order], code[rows], side="left")
+    width = np.searchsorted(units[order], code[rows], side="right") - start
+    row = np.repeat(rows, width)
+    offset = np.arange(len(row)) - np.repeat(np.cumsum(width) - width, width)
+    unit = order[np.repeat(start, width) + offset]
+    since = at[row] - first_at[unit]
+    inside = (since >= 0) & ((since < read.window_ms) if read.window_ms else True)
+    kinds = outcomes.labels(table.type)
+    return _Outcomes(
+        row=row, unit=unit, since=since, inside=inside, kinds=kinds.names, kind=kinds.codes[row],
+        copies=int((~kept).sum()), unexposed=int((kept & (code < 0)).sum()),
+    )  # fmt: skip
+
+
+def _column(read: Read, metric: Metric, outcomes: Columns, events: _Outcomes, first: Index) -> Column:
+    sides = [_side(metric, metric.numerator, read.source, outcomes, events, len(first))]
+    if metric.type is MetricType.RATIO and metric.denominator is not None:
+        sides.append(_side(metric, metric.denominator, read.source, outcomes, events, len(first)))
+    before = [read.columns.covariate(column) for column in covariate_columns(read, metric)]
+    return Column(
+        sides=tuple(clipped(metric, side) for side in sides),
+        before=tuple(values[first] for values, _ in before),
+        before_units=tuple(unit for _, unit in before),
+    )
+
+
+def _side(
+    metric: Metric, measure: Measure, source: Source, outcomes: Columns, events: _Outcomes, units: int
+) -> Integers:
+    """The units' totals of one measure."""
+    of_kind = np.array([kind == measure.event for kind in events.kinds], dtype=bool)
+    mine = events.inside & of_kind[events.kind]
+    slot = slot_of(metric, measure)
+    if slot.value is None:
+        return np.asarray(add_into(np.ones(int(mine.sum()), dtype=np.int64), events.unit[mine], (units,)))
+    column = source.outcomes.value if source.outcomes is not None else None
+    if column is None:
+        raise BadInput(
+            f"the metric {metric.key!r} reads an amount", field="source.outcomes.value",
+            fix="name the column that holds it.",
+        )  # fmt: skip
+    rows, where = np.unique(events.row[mine], return_inverse=True)
+    amounts = outcomes.take(rows).amounts(column, slot)
+    return np.asarray(add_into(integers(amounts[where]), events.unit[mine], (units,)))

@@ -1,0 +1,101 @@
+"""Which tests share which correction: one family per kind of question, stated in the report.
+
+Primary × variants: Holm, family-wise at alpha. Guardrails: each at full alpha, because all have to pass
+(intersection-union). Secondary metrics × variants: Benjamini-Hochberg at alpha, with intervals at the
+false-coverage level of those selected, so that flags and intervals agree. Segments × variants of a metric:
+Benjamini-Hochberg on the anytime p. Under a sequential design the same steps on p = min(1, 1/e) are e-BH and
+e-BY, which need no assumption on how the tests depend on each other.
+
+Sources: Benjamini & Yekutieli (2005), JASA 100:71 (FCR); Wang & Ramdas (2022), JRSS-B 84:822 (e-BH); Xu,
+Wang & Ramdas, Post-selection inference for e-value based confidence intervals (e-BY).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.columnar import rows
+from analysis.inference import contrast
+from analysis.inference.multiplicity import Correction, adjust
+from analysis.inference.result import Estimates, Float
+from analysis.measure import Measured
+from experiment.definition import DecisionRule, Design, Role
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Corrected:
+    """Per metric: the corrected headline p of each other variant at one look, and the intervals of the
+    selected secondary comparisons (None where none is selected)."""
+
+    adjusted: tuple[Float, ...]
+    selected: tuple[Estimates | None, ...]
+
+
+def corrected(
+    measured: Sequence[Measured], headline: Sequence[Float], look: int, others: int, rule: DecisionRule
+) -> Corrected:
+    """Correct the headline p-values (looks, variants − 1 or more) of every metric at one look."""
+    p = [column[look, :others] for column in headline]
+    secondary = [place for place, m in enumerate(measured) if m.metric.role is Role.SECONDARY]
+    adjusted = [
+        adjust(own, Correction.HOLM) if m.metric.role is Role.PRIMARY else own
+        for m, own in zip(measured, p, strict=True)
+    ]
+    selected: list[Estimates | None] = [None] * len(measured)
+    if secondary and others:
+        family = adjust(np.concatenate([p[place] for place in secondary]), Correction.BENJAMINI_HOCHBERG)
+        chosen = int(np.nansum(family < rule.alpha))
+        for place, own in zip(secondary, family.reshape(-1, others), strict=True):
+            adjusted[place] = own
+            if chosen and bool((own < rule.alpha).any()):
+                level = rule.alpha * chosen / len(family)
+                selected[place] = _interval(measured[place], look, level, rule)
+    return Corrected(adjusted=tuple(adjusted), selected=tuple(selected))
+
+
+def _interval(m: Measured, look: int, alpha: float, rule: DecisionRule) -> Estimates:
+    here = slice(m.start + look, m.start + look + 1)
+    found = rows(m.whole.pairs.contrast, here)
+    if rule.design is Design.FIXED:
+        return contrast.effect(found, alpha=alpha)
+    return contrast.sequence(found, n_star=m.whole.n_star[here], alpha=alpha)
+
+
+def of_segments(p: Float) -> Float:
+    """Anytime p of segments × variants, corrected as one family."""
+    return adjust(p.reshape(-1), Correction.BENJAMINI_HOCHBERG).reshape(p.shape) if p.size else p
+
+
+def sentences(
+    measured: Sequence[Measured], others: int, segments: int, rule: DecisionRule
+) -> tuple[str, ...]:
+    """The families of a report in words."""
+    count = {role: sum(m.metric.role is role for m in measured) for role in Role}
+    method = "BH" if rule.design is Design.FIXED else "e-BH"
+    lines = [
+        f"Primary: {_tests(others)}, Holm at {rule.alpha:g}."
+        if others > 1
+        else f"Primary: one comparison at {rule.alpha:g}."
+    ]
+    if guards := count[Role.GUARDRAIL]:
+        lines.append(
+            f"Guardrails: {_tests(guards * others)}, each at full {rule.alpha:g}, because all have to pass."
+        )
+    if other := count[Role.SECONDARY]:
+        lines.append(
+            f"Secondary: {_tests(other * others)}, {method} at {rule.alpha:g}; intervals of those selected "
+            "keep the false coverage rate."
+        )
+    if segments > 1:
+        lines.append(
+            f"Segments: {_tests(segments * others)} per metric, e-BH on the confidence sequences; "
+            "effects are shrunken before they are ranked."
+        )
+    return tuple(lines)
+
+
+def _tests(number: int) -> str:
+    return "one comparison" if number == 1 else f"{number} comparisons"

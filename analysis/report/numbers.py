@@ -1,0 +1,268 @@
+"""The numbers of a report: one metric in one variant, and every variant against control.
+
+Part of the report tree of `analysis.report.model`, which states the units. A number that cannot be estimated
+is None and a `Missing` beside it says why.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Missing:
+    """Why a number is not there: a stable code and a sentence."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """A two-sided interval or confidence sequence; None is an unbounded side."""
+
+    lower: float | None
+    upper: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Value:
+    """One metric in one variant.
+
+    `numerator` and `denominator` are totals over the units (`denominator` is the number of units for means
+    and proportions); `value` is the ratio, mean or proportion.
+    """
+
+    variant: str
+    n: int
+    numerator: float
+    denominator: float
+    value: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """A variant against control on one metric, in every reading.
+
+    `effect` is absolute (variant minus control, stratified where there are several strata), `interval` and
+    `p` are fixed-horizon and dual to each other; `sequence` and `anytime_p` hold at every look at once.
+    `lift` is relative to control with its own intervals. `control_value` and `variant_value` are the values
+    the effect is a difference of (weighted over strata as the effect is). `n_control` and `n_variant` count
+    units. `method` names the fixed-horizon method.
+    """
+
+    n_control: int
+    n_variant: int
+    control_value: float | None
+    variant_value: float | None
+    effect: float
+    standard_error: float
+    interval: Interval
+    p: float
+    sequence: Interval | None
+    anytime_p: float | None
+    sequence_missing: Missing | None
+    lift: float | None
+    lift_interval: Interval | None
+    lift_sequence: Interval | None
+    lift_missing: Missing | None
+    method: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MixRow:
+    """What one stratum adds to the difference between the pooled and the stratified effect.
+
+    Shares are of a variant's units (for ratios: of its denominator), `weight` of both together. The
+    `contribution` is (share_variant − weight)·(variant_value − M) − (share_control − weight)·(control_value −
+    M), M being the overall value; contributions of all strata sum to `Pooled.between`.
+    """
+
+    stratum: str
+    share_control: float
+    share_variant: float
+    weight: float
+    control_value: float | None
+    variant_value: float | None
+    effect: float | None
+    contribution: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pooled:
+    """The naive reading that ignores strata, shown beside the stratified one.
+
+    `simpson` is True when its sign contradicts the stratified effect. `between` = effect − stratified effect:
+    the part that comes from unequal mixes of strata (None without a stratified effect). `mix` takes it apart
+    by stratum (primary metric only; empty where one stratum decides).
+    """
+
+    effect: float
+    interval: Interval
+    p: float
+    between: float | None
+    simpson: bool
+    mix: tuple[MixRow, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guard:
+    """Non-inferiority of a guardrail. `margin` is absolute, in the metric's unit, and positive.
+
+    `loss` is the effect turned so that positive is worse. `safe`: the bound of the running design on the
+    loss lies within the margin. `harmed`: the confidence sequence on the loss lies beyond the margin.
+    """
+
+    margin: float
+    margin_relative: float | None
+    loss: float
+    loss_bound: float | None
+    safe: bool
+    harmed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DayPoint:
+    """The cumulative comparison after one exposure day; None where it could not be estimated yet.
+
+    `n_*` and `*_value` are cumulative; `n_control_day`, `n_variant_day` are of the day alone.
+    """
+
+    day: str
+    n_control_day: int
+    n_variant_day: int
+    n_control: int
+    n_variant: int
+    control_value: float | None
+    variant_value: float | None
+    effect: float | None
+    sequence: Interval | None
+    interval: Interval | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentReading:
+    """One segment's own effect: descriptive, never a promotion by itself.
+
+    `shrunk` is the effect drawn towards that of all segments by how little the segment knows (random
+    effects), with its interval: segments are ranked by it, the most extreme raw effect being mostly luck.
+    `adjusted_p` is the anytime p after Benjamini-Hochberg over segments × variants; `finding` reads it.
+    """
+
+    segment: str
+    control: Value
+    value: Value
+    estimate: Estimate | None
+    missing: Missing | None
+    finding: str
+    shrunk: float | None = None
+    shrunk_interval: Interval | None = None
+    adjusted_p: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heterogeneity:
+    """Do the segments have one effect? Random-effects summary of their effects (REML, Hartung-Knapp).
+
+    `mean` and `interval`: the effect of a typical segment. `tau`: standard deviation of effects between
+    segments. `p`: Cochran's test that all have the same effect (the interaction test). `i2`: share of the
+    variation between segments that is not chance.
+    """
+
+    segments: int
+    mean: float
+    interval: Interval
+    tau: float
+    p: float
+    i2: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unadjusted:
+    """The comparison without its covariate, beside the adjusted one.
+
+    `reduction` is the share of the effect's variance that the covariate removed; `flips` says that the signs
+    of the two effects differ.
+    """
+
+    effect: float
+    standard_error: float
+    interval: Interval
+    p: float
+    reduction: float
+    flips: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sufficiency:
+    """Is there enough data for this comparison under the running design?
+
+    `n_now` and `n_needed` count units of both variants; `n_needed` is what the design needs for `mde_target`
+    (absolute) at the rule's alpha and power. `share` is n_now / n_needed. `days_left` and `weeks_left` (whole
+    weeks, 0 when enough) are the fast projection of arrivals, `weeks_left_slow` the slow one.
+    `within_deadline`: n_needed is reached by max_runtime on the fast projection. `mde_now` is the smallest
+    effect (absolute) the data so far could show, `mde_now_relative` the same relative to control,
+    `mde_by_deadline_relative` what max_runtime will allow.
+    """
+
+    n_now: int
+    n_needed: int | None
+    share: float | None
+    enough: bool
+    units_per_day: float | None
+    days_left: int | None
+    weeks_left: int | None
+    weeks_left_slow: int | None
+    within_deadline: bool | None
+    mde_target: float | None
+    mde_now: float | None
+    mde_now_relative: float | None
+    mde_by_deadline_relative: float | None
+    message: str
+    missing: Missing | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """One variant against control on one metric. Exactly one of `estimate` and `missing` is None.
+
+    `headline` is "sequence" or "interval": the reading that the rule's design decides by. `significant` and
+    `better` are of that headline (`better` None: no direction established). `adjusted_p` is the headline p
+    after the correction of its family: Holm over the variants of the primary metric, Benjamini-Hochberg over
+    all secondary comparisons (e-BH for sequences), the p itself for guardrails. `selected_interval` is the
+    headline interval at the false-coverage level of the selected secondary comparisons, None elsewhere.
+    `events` in the smaller variant and `events_needed` are the small-variant gate: below it no result counts.
+    `unadjusted` is there where a covariate was used, `heterogeneity` where there are several segments.
+    """
+
+    variant: str
+    control: str
+    headline: str
+    estimate: Estimate | None
+    missing: Missing | None
+    significant: bool
+    better: bool | None
+    adjusted_p: float | None
+    events: float | None
+    events_needed: float
+    pooled: Pooled | None
+    guard: Guard | None
+    sufficiency: Sufficiency | None
+    segments: tuple[SegmentReading, ...]
+    daily: tuple[DayPoint, ...]
+    selected_interval: Interval | None = None
+    unadjusted: Unadjusted | None = None
+    heterogeneity: Heterogeneity | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricReading:
+    """One metric: its value in every variant (control first) and every comparison with control."""
+
+    key: str
+    type: str
+    role: str
+    direction: str
+    decimals: int
+    values: tuple[Value, ...]
+    comparisons: tuple[Comparison, ...]

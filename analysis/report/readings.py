@@ -1,0 +1,271 @@
+"""Everything measured of one experiment, on matured exposure days and on all of them.
+
+Looks are rows of shared arrays: after every exposure day (cumulative), and every segment. Matured days
+come first, so the matured reading is an earlier row of the same series and nothing is measured twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis import family
+from analysis.evidence import COUNTS, DayLooks, Evidence, Mask
+from analysis.measure import Collected, Measured, Plan, collect, measure
+from analysis.planning.accrual import Accrual, fit_accrual
+from analysis.report.comparisons import Looks, iso_day, metric_reading
+from analysis.report.model import MetricReading, MixRow, Reading, VariantCount
+from analysis.report.sheet import Sheet, sheets
+from analysis.segments import shrunken
+from analysis.thresholds import Thresholds
+from analysis.totals import Totals
+from analysis.validity import allocation, confounding
+from experiment.definition import DAY_MS, Role
+
+SUBJECT = 0
+"""A report is of one experiment: its place in the evidence."""
+N, EXPOSURES, FALLBACKS, MISMATCHES, CARRIED = range(len(COUNTS))
+Counts = NDArray[np.int64]
+Mix = tuple[tuple[MixRow, ...], ...]
+"""Per variant other than control, what each stratum adds to pooled − stratified."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readings:
+    """Both readings, the arrays behind them, the plan used, and the matured `totals` of every metric
+    (1, strata, variants); `single` those of each day of `days` alone, where they are known."""
+
+    matured: Reading
+    live: Reading
+    measured: tuple[Measured, ...]
+    totals: tuple[Totals, ...]
+    plan: Plan
+    days: DayLooks
+    single: tuple[Totals | None, ...]
+
+
+def read(evidence: Evidence, limits: Thresholds) -> Readings:
+    """Measure the one experiment of the evidence; contaminated units are left out."""
+    clean, ready = evidence.clean(), evidence.matured()
+    series = evidence.by_day(SUBJECT, clean if evidence.day_width else np.zeros_like(clean))
+    masks = [ready] if ready.all() else [ready, np.ones_like(ready)]
+    layout = _Layout.of(evidence, series, masks)
+    places = range(len(evidence.metrics))
+    single = tuple(evidence.daily_totals(m, series) if evidence.snapshots is None else None for m in places)
+    per_metric = [_batches(evidence, m, series, masks, layout, single[m]) for m in places]
+    collected = collect(
+        evidence.metrics,
+        list(zip(*(batches for batches, _ in per_metric), strict=True)),
+        evidence.rule.alpha,
+        list(zip(layout.overall, zip(*(overall for _, overall in per_metric), strict=True), strict=True)),
+    )
+    plan = _plan(evidence, collected, layout)
+    # single days show effects, not lifts
+    shown = np.ones(collected.looks, dtype=bool)
+    shown[layout.empty : layout.empty + len(layout.days)] = False
+    shown[list(layout.overall)] = True
+    measured = measure(collected, plan, shown)
+    lists = sheets(measured, evidence.rule)
+    primary = next(i for i, m in enumerate(evidence.metrics) if m.role is Role.PRIMARY)
+    mixed = [_mixed(evidence, totals) for totals in per_metric[primary][1]]
+    found = [
+        _reading(
+            evidence, mask, lists, layout.looks(which), limits, layout.span(which, evidence.day_width), mix
+        )
+        for which, (mask, mix) in enumerate(zip(masks, mixed, strict=True))
+    ]
+    return Readings(
+        matured=replace(found[0], name="matured"), live=replace(found[-1], name="live"), measured=measured,
+        totals=tuple(overall[0] for _, overall in per_metric), plan=plan, days=series, single=single,
+    )  # fmt: skip
+
+
+def _mixed(evidence: Evidence, overall: Totals) -> Mix:
+    """The Simpson decomposition of every variant other than control, where there are several strata."""
+    subject = evidence.subjects[SUBJECT]
+    strata, others = [stratum.label for stratum in subject.strata], len(subject.variants) - 1
+    if len(strata) < 2:
+        return ((),) * others
+    totals = overall[0]
+    return tuple(
+        confounding.mix(totals, confounding.used_strata(totals, v), v, strata) for v in range(1, others + 1)
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Layout:
+    """Where the rows are: `empty` a leading look without units, then the days, then segments per reading.
+
+    `overall` and `matured_days` per reading; `strata` of every segment as places (segments, epochs), padded
+    with the place after the last stratum.
+    """
+
+    days: tuple[str, ...]
+    numbers: tuple[int, ...]
+    day_units: tuple[tuple[int, ...], ...]
+    empty: bool
+    overall: tuple[int, ...]
+    lengths: tuple[int, ...]
+    segments: tuple[str, ...]
+    strata: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, evidence: Evidence, series: DayLooks, masks: Sequence[Mask]) -> _Layout:
+        """Plan the rows of these readings."""
+        places = evidence.subjects[SUBJECT].strata
+        names = list(dict.fromkeys(stratum.segment for stratum in places))
+        own = [[i for i, stratum in enumerate(places) if stratum.segment == name] for name in names]
+        width, absent = max((len(found) for found in own), default=1), evidence.shape[1]
+        ready = int(evidence.closed_days(series.days).sum())
+        lengths = (ready, len(series.days))[-len(masks) :] if evidence.day_width else (0,) * len(masks)
+        empty = bool(evidence.day_width) and min(lengths) == 0
+        return cls(
+            days=tuple(iso_day(int(day)) for day in series.days),
+            numbers=tuple(series.days.tolist()),
+            day_units=tuple(tuple(row) for row in evidence.daily_units(series).sum(axis=1).tolist()),
+            empty=empty,
+            overall=tuple(length - 1 + empty for length in lengths) if evidence.day_width else (0,),
+            lengths=lengths,
+            segments=tuple(names) if len(names) > 1 else (),
+            strata=np.array([found + [absent] * (width - len(found)) for found in own], dtype=np.int64),
+        )
+
+    def span(self, which: int, width: int) -> int:
+        """Exposure days of a reading from the first to the last; 0 where they are not recorded."""
+        held = self.numbers[: self.lengths[which]]
+        return held[-1] - held[0] + width if held else 0
+
+    def looks(self, which: int) -> Looks:
+        """The rows of one reading."""
+        rows = max(len(self.days) + self.empty, 1) + which * len(self.segments)
+        first = self.lengths[which] if self.lengths else 0
+        return Looks(
+            overall=self.overall[which],
+            segments=[(name, rows + place) for place, name in enumerate(self.segments)],
+            days=[(day, place + self.empty) for place, day in enumerate(self.days[:first])],
+            day_units=self.day_units[:first],
+        )
+
+
+def _batches(
+    evidence: Evidence,
+    metric: int,
+    series: DayLooks,
+    masks: Sequence[Mask],
+    layout: _Layout,
+    single: Totals | None,
+) -> tuple[list[Totals], list[Totals]]:
+    """Totals of every row (looks, strata, variants), segments with their own few strata; and those of each
+    reading's overall row."""
+    if evidence.day_width:
+        running = evidence.running_totals(metric, series, single)
+        nothing = evidence.totals(metric, np.zeros_like(masks[0]))
+        batches: list[Totals] = [nothing] if layout.empty else []
+        batches += [running] if len(series.days) else []
+        overall = [
+            batches[0] if row < layout.empty else running[row - layout.empty :][:1] for row in layout.overall
+        ]
+    else:
+        overall = [evidence.totals(metric, masks[0] & evidence.clean())[SUBJECT : SUBJECT + 1]]
+        batches = list(overall)
+    if layout.segments:
+        batches += [_by_segment(totals, layout.strata) for totals in overall]
+    return batches, overall
+
+
+def _by_segment(overall: Totals, places: NDArray[np.int64]) -> Totals:
+    """The strata of each segment: (1, strata, variants) → (segments, epochs, variants)."""
+
+    def split(part: NDArray[np.float64]) -> NDArray[np.float64]:
+        padded = np.concatenate([part[0], np.zeros_like(part[0, :1])])
+        return np.asarray(padded[places])
+
+    return overall.each(split)
+
+
+def _plan(evidence: Evidence, collected: Collected, layout: _Layout) -> Plan:
+    """Arrivals over all days, and the planned units from what has matured (or all, before anything has)."""
+    plan = Plan(
+        rule=evidence.rule,
+        accrual=_accrual(evidence),
+        window_days=0.0 if evidence.closed else evidence.window_ms / DAY_MS,
+    )
+    rows = [row for row in layout.overall if collected.n[row].sum() > 0]
+    return replace(plan, tuned_at=rows[0] if rows else layout.overall[0])
+
+
+def _accrual(evidence: Evidence) -> Accrual | None:
+    """Arrival of each pair's units by whole calendar day; None where days are not recorded."""
+    looks = evidence.by_day(SUBJECT, evidence.clean())
+    if evidence.day_width != 1 or not len(looks.days):
+        return None
+    first, last = int(looks.days[0]), int(looks.days[-1])
+    end = last if evidence.closed else max(evidence.at // DAY_MS - 1, first)
+    units = evidence.daily_units(looks).sum(axis=1)
+    by_day = np.zeros((max(end, last) - first + 1, units.shape[-1]))
+    by_day[looks.days - first] = units
+    cumulative = by_day[: end - first + 1].cumsum(axis=0)
+    return fit_accrual((cumulative[:, :1] + cumulative[:, 1:]).T)
+
+
+def _reading(
+    evidence: Evidence,
+    days: Mask,
+    lists: Sequence[Sheet],
+    looks: Looks,
+    limits: Thresholds,
+    span: int,
+    mix: Mix,
+) -> Reading:
+    counts = evidence.counts(days & evidence.clean())
+    return Reading(
+        name="",
+        first_day=looks.days[0][0] if looks.days else None,
+        last_day=looks.days[-1][0] if looks.days else None,
+        days=span,
+        n=int(counts[SUBJECT, ..., N].sum()),
+        variants=_variant_counts(
+            evidence, counts[SUBJECT], evidence.counts(days & ~evidence.clean())[SUBJECT]
+        ),
+        sample_ratio=allocation.rows(evidence, allocation.ratios(evidence, counts[..., N]), SUBJECT, limits),
+        metrics=_metrics(evidence, lists, looks, mix),
+    )
+
+
+def _metrics(evidence: Evidence, lists: Sequence[Sheet], looks: Looks, mix: Mix) -> tuple[MetricReading, ...]:
+    variants, rule = evidence.subjects[SUBJECT].variants, evidence.rule
+    measured, others = [s.m for s in lists], len(variants) - 1
+    found = family.corrected(measured, [s.headline for s in lists], looks.overall, others, rule)
+    rows = [row for _, row in looks.segments]
+    drawn = shrunken(measured, rows, others, rule.alpha) if rows and others else (None,) * len(lists)
+    return tuple(
+        metric_reading(
+            s,
+            looks,
+            variants,
+            rule,
+            found,
+            place,
+            drawn[place],
+            mix if s.m.metric.role is Role.PRIMARY else (),
+        )
+        for place, s in enumerate(lists)
+    )
+
+
+def _variant_counts(evidence: Evidence, counts: Counts, removed: Counts) -> tuple[VariantCount, ...]:
+    total = int(counts[..., N].sum())
+    rows = []
+    for v, key in enumerate(evidence.subjects[SUBJECT].variants):
+        n, exposures, fallen, mismatched, carried = (int(x) for x in counts[:, v].sum(axis=0))
+        rows.append(
+            VariantCount(
+                variant=key, n=n, share=n / total if total else None, exposures=exposures, fallbacks=fallen,
+                fallback_share=fallen / exposures if exposures else None, mismatches=mismatched,
+                contaminated=int(removed[:, v, N].sum()), carried=carried,
+            )
+        )  # fmt: skip
+    return tuple(rows)

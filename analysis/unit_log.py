@@ -1,0 +1,119 @@
+"""The units of one experiment as arrays, from the ledger's records: what re-randomisation starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.evidence import Stratum, configured_strata
+from analysis.randomise import Places, UnitIds, unit_ids
+from analysis.totals import Integers, integers
+from experiment.definition import BUCKETS, DAY_MS, Experiment, MetricType, Segment
+from experiment.fold import Standing, UnitRecord
+from experiment.lifecycle import ExperimentState
+from experiment.plan import ExperimentPlan, MetricPlan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """One metric's totals per unit, clipped as the ledger clips them; `y` only for ratios."""
+
+    x: Integers
+    y: Integers | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOut:
+    """Units of the log that are not re-randomised, and why."""
+
+    contaminated: int
+    immature: int
+    unreadable: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitLog:
+    """The analysed units of an experiment.
+
+    `ids`, `stratum` (its place in `strata`), `day` (exposure day) and `columns` (one per metric) have one
+    entry per unit. `segments`: per stratum the allocation of its epoch at full traffic, because every unit
+    here was enrolled.
+    """
+
+    definition: Experiment
+    ids: UnitIds
+    stratum: Places
+    day: Places
+    columns: tuple[Column, ...]
+    strata: tuple[Stratum, ...]
+    segments: tuple[Segment, ...]
+    left_out: LeftOut
+
+    def __len__(self) -> int:
+        return len(self.stratum)
+
+
+def unit_log(
+    records: Iterable[tuple[str, UnitRecord | None]], state: ExperimentState, plan: ExperimentPlan, *, at: int
+) -> UnitLog:
+    """The matured units of an experiment that were seen in one variant only.
+
+    Args:
+        records: every unit's record, None where it cannot be read (`Ledger.units`). plan: of this experiment,
+            the one the records were folded with. at: the instant of the look (ms).
+    """
+    strata, segments = _strata(state)
+    places = {(s.epoch, s.segment): place for place, s in enumerate(strata)}
+    kept: list[tuple[str, Standing]] = []
+    contaminated = immature = unreadable = 0
+    closed = state.definition.source is not None
+    for unit, record in records:
+        standing = None if record is None else record.standings.get(state.key)
+        if record is None:
+            unreadable += 1
+        elif standing is None or (standing.epoch, standing.segment) not in places:
+            continue
+        elif standing.contaminated:
+            contaminated += 1
+        elif not closed and (standing.first_at // DAY_MS + 1) * DAY_MS + plan.window_ms > at:
+            immature += 1
+        else:
+            kept.append((unit, standing))
+    totals = np.array([s.totals for _, s in kept], dtype=object).reshape(len(kept), len(plan.slots))
+    return UnitLog(
+        definition=state.definition,
+        ids=unit_ids([unit for unit, _ in kept]),
+        stratum=np.array([places[s.epoch, s.segment] for _, s in kept], dtype=np.int64),
+        day=np.array([s.first_at // DAY_MS for _, s in kept], dtype=np.int64),
+        columns=tuple(_column(metric, totals) for metric in plan.metrics),
+        strata=strata,
+        segments=segments,
+        left_out=LeftOut(contaminated=contaminated, immature=immature, unreadable=unreadable),
+    )
+
+
+def _strata(state: ExperimentState) -> tuple[tuple[Stratum, ...], tuple[Segment, ...]]:
+    """Strata of every epoch, and the segment that randomises each."""
+    pairs = [
+        (stratum, replace(segment, traffic=BUCKETS))
+        for epoch in state.epochs
+        for stratum, segment in zip(
+            configured_strata(replace(state.definition, segments=epoch.segments), epoch.number),
+            epoch.segments,
+            strict=True,
+        )
+    ]
+    return tuple(stratum for stratum, _ in pairs), tuple(segment for _, segment in pairs)
+
+
+def _column(metric: MetricPlan, totals: NDArray[Any]) -> Column:
+    def clipped(slot: int) -> Integers:
+        return integers(np.clip(totals[:, slot], -metric.cap, metric.cap))
+
+    if metric.type is MetricType.PROPORTION:
+        return Column(x=np.asarray(totals[:, metric.x] > 0, dtype=np.int64), y=None)
+    return Column(x=clipped(metric.x), y=None if metric.y is None else clipped(metric.y))

@@ -1,0 +1,117 @@
+"""Rows of units, or of their visits, as a table of units.
+
+As in the ledger: a unit counts under its first row (by time, then place); rows within the window of it add
+up; a unit with rows of several variants is contaminated. A covariate is read from the first row; a missing
+one is 0, as a total before exposure is for a unit that was never seen before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.shapes import Read
+from analysis.totals import Index, Integers, add_into, integers
+from analysis.unit_table import Column, UnitTable
+from experiment.columns import measured_columns, served_variant, slot_of
+from experiment.definition import Metric, MetricType
+from experiment.errors import BadInput
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visits:
+    """Rows by unit: `unit` of every row, `first` row of every unit, rows `inside` the window."""
+
+    unit: Index
+    first: Index
+    inside: NDArray[np.bool_]
+    contaminated: NDArray[np.bool_]
+
+
+def unit_table(read: Read, visits: Visits) -> UnitTable:
+    """One row per unit; its metrics are the clipped totals of its rows."""
+    layout, first, source = read.layout, visits.first, read.source
+    exposures = np.bincount(visits.unit, minlength=len(first)).astype(np.int64)
+    wrong = np.bincount(visits.unit, weights=mismatches(read), minlength=len(first)).astype(np.int64)
+    return UnitTable(
+        subject=layout.subject[first], stratum=layout.stratum[first], variant=layout.variant[first],
+        day=read.days[first], contaminated=visits.contaminated, exposures=exposures, mismatches=wrong,
+        columns=tuple(_column(read, metric, visits) for metric in read.metrics),
+        cluster=None if source.cluster is None else read.columns.labels(source.cluster).codes[first],
+    )  # fmt: skip
+
+
+def visits(read: Read) -> Visits:
+    """Which rows are of one unit."""
+    size = len(read.columns)
+    every = np.arange(size)
+    if read.source.unit is None:
+        return Visits(unit=every, first=every, inside=np.ones(size, bool), contaminated=np.zeros(size, bool))
+    named = read.columns.labels(read.source.unit)
+    _, unit = np.unique(read.layout.subject * len(named.names) + named.codes, return_inverse=True)
+    at = np.zeros(size, dtype=np.int64) if read.instants is None else read.instants.ms
+    order = np.lexsort((every, at, unit))
+    first = order[np.flatnonzero(np.diff(unit[order], prepend=-1))]
+    since = at - at[first][unit]
+    other = read.layout.variant != read.layout.variant[first][unit]
+    return Visits(
+        unit=unit,
+        first=first,
+        inside=since < read.window_ms if read.window_ms else np.ones(size, dtype=bool),
+        contaminated=np.bincount(unit, weights=other, minlength=len(first)) > 0,
+    )
+
+
+def mismatches(read: Read) -> Index:
+    """Rows that were served another variant than assigned."""
+    if read.source.served is None:
+        return np.zeros(len(read.columns), dtype=np.int64)
+    shown = read.columns.labels(read.source.served)
+    widest = max(len(subject.variants) for subject in read.layout.subjects)
+    differs = np.ones((len(read.layout.subjects), widest, len(shown.names)), dtype=bool)
+    for s, subject in enumerate(read.layout.subjects):
+        for v, variant in enumerate(subject.variants):
+            served = [served_variant(read.source, variant, name) for name in shown.names]
+            differs[s, v] = [name != variant for name in served]
+    return differs[read.layout.subject, read.layout.variant, shown.codes].astype(np.int64)
+
+
+def clipped(metric: Metric, total: Integers) -> Integers:
+    """A unit's total as the metric counts it."""
+    if metric.type is MetricType.PROPORTION:
+        return (total > 0).astype(np.int64)
+    return integers(np.clip(total, -metric.cap, metric.cap))
+
+
+def _column(read: Read, metric: Metric, found: Visits) -> Column:
+    units = (len(found.first),)
+    sides = []
+    for measure, column, _ in measured_columns(read.source, metric):
+        rows = np.where(found.inside, read.columns.amounts(column, slot_of(metric, measure)), 0)
+        sides.append(clipped(metric, np.asarray(add_into(integers(rows), found.unit, units))))
+    before = [read.columns.covariate(column) for column in covariate_columns(read, metric)]
+    return Column(
+        sides=tuple(sides),
+        before=tuple(values[found.first] for values, _ in before),
+        before_units=tuple(unit for _, unit in before),
+    )
+
+
+def covariate_columns(read: Read, metric: Metric) -> tuple[str, ...]:
+    """The covariate's columns of a metric: one, or numerator and denominator of a ratio; none.
+
+    Raises:
+        BadInput: a ratio with one, or a mean with two.
+    """
+    roles = read.source.covariate.get(metric.key)
+    if roles is None:
+        return ()
+    wanted = ("numerator", "denominator") if metric.type is MetricType.RATIO else ("value",)
+    if set(roles) != set(wanted):
+        raise BadInput(
+            f"a {metric.type} has the covariate {{{', '.join(wanted)}}}",
+            field=f"source.covariate.{metric.key}", fix="name the same before exposure for each side.",
+        )  # fmt: skip
+    return tuple(roles[role] for role in wanted)

@@ -1,0 +1,124 @@
+"""What the rows of a table say about themselves: copies, damaged ids, ineligible units, the wrong unit."""
+
+from __future__ import annotations
+
+from analysis.facts import Facts, Nesting
+from analysis.report.model import Check, Severity
+from analysis.thresholds import Thresholds
+from analysis.validity.association import association
+
+
+def copies(facts: Facts, limits: Thresholds) -> Check:
+    """Rows that are there twice; events of one id are counted once, plain rows count again."""
+    numbers: dict[str, float | int | str | None] = {
+        "copies": facts.copies,
+        "repeated": facts.repeated,
+        "rows": facts.rows,
+    }
+    doubled = facts.copies / facts.rows if facts.rows else 0.0
+    again = facts.repeated / (facts.rows + facts.repeated) if facts.repeated else 0.0
+    if doubled > limits.copies_warn:
+        text = (
+            f"{facts.copies:,} rows ({doubled:.1%}) are copies of another row and count twice: delivered or "
+            "joined twice? Remove them, or add the column that tells them apart (time, event id)."
+        )
+        return Check(name="copies", severity=Severity.WARN, message=text, numbers=numbers)
+    if again > limits.copies_warn:
+        text = f"{facts.repeated:,} events ({again:.1%}) came more than once under one id; each counted once."
+        return Check(name="copies", severity=Severity.WARN, message=text, numbers=numbers)
+    return Check(name="copies", severity=Severity.OK, message="No row is there twice.", numbers=numbers)
+
+
+_WHY = {
+    "scientific notation": "a spreadsheet shortened them, so different units may share one id",
+    "rounded numbers": "beyond 2^53 a decimal number cannot hold an id, so different units share one",
+    "numbers as decimals": "the same id may also be written without them",
+    "mixed types": "the same id may be there as text and as a number",
+    "placeholders": "they stand for unknown units, which are no unit",
+    "spaces around them": "the same id may also be there without spaces",
+    "upper and lower case mixed": "one unit may be counted as two",
+}
+
+
+def ids(facts: Facts) -> Check:
+    """Unit ids that were damaged on the way."""
+    found = facts.ids
+    if found is None or not found.wrong:
+        return Check(name="ids", severity=Severity.OK, message="Unit ids look sound.", numbers={})
+    parts = [
+        f"{what} in {number:,} of {found.looked_at:,} rows (such as {found.examples[what]!r}): {_WHY[what]}"
+        for what, number in found.wrong.items()
+    ]
+    text = f"Unit ids look damaged: {'; '.join(parts)}. Export the ids again, as text."
+    return Check(name="ids", severity=Severity.WARN, message=text, numbers=dict(found.wrong))
+
+
+def eligibility(facts: Facts, limits: Thresholds) -> Check:
+    """Rows that do not meet the condition; void if the condition removes one variant more than another."""
+    out = sum(facts.excluded.values())
+    if not out:
+        text = "Every row meets the condition."
+        return Check(name="eligibility", severity=Severity.OK, message=text, numbers={"excluded": 0})
+    variants = sorted(facts.kept.keys() | facts.excluded.keys())
+    kept = [facts.kept.get(v, 0) for v in variants]
+    gone = [facts.excluded.get(v, 0) for v in variants]
+    total = [a + b for a, b in zip(kept, gone, strict=True)]
+    p = association([kept, gone])
+    share = out / sum(total)
+    numbers: dict[str, float | int | str | None] = {"excluded": out, "share": share, "p": p}
+    text = f"{out:,} rows ({share:.1%}) do not meet the condition and are left out"
+    if p is not None and p < limits.srm_invalid:
+        shares = ", ".join(f"{v} {b / n:.1%}" for v, b, n in zip(variants, gone, total, strict=True) if n)
+        text += (
+            f", and not alike in the variants ({shares}; p = {p:.2g}): the condition depends "
+            "on what the variant "
+            "does, so what is left cannot be compared. Use only what was known before exposure."
+        )
+        return Check(name="eligibility", severity=Severity.INVALID, message=text, numbers=numbers)
+    return Check(name="eligibility", severity=Severity.WARN, message=f"{text}.", numbers=numbers)
+
+
+def unit_of_analysis(found: Nesting | None, limits: Thresholds) -> Check:
+    """Rows that were not randomised one by one although each is taken as a unit."""
+    name = "unit of analysis"
+    if (
+        found is None
+        or found.expected < limits.nested_least
+        or found.mixed > limits.nested_share * found.expected
+    ):
+        text = "No other column looks like the randomised unit."
+        return Check(name=name, severity=Severity.OK, message=text, numbers={})
+    text = (
+        f"Each {found.column} holds {found.rows_per_value:.1f} rows on average and keeps to one variant "
+        f"({found.mixed:,} of {found.values:,} hold several; {found.expected:,.0f} would if rows had been "
+        f"randomised): {found.column} was randomised, not rows. Rows of one {found.column} are alike, so "
+        f"intervals would be too narrow. Write `unit: {found.column}` (rows are then added up) or "
+        f"`cluster: {found.column}`."
+    )
+    numbers: dict[str, float | int | str | None] = {
+        "column": found.column,
+        "mixed": found.mixed,
+        "expected": found.expected,
+    }
+    return Check(name=name, severity=Severity.GATE, message=text, numbers=numbers)
+
+
+def early(facts: Facts, limits: Thresholds) -> Check:
+    """Outcomes shortly before their unit's first exposure: the exposure came late, or clocks differ."""
+    near = facts.early + facts.counted
+    share = facts.early / near if near else 0.0
+    numbers: dict[str, float | int | str | None] = {
+        "early": facts.early,
+        "before": facts.before,
+        "counted": facts.counted,
+        "share": share,
+    }
+    if share <= limits.early_warn:
+        text = "Outcomes follow their exposure."
+        return Check(name="early outcomes", severity=Severity.OK, message=text, numbers=numbers)
+    text = (
+        f"{facts.early:,} outcomes ({share:.1%}) lie within the hour before their unit's "
+        "first exposure and do "
+        "not count: the exposure is recorded too late, or the clocks of the two tables differ."
+    )
+    return Check(name="early outcomes", severity=Severity.WARN, message=text, numbers=numbers)

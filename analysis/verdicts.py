@@ -1,0 +1,223 @@
+"""The frozen rule at every look of many runs of one experiment: the columnar twin of `analysis.verdict`.
+
+Used where a rule is tried out on runs that were simulated or re-randomised, so the checks that find broken
+data have nothing to find here. What remains is the order of the rule: promotion that everything allows, harm,
+gates, control kept, futility, else continue. The estimates are those of a report, from the same functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis import estimates
+from analysis.columnar import rows
+from analysis.estimates import Pairs
+from analysis.inference import group_sequential
+from analysis.inference.multiplicity import Correction, adjust
+from analysis.inference.repeated import Looks
+from analysis.inference.result import Float
+from analysis.measure import UNPLANNED_UNITS
+from analysis.planning.accrual import Accrual
+from analysis.planning.sufficiency import Sufficiency, sufficiency
+from analysis.thresholds import DEFAULT, Thresholds
+from analysis.totals import Totals
+from experiment.decision import VerdictKind
+from experiment.definition import DecisionRule, Design, Direction, Metric
+
+Mask = NDArray[np.bool_]
+KINDS = tuple(VerdictKind)
+"""`Verdicts.kind` holds places in this tuple."""
+
+_GO_ON = VerdictKind.CONTINUE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """The primary metric at every look of every run; arrays (runs, looks, variants − 1).
+
+    `shown`: significant under the design after Holm over the variants, with the events and units it needs.
+    `gain`: effect in the direction that is better. `enough`: the units the rule asked for are there.
+    """
+
+    shown: Mask
+    gain: Float
+    gate: Mask
+    enough: Mask
+    futile: Mask
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guarded:
+    """A guardrail at every look of every run; arrays (runs, looks, variants − 1)."""
+
+    safe: Mask
+    harmed: Mask
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdicts:
+    """The first verdict other than "continue" of every run, and where it fell.
+
+    `kind`: place in `KINDS`. `look`: 0 .. looks − 1 (the last look where the run never ended). `variant`:
+    place of the promoted variant among those other than control, −1 without a promotion.
+    """
+
+    kind: NDArray[np.int64]
+    look: NDArray[np.int64]
+    variant: NDArray[np.int64]
+
+    def share(self, kind: VerdictKind) -> Mask:
+        """Which runs ended this way."""
+        return np.asarray(self.kind == KINDS.index(kind))
+
+
+def flat(totals: Totals) -> Totals:
+    """Totals of (runs, looks, strata, variants) with runs and looks as one leading axis."""
+    return totals.each(lambda part: part.reshape(-1, *part.shape[-2:]))
+
+
+def units_needed(
+    pairs: Pairs, rule: DecisionRule, accrual: Accrual | None = None, window_days: float = 0.0
+) -> Sufficiency:
+    """Sufficiency of the primary metric at every look."""
+    return sufficiency(pairs.progress, rule, accrual=accrual, window_days=window_days)
+
+
+def n_star(enough: Sufficiency) -> Float:
+    """Where the confidence sequences of all metrics are tightest, as a report tunes them."""
+    known = (enough.reason == 0) & np.isfinite(enough.n_needed)
+    return np.where(known, enough.n_needed, UNPLANNED_UNITS)
+
+
+def headline_p(
+    pairs: Pairs,
+    enough: Sufficiency,
+    rule: DecisionRule,
+    looks: Sequence[Looks] | None = None,
+    runs: int = 1,
+) -> Float:
+    """The p-value the design decides by, 1 where there is none; arrays (runs · looks, variants − 1).
+
+    The fixed design is read only where the units it asked for have arrived: nothing is decided before.
+
+    Args:
+        looks: of a group sequential design: the plan up to each of its looks. A run may have more looks than
+            the plan: for those the reading at the plan's end counts.
+        runs: how many runs the looks belong to; only asked with `looks`.
+    """
+    if looks is not None:
+        return _group_sequential(pairs, looks, rule.alpha, runs)
+    if rule.design is not Design.FIXED:
+        found, _ = estimates.anytime(pairs, n_star(enough), rule.alpha)
+        return np.where(found.reason == 0, found.p_value, 1.0)
+    p = np.ones(enough.n_now.shape)
+    if (due := np.flatnonzero(enough.sufficient.any(axis=-1))).size:
+        fixed, _ = estimates.fixed_effect(rows(pairs, due), rule.alpha)
+        p[due] = np.where(fixed.reason == 0, fixed.p_value, 1.0)
+    return p
+
+
+def _group_sequential(pairs: Pairs, looks: Sequence[Looks], alpha: float, runs: int) -> Float:
+    """Repeated p-values; the looks of a run follow each other along the leading axis."""
+    each = len(pairs.events) // runs
+    of_run = np.arange(len(pairs.events)) % each
+    p = np.ones(pairs.events.shape)
+    for place, plan in enumerate(looks):
+        here = of_run == place
+        found = group_sequential.contrast_effect(pairs.contrast[here], plan, alpha=alpha)
+        p[here] = np.where(found.reason == 0, found.p_value, 1.0)
+    ended = np.repeat(p[of_run == len(looks) - 1], each, axis=0)
+    return np.where((of_run < len(looks))[:, None], p, ended)
+
+
+def judged(
+    metric: Metric, pairs: Pairs, p: Float, enough: Sufficiency, rule: DecisionRule, runs: int
+) -> Judged:
+    """The primary metric's readings, from arrays (runs · looks, variants − 1)."""
+    sign = 1.0 if metric.direction is Direction.INCREASE else -1.0
+    gate = pairs.events >= pairs.needed
+    shown = (adjust(p, Correction.HOLM) < rule.alpha) & gate
+    if rule.design is Design.FIXED:
+        shown &= enough.sufficient
+
+    def by_run(part: NDArray[np.generic]) -> NDArray[np.generic]:
+        return part.reshape(runs, -1, part.shape[-1])
+
+    gain = sign * pairs.contrast.effect
+    return Judged(
+        shown=np.asarray(by_run(shown), dtype=bool),
+        gain=np.asarray(by_run(np.nan_to_num(gain)), dtype=np.float64),
+        gate=np.asarray(by_run(gate), dtype=bool),
+        enough=np.asarray(by_run(enough.sufficient), dtype=bool),
+        futile=np.asarray(by_run(enough.futile & (enough.duration_reason == 0)), dtype=bool),
+    )
+
+
+def guarded(metric: Metric, pairs: Pairs, tuned: Float, rule: DecisionRule, runs: int) -> Guarded:
+    """A guardrail's readings; without enough events it is neither safe nor harmed."""
+    if metric.margin is None:
+        raise ValueError(f"guardrail {metric.key} has no margin")
+    found = estimates.guards(pairs, metric, metric.margin, tuned, rule.alpha, rule.design)
+    gate = pairs.events >= pairs.needed
+    shape = (runs, -1, gate.shape[-1])
+    return Guarded(safe=(found.safe & gate).reshape(shape), harmed=(found.harmed & gate).reshape(shape))
+
+
+def decide(
+    primary: Judged,
+    guardrails: Sequence[Guarded],
+    rule: DecisionRule,
+    days: NDArray[np.int64],
+    limits: Thresholds = DEFAULT,
+) -> Verdicts:
+    """Every run's verdict, taken at the first look that gives one.
+
+    Args:
+        days: matured exposure days at each look.
+    """
+    runs, looks, others = primary.shown.shape
+    safe = np.logical_and.reduce([g.safe for g in guardrails]) if guardrails else np.ones(others, bool)
+    harmed = np.zeros((runs, looks), dtype=bool)
+    for guardrail in guardrails:
+        harmed |= guardrail.harmed.any(axis=-1)
+    winner = primary.shown & (primary.gain > 0) & safe
+    kinds = _kinds(primary, winner, harmed, rule, np.broadcast_to(days, (runs, looks)), limits)
+    ended = kinds != KINDS.index(_GO_ON)
+    look = np.where(ended.any(axis=-1), ended.argmax(axis=-1), looks - 1)
+    every = np.arange(runs)
+    kind = kinds[every, look]
+    best = np.where(winner, primary.gain, -np.inf)[every, look].argmax(axis=-1)
+    promoted = kind == KINDS.index(VerdictKind.PROMOTE)
+    return Verdicts(kind=kind, look=look, variant=np.where(promoted, best, -1))
+
+
+def _kinds(
+    primary: Judged,
+    winner: Mask,
+    harmed: Mask,
+    rule: DecisionRule,
+    days: NDArray[np.int64],
+    limits: Thresholds,
+) -> NDArray[np.int64]:
+    """The verdict at every look of every run, in the order of `analysis.verdict.decide`."""
+    wins, lost = primary.shown & (primary.gain > 0), primary.shown & ~(primary.gain > 0)
+    early, overdue = days < max(rule.min_runtime_days, limits.whole_week_days), days >= rule.max_runtime_days
+    few = ~primary.gate.any(axis=-1)
+    rules = (  # the first that holds counts
+        (winner.any(axis=-1) & ~early & ~few, VerdictKind.PROMOTE),
+        (harmed, VerdictKind.ROLLBACK),
+        (overdue & few & ~early, VerdictKind.KEEP),
+        (early | few, VerdictKind.CONTINUE),
+        (lost.all(axis=-1) | overdue, VerdictKind.KEEP),
+        (wins.any(axis=-1), VerdictKind.CONTINUE),
+        ((lost | primary.enough).all(axis=-1), VerdictKind.KEEP),
+        ((lost | primary.futile).all(axis=-1), VerdictKind.STOP),
+    )
+    found = np.select(
+        [mask for mask, _ in rules], [KINDS.index(kind) for _, kind in rules], KINDS.index(_GO_ON)
+    )
+    return np.asarray(found, dtype=np.int64)
