@@ -207,9 +207,8 @@ def heterogeneity(metric: MetricReading, comparison: Comparison) -> str:
     word = "Segments differ" if found.p < 0.05 else "No difference between segments is shown"
     return (
         f"{comparison.variant}: {word} (interaction p = {fmt.probability(found.p)}); a typical segment has "
-        f"{fmt.effect_of(metric, found.mean)} {fmt.interval_of(metric, found.interval)}. Rank "
-        "segments by the shrunken "
-        "effect: the largest raw one is mostly luck."
+        f"{fmt.effect_of(metric, found.mean)} {fmt.interval_of(metric, found.interval)}. "
+        "Rank segments by the shrunken effect: the largest raw one is mostly luck."
     )
 
 
@@ -224,6 +223,7 @@ def _segment_row(metric: MetricReading, comparison: Comparison, reading: Segment
         Cell(fmt.effect_of(metric, estimate.effect) if estimate else fmt.ABSENT),
         Cell(fmt.interval_of(metric, estimate.sequence) if estimate else fmt.ABSENT),
         Cell(fmt.share(estimate.lift, signed=True) if estimate else fmt.ABSENT),
+        Cell(fmt.ABSENT if reading.shrunk is None else fmt.effect_of(metric, reading.shrunk)),
         Cell(reading.missing.code.replace("_", " "), Tone.MUTED)
         if reading.missing
         else Cell(reading.finding),
