@@ -18,6 +18,7 @@ from analysis.totals import Totals
 from analysis.validity import (
     allocation,
     balance,
+    canary,
     concurrent,
     contamination,
     gates,
@@ -27,6 +28,7 @@ from analysis.validity import (
 )
 from analysis.validity import series as daily
 from analysis.validity.balance import Difference
+from analysis.validity.canary import Canary
 from analysis.validity.outliers import Carried
 from experiment.definition import DecisionRule, MetricType
 from experiment.source import RANDOMISED
@@ -65,6 +67,7 @@ class Findings:
     before: tuple[Difference, ...] = ()
     denominators: tuple[Difference, ...] = ()
     carried: tuple[Carried, ...] = ()
+    canaries: tuple[Canary, ...] = ()
     others: Check | None = None
 
 
@@ -138,6 +141,8 @@ def _of_units(found: Findings, limits: Thresholds) -> tuple[Check, ...]:
         checks.append(balance.before_exposure(found.before, limits, randomised=randomised))
     if found.denominators:
         checks.append(balance.denominators(found.denominators, limits))
+    if found.canaries:
+        checks.append(canary.check(found.canaries, found.rule.alpha))
     if found.carried:
         checks.append(outliers.check(found.carried, found.rule.alpha, limits))
     return tuple(checks)

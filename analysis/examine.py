@@ -20,10 +20,11 @@ from analysis.totals import Exact, Totals, minor_units
 from analysis.unit_table import SIZE
 from analysis.validity import allocation
 from analysis.validity.balance import Difference
+from analysis.validity.canary import Canary, harm_p
 from analysis.validity.outliers import Carried
 from analysis.validity.sample_ratio import SampleRatio
 from analysis.validity.series import Effects, Levels
-from experiment.definition import MetricType, Role
+from experiment.definition import Direction, Metric, MetricType, Role
 
 SUBJECT = 0
 
@@ -76,6 +77,50 @@ def _level(metric: str, totals: Totals, variants: int) -> Levels:
     return Levels(
         metric=metric, value=np.where(known, sample.mean, np.nan), error=np.where(known, error, np.nan)
     )
+
+
+def canaries(evidence: Evidence) -> tuple[Canary, ...]:
+    """Events of every proportion that decides or guards, of all live units; none where weights are unknown.
+
+    Margins that are not relative to control are left out: without a rate they say nothing about a share.
+    """
+    strata, variants = evidence.subjects[SUBJECT].strata, evidence.subjects[SUBJECT].variants
+    known = [place for place, stratum in enumerate(strata) if stratum.weights is not None]
+    if evidence.closed or len(known) < len(strata):
+        return ()
+    weights = np.array([stratum.weights for stratum in strata])
+    found: list[Canary] = []
+    for place, metric in enumerate(evidence.metrics):
+        margin = _tolerated(metric)
+        if margin is None:
+            continue
+        events = np.asarray(evidence.totals(place, evidence.clean()).values()[0][SUBJECT])
+        for v, variant in enumerate(variants[1:], start=1):
+            met = (weights[:, 0] > 0) & (weights[:, v] > 0)
+            control, treatment, ratio = events[met, 0], events[met, v], weights[met, v] / weights[met, 0]
+            both = control + treatment
+            if not both.sum():
+                continue
+            fewer = metric.direction is Direction.INCREASE
+            found.append(
+                Canary(
+                    metric=metric.key, variant=variant, control=variants[0], margin=margin,
+                    control_events=int(control.sum()), variant_events=int(treatment.sum()),
+                    expected=float((both * ratio / (1 + ratio)).sum() / both.sum()),
+                    p=harm_p(control, treatment, ratio, margin=margin, fewer=fewer),
+                )
+            )  # fmt: skip
+    return tuple(found)
+
+
+def _tolerated(metric: Metric) -> float | None:
+    """The loss relative to control that is no harm; None where the first events are not read."""
+    if metric.type is not MetricType.PROPORTION:
+        return None
+    if metric.role is Role.PRIMARY:
+        return 0.0
+    relative = metric.role is Role.GUARDRAIL and metric.margin is not None and metric.margin.relative
+    return metric.margin.value if relative and metric.margin is not None else None
 
 
 def before_exposure(evidence: Evidence, overall: Sequence[Totals]) -> tuple[Difference, ...]:

@@ -79,6 +79,7 @@ def _findings(evidence: Evidence, header: Header, readings: Readings) -> checks.
         overlap=checks.overlap_of(evidence, SUBJECT, counts[..., N], ready, matured.metrics, per_day),
         primary=ready, clustered=evidence.clustered, facts=facts,
         series=examine.days(evidence, readings.days, readings.single),
+        canaries=examine.canaries(evidence),
         before=examine.before_exposure(evidence, overall),
         denominators=examine.denominators(evidence, overall),
         carried=examine.carried(evidence, overall, facts.extremes) if facts is not None else (),
