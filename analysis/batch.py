@@ -86,7 +86,7 @@ def _row(many: _Many, e: int, limits: Thresholds) -> BatchRow:
     primary = many.primary[e : e + 1]
     n = many.counts[e, ..., checks.N]
     units = int(n.sum())
-    days = int(many.last[e] - many.first[e]) + evidence.day_width if evidence.day_width else 0
+    days = int(many.last[e] - many.first[e]) + evidence.day_width if evidence.day_width else None
     per_day = units / days if days else None
     found = checks.Findings(
         subject=subject, rule=rule, assignment=subject.assignment, window_days=0.0, live=many.counts[e],
@@ -96,7 +96,7 @@ def _row(many: _Many, e: int, limits: Thresholds) -> BatchRow:
         clustered=evidence.clustered, facts=evidence.facts[e] if evidence.facts is not None else None,
     )  # fmt: skip
     results = checks.run(found, limits)
-    verdict = decide(Case(rule=rule, metrics=metrics, checks=results, days=days))
+    verdict = decide(Case(rule=rule, metrics=metrics, checks=results, days=days or 0))
     flags = tuple(check for check in results if check.severity is not Severity.OK)
     return _line(found, verdict, flags, iso_day(int(many.first[e])) if evidence.day_width else None)
 

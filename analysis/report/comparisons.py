@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from math import isfinite
+from math import isfinite, log
 
 from analysis.family import Corrected
 from analysis.inference.result import Estimates
@@ -87,7 +87,14 @@ def estimate(s: Sheet, look: int, v: int) -> Estimate | None:
         lift_sequence=s.lift_sequence.at(look, v),
         lift_missing=why(s.lift_interval.code[look][v]),
         method=s.method[look][v],
+        log10_p=_underflown(p, s.m.whole.effect, s, look, v),
+        log10_anytime_p=_underflown(s.anytime_p[look][v], s.m.whole.sequence, s, look, v),
     )
+
+
+def _underflown(p: float | None, found: Estimates, s: Sheet, look: int, v: int) -> float | None:
+    """The log10 of a p-value that a float cannot hold; None where it can."""
+    return number(float(found.log_p[s.m.start + look, v]) / log(10)) if p == 0 else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

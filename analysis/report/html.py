@@ -17,7 +17,7 @@ from analysis.report.layout import VERDICT_TONE, Section, Table, Tone, primary_c
 from analysis.report.model import Comparison, MetricReading, Report
 from analysis.report.page import SCRIPT, STYLE
 from analysis.report.sections import daily_table, report_sections, said_once, verdict_label
-from analysis.report.validity_sections import overall_ratio
+from analysis.report.validity_sections import overall_ratio, ratio_finding
 
 # Which chart stands in which section, and what it shows in words.
 _CHART_OF = {"effect": "cumulative", "segments": "segments", "metrics": "metrics", "sample-ratio": "ratio"}
@@ -90,16 +90,18 @@ def _tiles(report: Report) -> str:
     tiles = []
     for metric, comparison in primary_comparisons(report.matured):
         tiles += _comparison_tiles(metric, comparison)
-    ratio = overall_ratio(report.matured)
-    if ratio is not None:
-        figure = (
-            ratio.severity.value
-            if ratio.p is None
-            else f"p = {fmt.probability(ratio.p)}".replace("= <", "< ")
-        )
+    if (ratio := overall_ratio(report.matured if report.matured.n else report.live)) is not None:
+        said = ratio_finding(ratio).text
         observed = " / ".join(fmt.count(n) for n in ratio.observed)
-        tiles.append(_tile("Sample ratio", figure, f"{ratio.severity.value} · {observed} units"))
-    tiles.append(_tile("Units, matured", fmt.count(report.matured.n), f"{report.matured.days} exposure days"))
+        figure = said if ratio.p is None else fmt.p_is(ratio.p)
+        when = "" if report.matured.n else ", live"
+        tiles.append(_tile(f"Sample ratio{when}", figure, f"{said} · {observed} units"))
+    tiles.append(
+        _tile("Units, matured", fmt.count(report.matured.n), fmt.plural(report.matured.days, "exposure day"))
+    )
+    if report.live.n != report.matured.n:
+        days = fmt.plural(report.live.days, "exposure day")
+        tiles.append(_tile("Units, live", fmt.count(report.live.n), days))
     return f'<div class="tiles">{"".join(tiles)}</div>'
 
 

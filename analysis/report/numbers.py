@@ -48,7 +48,8 @@ class Estimate:
     `p` are fixed-horizon and dual to each other; `sequence` and `anytime_p` hold at every look at once.
     `lift` is relative to control with its own intervals. `control_value` and `variant_value` are the values
     the effect is a difference of (weighted over strata as the effect is). `n_control` and `n_variant` count
-    units. `method` names the fixed-horizon method.
+    units. `method` names the fixed-horizon method. `log10_p` and `log10_anytime_p` are there only where the
+    p itself is too small for a float and reads 0.
     """
 
     n_control: int
@@ -67,6 +68,8 @@ class Estimate:
     lift_sequence: Interval | None
     lift_missing: Missing | None
     method: str
+    log10_p: float | None = None
+    log10_anytime_p: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

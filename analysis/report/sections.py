@@ -5,7 +5,7 @@ from __future__ import annotations
 from analysis.report import format as fmt
 from analysis.report import validity_sections as validity
 from analysis.report.layout import Cell, Section, Table, Tone, primary, primary_comparisons
-from analysis.report.model import Comparison, MetricReading, Report, SegmentReading, Verdict
+from analysis.report.model import Comparison, MetricReading, Reading, Report, SegmentReading, Verdict
 from experiment.decision import VerdictKind
 
 
@@ -23,6 +23,7 @@ _EFFECT_COLUMNS = (
     "variant", "units", "control", "variant value", "effect", "confidence sequence", "lift", "lift sequence",
     "anytime p", "fixed interval", "fixed p", "finding",
 )  # fmt: skip
+_LIVE_COLUMNS = ("variant", "units", "control", "variant value", "effect", "headline interval", "lift")
 _SEGMENT_COLUMNS = (
     "segment", "variant", "units", "control", "variant value", "effect", "confidence sequence", "lift",
     "shrunken", "finding",
@@ -39,6 +40,7 @@ def status_sections(report: Report) -> tuple[Section, ...]:
         _verdict(report),
         validity.overlap(report),
         _primary_effect(report),
+        _live(report),
         validity.sufficiency(report),
         validity.sample_ratio(report, short=True),
     )
@@ -52,15 +54,13 @@ def report_sections(report: Report) -> tuple[Section, ...]:
         validity.overlap(report),
         _experiment(report),
         _primary_effect(report),
-        _segments(report),
-        _metrics(report),
-        _guardrails(report),
+        _live(report),
+        *((_segments(report), _metrics(report), _guardrails(report)) if report.matured.n else ()),
         validity.sufficiency(report),
         validity.sample_ratio(report, short=False),
         validity.checks(report),
         validity.variants(report),
         _pooled(report),
-        _live(report),
         validity.thresholds(report),
     )
     return tuple(p for p in parts if p.lines or p.table)
@@ -126,15 +126,16 @@ def finding(comparison: Comparison) -> Cell:
 
 def _primary_effect(report: Report) -> Section:
     metric, matured = primary(report.matured), report.matured
-    if metric is None or not metric.comparisons:
-        return Section(key="effect", title="Effect", lines=("No exposure day has matured yet.",))
+    if metric is None or not metric.comparisons or not matured.n:
+        line = "No exposure day has matured yet, so there is nothing the verdict may read."
+        return Section(key="effect", title="Effect on matured days", lines=(line,))
     missing = [
         (c.variant, c.missing or (c.estimate and c.estimate.sequence_missing)) for c in metric.comparisons
     ]
     rows = tuple(_effect_row(metric, c) for c in metric.comparisons if c.estimate)
     return Section(
         key="effect",
-        title=f"{metric.key} on matured days ({fmt.count(matured.n)} units, {matured.days} days)",
+        title=f"{metric.key} on matured days ({_size(matured)})",
         lines=tuple(f"{variant}: {why.message}" for variant, why in missing if why),
         table=Table(columns=_EFFECT_COLUMNS, rows=rows) if rows else None,
     )
@@ -153,9 +154,9 @@ def _effect_row(metric: MetricReading, comparison: Comparison) -> tuple[Cell, ..
         Cell(fmt.interval_of(metric, estimate.sequence)),
         Cell(fmt.share(estimate.lift, signed=True)),
         Cell(fmt.lift_interval(estimate.lift_sequence)),
-        Cell(fmt.probability(estimate.anytime_p)),
+        Cell(fmt.probability(estimate.anytime_p, estimate.log10_anytime_p)),
         Cell(fmt.interval_of(metric, estimate.interval)),
-        Cell(fmt.probability(estimate.p)),
+        Cell(fmt.probability(estimate.p, estimate.log10_p)),
         finding(comparison),
     )
 
@@ -206,7 +207,7 @@ def heterogeneity(metric: MetricReading, comparison: Comparison) -> str:
         return ""
     word = "Segments differ" if found.p < 0.05 else "No difference between segments is shown"
     return (
-        f"{comparison.variant}: {word} (interaction p = {fmt.probability(found.p)}); a typical segment has "
+        f"{comparison.variant}: {word} (interaction {fmt.p_is(found.p)}); a typical segment has "
         f"{fmt.effect_of(metric, found.mean)} {fmt.interval_of(metric, found.interval)}. "
         "Rank segments by the shrunken effect: the largest raw one is mostly luck."
     )
@@ -251,7 +252,11 @@ def _metric_row(metric: MetricReading, comparison: Comparison) -> tuple[Cell, ..
         Cell(fmt.effect_of(metric, estimate.effect)),
         Cell(fmt.interval_of(metric, estimate.sequence if sequential else estimate.interval)),
         Cell(fmt.share(estimate.lift, signed=True)),
-        Cell(fmt.probability(estimate.anytime_p if sequential else estimate.p)),
+        Cell(
+            fmt.probability(estimate.anytime_p, estimate.log10_anytime_p)
+            if sequential
+            else fmt.probability(estimate.p, estimate.log10_p)
+        ),
         finding(comparison),
     )
 
@@ -313,15 +318,39 @@ def _pooled(report: Report) -> Section:
 
 
 def _live(report: Report) -> Section:
-    live, metric = report.live, primary(report.live)
+    """The state with open windows, where it differs from the matured one."""
+    live, metric, next_ = report.live, primary(report.live), report.matures
     if metric is None or live.n == report.matured.n:
         return Section(key="live", title="Live")
+    lines = []
+    if next_ is not None:
+        which = "the first exposure day" if not report.matured.n else "the next exposure day"
+        lines.append(f"{which.capitalize()} to mature is {next_.day}: its window closes at {next_.at}.")
+    if not report.matured.n:
+        units = ", ".join(f"{v.variant} {fmt.count(v.n)}" for v in live.variants)
+        lines.append(f"Units so far: {units}.")
     return Section(
         key="live",
-        title=f"Live, unmatured days included ({fmt.count(live.n)} units, {live.days} days)",
+        title=f"{metric.key} live, unmatured days included ({_size(live)})",
+        lines=tuple(lines),
         table=Table(
-            columns=("variant", "units", "control", "variant value", "effect", "confidence sequence", "lift"),
-            rows=tuple(_effect_row(metric, c)[:7] for c in metric.comparisons),
+            columns=_LIVE_COLUMNS,
+            rows=tuple((*_effect_row(metric, c)[:5], *_headline(metric, c)) for c in metric.comparisons),
         ),
         notes=("Windows of the latest days are still open; the verdict reads matured days only.",),
     )
+
+
+def _headline(metric: MetricReading, comparison: Comparison) -> tuple[Cell, Cell]:
+    """The interval the rule reads, and the lift."""
+    estimate = comparison.estimate
+    if estimate is None:
+        return Cell(fmt.ABSENT, Tone.MUTED), Cell(fmt.ABSENT, Tone.MUTED)
+    interval = estimate.sequence if comparison.headline == "sequence" else estimate.interval
+    return Cell(fmt.interval_of(metric, interval)), Cell(fmt.share(estimate.lift, signed=True))
+
+
+def _size(reading: Reading) -> str:
+    """How much a reading holds; days only where they are recorded."""
+    units = fmt.plural(reading.n, "unit")
+    return f"{units}, {fmt.plural(reading.days, 'day')}" if reading.days else units

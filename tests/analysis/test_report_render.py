@@ -146,7 +146,7 @@ def test_the_json_carries_every_number_the_text_shows(report: Report) -> None:
 
 def test_the_text_shows_verdict_effect_sufficiency_and_sample_ratio(report: Report) -> None:
     keys = [section.key for section in status_sections(report)]
-    assert keys == ["verdict", "effect", "sufficiency", "sample-ratio"]
+    assert keys == ["verdict", "effect", "live", "sufficiency", "sample-ratio"]
     full = {section.key for section in report_sections(report)}
     assert {"segments", "metrics", "guardrails", "checks", "variants", "pooled", "live", "thresholds"} <= full
 
@@ -251,6 +251,9 @@ def test_an_unbounded_side_is_shown_as_infinite() -> None:
 def test_small_p_values_are_never_shown_as_zero() -> None:
     assert fmt.probability(4.21e-25) == "4.2e-25"
     assert fmt.probability(1.0) == "1"
+    assert fmt.probability(0.0) == "< 1e-300"
+    assert fmt.p_is(0.0) == "p < 1e-300"
+    assert fmt.p_is(0.0, -5430.978) == "p = 1.1e-5431"
 
 
 def test_a_transposed_table_holds_the_same_cells() -> None:
