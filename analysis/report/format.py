@@ -62,6 +62,13 @@ def plural(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
+def weeks(fast: int | None, slow: int | None) -> str:
+    """Whole weeks as a range: `2`, `2 to 3`."""
+    if fast is None or slow is None or fast == slow:
+        return count(fast)
+    return f"{fast:,} to {slow:,}"
+
+
 def as_shares(metric: MetricReading) -> bool:
     """Whether the metric's values read best as per cent (proportions, and ratios of event counts)."""
     if metric.type == "proportion":

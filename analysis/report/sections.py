@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from analysis.report import format as fmt
+from analysis.report import segment_sections as segment
 from analysis.report import validity_sections as validity
-from analysis.report.layout import Cell, Section, Table, Tone, primary, primary_comparisons
-from analysis.report.model import Comparison, MetricReading, Reading, Report, SegmentReading, Verdict
+from analysis.report.layout import Cell, Section, Table, Tone, headline_interval, primary, primary_comparisons
+from analysis.report.model import Comparison, MetricReading, Reading, Report, Verdict
 from experiment.decision import VerdictKind
 
 
@@ -24,10 +25,6 @@ _EFFECT_COLUMNS = (
     "anytime p", "fixed interval", "fixed p", "finding",
 )  # fmt: skip
 _LIVE_COLUMNS = ("variant", "units", "control", "variant value", "effect", "headline interval", "lift")
-_SEGMENT_COLUMNS = (
-    "segment", "variant", "units", "control", "variant value", "effect", "confidence sequence", "lift",
-    "shrunken", "finding",
-)  # fmt: skip
 _METRIC_COLUMNS = (
     "metric", "role", "variant", "control", "variant value", "effect", "headline interval", "lift", "p",
     "finding",
@@ -55,7 +52,7 @@ def report_sections(report: Report) -> tuple[Section, ...]:
         _experiment(report),
         _primary_effect(report),
         _live(report),
-        *((_segments(report), _metrics(report), _guardrails(report)) if report.matured.n else ()),
+        *(_of_matured(report) if report.matured.n else ()),
         validity.sufficiency(report),
         validity.sample_ratio(report, short=False),
         validity.checks(report),
@@ -64,6 +61,16 @@ def report_sections(report: Report) -> tuple[Section, ...]:
         validity.thresholds(report),
     )
     return tuple(p for p in parts if p.lines or p.table)
+
+
+def _of_matured(report: Report) -> tuple[Section, ...]:
+    """Parts that are empty tables before anything has matured."""
+    return (
+        segment.segments(report),
+        segment.segment_data(report),
+        _metrics(report),
+        _guardrails(report),
+    )
 
 
 def said_once(verdict: Verdict) -> str:
@@ -179,58 +186,6 @@ def daily_table(report: Report) -> Table:
     return Table(columns=columns, rows=rows, labels=2)
 
 
-def _segments(report: Report) -> Section:
-    metric = primary(report.matured)
-    if metric is None or not any(c.segments for c in metric.comparisons):
-        return Section(key="segments", title="Segments")
-    return Section(
-        key="segments",
-        title=f"{metric.key} by segment",
-        table=Table(
-            columns=_SEGMENT_COLUMNS,
-            rows=tuple(
-                _segment_row(metric, c, segment) for c in metric.comparisons for segment in c.segments
-            ),
-            labels=2,
-        ),
-        notes=(
-            "Segments describe; the verdict reads the effect stratified over all of them.",
-            *(heterogeneity(metric, c) for c in metric.comparisons if c.heterogeneity is not None),
-        ),
-    )
-
-
-def heterogeneity(metric: MetricReading, comparison: Comparison) -> str:
-    """Whether the segments have one effect, in a sentence."""
-    found = comparison.heterogeneity
-    if found is None:
-        return ""
-    word = "Segments differ" if found.p < 0.05 else "No difference between segments is shown"
-    return (
-        f"{comparison.variant}: {word} (interaction {fmt.p_is(found.p)}); a typical segment has "
-        f"{fmt.effect_of(metric, found.mean)} {fmt.interval_of(metric, found.interval)}. "
-        "Rank segments by the shrunken effect: the largest raw one is mostly luck."
-    )
-
-
-def _segment_row(metric: MetricReading, comparison: Comparison, reading: SegmentReading) -> tuple[Cell, ...]:
-    estimate = reading.estimate
-    return (
-        Cell(reading.segment),
-        Cell(comparison.variant),
-        Cell(f"{fmt.count(reading.control.n)} / {fmt.count(reading.value.n)}"),
-        Cell(fmt.value_of(metric, reading.control.value)),
-        Cell(fmt.value_of(metric, reading.value.value)),
-        Cell(fmt.effect_of(metric, estimate.effect) if estimate else fmt.ABSENT),
-        Cell(fmt.interval_of(metric, estimate.sequence) if estimate else fmt.ABSENT),
-        Cell(fmt.share(estimate.lift, signed=True) if estimate else fmt.ABSENT),
-        Cell(fmt.ABSENT if reading.shrunk is None else fmt.effect_of(metric, reading.shrunk)),
-        Cell(reading.missing.code.replace("_", " "), Tone.MUTED)
-        if reading.missing
-        else Cell(reading.finding),
-    )
-
-
 def _metrics(report: Report) -> Section:
     rows = tuple(_metric_row(m, c) for m in report.matured.metrics for c in m.comparisons)
     if not rows:
@@ -250,7 +205,7 @@ def _metric_row(metric: MetricReading, comparison: Comparison) -> tuple[Cell, ..
         Cell(fmt.value_of(metric, estimate.control_value)),
         Cell(fmt.value_of(metric, estimate.variant_value)),
         Cell(fmt.effect_of(metric, estimate.effect)),
-        Cell(fmt.interval_of(metric, estimate.sequence if sequential else estimate.interval)),
+        Cell(fmt.interval_of(metric, headline_interval(comparison, estimate))),
         Cell(fmt.share(estimate.lift, signed=True)),
         Cell(
             fmt.probability(estimate.anytime_p, estimate.log10_anytime_p)
@@ -346,7 +301,7 @@ def _headline(metric: MetricReading, comparison: Comparison) -> tuple[Cell, Cell
     estimate = comparison.estimate
     if estimate is None:
         return Cell(fmt.ABSENT, Tone.MUTED), Cell(fmt.ABSENT, Tone.MUTED)
-    interval = estimate.sequence if comparison.headline == "sequence" else estimate.interval
+    interval = headline_interval(comparison, estimate)
     return Cell(fmt.interval_of(metric, interval)), Cell(fmt.share(estimate.lift, signed=True))
 
 

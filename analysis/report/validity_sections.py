@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from analysis.report import format as fmt
 from analysis.report.layout import SEVERITY_TONE, Cell, Section, Table, Tone, primary_comparisons
-from analysis.report.model import Reading, Report, SampleRatio, Severity, Sufficiency
+from analysis.report.model import (
+    Comparison,
+    MetricReading,
+    Reading,
+    Report,
+    SampleRatio,
+    Severity,
+    Sufficiency,
+)
 
 
 def sufficiency(report: Report) -> Section:
@@ -13,41 +21,50 @@ def sufficiency(report: Report) -> Section:
     Before anything has matured the units needed come from the live units, whose rate is all that is known.
     """
     early = not report.matured.n
-    rows, lines = [], []
-    for _, comparison in primary_comparisons(report.live if early else report.matured):
-        enough = comparison.sufficiency
-        if enough is None:
-            continue
-        if not early:
-            lines.append(enough.message)
-        elif enough.n_needed is not None:
-            lines.append(
-                f"{comparison.variant}: {fmt.plural(enough.n_now, 'unit')} came, none has matured; by their "
-                f"live values {fmt.count(enough.n_needed)} matured ones are needed."
-            )
-        rows.append((
-            Cell(comparison.variant),
-            Cell(fmt.count(enough.n_now)),
-            Cell(fmt.count(enough.n_needed)),
-            Cell(fmt.share(enough.share, digits=0)),
-            Cell(fmt.amount(enough.units_per_day)),
-            Cell(fmt.ABSENT if early and enough.enough else fmt.count(enough.days_left)),
-            Cell(fmt.share(enough.mde_now_relative)),
-            Cell("not matured", Tone.WARN) if early else _sufficient(enough),
-        ))  # fmt: skip
-    columns = (
-        "variant",
-        "units live" if early else "units now",
-        "needed",
-        "reached",
-        "units a day",
-        "days left",
-        "visible effect",
-        "sufficient",
+    reading = report.live if early else report.matured
+    rows = tuple(
+        _sufficiency_row(metric, comparison, comparison.sufficiency, early=early)
+        for metric in reading.metrics
+        for comparison in metric.comparisons
+        if comparison.sufficiency is not None
     )
-    table = Table(columns=columns, rows=tuple(rows)) if rows else None
+    lines = tuple(
+        _expected(comparison.variant, enough) if early else enough.message
+        for _, comparison in primary_comparisons(reading)
+        if (enough := comparison.sufficiency) is not None and (enough.n_needed is not None or not early)
+    )
+    columns = (
+        "metric", "variant", "units live" if early else "units now", "needed", "reached", "units a day",
+        "weeks left", "visible effect", "sufficient",
+    )  # fmt: skip
     title = "Sample size, from units that have not matured" if early else "Sample size"
-    return Section(key="sufficiency", title=title, lines=tuple(lines), table=table)
+    table = Table(columns=columns, rows=rows, labels=2, spare=(5, 4)) if rows else None
+    return Section(key="sufficiency", title=title, lines=lines, table=table)
+
+
+def _sufficiency_row(
+    metric: MetricReading, comparison: Comparison, enough: Sufficiency, *, early: bool
+) -> tuple[Cell, ...]:
+    waiting = early and enough.enough
+    return (
+        Cell(metric.key),
+        Cell(comparison.variant),
+        Cell(fmt.count(enough.n_now)),
+        Cell(fmt.count(enough.n_needed)),
+        Cell(fmt.share(enough.share, digits=0)),
+        Cell(fmt.amount(enough.units_per_day)),
+        Cell(fmt.ABSENT if waiting else fmt.weeks(enough.weeks_left, enough.weeks_left_slow)),
+        Cell(fmt.share(enough.mde_now_relative)),
+        Cell("not matured", Tone.WARN) if early else _sufficient(enough),
+    )
+
+
+def _expected(variant: str, enough: Sufficiency) -> str:
+    """The units needed, from units that have not matured."""
+    return (
+        f"{variant}: {fmt.plural(enough.n_now, 'unit')} came, none has matured; by their live values "
+        f"{fmt.count(enough.n_needed)} matured ones are needed."
+    )
 
 
 def _sufficient(enough: Sufficiency) -> Cell:
