@@ -24,6 +24,7 @@ _STYLE = {
 }
 _PIPE_WIDTH = 240  # nothing wraps in a file, so that its lines can be searched
 _COLUMN_GAP, _NARROW_GAP = 3, 2
+_SENTENCE_WIDTH = 60  # narrower than this a sentence is hard to read
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -100,4 +101,7 @@ def _table(table: Table, width: int) -> RichTable:
 
 def _width(table: Table, gap: int) -> int:
     columns = zip(table.columns, *([c.text for c in row] for row in table.rows), strict=True)
-    return sum(max(map(len, texts)) + gap for texts in columns) - gap
+    widths = [max(map(len, texts)) for texts in columns]
+    if table.sentence:  # it wraps
+        widths[-1] = min(widths[-1], _SENTENCE_WIDTH)
+    return sum(width + gap for width in widths) - gap
