@@ -67,7 +67,11 @@ def shrunken(
     effects = np.where(known, found.effect.estimate[rows, :others], np.nan).swapaxes(1, 2)
     errors = np.where(known, found.effect.standard_error[rows, :others], np.nan).swapaxes(1, 2)
     enough = found.pairs.events[rows, :others] >= found.pairs.needed[rows, :others]
-    p = np.where(enough, np.stack([column[list(looks)] for column in headline]), np.nan)
+    own = np.stack([column[list(looks)] for column in headline])
+    # a design without a p of its own is read by the confidence sequence
+    running = found.sequence.reason[rows, :others] == 0
+    anytime = np.where(running, found.sequence.p_value[rows, :others], np.nan)
+    p = np.where(enough, np.where(np.isfinite(own), own, anytime), np.nan)
     with np.errstate(invalid="ignore", divide="ignore"):  # families without any member
         drawn = pool_effects(effects, np.square(errors), alpha=rule.alpha)
     reach = critical(rule.alpha, np.inf, Alternative.TWO_SIDED) * drawn.shrunk_error

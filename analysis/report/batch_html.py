@@ -8,10 +8,10 @@ from __future__ import annotations
 from html import escape
 
 from analysis.report import format as fmt
+from analysis.report.batch_charts import verdicts_by_group
 from analysis.report.batch_model import BatchReport, BatchRow
 from analysis.report.batch_page import ENHANCED, SCRIPT, STYLE
 from analysis.report.batch_sections import batch_title, row_table, summary_table, table_notes
-from analysis.report.charts import verdicts_by_group
 from analysis.report.drawing import STYLE as PICTURES
 from analysis.report.drawing import figure
 from analysis.report.layout import VERDICT_TONE, Cell, Table, Tone

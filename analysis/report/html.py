@@ -6,8 +6,9 @@ from functools import cache
 from html import escape
 
 from analysis.report import format as fmt
-from analysis.report.charts import Spec, charts, theme
+from analysis.report.charts import charts
 from analysis.report.layout import VERDICT_TONE, Section, headline_lift, primary_comparisons
+from analysis.report.marks import Spec, theme
 from analysis.report.markup import page, plain_section, table, text
 from analysis.report.model import Comparison, MetricReading, Report
 from analysis.report.page import SCRIPT
@@ -17,10 +18,21 @@ from analysis.report.validity_sections import overall_ratio, ratio_finding
 # Which chart stands in which section, and what it shows in words.
 _CHART_OF = {"effect": "cumulative", "segments": "segments", "metrics": "metrics", "sample-ratio": "ratio"}
 _CAPTION = {
-    "cumulative": "Effect after each exposure day; its band is a confidence sequence and may be read daily.",
-    "segments": "Effect with its headline interval, over all segments and in each; dashed: no effect.",
-    "metrics": "Lift of every metric with its headline interval.",
-    "ratio": "Share of each day's units. The band holds 99.9 % of days when assignment works as intended.",
+    "cumulative": (
+        "Effect after each exposure day inside its confidence sequence, which may be read every day: once the "
+        "band has left the dashed line, an effect is shown."
+    ),
+    "segments": (
+        "Effect with its interval, over all segments and in each. An interval that crosses the dashed line shows "
+        "no difference. Hollow diamonds are the shrunken effects, the ones to rank segments by."
+    ),
+    "metrics": (
+        "Lift of every metric with its interval. An interval that crosses the dashed line shows no difference."
+    ),
+    "ratio": (
+        "Share of each day's units that met the variant; dashed: as intended. The band holds 99.9 % of days "
+        "when assignment works, so a point outside it is a day on which units were lost or moved."
+    ),
 }
 
 

@@ -11,11 +11,12 @@ import pyarrow as pa
 import pytest
 
 from analysis.frame import analyze
+from analysis.report.batch_charts import verdicts_by_group
 from analysis.report.batch_html import SHOWN, batch_html
 from analysis.report.batch_model import BatchReport
 from analysis.report.batch_sections import batch_sections
-from analysis.report.charts import theme, verdicts_by_group
 from analysis.report.layout import Section, Table
+from analysis.report.marks import theme
 from experiment.parsing import load_spec
 from router.cli import render
 

@@ -12,10 +12,11 @@ import pytest
 
 from analysis.analyze import analyze_ledger
 from analysis.report import format as fmt
-from analysis.report.charts import charts, theme
+from analysis.report.charts import charts
 from analysis.report.html import html
 from analysis.report.layout import Cell, Table, transposed
 from analysis.report.markdown import escape, markdown
+from analysis.report.marks import theme
 from analysis.report.model import Interval, Report
 from analysis.report.sections import report_sections, status_sections
 from experiment import lifecycle, parsing
