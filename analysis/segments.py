@@ -10,16 +10,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
+from numpy.typing import NDArray
 
 from analysis.columnar import rows as columnar_rows
 from analysis.family import of_segments
 from analysis.inference.random_effects import Pooled, pool_effects
 from analysis.inference.result import Alternative, Float
 from analysis.inference.tail import critical
-from analysis.measure import Measured, target_size
+from analysis.measure import Measured, Whole, target_size
 from analysis.planning.accrual import Accrual
 from analysis.planning.sufficiency import Progress, Sufficiency, sufficiency
 from experiment.definition import DecisionRule
+
+Places = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,10 +71,7 @@ def shrunken(
     errors = np.where(known, found.effect.standard_error[rows, :others], np.nan).swapaxes(1, 2)
     enough = found.pairs.events[rows, :others] >= found.pairs.needed[rows, :others]
     own = np.stack([column[list(looks)] for column in headline])
-    # a design without a p of its own is read by the confidence sequence
-    running = found.sequence.reason[rows, :others] == 0
-    anytime = np.where(running, found.sequence.p_value[rows, :others], np.nan)
-    p = np.where(enough, np.where(np.isfinite(own), own, anytime), np.nan)
+    p = np.where(enough, _deciding(own, found, rows), np.nan)
     with np.errstate(invalid="ignore", divide="ignore"):  # families without any member
         drawn = pool_effects(effects, np.square(errors), alpha=rule.alpha)
     reach = critical(rule.alpha, np.inf, Alternative.TWO_SIDED) * drawn.shrunk_error
@@ -89,8 +89,15 @@ def shrunken(
     )
 
 
+def _deciding(own: Float, found: Whole, rows: Places) -> Float:
+    """The design's p-values; one without a p of its own is read by the confidence sequence."""
+    others = own.shape[-1]
+    running = found.sequence.reason[rows, :others] == 0
+    return np.where(np.isfinite(own), own, np.where(running, found.sequence.p_value[rows, :others], np.nan))
+
+
 def _sufficiency(
-    m: Measured, rows: np.ndarray[tuple[int], np.dtype[np.int64]], rule: DecisionRule, arrivals: Arrivals,
+    m: Measured, rows: Places, rule: DecisionRule, arrivals: Arrivals,
     tests: int,
 ) -> Sufficiency | None:  # fmt: skip
     """Units needed in each segment, with the segment's own arrivals."""

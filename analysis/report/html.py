@@ -19,15 +19,16 @@ from analysis.report.validity_sections import overall_ratio, ratio_finding
 _CHART_OF = {"effect": "cumulative", "segments": "segments", "metrics": "metrics", "sample-ratio": "ratio"}
 _CAPTION = {
     "cumulative": (
-        "Effect after each exposure day inside its confidence sequence, which may be read every day: once the "
-        "band has left the dashed line, an effect is shown."
+        "Effect after each exposure day inside its confidence sequence, which may be read every day: once "
+        "the band has left the dashed line, an effect is shown."
     ),
     "segments": (
-        "Effect with its interval, over all segments and in each. An interval that crosses the dashed line shows "
-        "no difference. Hollow diamonds are the shrunken effects, the ones to rank segments by."
+        "Effect with its interval, over all segments and in each. An interval that crosses the dashed line "
+        "shows no difference. Hollow diamonds are the shrunken effects, the ones to rank segments by."
     ),
     "metrics": (
-        "Lift of every metric with its interval. An interval that crosses the dashed line shows no difference."
+        "Lift of every metric with its interval. An interval that crosses the dashed line shows no "
+        "difference."
     ),
     "ratio": (
         "Share of each day's units that met the variant; dashed: as intended. The band holds 99.9 % of days "
