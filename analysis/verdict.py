@@ -209,7 +209,7 @@ def _next(gate: Check) -> str:
         case "unit of analysis":
             return f"rows added up by {numbers['column']}."
         case _:  # nothing has matured
-            at = f" at {numbers['at']}" if numbers.get("at") else ""
+            at = f" at {fmt.moment(str(numbers['at']))}" if numbers.get("at") else ""
             return f"the window of the first exposure day closes{at}."
 
 

@@ -62,6 +62,11 @@ def plural(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
+def moment(instant: str) -> str:
+    """An ISO instant in UTC as people write it: `2026-06-03 00:00 UTC`."""
+    return f"{instant[:10]} {instant[11:16]} UTC"
+
+
 def weeks(fast: int | None, slow: int | None) -> str:
     """Whole weeks as a range: `2`, `2 to 3`."""
     if fast is None or slow is None or fast == slow:

@@ -191,7 +191,9 @@ def _metrics(report: Report) -> Section:
     if not rows:
         return Section(key="metrics", title="Metrics")
     table = Table(columns=_METRIC_COLUMNS, rows=rows, labels=3)
-    return Section(key="metrics", title="All metrics", table=table, notes=report.family)
+    # the family of the segments is told beside them
+    notes = tuple(line for line in report.family if not line.startswith("Segments"))
+    return Section(key="metrics", title="All metrics", table=table, notes=notes)
 
 
 def _metric_row(metric: MetricReading, comparison: Comparison) -> tuple[Cell, ...]:
@@ -280,7 +282,9 @@ def _live(report: Report) -> Section:
     lines = []
     if next_ is not None:
         which = "the first exposure day" if not report.matured.n else "the next exposure day"
-        lines.append(f"{which.capitalize()} to mature is {next_.day}: its window closes at {next_.at}.")
+        lines.append(
+            f"{which.capitalize()} to mature is {next_.day}: its window closes at {fmt.moment(next_.at)}."
+        )
     if not report.matured.n:
         units = ", ".join(f"{v.variant} {fmt.count(v.n)}" for v in live.variants)
         lines.append(f"Units so far: {units}.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from analysis.report import format as fmt
 from analysis.report.layout import Cell, Section, Table, Tone, headline_interval, primary
-from analysis.report.model import Comparison, MetricReading, Report, SegmentReading
+from analysis.report.model import Comparison, MetricReading, Report, SegmentReading, Sufficiency
 
 _COLUMNS = (
     "segment", "variant", "units", "control → variant", "effect", "interval", "shrunken",
@@ -99,5 +99,11 @@ def _data_row(comparison: Comparison, reading: SegmentReading) -> tuple[Cell, ..
         Cell(fmt.share(enough.share, digits=0)),
         Cell(fmt.weeks(enough.weeks_left, enough.weeks_left_slow)),
         Cell(fmt.share(enough.mde_now_relative)),
-        Cell("enough", Tone.GOOD) if enough.enough else Cell("not yet", Tone.WARN),
+        _sufficient(enough),
     )
+
+
+def _sufficient(enough: Sufficiency) -> Cell:
+    if enough.n_needed is None:
+        return Cell("not known", Tone.MUTED)
+    return Cell("enough", Tone.GOOD) if enough.enough else Cell("not yet", Tone.WARN)

@@ -26,7 +26,7 @@ _UNKNOWN = Missing(
     code="weights_unknown",
     message="The intended allocation is not known, so the sample ratio cannot be judged; give `weights`.",
 )
-_NO_UNITS = Missing(code="no_units", message="Not checked: there is no unit yet.")
+_NO_UNITS = Missing(code="no_units", message="Not checked: no unit has matured.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

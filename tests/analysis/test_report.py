@@ -75,7 +75,7 @@ def test_before_any_day_has_matured_nothing_is_called_checked_and_nothing_is_sai
     assert len(set(found.verdict.reasons)) == len(found.verdict.reasons)
     assert found.matures is not None
     assert (found.matures.day, found.matures.at) == ("1970-01-01", "1970-01-09T00:00:00+00:00")
-    assert found.matures.at in found.verdict.what_would_change[0]
+    assert "1970-01-09 00:00 UTC" in found.verdict.what_would_change[0]
     assert [v.n for v in found.live.variants] == [20_000, 20_000]
     enough = found.live.metrics[0].comparisons[0].sufficiency
     assert enough is not None
