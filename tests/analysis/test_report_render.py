@@ -135,13 +135,26 @@ def text_of(report: Report) -> str:
     return "\n".join(lines)
 
 
-def test_the_json_carries_every_number_the_text_shows(report: Report) -> None:
+@pytest.fixture(scope="module")
+def young() -> Report:
+    """The first day is over, its window is not: nothing has matured."""
+    state = lifecycle.create(parsing.load(DEFINITION), ordinal=1, at=START, actor="a")
+    state = lifecycle.start(state, digests=DIGESTS, at=START, actor="a")
+    first = {key: cell for key, cell in _moments().items() if key.day == START // DAY_MS}
+    return analyze_ledger(state, first, at=START + DAY_MS + 1)
+
+
+@pytest.mark.parametrize(("name", "least"), [("report", 80), ("young", 40)])
+def test_the_json_carries_every_number_the_text_shows(
+    name: str, least: int, request: pytest.FixtureRequest
+) -> None:
+    report = request.getfixturevalue(name)
     known = np.array(json_numbers(json.loads(json.dumps(report.to_dict(), allow_nan=False))))
     text = text_of(report)
     # intervals in points are written [+1.20, +3.40] pp: the unit belongs to both sides
     text = re.sub(r"\[([^,\]]+), ([^\]]+)\] pp", r"\1 pp \2 pp", text)
     tokens = [t for t in numbers_of(text.replace("-∞", "").replace("+∞", "")) if not re.match(r"\d{4}$", t)]
-    assert len(tokens) > 80
+    assert len(tokens) > least
     assert [t for t in tokens if not shown_in(t, known)] == []
 
 
@@ -150,6 +163,21 @@ def test_the_text_shows_verdict_effect_sufficiency_and_sample_ratio(report: Repo
     assert keys == ["verdict", "effect", "live", "sufficiency", "sample-ratio"]
     full = {section.key for section in report_sections(report)}
     assert {"segments", "metrics", "guardrails", "checks", "variants", "pooled", "live", "thresholds"} <= full
+
+
+def test_a_young_report_shows_the_live_units_and_calls_nothing_checked(young: Report) -> None:
+    shown = {section.key: section for section in report_sections(young)}
+    assert not {"segments", "metrics", "guardrails", "pooled"} & set(shown)
+    live = shown["live"]
+    assert any("control 117, treatment 91" in line for line in live.lines)
+    assert any("2026-05-29 00:00 UTC" in line for line in live.lines)
+    ratio = shown["sample-ratio"].table
+    assert ratio is not None
+    assert [row[-1].text for row in ratio.rows] == ["not checked", "ok"]
+    assert "none has matured" in shown["sufficiency"].lines[0]
+    page = html(young)
+    assert "Units, live" in page
+    assert "Sample ratio, live" in page
 
 
 def test_a_report_without_data_says_so_in_every_rendering(empty: Report) -> None:
