@@ -144,8 +144,15 @@ def _primary_effect(report: Report) -> Section:
         key="effect",
         title=f"{metric.key} on matured days ({_size(matured)})",
         lines=tuple(f"{variant}: {why.message}" for variant, why in missing if why),
-        table=Table(columns=_EFFECT_COLUMNS, rows=rows) if rows else None,
+        table=Table(columns=_EFFECT_COLUMNS, rows=rows, spare=_spare(metric)) if rows else None,
     )
+
+
+def _spare(metric: MetricReading) -> tuple[int, ...]:
+    """What a narrow terminal leaves out first: what the rule does not decide by."""
+    sequential = metric.comparisons[0].headline == "sequence"
+    fixed, anytime = (9, 10), (5, 7, 8)
+    return (*(fixed if sequential else anytime), 2, 3, *((7,) if sequential else ()))
 
 
 def _effect_row(metric: MetricReading, comparison: Comparison) -> tuple[Cell, ...]:
@@ -190,7 +197,7 @@ def _metrics(report: Report) -> Section:
     rows = tuple(_metric_row(m, c) for m in report.matured.metrics for c in m.comparisons)
     if not rows:
         return Section(key="metrics", title="Metrics")
-    table = Table(columns=_METRIC_COLUMNS, rows=rows, labels=3)
+    table = Table(columns=_METRIC_COLUMNS, rows=rows, labels=3, spare=(1, 3, 7, 4))
     # the family of the segments is told beside them
     notes = tuple(line for line in report.family if not line.startswith("Segments"))
     return Section(key="metrics", title="All metrics", table=table, notes=notes)

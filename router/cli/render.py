@@ -24,6 +24,7 @@ _STYLE = {
 }
 _PIPE_WIDTH = 240  # nothing wraps in a file, so that its lines can be searched
 _COLUMN_GAP, _NARROW_GAP = 3, 2
+_FEW_ROWS = 4
 _SENTENCE_WIDTH = 60  # narrower than this a sentence is hard to read
 
 
@@ -78,12 +79,13 @@ def _section(section: Section, width: int, tone: Tone) -> RenderableType:
 
 
 def _table(table: Table, width: int) -> RichTable:
-    """The table in the width: closer columns, then without its spare ones, and a few rows that are still too
-    wide turned on their side."""
+    """The table in the width: closer columns, else a few rows turned on their side, else without the spare
+    columns."""
     gap = _COLUMN_GAP if _width(table, _COLUMN_GAP) <= width else _NARROW_GAP
-    table = narrowed(table, lambda one: _width(one, gap) <= width)
-    if _width(table, gap) > width and len(table.rows) <= 4:
-        table = transposed(table)
+    if _width(table, gap) > width:
+        turned = transposed(table) if len(table.rows) <= _FEW_ROWS else table
+        fits = _width(turned, gap) <= width
+        table = turned if fits else narrowed(table, lambda one: _width(one, gap) <= width)
     rich = RichTable(
         box=box.SIMPLE_HEAD if any(table.columns) else None,
         show_header=any(table.columns),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -23,6 +24,7 @@ from experiment import lifecycle, parsing
 from experiment.definition import DAY_MS
 from experiment.moments import Cell as MomentsCell
 from experiment.moments import CellKey, Moments, Sums
+from router.cli import render
 
 START = 20_600 * DAY_MS
 DAYS = 14
@@ -163,6 +165,19 @@ def test_the_text_shows_verdict_effect_sufficiency_and_sample_ratio(report: Repo
     assert keys == ["verdict", "effect", "live", "sufficiency", "sample-ratio"]
     full = {section.key for section in report_sections(report)}
     assert {"segments", "metrics", "guardrails", "checks", "variants", "pooled", "live", "thresholds"} <= full
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_a_report_fits_the_terminal_without_breaking_a_number(
+    report: Report, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only sentences wrap; an interval stands on one line."""
+    monkeypatch.setattr(render, "_PIPE_WIDTH", width)
+    sections = [s for s in report_sections(report) if s.key not in {"verdict", "experiment", "checks"}]
+    lines = [line for s in sections for line in render.as_text([replace(s, lines=(), notes=())]).splitlines()]
+    assert max(map(len, lines)) <= width
+    assert all(line.count("[") == line.count("]") for line in lines)
+    assert sum("[" in line for line in lines) >= 8
 
 
 def test_a_young_report_shows_the_live_units_and_calls_nothing_checked(young: Report) -> None:
