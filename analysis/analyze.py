@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 
 from analysis.evidence import from_ledger
 from analysis.report.build import build
-from analysis.report.header import Header, VariantHeader, blank
+from analysis.report.header import Header, VariantHeader, blank, instant
 from analysis.report.model import Report
 from analysis.thresholds import DEFAULT, Thresholds
 from analysis.validity import concurrent
@@ -65,8 +64,3 @@ def ledger_header(state: ExperimentState, *, assignment: str, at: int) -> Header
             for v in definition.variants
         ),
     )  # fmt: skip
-
-
-def instant(ms: int) -> str:
-    """Milliseconds since 1970 as an ISO date-time in UTC."""
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="seconds")

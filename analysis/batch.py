@@ -11,7 +11,7 @@ import numpy as np
 from analysis import checks, family
 from analysis.evidence import Evidence
 from analysis.measure import Plan, collect, measure
-from analysis.report.batch_model import BatchReport, BatchRow, BatchSummary
+from analysis.report.batch_model import ALL_GROUPS, BatchReport, BatchRow, BatchSummary
 from analysis.report.comparisons import Looks, iso_day, metric_reading
 from analysis.report.header import Header
 from analysis.report.model import Check, Comparison, MetricReading, Severity, Verdict
@@ -21,22 +21,30 @@ from analysis.totals import Totals
 from analysis.validity import allocation
 from analysis.verdict import Case, decide, sentence
 from experiment.decision import VerdictKind
-from experiment.definition import DecisionRule, Direction, Role
-
-ALL = "all"
+from experiment.definition import DecisionRule, Direction, Metric, MetricType, Role
 
 
 def batch(evidence: Evidence, header: Header, *, limits: Thresholds = DEFAULT) -> BatchReport:
     """A verdict for every experiment of the evidence, and counts by quarter of its first exposure day."""
     many = _measure(evidence)
     rows = tuple(_row(many, e, limits) for e in range(len(evidence.subjects)))
+    metric = next(m for m in evidence.metrics if m.role is Role.PRIMARY)
     return BatchReport(
         header=header,
-        metric=next(m.key for m in evidence.metrics if m.role is Role.PRIMARY),
+        metric=metric.key,
         rows=rows,
         summaries=summaries(rows),
         thresholds=limits.to_dict(),
+        shares=_shares(metric, rows),
     )
+
+
+def _shares(metric: Metric, rows: Sequence[BatchRow]) -> bool:
+    """Whether the metric's values read best as per cent, over all experiments."""
+    if metric.type is not MetricType.RATIO or metric.decimals:
+        return metric.type is MetricType.PROPORTION
+    values = [value for row in rows for value in (row.control_value, row.variant_value) if value is not None]
+    return bool(values) and max(map(abs, values)) <= 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +94,7 @@ def _row(many: _Many, e: int, limits: Thresholds) -> BatchRow:
     primary = many.primary[e : e + 1]
     n = many.counts[e, ..., checks.N]
     units = int(n.sum())
-    days = int(many.last[e] - many.first[e]) + evidence.day_width if evidence.day_width else 0
+    days = int(many.last[e] - many.first[e]) + evidence.day_width if evidence.day_width else None
     per_day = units / days if days else None
     found = checks.Findings(
         subject=subject, rule=rule, assignment=subject.assignment, window_days=0.0, live=many.counts[e],
@@ -96,7 +104,7 @@ def _row(many: _Many, e: int, limits: Thresholds) -> BatchRow:
         clustered=evidence.clustered, facts=evidence.facts[e] if evidence.facts is not None else None,
     )  # fmt: skip
     results = checks.run(found, limits)
-    verdict = decide(Case(rule=rule, metrics=metrics, checks=results, days=days))
+    verdict = decide(Case(rule=rule, metrics=metrics, checks=results, days=days or 0))
     flags = tuple(check for check in results if check.severity is not Severity.OK)
     return _line(found, verdict, flags, iso_day(int(many.first[e])) if evidence.day_width else None)
 
@@ -130,6 +138,10 @@ def _line(found: checks.Findings, verdict: Verdict, flags: tuple[Check, ...], da
         n_needed=None if enough is None else enough.n_needed,
         missing=None if best is None else best.missing,
         flags=flags,
+        headline="interval" if best is None else best.headline,
+        lift_sequence=None if numbers is None else numbers.lift_sequence,
+        adjusted_p=None if best is None else best.adjusted_p,
+        n_compared=None if numbers is None else numbers.n_control + numbers.n_variant,
     )
 
 
@@ -157,7 +169,7 @@ def quarter(day: str) -> str:
 def summaries(rows: Sequence[BatchRow]) -> tuple[BatchSummary, ...]:
     """Counts over all experiments, then by group in order of time."""
     groups = sorted({row.group for row in rows if row.group is not None})
-    parts = [(ALL, list(rows)), *((g, [row for row in rows if row.group == g]) for g in groups)]
+    parts = [(ALL_GROUPS, list(rows)), *((g, [row for row in rows if row.group == g]) for g in groups)]
     return tuple(
         BatchSummary(
             group=name,

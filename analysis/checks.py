@@ -12,7 +12,7 @@ from analysis.estimates import left_out
 from analysis.evidence import COUNTS, Evidence, Subject
 from analysis.examine import Days
 from analysis.facts import Facts
-from analysis.report.model import Check, MetricReading, Overlap, SampleRatio
+from analysis.report.model import Check, Maturing, MetricReading, Overlap, SampleRatio
 from analysis.thresholds import Thresholds
 from analysis.totals import Totals
 from analysis.validity import (
@@ -35,6 +35,8 @@ from experiment.source import RANDOMISED
 
 N, EXPOSURES, FALLBACKS, MISMATCHES, CARRIED = range(len(COUNTS))
 Counts = NDArray[np.int64]
+_OF_MATURED = {"sample ratio", "events", "strata", "mix", "novelty", "denominator", "before exposure"}
+"""Checks that have nothing to read before a unit has matured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,9 +44,9 @@ class Findings:
     """What the checks of one experiment look at.
 
     `live` are counts (strata, variants, COUNTS) of all days, `contaminated` units not in them. `matured` and
-    `days` are the units and exposure days the verdict reads (days 0: not recorded), `primary` the totals of
-    the primary metric there (1, strata, variants). `facts` are those of a table's rows, `series` the days
-    one by one, the rest comparisons that only checks read.
+    `days` are the units and exposure days the verdict reads (days None: not recorded), `waiting` the next day
+    to mature, `primary` the totals of the primary metric there (1, strata, variants). `facts` are those of a
+    table's rows, `series` the days one by one, the rest comparisons that only checks read.
     """
 
     subject: Subject
@@ -54,7 +56,7 @@ class Findings:
     live: Counts
     contaminated: int
     matured: int
-    days: int
+    days: int | None
     ratios: tuple[SampleRatio, ...]
     metrics: tuple[MetricReading, ...]
     overlap: Overlap
@@ -69,6 +71,7 @@ class Findings:
     carried: tuple[Carried, ...] = ()
     canaries: tuple[Canary, ...] = ()
     others: Check | None = None
+    waiting: Maturing | None = None
 
 
 def run(found: Findings, limits: Thresholds) -> tuple[Check, ...]:
@@ -79,7 +82,7 @@ def run(found: Findings, limits: Thresholds) -> tuple[Check, ...]:
     primary = next(m for m in found.metrics if m.role == "primary")
     reached, why = gates.grade(found.assignment, bool(found.overlap.aliased), clustered=found.clustered)
     left_out, covered = dropped(found)
-    return (
+    results = (
         gates.variants(found.subject.variants),
         overlap.check(found.overlap),
         allocation.check(found.ratios),
@@ -91,13 +94,16 @@ def run(found: Findings, limits: Thresholds) -> tuple[Check, ...]:
         *_of_days(found, limits),
         *_of_units(found, limits),
         gates.evidence(reached, found.rule.evidence, why),
-        gates.matured(found.matured, found.window_days),
+        gates.matured(found.matured, found.window_days, found.waiting),
         gates.runtime(found.days, found.rule, limits),
         gates.events(primary.comparisons),
         gates.strata_used(left_out, covered),
         gates.mix(found.metrics, limits),
         gates.pending(found.pending, found.late),
     )
+    if found.matured:
+        return results
+    return tuple(gates.not_yet(check.name) if check.name in _OF_MATURED else check for check in results)
 
 
 def _of_rows(found: Findings, limits: Thresholds) -> tuple[Check, ...]:

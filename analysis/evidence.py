@@ -136,6 +136,14 @@ class Evidence:
             return np.ones(len(days), dtype=bool)
         return (days + 1) * DAY_MS + self.window_ms <= self.at
 
+    def next_matured(self) -> tuple[int, int] | None:
+        """The first exposure day whose window is open, and when it closes (ms); None where none is."""
+        waiting = self.cells.day[~self.matured() & self.clean()]
+        if not len(waiting):
+            return None
+        day = int(waiting.min())
+        return day, (day + 1) * DAY_MS + self.window_ms
+
     def _place(self, mask: Mask, lead: Index, cells: Cells) -> Index:
         _, strata, variants = self.shape
         place: Index = (lead[mask] * strata + cells.stratum[mask]) * variants + cells.variant[mask]

@@ -3,8 +3,8 @@
 Primary × variants: Holm, family-wise at alpha. Guardrails: each at full alpha, because all have to pass
 (intersection-union). Secondary metrics × variants: Benjamini-Hochberg at alpha, with intervals at the
 false-coverage level of those selected, so that flags and intervals agree. Segments × variants of a metric:
-Benjamini-Hochberg on the anytime p. Under a sequential design the same steps on p = min(1, 1/e) are e-BH and
-e-BY, which need no assumption on how the tests depend on each other.
+Benjamini-Hochberg on the p the rule decides by. Under a sequential design the same steps on p = min(1, 1/e)
+are e-BH and e-BY, which need no assumption on how the tests depend on each other.
 
 Sources: Benjamini & Yekutieli (2005), JASA 100:71 (FCR); Wang & Ramdas (2022), JRSS-B 84:822 (e-BH); Xu,
 Wang & Ramdas, Post-selection inference for e-value based confidence intervals (e-BY).
@@ -65,7 +65,7 @@ def _interval(m: Measured, look: int, alpha: float, rule: DecisionRule) -> Estim
 
 
 def of_segments(p: Float) -> Float:
-    """Anytime p of segments × variants, corrected as one family."""
+    """Headline p of segments × variants, corrected as one family."""
     return adjust(p.reshape(-1), Correction.BENJAMINI_HOCHBERG).reshape(p.shape) if p.size else p
 
 
@@ -90,11 +90,17 @@ def sentences(
             "keep the false coverage rate."
         )
     if segments > 1:
-        lines.append(
-            f"Segments: {_tests(segments * others)} per metric, e-BH on the confidence sequences; "
-            "effects are shrunken before they are ranked."
-        )
+        lines.append(segments_sentence(segments * others, rule))
     return tuple(lines)
+
+
+def segments_sentence(tests: int, rule: DecisionRule) -> str:
+    """The family of one metric's segments in words."""
+    method = "BH" if rule.design is Design.FIXED else "e-BH"
+    return (
+        f"Segments: {tests} tests of a metric (segments × variants) in one family, {method} at "
+        f"{rule.alpha:g}; units needed are those of its strictest step, {rule.alpha:g}/{tests}."
+    )
 
 
 def _tests(number: int) -> str:

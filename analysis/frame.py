@@ -15,14 +15,13 @@ from typing import Any
 import numpy as np
 
 from analysis import event_rows, shapes, unit_rows
-from analysis.analyze import instant
 from analysis.batch import batch
 from analysis.evidence import Cells, Evidence
 from analysis.facts import Facts
 from analysis.layout import layout
 from analysis.report.batch_model import BatchReport
 from analysis.report.build import build
-from analysis.report.header import Header, VariantHeader, blank
+from analysis.report.header import Header, VariantHeader, blank, instant
 from analysis.report.model import Report
 from analysis.seen import events_seen, rows_seen, units_seen
 from analysis.shapes import Read

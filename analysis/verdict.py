@@ -175,10 +175,21 @@ def _gated(case: Case, gates: Sequence[Check], wins: Sequence[Comparison]) -> Ve
     return Verdict(
         kind=VerdictKind.CONTINUE,
         variant=None,
-        headline=f"Continue: {gates[0].name} is not there yet.{ahead}",
+        headline=f"Continue: {_LACKING.get(gates[0].name, f'{gates[0].name} is not there yet')}.{ahead}",
         reasons=tuple(check.message for check in gates) + _state(case),
         what_would_change=tuple(_next(check) for check in gates),
     )
+
+
+_LACKING = {
+    "matured": "no exposure day has matured yet",
+    "runtime": "the minimum runtime is not reached",
+    "events": "too few events yet",
+    "clusters": "too few clusters",
+    "evidence": "the evidence is weaker than the rule asks",
+    "unit of analysis": "rows are not what was randomised",
+}
+"""What a gate says in the headline."""
 
 
 def _next(gate: Check) -> str:
@@ -186,7 +197,7 @@ def _next(gate: Check) -> str:
     match gate.name:
         case "runtime":
             days = float(numbers["needed"] or 0) - float(numbers["days"] or 0)
-            return f"{days:.0f} more matured days."
+            return f"{fmt.plural(round(days), 'more matured day')}."
         case "events":
             events = float(numbers["needed"] or 0) - float(numbers["events"] or 0)
             return f"{events:,.0f} more events in the smaller variant."
@@ -197,8 +208,9 @@ def _next(gate: Check) -> str:
             return f"{clusters:,.0f} more clusters in the smallest variant."
         case "unit of analysis":
             return f"rows added up by {numbers['column']}."
-        case _:
-            return "the window of the first exposure day closes."
+        case _:  # nothing has matured
+            at = f" at {fmt.moment(str(numbers['at']))}" if numbers.get("at") else ""
+            return f"the window of the first exposure day closes{at}."
 
 
 def _keep(case: Case, why: str) -> Verdict:
@@ -266,6 +278,8 @@ def _outlook(c: Comparison) -> str:
 
 def _state(case: Case) -> tuple[str, ...]:
     """Where every comparison of the primary metric stands, and how far the data go."""
+    if any(check.name == "matured" and check.severity is Severity.GATE for check in case.checks):
+        return ()
     lines = []
     for c in case.primary.comparisons:
         lines.append(sentence(case.primary, c, case.rule))
@@ -284,6 +298,7 @@ def sentence(metric: MetricReading, c: Comparison, rule: DecisionRule) -> str:
     sequential = rule.design is Design.SEQUENTIAL
     bounds = found.sequence if sequential else found.interval
     p = found.anytime_p if sequential else found.p
+    digits = found.log10_anytime_p if sequential else found.log10_p
     lift = f" ({fmt.share(found.lift, signed=True)} of control)" if found.lift is not None else ""
     text = (
         f"{metric.key}: {c.variant} {fmt.value_of(metric, found.variant_value)}, {c.control} "
@@ -293,7 +308,7 @@ def sentence(metric: MetricReading, c: Comparison, rule: DecisionRule) -> str:
         why = found.sequence_missing.message if found.sequence_missing is not None else ""
         return f"{text}; no interval yet. {why}"
     name = "confidence sequence" if sequential else "interval"
-    text += f", {1 - rule.alpha:.0%} {name} {fmt.interval_of(metric, bounds)}, p = {fmt.probability(p)}"
+    text += f", {1 - rule.alpha:.0%} {name} {fmt.interval_of(metric, bounds)}, {fmt.p_is(p, digits)}"
     if c.adjusted_p is not None and c.adjusted_p != p:
         text += f" ({fmt.probability(c.adjusted_p)} after Holm)"
     word = "no difference shown" if not c.significant else ("better" if c.better else "worse")

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import vl_convert
 
-from analysis.report.charts import charts, theme
+from analysis.report.charts import charts
+from analysis.report.marks import theme
 from analysis.report.sections import verdict_label
 from router.cli.context import Context
 from router.demo.plan import EXPERIMENT, LOOK

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.report.charts import PALETTE, theme
+from analysis.report.marks import PALETTE, theme
 from analysis.report.model import Severity
 from bench.upworthy_tests import Share, Test, share
 

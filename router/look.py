@@ -28,5 +28,7 @@ def look(catalog: Catalog, ledger: Ledger, key: str, *, at: int) -> Look:
     if ledger.pending():
         ledger.refold(plan)
     moments = ledger.moments(key, plan)
-    report = analyze_ledger(state, moments, at=at, pending=ledger.pending(), late=ledger.late())
+    report = analyze_ledger(
+        state, moments, at=at, pending=ledger.pending(), late=ledger.late(), others=catalog.experiments()
+    )
     return Look(report=report, state=state, moments=moments)

@@ -11,12 +11,18 @@ from analysis.report.model import Check, Interval, Missing, Severity
 from analysis.report.plain import fields_of
 from experiment.decision import VerdictKind
 
+ALL_GROUPS = "all"
+"""The group of the summary that counts everything."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchRow:
     """One experiment of many, in one line.
 
-    The effect is that of `variant`, the best one by point estimate. `flags` are the checks that found
+    The effect is that of `variant`, the best one by point estimate. `n` counts the units of the whole
+    experiment, `n_compared` those of control and `variant`, which `n_needed` asks for too. `headline` is
+    "interval" or "sequence": which of `interval` and `sequence` (`p` and `anytime_p`) the rule decides by;
+    `adjusted_p` is that p after Holm over the experiment's variants. `flags` are the checks that found
     something.
     """
 
@@ -43,6 +49,20 @@ class BatchRow:
     n_needed: int | None
     missing: Missing | None
     flags: tuple[Check, ...] = ()
+    headline: str = "interval"
+    lift_sequence: Interval | None = None
+    adjusted_p: float | None = None
+    n_compared: int | None = None
+
+    @property
+    def headline_lift(self) -> Interval | None:
+        """The interval of the lift that the rule's design decides by."""
+        return self.lift_sequence if self.headline == "sequence" else self.lift_interval
+
+    @property
+    def headline_p(self) -> float | None:
+        """The p that the rule's design decides by, before Holm."""
+        return self.anytime_p if self.headline == "sequence" else self.p
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,13 +79,17 @@ class BatchSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchReport:
-    """Many experiments of one table under one rule."""
+    """Many experiments of one table under one rule.
+
+    `shares`: the metric's values are shares, shown in per cent.
+    """
 
     header: Header
     metric: str
     rows: tuple[BatchRow, ...]
     summaries: tuple[BatchSummary, ...]
     thresholds: Mapping[str, float | int]
+    shares: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-safe document with every number; ValueError on a number that is not finite."""

@@ -7,38 +7,78 @@ from analysis.report.batch_model import BatchReport, BatchRow
 from analysis.report.layout import SEVERITY_TONE, VERDICT_TONE, Cell, Section, Table, Tone
 from experiment.decision import VerdictKind
 
-_ROW_COLUMNS = (
-    "experiment", "first day", "verdict", "variant", "units", "control", "variant value", "lift",
-    "lift interval", "anytime p", "needed", "sample ratio p", "reason",
+_LAST = "reason"
+_SPARE = (
+    "all units", "control", "variant value", "first day", "sample ratio p", "p", "flags", "lift interval",
 )  # fmt: skip
+"""What a narrow terminal leaves out, in this order."""
 
 
 def batch_sections(
     report: BatchReport, *, rows: int | None = None, reasons: bool = True
 ) -> tuple[Section, ...]:
-    """The summary, then at most `rows` experiments (all when None), with or without reasons."""
-    shown = report.rows if rows is None else report.rows[:rows]
-    columns = _ROW_COLUMNS if reasons else _ROW_COLUMNS[:-1]
-    lines = tuple(_row(row)[: len(columns)] for row in shown)
+    """The summary, then at most `rows` experiments (all when None), with or without reasons.
+
+    Where not all are shown, those with a decision come first, by their p.
+    """
+    shown = report.rows if rows is None else tuple(sorted(report.rows, key=_rank)[:rows])
+    table = row_table(report, shown, reasons=reasons)
     hidden = len(report.rows) - len(shown)
+    notes = table_notes(report)
+    if hidden:
+        notes = (
+            *notes,
+            f"{fmt.count(hidden)} more rows with --format json, md or html; decided ones come first here.",
+        )
     return (
-        Section(
-            key="summary",
-            title=f"{report.metric}: {fmt.count(len(report.rows))} experiments",
-            table=_summary_table(report),
-        ),
-        Section(
-            key="experiments",
-            title="Experiments",
-            table=Table(columns=columns, rows=lines, labels=4, sentence=reasons) if shown else None,
-            notes=(f"{fmt.count(hidden)} more rows with --format json, md or html.",) if hidden else (),
-        ),
+        Section(key="summary", title=batch_title(report), table=summary_table(report)),
+        Section(key="experiments", title="Experiments", table=table if shown else None, notes=notes),
     )
 
 
-def _summary_table(report: BatchReport) -> Table:
+def batch_title(report: BatchReport) -> str:
+    """`ctr: 2,471 experiments`."""
+    return f"{report.metric}: {fmt.plural(len(report.rows), 'experiment')}"
+
+
+def table_notes(report: BatchReport) -> tuple[str, ...]:
+    """What the columns of the rows mean."""
+    head, name = report.header, p_name(report).capitalize()
+    rule = f"{name} and interval are those the {head.design} design decides by at {head.alpha:g}"
+    return (
+        f"{rule}; Holm corrects over the variants of one experiment, not over experiments.",
+        "Units and needed count control and the variant of the row together.",
+    )
+
+
+def p_name(report: BatchReport) -> str:
+    """The name of the p-value the rule decides by."""
+    return "anytime p" if any(row.headline == "sequence" for row in report.rows) else "p"
+
+
+def row_table(report: BatchReport, rows: tuple[BatchRow, ...], *, reasons: bool) -> Table:
+    """A row per experiment; the Holm column only where an experiment has several other variants."""
+    several = any(row.variants > 2 for row in report.rows)
+    names = {"p": p_name(report)}
+    cells = [_cells(row, shares=report.shares) for row in rows]
+    columns = [
+        name
+        for name in (cells[0] if cells else {})
+        if (reasons or name != _LAST) and (several or name != "Holm p")
+    ]
+    return Table(
+        columns=tuple(names.get(name, name) for name in columns),
+        rows=tuple(tuple(row[name] for name in columns) for row in cells),
+        labels=4,
+        sentence=reasons,
+        spare=tuple(columns.index(name) for name in _SPARE if several or name != "p"),
+    )
+
+
+def summary_table(report: BatchReport) -> Table:
+    """Verdicts by group, in order of time."""
     kinds = [kind.value for kind in VerdictKind if any(s.verdicts.get(kind.value) for s in report.summaries)]
-    columns = ("group", "experiments", "units", *kinds, "sample ratio flagged", "share flagged")
+    columns = ("group", "experiments", "units", *kinds, "ratio broken", "share")
     rows = tuple(
         (
             Cell(summary.group),
@@ -50,22 +90,34 @@ def _summary_table(report: BatchReport) -> Table:
         )
         for summary in report.summaries
     )
-    return Table(columns=columns, rows=rows)
+    return Table(columns=columns, rows=rows, spare=(2, len(columns) - 1))
 
 
-def _row(row: BatchRow) -> tuple[Cell, ...]:
-    return (
-        Cell(row.experiment),
-        Cell(row.first_day or fmt.ABSENT, Tone.MUTED),
-        Cell(row.verdict.value, VERDICT_TONE[row.verdict]),
-        Cell(row.variant or fmt.ABSENT),
-        Cell(fmt.count(row.n)),
-        Cell(fmt.share(row.control_value, digits=2)),
-        Cell(fmt.share(row.variant_value, digits=2)),
-        Cell(fmt.share(row.lift, signed=True)),
-        Cell(fmt.lift_interval(row.lift_interval)),
-        Cell(fmt.probability(row.anytime_p)),
-        Cell(fmt.count(row.n_needed)),
-        Cell(fmt.probability(row.srm_p), SEVERITY_TONE[row.srm]),
-        Cell(row.missing.message if row.missing else row.reason),
+def _rank(row: BatchRow) -> tuple[bool, float]:
+    decided = row.verdict in {VerdictKind.PROMOTE, VerdictKind.ROLLBACK}
+    return (not decided, 2.0 if row.adjusted_p is None else row.adjusted_p)
+
+
+def _cells(row: BatchRow, *, shares: bool) -> dict[str, Cell]:
+    control, variant = (
+        fmt.share(value, digits=2) if shares else fmt.amount(value)
+        for value in (row.control_value, row.variant_value)
     )
+    return {
+        "experiment": Cell(row.experiment),
+        "first day": Cell(row.first_day or fmt.ABSENT, Tone.MUTED),
+        "verdict": Cell(row.verdict.value, VERDICT_TONE[row.verdict]),
+        "variant": Cell(row.variant or fmt.ABSENT),
+        "lift": Cell(fmt.share(row.lift, signed=True)),
+        "lift interval": Cell(fmt.lift_interval(row.headline_lift)),
+        "p": Cell(fmt.probability(row.headline_p)),
+        "Holm p": Cell(fmt.probability(row.adjusted_p)),
+        "units": Cell(fmt.count(row.n_compared)),
+        "needed": Cell(fmt.count(row.n_needed)),
+        "flags": Cell(", ".join(flag.name for flag in row.flags)),
+        "sample ratio p": Cell(fmt.probability(row.srm_p), SEVERITY_TONE[row.srm]),
+        "control": Cell(control),
+        "variant value": Cell(variant),
+        "all units": Cell(fmt.count(row.n)),
+        _LAST: Cell(row.missing.message if row.missing else row.reason),
+    }

@@ -7,9 +7,10 @@ from dataclasses import replace
 from analysis import checks, examine, family
 from analysis.evidence import Evidence
 from analysis.measure import collect, measure
-from analysis.report.comparisons import Looks, Place, comparison
-from analysis.report.header import Header
-from analysis.report.model import Check, Contamination, Reading, Report, Severity
+from analysis.report import format as fmt
+from analysis.report.comparisons import Looks, Place, comparison, iso_day
+from analysis.report.header import Header, instant
+from analysis.report.model import Check, Contamination, Maturing, Reading, Report, Severity
 from analysis.report.model import Evidence as Grading
 from analysis.report.readings import SUBJECT, N, Readings, read
 from analysis.report.sheet import sheets
@@ -36,7 +37,10 @@ def build(
     """
     readings = read(evidence, limits)
     matured, live = readings.matured, readings.live
-    found = replace(_findings(evidence, header, readings), pending=pending, late=late, others=others)
+    waiting = _waiting(evidence)
+    found = replace(
+        _findings(evidence, header, readings), pending=pending, late=late, others=others, waiting=waiting
+    )
     results = checks.run(found, limits)
     verdict = decide(Case(rule=evidence.rule, metrics=matured.metrics, checks=results, days=matured.days))
     reached, why = gates.grade(header.assignment, bool(found.overlap.aliased), clustered=evidence.clustered)
@@ -62,7 +66,14 @@ def build(
             evidence.rule
         ),
         sensitivity=confounding.sensitivity(primary, why) if reached is Grade.DESCRIPTIVE else (),
+        matures=waiting,
     )  # fmt: skip
+
+
+def _waiting(evidence: Evidence) -> Maturing | None:
+    """The next exposure day to mature."""
+    found = evidence.next_matured()
+    return None if found is None else Maturing(day=iso_day(found[0]), at=instant(found[1]))
 
 
 def _findings(evidence: Evidence, header: Header, readings: Readings) -> checks.Findings:
@@ -74,7 +85,8 @@ def _findings(evidence: Evidence, header: Header, readings: Readings) -> checks.
     return checks.Findings(
         subject=evidence.subjects[SUBJECT], rule=evidence.rule, assignment=header.assignment,
         window_days=header.window_days, live=counts,
-        contaminated=sum(v.contaminated for v in live.variants), matured=matured.n, days=matured.days,
+        contaminated=sum(v.contaminated for v in live.variants), matured=matured.n,
+        days=matured.days if evidence.day_width else None,
         ratios=matured.sample_ratio, metrics=matured.metrics,
         overlap=checks.overlap_of(evidence, SUBJECT, counts[..., N], ready, matured.metrics, per_day),
         primary=ready, clustered=evidence.clustered, facts=facts,
@@ -116,9 +128,16 @@ def _contamination(evidence: Evidence, readings: Readings, found: checks.Finding
 
 
 def _live_harm(live: Reading, matured: Reading) -> tuple[str, ...]:
-    """Guardrails harmed in the live reading that the matured one does not show yet."""
+    """A broken sample ratio and harmed guardrails of the live reading that the matured one does not show."""
+    told = tuple(
+        f"Live, before its window closes: {fmt.p_is(row.p)} for the sample ratio ("
+        + " / ".join(f"{n:,}" for n in row.observed)
+        + f" units of {' / '.join(row.variants)}); find where units are lost before more come."
+        for row in live.sample_ratio[:1]
+        if row.severity is Severity.INVALID and matured.sample_ratio[0].severity is not Severity.INVALID
+    )
     seen = {(m.key, c.variant) for m in matured.metrics for c in m.comparisons if c.guard and c.guard.harmed}
-    return tuple(
+    return told + tuple(
         f"Live, before its window closes: guardrail {m.key} is harmed by {c.variant}."
         for m in live.metrics
         for c in m.comparisons

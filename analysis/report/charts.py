@@ -1,27 +1,29 @@
 """Charts of a report as Vega-Lite specifications: plain dicts, no drawing library.
 
-Every chart is a function of the report and returns None where there is nothing to draw. Only marks and
-encodings are set here; colours of text, grid and background come from `theme`, so that one specification
-serves light, dark and paper.
+Every chart is a function of the report and returns None where there is nothing to draw.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from math import sqrt
 from typing import Any
 
 from analysis.report import format as fmt
-from analysis.report.layout import primary
-from analysis.report.model import Comparison, Interval, MetricReading, Report
+from analysis.report.layout import headline_interval, headline_lift, primary
+from analysis.report.marks import (
+    Spec,
+    band,
+    chart,
+    colour,
+    days,
+    interval_chart,
+    null_line,
+    tooltips,
+    y_axis,
+)
+from analysis.report.model import Comparison, DayPoint, Interval, MetricReading, Report
 
-Spec = dict[str, Any]
-
-PALETTE = ("#3b7be0", "#c2571a", "#6b4fbb", "#0d8a72", "#b23a6f")
-"""One colour per variant other than control: distinguishable in grey and for colour-blind readers."""
-
-_SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
-_NULL_LINE = {"mark": {"type": "rule", "strokeDash": [4, 4], "opacity": 0.6}, "encoding": {}}
 # 99.9 % of days lie inside ± this many standard errors: the sample-ratio threshold, p < .001
 _DAY_BAND = 3.29
 
@@ -37,32 +39,6 @@ def charts(report: Report) -> dict[str, Spec]:
     return {key: spec for key, spec in drawn.items() if spec}
 
 
-def theme(*, dark: bool) -> Spec:
-    """Vega-Lite config for a light or dark page; the background stays transparent."""
-    ink, grid = ("#d7dce5", "#343b47") if dark else ("#2b3240", "#e4e7ec")
-    font = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
-    return {
-        "background": None,
-        "font": font,
-        "view": {"stroke": None},
-        "axis": {
-            "labelColor": ink,
-            "titleColor": ink,
-            "gridColor": grid,
-            "domainColor": grid,
-            "tickColor": grid,
-            "labelFontSize": 12,
-            "titleFontSize": 12,
-            "titleFontWeight": 500,
-            "labelLimit": 220,
-        },
-        "legend": {"labelColor": ink, "titleColor": ink, "labelFontSize": 12, "orient": "top", "title": None},
-        "header": {"labelColor": ink},
-        "rule": {"color": ink},
-        "text": {"color": ink},
-    }
-
-
 def forest(report: Report) -> Spec | None:
     """Effect on the primary metric, over all segments and in each, with its headline interval."""
     metric = primary(report.matured)
@@ -73,7 +49,7 @@ def forest(report: Report) -> Spec | None:
         return None
     order = list(dict.fromkeys(row["where"] for row in rows))
     title = f"effect on {metric.key}" + (", percentage points" if fmt.as_shares(metric) else "")
-    return _interval_chart(rows, order, title)
+    return interval_chart(rows, order, title)
 
 
 def lifts(report: Report) -> Spec | None:
@@ -82,8 +58,8 @@ def lifts(report: Report) -> Spec | None:
     for metric in report.matured.metrics:
         for c in metric.comparisons:
             e = c.estimate
-            bounds = e and (e.lift_sequence if c.headline == "sequence" else e.lift_interval)
-            if e is None or e.lift is None or not isinstance(bounds, Interval):
+            bounds = None if e is None else headline_lift(c, e)
+            if e is None or e.lift is None or bounds is None:
                 continue
             arrow = "lower is better" if metric.direction == "decrease" else "higher is better"
             where = f"{metric.key} ({arrow})"
@@ -92,7 +68,7 @@ def lifts(report: Report) -> Spec | None:
             )
     if not rows:
         return None
-    return _interval_chart(rows, list(dict.fromkeys(r["where"] for r in rows)), "lift, per cent of control")
+    return interval_chart(rows, list(dict.fromkeys(r["where"] for r in rows)), "lift, per cent of control")
 
 
 def cumulative(report: Report) -> Spec | None:
@@ -116,105 +92,79 @@ def cumulative(report: Report) -> Spec | None:
     ]
     if not rows:
         return None
-    title = f"effect on {metric.key}" + (", pp" if fmt.as_shares(metric) else "")
-    x = {
-        "field": "day",
-        "type": "temporal",
-        "title": None,
-        "axis": {"format": "%b %d", "grid": False, "tickCount": 8},
-    }
-    colour = _colour(rows)
-    return _spec(
-        rows,
-        [
-            {
-                "transform": [{"filter": "isValid(datum.lower) && isValid(datum.upper)"}],
-                "mark": {"type": "area", "opacity": 0.18},
-                "encoding": {"x": x, "y": _y("lower", title), "y2": {"field": "upper"}, "color": colour},
-            },
-            _null_line("y"),
-            {
-                "mark": {"type": "line", "point": {"size": 42}, "strokeWidth": 2.2},
-                "encoding": {
-                    "x": x,
-                    "y": _y("effect", title),
-                    "color": colour,
-                    "tooltip": _tooltips("variant", "day", "effect", "lower", "upper", "units"),
-                },
-            },
-        ],
-        height=260,
-    )
+    title = f"effect on {metric.key}" + (", percentage points" if fmt.as_shares(metric) else "")
+    hints = tooltips("variant", "day", "effect", "lower", "upper", "units")
+    layers = [
+        band("lower", "upper", title, rows, opacity=0.18),
+        null_line("y"),
+        {
+            "mark": {"type": "line", "point": {"size": 42}, "strokeWidth": 2.2},
+            "encoding": {"x": days(), "y": y_axis("effect", title), "color": colour(rows), "tooltip": hints},
+        },
+    ]
+    return chart(rows, layers, height=260)
 
 
 def daily_share(report: Report) -> Spec | None:
     """Share of each day's units that met the variant, inside the band 99.9 % of days fall into."""
     metric = primary(report.live)
     expected = _expected_shares(report)
-    rows = []
-    for c in metric.comparisons if metric else ():
-        for d in c.daily:
-            day_n = d.n_control_day + d.n_variant_day
-            if day_n == 0 or c.variant not in expected:
-                continue
-            want = expected[c.variant]
-            half = _DAY_BAND * sqrt(want * (1 - want) / day_n)
-            rows.append({
-                "variant": c.variant,
-                "day": d.day,
-                "share": 100 * d.n_variant_day / day_n,
-                "expected": 100 * want,
-                "low": 100 * max(0.0, want - half),
-                "high": 100 * min(1.0, want + half),
-                "units": day_n,
-            })  # fmt: skip
+    rows = [
+        row
+        for c in (metric.comparisons if metric else ())
+        if c.variant in expected
+        for d in c.daily
+        if (row := _share_row(c.variant, d, expected[c.variant])) is not None
+    ]
     if not rows:
         return None
-    x = {
-        "field": "day",
-        "type": "temporal",
-        "title": None,
-        "axis": {"format": "%b %d", "grid": False, "tickCount": 8},
-    }
-    colour = _colour(rows)
     title = "share of the day's units, per cent"
-    return _spec(
-        rows,
-        [
-            {
-                "mark": {"type": "area", "opacity": 0.14},
-                "encoding": {"x": x, "y": _y("low", title), "y2": {"field": "high"}, "color": colour},
-            },
-            {
-                "mark": {"type": "line", "strokeDash": [4, 4], "opacity": 0.8},
-                "encoding": {"x": x, "y": _y("expected", title), "color": colour},
-            },
-            {
-                "mark": {"type": "point", "filled": True, "size": 60, "opacity": 1},
-                "encoding": {
-                    "x": x,
-                    "y": _y("share", title),
-                    "color": colour,
-                    "tooltip": _tooltips("variant", "day", "share", "expected", "low", "high", "units"),
-                },
-            },
-        ],
-        height=200,
-    )
+    hints = tooltips("variant", "day", "share", "expected", "low", "high", "units")
+    x, hue = days(), colour(rows)
+    layers = [
+        band("low", "high", title, rows, opacity=0.14),
+        {
+            "mark": {"type": "line", "strokeDash": [4, 4], "opacity": 0.8},
+            "encoding": {"x": x, "y": y_axis("expected", title), "color": hue},
+        },
+        {
+            "mark": {"type": "point", "filled": True, "size": 60, "opacity": 1},
+            "encoding": {"x": x, "y": y_axis("share", title), "color": hue, "tooltip": hints},
+        },
+    ]
+    return chart(rows, layers, height=200)
+
+
+def _share_row(variant: str, day: DayPoint, want: float) -> dict[str, Any] | None:
+    """One day's share and its band, in per cent; None on a day without units."""
+    units = day.n_control_day + day.n_variant_day
+    if not units:
+        return None
+    half = _DAY_BAND * sqrt(want * (1 - want) / units)
+    return {
+        "variant": variant,
+        "day": day.day,
+        "share": 100 * day.n_variant_day / units,
+        "expected": 100 * want,
+        "low": 100 * max(0.0, want - half),
+        "high": 100 * min(1.0, want + half),
+        "units": units,
+    }
 
 
 def _forest_rows(metric: MetricReading, comparison: Comparison) -> Iterable[dict[str, Any]]:
     scale = 100.0 if fmt.as_shares(metric) else 1.0
     readings = [
-        ("all segments", comparison.estimate),
-        *((s.segment, s.estimate) for s in comparison.segments),
+        ("all segments", comparison.estimate, None),
+        *((s.segment, s.estimate, s.shrunk) for s in comparison.segments),
     ]
-    for where, estimate in readings:
+    for where, estimate, shrunk in readings:
         if estimate is None:
             continue
-        bounds = estimate.sequence if comparison.headline == "sequence" else estimate.interval
+        bounds = headline_interval(comparison, estimate)
         label = fmt.effect_of(metric, estimate.effect)
-        yield _interval_row(comparison.variant, where, estimate.effect, bounds, scale, label)
+        row = _interval_row(comparison.variant, where, estimate.effect, bounds, scale, label)
+        yield row if shrunk is None else {**row, "shrunken": shrunk * scale}
 
 
 def _interval_row(
@@ -228,76 +178,6 @@ def _interval_row(
         "upper": _scaled(bounds, "upper", scale),
         "label": label,
     }
-
-
-def _interval_chart(rows: list[dict[str, Any]], order: list[str], title: str) -> Spec:
-    lane = {"field": "variant", "sort": list(dict.fromkeys(r["variant"] for r in rows))}
-    y = {"field": "where", "type": "nominal", "sort": order, "title": None, "axis": {"domain": False}}
-    place = {"y": y, "yOffset": lane}
-    colour = _colour(rows)
-    x = {"type": "quantitative", "title": title, "scale": {"zero": True, "nice": True}}
-    point = {**place, "x": {"field": "point", **x}}
-    return _spec(
-        rows,
-        [
-            _null_line("x"),
-            {
-                "transform": [{"filter": "isValid(datum.lower) && isValid(datum.upper)"}],
-                "mark": {"type": "rule", "strokeWidth": 2.4},
-                "encoding": {
-                    **place,
-                    "x": {"field": "lower", **x},
-                    "x2": {"field": "upper"},
-                    "color": colour,
-                },
-            },
-            {
-                "mark": {"type": "point", "filled": True, "size": 95, "opacity": 1},
-                "encoding": {
-                    **point,
-                    "color": colour,
-                    "tooltip": _tooltips("where", "variant", "point", "lower", "upper"),
-                },
-            },
-            {
-                "mark": {"type": "text", "dy": -12, "fontSize": 11},
-                "encoding": {**point, "text": {"field": "label"}},
-            },
-        ],
-        height={"step": 44},
-    )
-
-
-def _spec(rows: list[dict[str, Any]], layer: list[Spec], *, height: int | Mapping[str, int]) -> Spec:
-    return {
-        "$schema": _SCHEMA,
-        "width": "container",
-        "height": height,
-        "data": {"values": rows},
-        "layer": layer,
-    }
-
-
-def _null_line(axis: str) -> Spec:
-    return {**_NULL_LINE, "encoding": {axis: {"datum": 0}}}
-
-
-def _y(field: str, title: str) -> Spec:
-    return {"field": field, "type": "quantitative", "title": title, "scale": {"zero": False, "nice": True}}
-
-
-def _colour(rows: list[dict[str, Any]]) -> Spec:
-    variants = list(dict.fromkeys(row["variant"] for row in rows))
-    scale = {"domain": variants, "range": [PALETTE[i % len(PALETTE)] for i in range(len(variants))]}
-    legend = {} if len(variants) > 1 else {"legend": None}
-    return {"field": "variant", "type": "nominal", "scale": scale, **legend}
-
-
-def _tooltips(*fields: str) -> list[Spec]:
-    numbers = {"effect", "lower", "upper", "share", "expected", "low", "high", "point"}
-    return [
-        {"field": f, **({"type": "quantitative", "format": ".3~f"} if f in numbers else {})} for f in fields
-    ]
 
 
 def _scaled(bounds: Interval | None, side: str, scale: float) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from math import isfinite
+from math import isfinite, log
 
 from analysis.family import Corrected
 from analysis.inference.result import Estimates
@@ -24,7 +24,7 @@ from analysis.report.numbers import (
     Value,
 )
 from analysis.report.sheet import Sheet, span, why
-from analysis.report.sufficiency import sufficiency
+from analysis.report.sufficiency import of_segment, segment_finding, sufficiency
 from analysis.segments import Shrunken
 from experiment.definition import DAY_MS, DecisionRule, Design, Direction
 
@@ -87,7 +87,14 @@ def estimate(s: Sheet, look: int, v: int) -> Estimate | None:
         lift_sequence=s.lift_sequence.at(look, v),
         lift_missing=why(s.lift_interval.code[look][v]),
         method=s.method[look][v],
+        log10_p=_underflown(p, s.m.whole.effect, s, look, v),
+        log10_anytime_p=_underflown(s.anytime_p[look][v], s.m.whole.sequence, s, look, v),
     )
+
+
+def _underflown(p: float | None, found: Estimates, s: Sheet, look: int, v: int) -> float | None:
+    """The log10 of a p-value that a float cannot hold; None where it can."""
+    return number(float(found.log_p[s.m.start + look, v]) / log(10)) if p == 0 else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +133,7 @@ def comparison(s: Sheet, at: Place, rule: DecisionRule) -> Comparison:
         pooled=_pooled(s, look, v, found, at.mix),
         guard=_guard(s, look, v, found),
         sufficiency=sufficiency(s, look, v, rule),
-        segments=tuple(_segment(s, at, place, rule.alpha) for place in range(len(at.looks.segments))),
+        segments=tuple(_segment(s, at, place, rule) for place in range(len(at.looks.segments))),
         daily=_daily(s, at),
         selected_interval=_selected(at, significant=significant),
         unadjusted=_unadjusted(s, look, v, found),
@@ -218,34 +225,25 @@ def _unadjusted(s: Sheet, look: int, v: int, found: Estimate | None) -> Unadjust
     )
 
 
-def _segment(s: Sheet, at: Place, place: int, alpha: float) -> SegmentReading:
+def _segment(s: Sheet, at: Place, place: int, rule: DecisionRule) -> SegmentReading:
     (name, look), v, shrunk = at.looks.segments[place], at.v, at.shrunken
     adjusted = None if shrunk is None else number(shrunk.adjusted[place, v])
     drawn = None if shrunk is None else number(shrunk.pooled.shrunk[v, place])
+    enough = of_segment(s, look, v, rule, shrunk, place)
     return SegmentReading(
         segment=name,
         control=value(s, look, 0, at.variants[0]),
         value=value(s, look, v + 1, at.variants[v + 1]),
         estimate=estimate(s, look, v),
         missing=why(s.interval.code[look][v]),
-        finding=_finding(s, look, v, adjusted, alpha),
+        finding=segment_finding(s, look, v, adjusted, enough=enough, rule=rule),
         shrunk=drawn,
         shrunk_interval=None
         if shrunk is None or drawn is None
         else Interval(lower=float(shrunk.low[v, place]), upper=float(shrunk.high[v, place])),
         adjusted_p=adjusted,
+        sufficiency=enough,
     )
-
-
-def _finding(s: Sheet, look: int, v: int, adjusted: float | None, alpha: float) -> str:
-    """In words, by the confidence sequence, corrected over segments: they are looked at many at a time."""
-    effect, events = s.effect[look][v], s.events[look][v]
-    if effect is None or adjusted is None or events is None:
-        return "too little data"
-    if not adjusted < alpha:
-        return "no difference shown"
-    better = (effect > 0) == (s.m.metric.direction is Direction.INCREASE)
-    return "better than control" if better else "worse than control"
 
 
 def _heterogeneity(at: Place) -> Heterogeneity | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import floor
 
 from analysis.report.model import Interval, MetricReading
 
@@ -37,11 +38,40 @@ def amount(value: float | None, *, signed: bool = False) -> str:
     return f"{value:{sign}.6f}".rstrip("0")
 
 
-def probability(value: float | None) -> str:
-    """A p-value with two significant digits, never rounded to 0 (the smallest floats underflow)."""
+def probability(value: float | None, log10: float | None = None) -> str:
+    """A p-value with two significant digits, never 0: below what a float holds it is read from its `log10`,
+    and without one it is `< 1e-300`."""
     if value is None:
         return ABSENT
-    return f"{value:.2g}" if value > 0 else "<1e-300"
+    if value > 0:
+        return f"{value:.2g}"
+    if log10 is None:
+        return "< 1e-300"
+    exponent = floor(log10)
+    return f"{10 ** (log10 - exponent):.1f}e{exponent}"
+
+
+def p_is(value: float | None, log10: float | None = None) -> str:
+    """A p-value in a sentence: `p = 0.03`, `p < 1e-300`."""
+    text = probability(value, log10)
+    return f"p {text}" if text.startswith("<") else f"p = {text}"
+
+
+def plural(number: int, noun: str) -> str:
+    """A number with its noun: `1 day`, `1,200 days`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def moment(instant: str) -> str:
+    """An ISO instant in UTC as people write it: `2026-06-03 00:00 UTC`."""
+    return f"{instant[:10]} {instant[11:16]} UTC"
+
+
+def weeks(fast: int | None, slow: int | None) -> str:
+    """Whole weeks as a range: `2`, `2 to 3`."""
+    if fast is None or slow is None or fast == slow:
+        return count(fast)
+    return f"{fast:,} to {slow:,}"
 
 
 def as_shares(metric: MetricReading) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from experiment.definition import DAY_MS, DecisionRule
 
@@ -49,6 +50,11 @@ class Header:
     max_runtime_days: int
     evidence_required: str
     window_days: float
+
+
+def instant(ms: int) -> str:
+    """Milliseconds since 1970 as an ISO date-time in UTC."""
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="seconds")
 
 
 def blank(rule: DecisionRule, window_ms: int) -> Header:

@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 from functools import cache
 from html import escape
-from typing import Any
 
 from analysis.report import format as fmt
-from analysis.report.batch_model import BatchReport
-from analysis.report.batch_sections import batch_sections
-from analysis.report.charts import Spec, charts, theme
-from analysis.report.layout import VERDICT_TONE, Section, Table, Tone, primary_comparisons, transposed
+from analysis.report.charts import charts
+from analysis.report.layout import VERDICT_TONE, Section, headline_lift, primary_comparisons
+from analysis.report.marks import Spec, theme
+from analysis.report.markup import page, plain_section, table, text
 from analysis.report.model import Comparison, MetricReading, Report
-from analysis.report.page import SCRIPT, STYLE
+from analysis.report.page import SCRIPT
 from analysis.report.sections import daily_table, report_sections, said_once, verdict_label
-from analysis.report.validity_sections import overall_ratio
+from analysis.report.validity_sections import overall_ratio, ratio_finding
 
 # Which chart stands in which section, and what it shows in words.
 _CHART_OF = {"effect": "cumulative", "segments": "segments", "metrics": "metrics", "sample-ratio": "ratio"}
-# More columns than this do not fit the page; a table of a few such rows is turned on its side.
-_WIDEST = 10
 _CAPTION = {
-    "cumulative": "Effect after each exposure day; its band is a confidence sequence and may be read daily.",
-    "segments": "Effect with its headline interval, over all segments and in each; dashed: no effect.",
-    "metrics": "Lift of every metric with its headline interval.",
-    "ratio": "Share of each day's units. The band holds 99.9 % of days when assignment works as intended.",
+    "cumulative": (
+        "Effect after each exposure day inside its confidence sequence, which may be read every day: once "
+        "the band has left the dashed line, an effect is shown."
+    ),
+    "segments": (
+        "Effect with its interval, over all segments and in each. An interval that crosses the dashed line "
+        "shows no difference. Hollow diamonds are the shrunken effects, the ones to rank segments by."
+    ),
+    "metrics": (
+        "Lift of every metric with its interval. An interval that crosses the dashed line shows no "
+        "difference."
+    ),
+    "ratio": (
+        "Share of each day's units that met the variant; dashed: as intended. The band holds 99.9 % of days "
+        "when assignment works, so a point outside it is a day on which units were lost or moved."
+    ),
 }
 
 
@@ -40,47 +46,21 @@ def html(report: Report) -> str:
     body = [_verdict(report), _tiles(report), *(_section(s, report, specs) for s in sections)]
     head = report.header
     footer = f"definition {head.definition_digest or '–'} · rule {head.rule_digest or '–'}"
+    title = f"{head.key}: {verdict_label(report.verdict)}"
+    if not specs:
+        return page(title, body, footer)
     payload = {"specs": specs, "light": theme(dark=False), "dark": theme(dark=True)}
-    return _page(f"{head.key}: {verdict_label(report.verdict)}", body, footer, payload if specs else None)
-
-
-def batch_html(report: BatchReport) -> str:
-    """Many experiments as one HTML page (tables only)."""
-    title = f"Experiments of {report.header.key}"
-    body = [f"<h1>{escape(title)}</h1>", *(_plain_section(s) for s in batch_sections(report))]
-    return _page(title, body, f"looked at {report.header.at}", None)
-
-
-def _page(title: str, body: list[str], footer: str, payload: dict[str, Any] | None) -> str:
-    scripts = [_bundle(), SCRIPT] if payload else []
-    data = json.dumps(payload, separators=(",", ":")).replace("<", "\\u003c") if payload else ""
-    holder = f'<script type="application/json" id="charts">{data}</script>' if payload else ""
-    policy = (
-        "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
-        f"script-src {' '.join(map(_hash, scripts)) or chr(39) + 'none' + chr(39)}"
-    )
-    return "\n".join([
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>",
-        '<body>\n<div class="wrap">',
-        *body,
-        f"<footer>{escape(footer)} · Switchpoint</footer>\n</div>",
-        holder,
-        *(f"<script>{code}</script>" for code in scripts),
-        "</body>\n</html>\n",
-    ])  # fmt: skip
+    return page(title, body, footer, scripts=(_bundle(), SCRIPT), data=payload)
 
 
 def _verdict(report: Report) -> str:
     verdict, head = report.verdict, report.header
-    said = [*verdict.reasons, *(f"What would change it: {text}" for text in verdict.what_would_change)]
-    items = "".join(f"<li>{_text(line)}</li>" for line in (*said, *report.warnings))
+    said = [*verdict.reasons, *(f"What would change it: {change}" for change in verdict.what_would_change)]
+    items = "".join(f"<li>{text(line)}</li>" for line in (*said, *report.warnings))
     return (
         f'<header class="verdict tone-{VERDICT_TONE[verdict.kind].value}">'
         f'<p class="eyebrow">Experiment {escape(head.key)} · looked at {escape(head.at)}</p>'
-        f'<h1>{_text(verdict_label(verdict))}</h1><p class="headline">{_text(said_once(verdict))}</p>'
+        f'<h1>{text(verdict_label(verdict))}</h1><p class="headline">{text(said_once(verdict))}</p>'
         + (f"<ul>{items}</ul>" if items else "")
         + "</header>"
     )
@@ -90,16 +70,18 @@ def _tiles(report: Report) -> str:
     tiles = []
     for metric, comparison in primary_comparisons(report.matured):
         tiles += _comparison_tiles(metric, comparison)
-    ratio = overall_ratio(report.matured)
-    if ratio is not None:
-        figure = (
-            ratio.severity.value
-            if ratio.p is None
-            else f"p = {fmt.probability(ratio.p)}".replace("= <", "< ")
-        )
+    if (ratio := overall_ratio(report.matured if report.matured.n else report.live)) is not None:
+        said = ratio_finding(ratio).text
         observed = " / ".join(fmt.count(n) for n in ratio.observed)
-        tiles.append(_tile("Sample ratio", figure, f"{ratio.severity.value} · {observed} units"))
-    tiles.append(_tile("Units, matured", fmt.count(report.matured.n), f"{report.matured.days} exposure days"))
+        figure = said if ratio.p is None else fmt.p_is(ratio.p)
+        when = "" if report.matured.n else ", live"
+        tiles.append(_tile(f"Sample ratio{when}", figure, f"{said} · {observed} units"))
+    tiles.append(
+        _tile("Units, matured", fmt.count(report.matured.n), fmt.plural(report.matured.days, "exposure day"))
+    )
+    if report.live.n != report.matured.n:
+        days = fmt.plural(report.live.days, "exposure day")
+        tiles.append(_tile("Units, live", fmt.count(report.live.n), days))
     return f'<div class="tiles">{"".join(tiles)}</div>'
 
 
@@ -107,7 +89,7 @@ def _comparison_tiles(metric: MetricReading, comparison: Comparison) -> list[str
     tiles = []
     estimate, enough = comparison.estimate, comparison.sufficiency
     if estimate is not None:
-        bounds = estimate.lift_sequence if comparison.headline == "sequence" else estimate.lift_interval
+        bounds = headline_lift(comparison, estimate)
         values = [fmt.value_of(metric, v) for v in (estimate.control_value, estimate.variant_value)]
         name, effect = f"{metric.key} lift, {comparison.variant}", fmt.effect_of(metric, estimate.effect)
         tiles.append(_tile(name, fmt.share(estimate.lift, signed=True), fmt.lift_interval(bounds)))
@@ -128,8 +110,8 @@ def _comparison_tiles(metric: MetricReading, comparison: Comparison) -> list[str
 
 def _tile(name: str, figure: str, detail: str, extra: str = "") -> str:
     return (
-        f'<div class="tile"><div class="name">{_text(name)}</div><div class="figure">{_text(figure)}</div>'
-        f'{extra}<div class="detail">{_text(detail)}</div></div>'
+        f'<div class="tile"><div class="name">{text(name)}</div><div class="figure">{text(figure)}</div>'
+        f'{extra}<div class="detail">{text(detail)}</div></div>'
     )
 
 
@@ -146,59 +128,16 @@ def _section(section: Section, report: Report, specs: dict[str, Spec]) -> str:
     if section.key == "effect":
         figure += _daily_table(report)
     if section.key == "thresholds" and section.table:
-        inner = f"<details><summary>show</summary>{_table(section.table)}</details>"
-        return f"<section><h2>{_text(section.title)}</h2>{inner}</section>"
-    return _plain_section(section, figure)
-
-
-def _plain_section(section: Section, figure: str = "") -> str:
-    lines = "".join(f"<li>{_text(line)}</li>" for line in section.lines)
-    notes = "".join(f'<p class="note">{_text(note)}</p>' for note in section.notes)
-    return (
-        f"<section><h2>{_text(section.title)}</h2>"
-        + (f"<ul>{lines}</ul>" if lines else "")
-        + figure
-        + (_table(section.table) if section.table else "")
-        + f"{notes}</section>"
-    )
-
-
-def _table(table: Table) -> str:
-    kind_of = ""
-    if len(table.columns) > _WIDEST and len(table.rows) <= 3:
-        table, kind_of = transposed(table), ' class="facts"'
-
-    def kind(place: int, tone: Tone = Tone.PLAIN) -> str:
-        names = [
-            *([] if table.is_text(place) else ["num"]),
-            *([tone.value] if tone is not Tone.PLAIN else []),
-        ]
-        return f' class="{" ".join(names)}"' if names else ""
-
-    head = "".join(f'<th scope="col"{kind(i)}>{_text(c)}</th>' for i, c in enumerate(table.columns))
-    rows = "".join(
-        "<tr>" + "".join(f"<td{kind(i, c.tone)}>{_text(c.text)}</td>" for i, c in enumerate(row)) + "</tr>"
-        for row in table.rows
-    )
-    # a table of facts has no column names; screen readers would announce empty headers
-    header = f"<thead><tr>{head}</tr></thead>" if any(table.columns) else ""
-    return f'<div class="scroll"><table{kind_of}>{header}<tbody>{rows}</tbody></table></div>'
+        inner = f"<details><summary>show</summary>{table(section.table)}</details>"
+        return f"<section><h2>{text(section.title)}</h2>{inner}</section>"
+    return plain_section(section, figure)
 
 
 def _daily_table(report: Report) -> str:
-    table = daily_table(report)
-    return (
-        f"<details><summary>Day by day, as a table</summary>{_table(table)}</details>" if table.rows else ""
-    )
-
-
-def _text(text: str) -> str:
-    """Escaped text with a typographic minus in front of numbers."""
-    return escape(text).replace("[-", "[−").replace(" -", " −") if text[:1] != "-" else "−" + _text(text[1:])
-
-
-def _hash(script: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+    cells = daily_table(report)
+    if not cells.rows:
+        return ""
+    return f"<details><summary>Day by day, as a table</summary>{table(cells)}</details>"
 
 
 @cache

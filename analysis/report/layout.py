@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from analysis.report.model import Comparison, MetricReading, Reading, Severity
+from analysis.report.model import Comparison, Estimate, Interval, MetricReading, Reading, Severity
 from experiment.decision import VerdictKind
 
 
@@ -32,12 +33,14 @@ class Table:
     """Rows of cells under column names.
 
     The first `labels` columns are words, the others numbers; `sentence` says that the last one is a sentence.
+    `spare` are the places of columns that may be left out where all do not fit, the first to go first.
     """
 
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     labels: int = 1
     sentence: bool = False
+    spare: tuple[int, ...] = ()
 
     def is_text(self, column: int) -> bool:
         """Whether a column reads from the left."""
@@ -52,6 +55,23 @@ def transposed(table: Table) -> Table:
     )
     head, *rest = named
     return Table(columns=tuple(cell.text for cell in head), rows=tuple(rest))
+
+
+def narrowed(table: Table, fits: Callable[[Table], bool]) -> Table:
+    """The table without its spare columns, as many of them as it takes until it `fits`."""
+    found = table
+    for number in range(1, len(table.spare) + 1):
+        if fits(found):
+            break
+        gone = set(table.spare[:number])
+        kept = [place for place in range(len(table.columns)) if place not in gone]
+        found = Table(
+            columns=tuple(table.columns[place] for place in kept),
+            rows=tuple(tuple(row[place] for place in kept) for row in table.rows),
+            labels=sum(place < table.labels for place in kept),
+            sentence=table.sentence and kept[-1] == len(table.columns) - 1,
+        )
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +104,16 @@ SEVERITY_TONE = {
 def primary(reading: Reading) -> MetricReading | None:
     """The primary metric of a reading; None where nothing was measured yet."""
     return next((m for m in reading.metrics if m.role == "primary"), None)
+
+
+def headline_interval(comparison: Comparison, estimate: Estimate) -> Interval | None:
+    """The interval of the effect that the rule's design decides by."""
+    return estimate.sequence if comparison.headline == "sequence" else estimate.interval
+
+
+def headline_lift(comparison: Comparison, estimate: Estimate) -> Interval | None:
+    """The interval of the lift that the rule's design decides by."""
+    return estimate.lift_sequence if comparison.headline == "sequence" else estimate.lift_interval
 
 
 def primary_comparisons(reading: Reading) -> tuple[tuple[MetricReading, Comparison], ...]:

@@ -43,6 +43,7 @@ __all__ = [
     "Guard",
     "Heterogeneity",
     "Interval",
+    "Maturing",
     "MetricReading",
     "Missing",
     "MixRow",
@@ -129,12 +130,17 @@ class Reading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One validity check: what it found in a sentence, its numbers, and what it does to the verdict."""
+    """One validity check: what it found in a sentence, its numbers, and what it does to the verdict.
+
+    `checked` is False where there was nothing to look at yet; the severity is then "ok" because nothing
+    speaks against the comparison, not because anything speaks for it.
+    """
 
     name: str
     severity: Severity
     message: str
     numbers: Mapping[str, float | int | str | None]
+    checked: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,11 +227,20 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Maturing:
+    """An exposure day (ISO date) whose window is open, and the instant (ISO, UTC) at which it closes."""
+
+    day: str
+    at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """One look at one experiment.
 
     `pending` units wait for a refold, `late` events were kept but not summed. `family` says in sentences
-    which tests share which correction. `sensitivity` is there where units were not randomised.
+    which tests share which correction. `sensitivity` is there where units were not randomised. `matures` is
+    the next exposure day whose window is open, and when it closes (None: every day has matured).
     """
 
     header: Header
@@ -242,6 +257,7 @@ class Report:
     thresholds: Mapping[str, float | int]
     family: tuple[str, ...] = ()
     sensitivity: tuple[Sensitivity, ...] = ()
+    matures: Maturing | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-safe document with every number; ValueError on a number that is not finite."""

@@ -48,7 +48,8 @@ class Estimate:
     `p` are fixed-horizon and dual to each other; `sequence` and `anytime_p` hold at every look at once.
     `lift` is relative to control with its own intervals. `control_value` and `variant_value` are the values
     the effect is a difference of (weighted over strata as the effect is). `n_control` and `n_variant` count
-    units. `method` names the fixed-horizon method.
+    units. `method` names the fixed-horizon method. `log10_p` and `log10_anytime_p` are there only where the
+    p itself is too small for a float and reads 0.
     """
 
     n_control: int
@@ -67,6 +68,8 @@ class Estimate:
     lift_sequence: Interval | None
     lift_missing: Missing | None
     method: str
+    log10_p: float | None = None
+    log10_anytime_p: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,12 +144,43 @@ class DayPoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sufficiency:
+    """Is there enough data for this comparison under the running design?
+
+    `n_now` and `n_needed` count units of both variants; `n_needed` is what the design needs for `mde_target`
+    (absolute) at the rule's alpha and power. `share` is n_now / n_needed. `days_left` and `weeks_left` (whole
+    weeks, 0 when enough) are the fast projection of arrivals, `weeks_left_slow` the slow one.
+    `within_deadline`: n_needed is reached by max_runtime on the fast projection. `mde_now` is the smallest
+    effect (absolute) the data so far could show, `mde_now_relative` the same relative to control,
+    `mde_by_deadline_relative` what max_runtime will allow.
+    """
+
+    n_now: int
+    n_needed: int | None
+    share: float | None
+    enough: bool
+    units_per_day: float | None
+    days_left: int | None
+    weeks_left: int | None
+    weeks_left_slow: int | None
+    within_deadline: bool | None
+    mde_target: float | None
+    mde_now: float | None
+    mde_now_relative: float | None
+    mde_by_deadline_relative: float | None
+    message: str
+    missing: Missing | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentReading:
-    """One segment's own effect: descriptive, never a promotion by itself.
+    """One segment's own effect, judged as the rule judges the whole: it describes and never promotes.
 
     `shrunk` is the effect drawn towards that of all segments by how little the segment knows (random
     effects), with its interval: segments are ranked by it, the most extreme raw effect being mostly luck.
-    `adjusted_p` is the anytime p after Benjamini-Hochberg over segments × variants; `finding` reads it.
+    `adjusted_p` is the headline p after Benjamini-Hochberg over segments × variants. `finding` reads it:
+    "better than control", "worse than control", "no difference shown" (with the units needed there), "too
+    little data". `sufficiency` is the segment's own, at the strictest level of that family.
     """
 
     segment: str
@@ -158,6 +192,7 @@ class SegmentReading:
     shrunk: float | None = None
     shrunk_interval: Interval | None = None
     adjusted_p: float | None = None
+    sufficiency: Sufficiency | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,35 +226,6 @@ class Unadjusted:
     p: float
     reduction: float
     flips: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sufficiency:
-    """Is there enough data for this comparison under the running design?
-
-    `n_now` and `n_needed` count units of both variants; `n_needed` is what the design needs for `mde_target`
-    (absolute) at the rule's alpha and power. `share` is n_now / n_needed. `days_left` and `weeks_left` (whole
-    weeks, 0 when enough) are the fast projection of arrivals, `weeks_left_slow` the slow one.
-    `within_deadline`: n_needed is reached by max_runtime on the fast projection. `mde_now` is the smallest
-    effect (absolute) the data so far could show, `mde_now_relative` the same relative to control,
-    `mde_by_deadline_relative` what max_runtime will allow.
-    """
-
-    n_now: int
-    n_needed: int | None
-    share: float | None
-    enough: bool
-    units_per_day: float | None
-    days_left: int | None
-    weeks_left: int | None
-    weeks_left_slow: int | None
-    within_deadline: bool | None
-    mde_target: float | None
-    mde_now: float | None
-    mde_now_relative: float | None
-    mde_by_deadline_relative: float | None
-    message: str
-    missing: Missing | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ body {
   margin: 0; background: var(--page); color: var(--ink);
   font: 15px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif;
 }
-.wrap { max-width: 1080px; margin: 0 auto; padding: 28px 20px 60px; }
+.wrap { max-width: 1160px; margin: 0 auto; padding: 28px 20px 60px; }
 .eyebrow { color: var(--soft); font-size: 13px; margin: 0 0 6px; letter-spacing: .02em; }
 header.verdict {
   background: var(--tone-bg); border: 1px solid var(--line); border-left: 8px solid var(--tone);

@@ -19,7 +19,7 @@ from analysis.planning.accrual import Accrual, fit_accrual
 from analysis.report.comparisons import Looks, iso_day, metric_reading
 from analysis.report.model import MetricReading, MixRow, Reading, VariantCount
 from analysis.report.sheet import Sheet, sheets
-from analysis.segments import shrunken
+from analysis.segments import Arrivals, shrunken
 from analysis.thresholds import Thresholds
 from analysis.totals import Totals
 from analysis.validity import allocation, confounding
@@ -71,12 +71,14 @@ def read(evidence: Evidence, limits: Thresholds) -> Readings:
     lists = sheets(measured, evidence.rule)
     primary = next(i for i, m in enumerate(evidence.metrics) if m.role is Role.PRIMARY)
     mixed = [_mixed(evidence, totals) for totals in per_metric[primary][1]]
+    arrivals = Arrivals(accrual=_by_segment_accrual(evidence, layout), window_days=plan.window_days)
     found = [
         _reading(
-            evidence, mask, lists, layout.looks(which), limits, layout.span(which, evidence.day_width), mix
+            evidence, mask, _metrics(evidence, lists, layout.looks(which), mix, arrivals),
+            layout.looks(which), limits, layout.span(which, evidence.day_width),
         )
         for which, (mask, mix) in enumerate(zip(masks, mixed, strict=True))
-    ]
+    ]  # fmt: skip
     return Readings(
         matured=replace(found[0], name="matured"), live=replace(found[-1], name="live"), measured=measured,
         totals=tuple(overall[0] for _, overall in per_metric), plan=plan, days=series, single=single,
@@ -199,26 +201,44 @@ def _plan(evidence: Evidence, collected: Collected, layout: _Layout) -> Plan:
 
 def _accrual(evidence: Evidence) -> Accrual | None:
     """Arrival of each pair's units by whole calendar day; None where days are not recorded."""
+    units = _arrived(evidence)
+    return None if units is None else _fitted(units.sum(axis=1))
+
+
+def _by_segment_accrual(evidence: Evidence, layout: _Layout) -> Accrual | None:
+    """The same in every segment: (segments, variants − 1)."""
+    units = _arrived(evidence) if layout.segments else None
+    if units is None:
+        return None
+    padded = np.concatenate([units, np.zeros_like(units[:, :1])], axis=1)
+    return _fitted(padded[:, layout.strata].sum(axis=2))
+
+
+def _arrived(evidence: Evidence) -> NDArray[np.float64] | None:
+    """Units (days, strata, variants) by the end of each whole calendar day."""
     looks = evidence.by_day(SUBJECT, evidence.clean())
     if evidence.day_width != 1 or not len(looks.days):
         return None
     first, last = int(looks.days[0]), int(looks.days[-1])
     end = last if evidence.closed else max(evidence.at // DAY_MS - 1, first)
-    units = evidence.daily_units(looks).sum(axis=1)
-    by_day = np.zeros((max(end, last) - first + 1, units.shape[-1]))
+    units = evidence.daily_units(looks)
+    by_day = np.zeros((max(end, last) - first + 1, *units.shape[1:]))
     by_day[looks.days - first] = units
-    cumulative = by_day[: end - first + 1].cumsum(axis=0)
-    return fit_accrual((cumulative[:, :1] + cumulative[:, 1:]).T)
+    return np.asarray(by_day[: end - first + 1].cumsum(axis=0))
+
+
+def _fitted(cumulative: NDArray[np.float64]) -> Accrual:
+    """Accrual of control with each other variant, from units (days, …, variants)."""
+    return fit_accrual(np.moveaxis(cumulative[..., :1] + cumulative[..., 1:], 0, -1))
 
 
 def _reading(
     evidence: Evidence,
     days: Mask,
-    lists: Sequence[Sheet],
+    metrics: tuple[MetricReading, ...],
     looks: Looks,
     limits: Thresholds,
     span: int,
-    mix: Mix,
 ) -> Reading:
     counts = evidence.counts(days & evidence.clean())
     return Reading(
@@ -231,16 +251,19 @@ def _reading(
             evidence, counts[SUBJECT], evidence.counts(days & ~evidence.clean())[SUBJECT]
         ),
         sample_ratio=allocation.rows(evidence, allocation.ratios(evidence, counts[..., N]), SUBJECT, limits),
-        metrics=_metrics(evidence, lists, looks, mix),
+        metrics=metrics,
     )
 
 
-def _metrics(evidence: Evidence, lists: Sequence[Sheet], looks: Looks, mix: Mix) -> tuple[MetricReading, ...]:
+def _metrics(
+    evidence: Evidence, lists: Sequence[Sheet], looks: Looks, mix: Mix, arrivals: Arrivals
+) -> tuple[MetricReading, ...]:
     variants, rule = evidence.subjects[SUBJECT].variants, evidence.rule
     measured, others = [s.m for s in lists], len(variants) - 1
     found = family.corrected(measured, [s.headline for s in lists], looks.overall, others, rule)
     rows = [row for _, row in looks.segments]
-    drawn = shrunken(measured, rows, others, rule.alpha) if rows and others else (None,) * len(lists)
+    headline = [s.headline[:, :others] for s in lists]
+    drawn = shrunken(measured, headline, rows, rule, arrivals) if rows and others else (None,) * len(lists)
     return tuple(
         metric_reading(
             s,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from analysis.report import format as fmt
+from analysis.report import segment_sections as segment
 from analysis.report import validity_sections as validity
-from analysis.report.layout import Cell, Section, Table, Tone, primary, primary_comparisons
-from analysis.report.model import Comparison, MetricReading, Report, SegmentReading, Verdict
+from analysis.report.layout import Cell, Section, Table, Tone, headline_interval, primary, primary_comparisons
+from analysis.report.model import Comparison, MetricReading, Reading, Report, Verdict
 from experiment.decision import VerdictKind
 
 
@@ -23,10 +24,7 @@ _EFFECT_COLUMNS = (
     "variant", "units", "control", "variant value", "effect", "confidence sequence", "lift", "lift sequence",
     "anytime p", "fixed interval", "fixed p", "finding",
 )  # fmt: skip
-_SEGMENT_COLUMNS = (
-    "segment", "variant", "units", "control", "variant value", "effect", "confidence sequence", "lift",
-    "shrunken", "finding",
-)  # fmt: skip
+_LIVE_COLUMNS = ("variant", "units", "control", "variant value", "effect", "headline interval", "lift")
 _METRIC_COLUMNS = (
     "metric", "role", "variant", "control", "variant value", "effect", "headline interval", "lift", "p",
     "finding",
@@ -39,6 +37,7 @@ def status_sections(report: Report) -> tuple[Section, ...]:
         _verdict(report),
         validity.overlap(report),
         _primary_effect(report),
+        _live(report),
         validity.sufficiency(report),
         validity.sample_ratio(report, short=True),
     )
@@ -52,18 +51,26 @@ def report_sections(report: Report) -> tuple[Section, ...]:
         validity.overlap(report),
         _experiment(report),
         _primary_effect(report),
-        _segments(report),
-        _metrics(report),
-        _guardrails(report),
+        _live(report),
+        *(_of_matured(report) if report.matured.n else ()),
         validity.sufficiency(report),
         validity.sample_ratio(report, short=False),
         validity.checks(report),
         validity.variants(report),
         _pooled(report),
-        _live(report),
         validity.thresholds(report),
     )
     return tuple(p for p in parts if p.lines or p.table)
+
+
+def _of_matured(report: Report) -> tuple[Section, ...]:
+    """Parts that are empty tables before anything has matured."""
+    return (
+        segment.segments(report),
+        segment.segment_data(report),
+        _metrics(report),
+        _guardrails(report),
+    )
 
 
 def said_once(verdict: Verdict) -> str:
@@ -126,18 +133,26 @@ def finding(comparison: Comparison) -> Cell:
 
 def _primary_effect(report: Report) -> Section:
     metric, matured = primary(report.matured), report.matured
-    if metric is None or not metric.comparisons:
-        return Section(key="effect", title="Effect", lines=("No exposure day has matured yet.",))
+    if metric is None or not metric.comparisons or not matured.n:
+        line = "No exposure day has matured yet, so there is nothing the verdict may read."
+        return Section(key="effect", title="Effect on matured days", lines=(line,))
     missing = [
         (c.variant, c.missing or (c.estimate and c.estimate.sequence_missing)) for c in metric.comparisons
     ]
     rows = tuple(_effect_row(metric, c) for c in metric.comparisons if c.estimate)
     return Section(
         key="effect",
-        title=f"{metric.key} on matured days ({fmt.count(matured.n)} units, {matured.days} days)",
+        title=f"{metric.key} on matured days ({_size(matured)})",
         lines=tuple(f"{variant}: {why.message}" for variant, why in missing if why),
-        table=Table(columns=_EFFECT_COLUMNS, rows=rows) if rows else None,
+        table=Table(columns=_EFFECT_COLUMNS, rows=rows, spare=_spare(metric)) if rows else None,
     )
+
+
+def _spare(metric: MetricReading) -> tuple[int, ...]:
+    """What a narrow terminal leaves out first: what the rule does not decide by."""
+    sequential = metric.comparisons[0].headline == "sequence"
+    fixed, anytime = (9, 10), (5, 7, 8)
+    return (*(fixed if sequential else anytime), 2, 3, *((7,) if sequential else ()))
 
 
 def _effect_row(metric: MetricReading, comparison: Comparison) -> tuple[Cell, ...]:
@@ -153,9 +168,9 @@ def _effect_row(metric: MetricReading, comparison: Comparison) -> tuple[Cell, ..
         Cell(fmt.interval_of(metric, estimate.sequence)),
         Cell(fmt.share(estimate.lift, signed=True)),
         Cell(fmt.lift_interval(estimate.lift_sequence)),
-        Cell(fmt.probability(estimate.anytime_p)),
+        Cell(fmt.probability(estimate.anytime_p, estimate.log10_anytime_p)),
         Cell(fmt.interval_of(metric, estimate.interval)),
-        Cell(fmt.probability(estimate.p)),
+        Cell(fmt.probability(estimate.p, estimate.log10_p)),
         finding(comparison),
     )
 
@@ -178,64 +193,14 @@ def daily_table(report: Report) -> Table:
     return Table(columns=columns, rows=rows, labels=2)
 
 
-def _segments(report: Report) -> Section:
-    metric = primary(report.matured)
-    if metric is None or not any(c.segments for c in metric.comparisons):
-        return Section(key="segments", title="Segments")
-    return Section(
-        key="segments",
-        title=f"{metric.key} by segment",
-        table=Table(
-            columns=_SEGMENT_COLUMNS,
-            rows=tuple(
-                _segment_row(metric, c, segment) for c in metric.comparisons for segment in c.segments
-            ),
-            labels=2,
-        ),
-        notes=(
-            "Segments describe; the verdict reads the effect stratified over all of them.",
-            *(heterogeneity(metric, c) for c in metric.comparisons if c.heterogeneity is not None),
-        ),
-    )
-
-
-def heterogeneity(metric: MetricReading, comparison: Comparison) -> str:
-    """Whether the segments have one effect, in a sentence."""
-    found = comparison.heterogeneity
-    if found is None:
-        return ""
-    word = "Segments differ" if found.p < 0.05 else "No difference between segments is shown"
-    return (
-        f"{comparison.variant}: {word} (interaction p = {fmt.probability(found.p)}); a typical segment has "
-        f"{fmt.effect_of(metric, found.mean)} {fmt.interval_of(metric, found.interval)}. "
-        "Rank segments by the shrunken effect: the largest raw one is mostly luck."
-    )
-
-
-def _segment_row(metric: MetricReading, comparison: Comparison, reading: SegmentReading) -> tuple[Cell, ...]:
-    estimate = reading.estimate
-    return (
-        Cell(reading.segment),
-        Cell(comparison.variant),
-        Cell(f"{fmt.count(reading.control.n)} / {fmt.count(reading.value.n)}"),
-        Cell(fmt.value_of(metric, reading.control.value)),
-        Cell(fmt.value_of(metric, reading.value.value)),
-        Cell(fmt.effect_of(metric, estimate.effect) if estimate else fmt.ABSENT),
-        Cell(fmt.interval_of(metric, estimate.sequence) if estimate else fmt.ABSENT),
-        Cell(fmt.share(estimate.lift, signed=True) if estimate else fmt.ABSENT),
-        Cell(fmt.ABSENT if reading.shrunk is None else fmt.effect_of(metric, reading.shrunk)),
-        Cell(reading.missing.code.replace("_", " "), Tone.MUTED)
-        if reading.missing
-        else Cell(reading.finding),
-    )
-
-
 def _metrics(report: Report) -> Section:
     rows = tuple(_metric_row(m, c) for m in report.matured.metrics for c in m.comparisons)
     if not rows:
         return Section(key="metrics", title="Metrics")
-    table = Table(columns=_METRIC_COLUMNS, rows=rows, labels=3)
-    return Section(key="metrics", title="All metrics", table=table, notes=report.family)
+    table = Table(columns=_METRIC_COLUMNS, rows=rows, labels=3, spare=(1, 3, 7, 4))
+    # the family of the segments is told beside them
+    notes = tuple(line for line in report.family if not line.startswith("Segments"))
+    return Section(key="metrics", title="All metrics", table=table, notes=notes)
 
 
 def _metric_row(metric: MetricReading, comparison: Comparison) -> tuple[Cell, ...]:
@@ -249,9 +214,13 @@ def _metric_row(metric: MetricReading, comparison: Comparison) -> tuple[Cell, ..
         Cell(fmt.value_of(metric, estimate.control_value)),
         Cell(fmt.value_of(metric, estimate.variant_value)),
         Cell(fmt.effect_of(metric, estimate.effect)),
-        Cell(fmt.interval_of(metric, estimate.sequence if sequential else estimate.interval)),
+        Cell(fmt.interval_of(metric, headline_interval(comparison, estimate))),
         Cell(fmt.share(estimate.lift, signed=True)),
-        Cell(fmt.probability(estimate.anytime_p if sequential else estimate.p)),
+        Cell(
+            fmt.probability(estimate.anytime_p, estimate.log10_anytime_p)
+            if sequential
+            else fmt.probability(estimate.p, estimate.log10_p)
+        ),
         finding(comparison),
     )
 
@@ -313,15 +282,41 @@ def _pooled(report: Report) -> Section:
 
 
 def _live(report: Report) -> Section:
-    live, metric = report.live, primary(report.live)
+    """The state with open windows, where it differs from the matured one."""
+    live, metric, next_ = report.live, primary(report.live), report.matures
     if metric is None or live.n == report.matured.n:
         return Section(key="live", title="Live")
+    lines = []
+    if next_ is not None:
+        which = "the first exposure day" if not report.matured.n else "the next exposure day"
+        lines.append(
+            f"{which.capitalize()} to mature is {next_.day}: its window closes at {fmt.moment(next_.at)}."
+        )
+    if not report.matured.n:
+        units = ", ".join(f"{v.variant} {fmt.count(v.n)}" for v in live.variants)
+        lines.append(f"Units so far: {units}.")
     return Section(
         key="live",
-        title=f"Live, unmatured days included ({fmt.count(live.n)} units, {live.days} days)",
+        title=f"{metric.key} live, unmatured days included ({_size(live)})",
+        lines=tuple(lines),
         table=Table(
-            columns=("variant", "units", "control", "variant value", "effect", "confidence sequence", "lift"),
-            rows=tuple(_effect_row(metric, c)[:7] for c in metric.comparisons),
+            columns=_LIVE_COLUMNS,
+            rows=tuple((*_effect_row(metric, c)[:5], *_headline(metric, c)) for c in metric.comparisons),
         ),
         notes=("Windows of the latest days are still open; the verdict reads matured days only.",),
     )
+
+
+def _headline(metric: MetricReading, comparison: Comparison) -> tuple[Cell, Cell]:
+    """The interval the rule reads, and the lift."""
+    estimate = comparison.estimate
+    if estimate is None:
+        return Cell(fmt.ABSENT, Tone.MUTED), Cell(fmt.ABSENT, Tone.MUTED)
+    interval = headline_interval(comparison, estimate)
+    return Cell(fmt.interval_of(metric, interval)), Cell(fmt.share(estimate.lift, signed=True))
+
+
+def _size(reading: Reading) -> str:
+    """How much a reading holds; days only where they are recorded."""
+    units = fmt.plural(reading.n, "unit")
+    return f"{units}, {fmt.plural(reading.days, 'day')}" if reading.days else units

@@ -5,9 +5,13 @@ from __future__ import annotations
 from math import ceil, isfinite, nan
 
 from analysis.measure import target_size
+from analysis.planning.sufficiency import Sufficiency as Columns
 from analysis.report.numbers import Missing, Sufficiency
 from analysis.report.sheet import Sheet, why
-from experiment.definition import DecisionRule
+from analysis.segments import Shrunken
+from experiment.definition import DecisionRule, Design, Direction, Size
+
+TOO_LITTLE = "too little data"
 
 
 def sufficiency(s: Sheet, look: int, v: int, rule: DecisionRule) -> Sufficiency | None:
@@ -15,13 +19,52 @@ def sufficiency(s: Sheet, look: int, v: int, rule: DecisionRule) -> Sufficiency 
     enough, size = s.m.sufficiency, target_size(s.m.metric, rule)
     if enough is None or size is None:
         return None
-    at = (look, v)
+    pace = None if s.m.accrual is None else _number(s.m.accrual.pace[v])
+    return _answer(enough, (look, v), size, pace, _baseline(s, look, v), why(s.interval.code[look][v]))
+
+
+def of_segment(
+    s: Sheet, look: int, v: int, rule: DecisionRule, found: Shrunken | None, place: int
+) -> Sufficiency | None:
+    """The same in one segment, at the level its family allows and with its own arrivals."""
+    size = target_size(s.m.metric, rule)
+    if found is None or found.sufficiency is None or size is None:
+        return None
+    pace = None if found.pace is None else _number(found.pace[place, v])
+    blocked = why(s.interval.code[look][v])
+    return _answer(found.sufficiency, (place, v), size, pace, _baseline(s, look, v), blocked)
+
+
+def segment_finding(
+    s: Sheet, look: int, v: int, adjusted: float | None, *, enough: Sufficiency | None, rule: DecisionRule
+) -> str:
+    """What the rule says in one segment, in words, from the family's corrected p.
+
+    A fixed design is read only with the units it asked for; without a shown difference a segment that has
+    not its units has too little data to say that there is none.
+    """
+    effect, events = s.effect[look][v], s.events[look][v]
+    ready = enough is None or enough.enough
+    if effect is None or adjusted is None or events is None or (rule.design is Design.FIXED and not ready):
+        return TOO_LITTLE
+    if not adjusted < rule.alpha:
+        return "no difference shown" if ready else TOO_LITTLE
+    better = (effect > 0) == (s.m.metric.direction is Direction.INCREASE)
+    return "better than control" if better else "worse than control"
+
+
+def _baseline(s: Sheet, look: int, v: int) -> float:
+    """Control's size, which relative effects are relative to; 0 where it is not known."""
+    found = float(s.m.whole.pairs.contrast.baseline[s.m.start + look, v])
+    return abs(found) if isfinite(found) else 0.0
+
+
+def _answer(
+    enough: Columns, at: tuple[int, int], size: Size, pace: float | None, base: float, blocked: Missing | None
+) -> Sufficiency:
     missing = why(int(enough.reason[at])) or why(int(enough.duration_reason[at]))
     if enough.reason[at] != 0:
-        missing = why(s.interval.code[look][v]) or missing
-        return _unknown(int(enough.n_now[at]) if isfinite(enough.n_now[at]) else 0, missing)
-    baseline = float(s.m.whole.pairs.contrast.baseline[s.m.start + look, v])
-    base = abs(baseline) if isfinite(baseline) else 0.0
+        return _unknown(int(enough.n_now[at]) if isfinite(enough.n_now[at]) else 0, blocked or missing)
     absolute, relative = (base, 1.0) if size.relative else (1.0, 1 / base if base > 0 else nan)
     fast, slow = (_number(days[at]) for days in enough.days_left)
     now, needed, done = int(enough.n_now[at]), int(enough.n_needed[at]), bool(enough.sufficient[at])
@@ -31,7 +74,7 @@ def sufficiency(s: Sheet, look: int, v: int, rule: DecisionRule) -> Sufficiency 
         n_needed=needed,
         share=float(enough.fraction[at]),
         enough=done,
-        units_per_day=None if s.m.accrual is None else _number(s.m.accrual.pace[v]),
+        units_per_day=pace,
         days_left=None if fast is None else ceil(fast),
         weeks_left=None if fast is None else ceil(fast / 7),
         weeks_left_slow=None if slow is None else ceil(slow / 7),

@@ -4,39 +4,71 @@ from __future__ import annotations
 
 from analysis.report import format as fmt
 from analysis.report.layout import SEVERITY_TONE, Cell, Section, Table, Tone, primary_comparisons
-from analysis.report.model import Reading, Report, SampleRatio, Severity
+from analysis.report.model import (
+    Comparison,
+    MetricReading,
+    Reading,
+    Report,
+    SampleRatio,
+    Severity,
+    Sufficiency,
+)
 
 
 def sufficiency(report: Report) -> Section:
-    """Is there enough data: one row per variant against control."""
-    rows, lines = [], []
-    for _, comparison in primary_comparisons(report.matured):
-        enough = comparison.sufficiency
-        if enough is None:
-            continue
-        lines.append(enough.message)
-        rows.append((
-            Cell(comparison.variant),
-            Cell(fmt.count(enough.n_now)),
-            Cell(fmt.count(enough.n_needed)),
-            Cell(fmt.share(enough.share, digits=0)),
-            Cell(fmt.amount(enough.units_per_day)),
-            Cell(fmt.count(enough.days_left)),
-            Cell(fmt.share(enough.mde_now_relative)),
-            Cell("enough", Tone.GOOD) if enough.enough else Cell("not yet", Tone.WARN),
-        ))  # fmt: skip
-    columns = (
-        "variant",
-        "units now",
-        "needed",
-        "reached",
-        "units a day",
-        "days left",
-        "visible effect",
-        "sufficient",
+    """Is there enough data: one row per variant against control.
+
+    Before anything has matured the units needed come from the live units, whose rate is all that is known.
+    """
+    early = not report.matured.n
+    reading = report.live if early else report.matured
+    rows = tuple(
+        _sufficiency_row(metric, comparison, comparison.sufficiency, early=early)
+        for metric in reading.metrics
+        for comparison in metric.comparisons
+        if comparison.sufficiency is not None
     )
-    table = Table(columns=columns, rows=tuple(rows)) if rows else None
-    return Section(key="sufficiency", title="Sample size", lines=tuple(lines), table=table)
+    lines = tuple(
+        _expected(comparison.variant, enough) if early else enough.message
+        for _, comparison in primary_comparisons(reading)
+        if (enough := comparison.sufficiency) is not None and (enough.n_needed is not None or not early)
+    )
+    columns = (
+        "metric", "variant", "units live" if early else "units now", "needed", "reached", "units a day",
+        "weeks left", "visible effect", "sufficient",
+    )  # fmt: skip
+    title = "Sample size, from units that have not matured" if early else "Sample size"
+    table = Table(columns=columns, rows=rows, labels=2, spare=(5, 4)) if rows else None
+    return Section(key="sufficiency", title=title, lines=lines, table=table)
+
+
+def _sufficiency_row(
+    metric: MetricReading, comparison: Comparison, enough: Sufficiency, *, early: bool
+) -> tuple[Cell, ...]:
+    waiting = early and enough.enough
+    return (
+        Cell(metric.key),
+        Cell(comparison.variant),
+        Cell(fmt.count(enough.n_now)),
+        Cell(fmt.count(enough.n_needed)),
+        Cell(fmt.share(enough.share, digits=0)),
+        Cell(fmt.amount(enough.units_per_day)),
+        Cell(fmt.ABSENT if waiting else fmt.weeks(enough.weeks_left, enough.weeks_left_slow)),
+        Cell(fmt.share(enough.mde_now_relative)),
+        Cell("not matured", Tone.WARN) if early else _sufficient(enough),
+    )
+
+
+def _expected(variant: str, enough: Sufficiency) -> str:
+    """The units needed, from units that have not matured."""
+    return (
+        f"{variant}: {fmt.plural(enough.n_now, 'unit')} came, none has matured; by their live values "
+        f"{fmt.count(enough.n_needed)} matured ones are needed."
+    )
+
+
+def _sufficient(enough: Sufficiency) -> Cell:
+    return Cell("enough", Tone.GOOD) if enough.enough else Cell("not yet", Tone.WARN)
 
 
 def overall_ratio(reading: Reading) -> SampleRatio | None:
@@ -45,30 +77,53 @@ def overall_ratio(reading: Reading) -> SampleRatio | None:
 
 
 def sample_ratio(report: Report, *, short: bool) -> Section:
-    """Observed against intended units; `short` shows only the sum over strata."""
-    rows = []
-    for ratio in report.matured.sample_ratio:
-        if short and ratio.scope != "overall":
-            continue
-        expected = ratio.expected or ()
-        rows.append((
-            Cell(ratio.scope),
-            Cell(" / ".join(fmt.count(n) for n in ratio.observed)),
-            Cell(" / ".join(fmt.amount(n) for n in expected) or fmt.ABSENT),
-            Cell(fmt.probability(ratio.p) if ratio.missing is None else ratio.missing.message),
-            Cell(fmt.probability(ratio.anytime_p)),
-            Cell(ratio.severity.value, SEVERITY_TONE[ratio.severity]),
-        ))  # fmt: skip
+    """Observed against intended units; `short` shows only the sum over strata.
+
+    Units count from their exposure on, so the live ones are shown too where they are more.
+    """
+    found = [
+        (ratio.scope, ratio) for ratio in report.matured.sample_ratio if not short or ratio.scope == "overall"
+    ]
+    live = overall_ratio(report.live)
+    if live is not None and report.live.n != report.matured.n:
+        found.append(("overall, live", live))
     columns = ("stratum", "observed", "expected", "p", "anytime p", "finding")
-    table = Table(columns=columns, rows=tuple(rows)) if rows else None
+    rows = tuple(_ratio_row(scope, ratio) for scope, ratio in found)
     order = " / ".join(v.key for v in report.header.variants)
-    return Section(key="sample-ratio", title=f"Sample ratio ({order})", table=table)
+    return Section(
+        key="sample-ratio",
+        title=f"Sample ratio ({order})",
+        lines=tuple(dict.fromkeys(r.missing.message for _, r in found if r.missing is not None)),
+        table=Table(columns=columns, rows=rows) if rows else None,
+    )
+
+
+def _ratio_row(scope: str, ratio: SampleRatio) -> tuple[Cell, ...]:
+    return (
+        Cell(scope),
+        Cell(" / ".join(fmt.count(n) for n in ratio.observed)),
+        Cell(" / ".join(fmt.amount(n) for n in ratio.expected or ()) or fmt.ABSENT),
+        Cell(fmt.probability(ratio.p)),
+        Cell(fmt.probability(ratio.anytime_p)),
+        ratio_finding(ratio),
+    )
+
+
+def ratio_finding(ratio: SampleRatio) -> Cell:
+    """What the test found, or that it could not be made."""
+    if ratio.missing is not None and ratio.severity is Severity.OK:
+        return Cell("not checked", Tone.MUTED)
+    return Cell(ratio.severity.value, SEVERITY_TONE[ratio.severity])
 
 
 def checks(report: Report) -> Section:
     """Every validity check with its sentence."""
     rows = tuple(
-        (Cell(c.name), Cell(c.severity.value, SEVERITY_TONE[c.severity]), Cell(c.message))
+        (
+            Cell(c.name),
+            Cell(c.severity.value, SEVERITY_TONE[c.severity]) if c.checked else Cell("not yet", Tone.MUTED),
+            Cell(c.message),
+        )
         for c in report.checks
     )
     if not rows:

@@ -16,6 +16,7 @@ from analysis.columnar import rows as columnar_rows
 from analysis.errors import Reason
 from analysis.evidence import Evidence
 from analysis.inference.result import Float
+from analysis.report import format as fmt
 from analysis.report.model import Check, Missing, SampleRatio, Severity
 from analysis.thresholds import Thresholds
 from analysis.validity import sample_ratio
@@ -25,6 +26,7 @@ _UNKNOWN = Missing(
     code="weights_unknown",
     message="The intended allocation is not known, so the sample ratio cannot be judged; give `weights`.",
 )
+_NO_UNITS = Missing(code="no_units", message="Not checked: no unit has matured.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +127,8 @@ def _row(
     known = bool(found.known[e, own].all())
     reason = Reason.of(int(test.reason))
     missing = None if reason is None else Missing(code=reason.value, message=reason.sentence)
+    if not found.n[e, own].any():
+        missing = _NO_UNITS
     p = None if reason is not None else float(test.p_value)
     log_e = float(found.log_e[e, own].sum())
     units = found.n[e, own].sum(axis=0)
@@ -140,7 +144,7 @@ def _row(
         df=None if p is None else int(test.df),
         p=p,
         severity=severity(p, float(test.stray), limits, log_e=log_e, tests=alone),
-        missing=missing if known else _UNKNOWN,
+        missing=missing if known or missing is _NO_UNITS else _UNKNOWN,
         anytime_p=None if p is None else float(sample_ratio.sequential_p(log_e)),
         log_e=log_e if p is not None and isfinite(log_e) else None,
     )
@@ -180,11 +184,13 @@ def check(found: tuple[SampleRatio, ...]) -> Check:
     pairs = zip(worst.variants, worst.observed, worst.expected or (), strict=False)
     table = ", ".join(f"{variant} {n:,} (intended {expected:,.0f})" for variant, n, expected in pairs)
     where = "" if worst.scope == "overall" else f" in {worst.scope}"
-    p = "p = 0" if worst.p is None else f"p = {worst.p:.2g}" if worst.p > 1e-300 else "p < 1e-300"
+    p = fmt.p_is(0.0 if worst.p is None else worst.p)
     sentence = {
         Severity.INVALID: (f"Units do not split as intended{where}: {table}; {p}. Some were lost or moved."),
         Severity.WARN: f"Units split oddly{where}: {table}; {p}.",
-    }.get(worst.severity, f"Units split as intended (p = {overall.p:.2g})." if overall.p is not None else "")
+    }.get(
+        worst.severity, f"Units split as intended ({fmt.p_is(overall.p)})." if overall.p is not None else ""
+    )
     return Check(
         name="sample ratio", severity=worst.severity, message=sentence,
         numbers={

@@ -40,11 +40,11 @@ def before_exposure(found: Sequence[Difference], limits: Thresholds, *, randomis
     d, p = worst
     numbers: dict[str, float | int | str | None] = {"p": p, "metric": d.metric, "variant": d.variant}
     if p >= limits.imbalance_warn:
-        text = f"Variants were alike before exposure (smallest p = {p:.2g})."
+        text = f"Variants were alike before exposure (smallest {fmt.p_is(p)})."
         return Check(name=name, severity=Severity.OK, message=text, numbers=numbers)
     text = (
         f"Before any exposure {d.variant} already differed from {d.control} in {d.what}: "
-        f"{fmt.amount(d.variant_value)} against {fmt.amount(d.control_value)} per unit (p = {p:.2g}). "
+        f"{fmt.amount(d.variant_value)} against {fmt.amount(d.control_value)} per unit ({fmt.p_is(p)}). "
         "Either assignment was not random, an earlier experiment left its mark, or the "
         "covariate was measured "
         "after exposure."
@@ -69,7 +69,7 @@ def denominators(found: Sequence[Difference], limits: Thresholds) -> Check:
     text = (
         f"{d.metric}: its denominator moved too, {d.what} per unit "
         f"{fmt.amount(d.control_value)} in {d.control} and "
-        f"{fmt.amount(d.variant_value)} in {d.variant} (p = {p:.2g}). The ratio mixes both changes; read the "
-        "numerator per unit as a metric of its own."
+        f"{fmt.amount(d.variant_value)} in {d.variant} ({fmt.p_is(p)}). The ratio mixes both changes; read "
+        "the numerator per unit as a metric of its own."
     )
     return Check(name=name, severity=Severity.WARN, message=text, numbers=numbers)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from analysis.facts import Shared
+from analysis.report import format as fmt
 from analysis.report.model import Check, Severity
 from analysis.thresholds import Thresholds
 from analysis.validity.association import association
@@ -65,7 +66,7 @@ def in_table(shared: Sequence[Shared], units: int, limits: Thresholds) -> Check:
         text = (
             f"{other.units:,} units ({other.units / units:.1%}) are also in "
             f"{other.experiment}, and who got which "
-            f"variant there goes together with the variants here (p = {p:.2g}): the two "
+            f"variant there goes together with the variants here ({fmt.p_is(p)}): the two "
             "effects cannot be told "
             "apart. Randomise them independently, or analyse the units that are in one only."
         )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from analysis.report.model import Check, Comparison, MetricReading, Severity
+from analysis.report import format as fmt
+from analysis.report.model import Check, Comparison, Maturing, MetricReading, Severity
 from analysis.thresholds import Thresholds
 from experiment.definition import DecisionRule, Grade
 
@@ -19,29 +20,46 @@ def variants(names: Sequence[str]) -> Check:
     return Check(name="variants", severity=Severity.INVALID, message=text, numbers=numbers)
 
 
-def matured(units: int, window_days: float) -> Check:
-    """At least one exposure day whose window has closed."""
+def matured(units: int, window_days: float, waiting: Maturing | None = None) -> Check:
+    """At least one exposure day whose window has closed; `waiting` is the next one that will."""
     if units:
-        text = f"{units:,} units have matured."
+        text = f"{fmt.plural(units, 'unit')} matured."
         return Check(name="matured", severity=Severity.OK, message=text, numbers={"units": units})
-    text = (
-        f"No exposure day has matured yet: outcomes count for {window_days:g} days after the first exposure."
-    )
-    return Check(name="matured", severity=Severity.GATE, message=text, numbers={"units": 0})
+    text = "No exposure day has matured yet: "
+    if waiting is None:
+        text += "no unit has come."
+    else:
+        days = "1 day" if window_days == 1 else f"{window_days:g} days"
+        text += (
+            f"outcomes count for {days} after the first exposure, so the first one, {waiting.day}, matures "
+            f"at {fmt.moment(waiting.at)}."
+        )
+    numbers = {"units": 0, "at": None if waiting is None else waiting.at}
+    return Check(name="matured", severity=Severity.GATE, message=text, numbers=numbers)
 
 
-def runtime(days: int, rule: DecisionRule, limits: Thresholds) -> Check:
-    """Matured exposure days against the minimum runtime and a whole week; `days` 0 = not recorded."""
+def not_yet(name: str) -> Check:
+    """A check that reads matured units, before there are any."""
+    text = "Not checked: no unit has matured."
+    return Check(name=name, severity=Severity.OK, message=text, numbers={}, checked=False)
+
+
+def runtime(days: int | None, rule: DecisionRule, limits: Thresholds) -> Check:
+    """Matured exposure days against the minimum runtime and a whole week; None = days are not recorded."""
     least = max(rule.min_runtime_days, limits.whole_week_days)
-    numbers = {"days": days, "needed": least}
-    if not days:
+    numbers = {"days": days or 0, "needed": least}
+    if days is None:
         text = f"The table does not say on which days units arrived; {least} days are taken for granted."
         return Check(name="runtime", severity=Severity.WARN, message=text, numbers=numbers)
     if days < least:
-        text = f"{days} matured days of the {least} the rule asks for (whole weeks, minimum runtime)."
+        have = fmt.plural(days, "matured day")
+        text = f"{have} of the {least} the rule asks for (whole weeks, minimum runtime)."
         return Check(name="runtime", severity=Severity.GATE, message=text, numbers=numbers)
     return Check(
-        name="runtime", severity=Severity.OK, message=f"{days} matured days, {least} needed.", numbers=numbers
+        name="runtime",
+        severity=Severity.OK,
+        message=f"{fmt.plural(days, 'matured day')}, {least} needed.",
+        numbers=numbers,
     )
 
 

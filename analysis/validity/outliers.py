@@ -41,8 +41,8 @@ def check(found: Sequence[Carried], alpha: float, limits: Thresholds) -> Check:
     text = (
         f"{worst.metric}, {worst.variant}: one unit of {worst.side} "
         f"({fmt.amount(worst.value)}) carries the effect, "
-        f"{fmt.amount(worst.effect, signed=True)} (p = {worst.p:.2g}) with it and "
-        f"{fmt.amount(worst.without, signed=True)} (p = {worst.p_without:.2g}) without it. A "
+        f"{fmt.amount(worst.effect, signed=True)} ({fmt.p_is(worst.p)}) with it and "
+        f"{fmt.amount(worst.without, signed=True)} ({fmt.p_is(worst.p_without)}) without it. A "
         "cap on the unit's "
         "total, fixed before the start, keeps one unit from deciding."
     )

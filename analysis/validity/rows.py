@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from analysis.facts import Facts, Nesting
+from analysis.report import format as fmt
 from analysis.report.model import Check, Severity
 from analysis.thresholds import Thresholds
 from analysis.validity.association import association
@@ -70,7 +71,7 @@ def eligibility(facts: Facts, limits: Thresholds) -> Check:
     if p is not None and p < limits.srm_invalid:
         shares = ", ".join(f"{v} {b / n:.1%}" for v, b, n in zip(variants, gone, total, strict=True) if n)
         text += (
-            f", and not alike in the variants ({shares}; p = {p:.2g}): the condition depends "
+            f", and not alike in the variants ({shares}; {fmt.p_is(p)}): the condition depends "
             "on what the variant "
             "does, so what is left cannot be compared. Use only what was known before exposure."
         )

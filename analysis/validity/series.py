@@ -9,6 +9,7 @@ import numpy as np
 from scipy import special
 
 from analysis.inference.result import Float
+from analysis.report import format as fmt
 from analysis.report.model import Check, Severity
 from analysis.thresholds import Thresholds
 from analysis.validity.sample_ratio import SampleRatio
@@ -114,7 +115,7 @@ def novelty(found: Effects, days: Sequence[int], variants: Sequence[str], limits
         text = (
             f"{found.metric}, {variant}: the effect {word}, from {early:+.4g} in the first "
             "half of the days to "
-            f"{late:+.4g} in the second (trend p = {p:.2g}). The mean over all days is not "
+            f"{late:+.4g} in the second (trend {fmt.p_is(p)}). The mean over all days is not "
             "what to expect; run "
             "longer and read the later days."
         )
@@ -165,7 +166,7 @@ def daily_ratio(found: SampleRatio, days: Sequence[str], limits: Thresholds) -> 
     bad = [day for day, own in zip(days, p.tolist(), strict=True) if own * tested < limits.srm_warn]
     text = (
         f"Units did not split as intended on {', '.join(bad[:3])}{' and other days' if len(bad) > 3 else ''} "
-        f"(p = {float(p[worst]):.2g}, {tested} days looked at): something broke then. Some "
+        f"({fmt.p_is(float(p[worst]))}, {tested} days looked at): something broke then. Some "
         "units were lost or moved."
     )
     level = Severity.INVALID if shared < limits.srm_invalid else Severity.WARN

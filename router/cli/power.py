@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from experiment.errors import BadInput
-from router.cli.context import Context, json_option, now_ms, pass_context, print_json
+from router.cli.context import Context, json_option, now_ms, pass_context
+from router.cli.reading import deliver
 
 if TYPE_CHECKING:
     from analysis.report.model import Report
@@ -62,6 +65,15 @@ class Needed:
 )
 @click.option("--per-day", type=click.FloatRange(0, min_open=True), help="Units a day, for the runtime.")
 @json_option
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "html", "json"]),
+    default="text",
+    show_default=True,
+    help="html: a page with the power curves.",
+)
 @pass_context
 def power(  # noqa: PLR0913 - one parameter per option
     context: Context,
@@ -78,6 +90,8 @@ def power(  # noqa: PLR0913 - one parameter per option
     design: str,
     treatment_share: str,
     per_day: float | None,
+    form: str,
+    output: Path | None,
 ) -> None:
     """Units and days a test needs to see an effect, from figures or from EXPERIMENT's own history.
 
@@ -86,14 +100,17 @@ def power(  # noqa: PLR0913 - one parameter per option
       switchpoint power --rate 10% --mde 5% --per-day 4000
       switchpoint power --mean 12.5 --sd 40 --mde 3% --design fixed
       switchpoint power home-ranker --mde 1%
+      switchpoint power --rate 10% --mde 5% --format html --output power.html
     """
     baseline = _history(context, experiment, metric) if experiment else _typed(rate, mean, sd)
     rule = _Rule(alpha=alpha, power=target, design=design, share=_share(treatment_share, "--treatment-share"))
-    found = _needed(baseline, _effect(mde, baseline.mean), rule, per_day or baseline.per_day)
-    if as_json:
-        print_json(asdict(found))
+    effect = _effect(mde, baseline.mean)
+    found = _needed(baseline, effect, rule, per_day or baseline.per_day)
+    form = "json" if as_json else form
+    if form == "text" and output is None:
+        _show(found)
         return
-    _show(found)
+    deliver(_rendered(found, Plot(baseline=baseline, effect=effect, rule=rule), form), output)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,11 +236,40 @@ def _share(text: str, field: str) -> float:
     return value
 
 
-def _show(found: Needed) -> None:
-    from analysis.report import format as fmt
-    from router.cli.render import show_table
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plot:
+    """What the power curves are drawn from."""
 
-    rows = [
+    baseline: Baseline
+    effect: float
+    rule: _Rule
+
+
+def _rendered(found: Needed, plot: Plot, form: str) -> str:
+    """The answer with its power curves as the text of a file."""
+    from analysis.planning.curves import Planned, curve
+    from analysis.report.plain import to_plain
+    from analysis.report.power_html import power_html
+    from experiment.definition import Design
+
+    if form == "text":
+        return "".join(f"{name}: {value}\n" for name, value in _facts(found))
+    rule = plot.rule
+    plan = Planned(
+        mean=plot.baseline.mean, variance=plot.baseline.variance, effect=plot.effect,
+        ratio=rule.share / (1 - rule.share), alpha=rule.alpha, power=rule.power,
+    )  # fmt: skip
+    curves = [curve(plan, design) for design in (Design.FIXED, Design.SEQUENTIAL)]
+    if form == "html":
+        return power_html(plan, curves, _facts(found))
+    document = {**asdict(found), "curves": to_plain(curves)}
+    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _facts(found: Needed) -> list[tuple[str, str]]:
+    from analysis.report import format as fmt
+
+    return [
         ("from", found.source),
         ("control", fmt.amount(found.baseline)),
         ("effect to see", f"{fmt.amount(found.effect, signed=True)} ({fmt.share(found.lift, signed=True)})"),
@@ -234,4 +280,9 @@ def _show(found: Needed) -> None:
         ("days", fmt.count(found.days) if found.days else "unknown: give --per-day"),
         ("whole weeks", fmt.count(found.weeks) if found.weeks else fmt.ABSENT),
     ]
-    show_table(("", ""), rows, labels=2)
+
+
+def _show(found: Needed) -> None:
+    from router.cli.render import show_table
+
+    show_table(("", ""), _facts(found), labels=2)

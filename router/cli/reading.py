@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -81,19 +81,21 @@ def status(context: Context, experiment: str, at_text: str | None, *, as_json: b
 def short_document(report: Report) -> dict[str, object]:
     """The parts of a report that `status` shows."""
     document = report.to_dict()
-    matured = document["matured"]
     return {
         "header": document["header"],
         "verdict": document["verdict"],
-        "matured": {
-            **{
-                key: matured[key]
-                for key in ("first_day", "last_day", "days", "n", "variants", "sample_ratio")
-            },
-            "primary": next((m for m in matured["metrics"] if m["role"] == "primary"), None),
-        },
+        "matured": _short_reading(document["matured"]),
+        "live": _short_reading(document["live"]),
+        "matures": document["matures"],
         "warnings": document["warnings"],
     }
+
+
+def _short_reading(reading: dict[str, Any]) -> dict[str, object]:
+    """A reading with its primary metric only."""
+    kept = ("first_day", "last_day", "days", "n", "variants", "sample_ratio")
+    primary = next((m for m in reading["metrics"] if m["role"] == "primary"), None)
+    return {**{key: reading[key] for key in kept}, "primary": primary}
 
 
 @click.command()

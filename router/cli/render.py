@@ -13,7 +13,7 @@ from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from analysis.report.layout import Cell, Section, Table, Tone, transposed
+from analysis.report.layout import Cell, Section, Table, Tone, narrowed, transposed
 
 _STYLE = {
     Tone.PLAIN: "",
@@ -23,7 +23,9 @@ _STYLE = {
     Tone.MUTED: "dim",
 }
 _PIPE_WIDTH = 240  # nothing wraps in a file, so that its lines can be searched
-_COLUMN_GAP = 3
+_COLUMN_GAP, _NARROW_GAP = 3, 2
+_FEW_ROWS = 4
+_SENTENCE_WIDTH = 60  # narrower than this a sentence is hard to read
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -77,15 +79,20 @@ def _section(section: Section, width: int, tone: Tone) -> RenderableType:
 
 
 def _table(table: Table, width: int) -> RichTable:
-    """The table, turned on its side where a few rows of it are wider than the terminal."""
-    if _width(table) > width and len(table.rows) <= 4:
-        table = transposed(table)
+    """The table in the width: closer columns, else a few rows turned on their side, else without the spare
+    columns."""
+    gap = _COLUMN_GAP if _width(table, _COLUMN_GAP) <= width else _NARROW_GAP
+    if _width(table, gap) > width:
+        turned = transposed(table) if len(table.rows) <= _FEW_ROWS else table
+        fits = _width(turned, gap) <= width
+        table = turned if fits else narrowed(table, lambda one: _width(one, gap) <= width)
     rich = RichTable(
         box=box.SIMPLE_HEAD if any(table.columns) else None,
         show_header=any(table.columns),
         pad_edge=False,
         show_edge=False,
         header_style="dim",
+        padding=(0, 1) if gap == _COLUMN_GAP else (0, 1, 0, 0),
     )
     for place, name in enumerate(table.columns):
         rich.add_column(name, justify="left" if table.is_text(place) else "right", overflow="fold")
@@ -94,6 +101,9 @@ def _table(table: Table, width: int) -> RichTable:
     return rich
 
 
-def _width(table: Table) -> int:
+def _width(table: Table, gap: int) -> int:
     columns = zip(table.columns, *([c.text for c in row] for row in table.rows), strict=True)
-    return sum(max(map(len, texts)) + _COLUMN_GAP for texts in columns)
+    widths = [max(map(len, texts)) for texts in columns]
+    if table.sentence:  # it wraps
+        widths[-1] = min(widths[-1], _SENTENCE_WIDTH)
+    return sum(width + gap for width in widths) - gap

@@ -98,8 +98,8 @@ def read_spec(path: Path) -> Spec | Experiment:
 def _write_batch(found: BatchReport, form: str, output: Path | None) -> None:
     import json
 
+    from analysis.report.batch_html import batch_html
     from analysis.report.batch_sections import batch_sections
-    from analysis.report.html import batch_html
     from analysis.report.markdown import batch_markdown
     from router.cli.render import as_text, show
 

@@ -78,7 +78,14 @@ class SklearnLoader:
                 f"the file needs types no active profile allows: {', '.join(refused)}. "
                 f"Fix: choose SWITCHPOINT_MODEL_PROFILES among {', '.join(PROFILES)}, or another model class",
             )
-        return skops.io.loads(content, trusted=self._trusted)
+        estimator = skops.io.loads(content, trusted=self._trusted)
+        if not any(callable(getattr(estimator, name, None)) for name in ("predict", "predict_proba")):
+            raise ModelFailure(
+                Cause.LOAD,
+                f"the file holds a {type(estimator).__name__}, which has no predict. "
+                "Fix: save a fitted classifier or regressor, or a pipeline that ends in one",
+            )
+        return estimator
 
 
 def _skops_digest(version: ModelVersion) -> str:

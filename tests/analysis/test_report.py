@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.analyze import analyze_ledger
+from analysis.report import format as fmt
 from analysis.report.model import Report, Severity
 from experiment.decision import VerdictKind
 from experiment.definition import Design, Size
@@ -64,9 +66,47 @@ def test_before_any_day_has_matured_the_report_says_so() -> None:
     assert found.matured.metrics[0].comparisons[0].missing is not None
 
 
+def test_before_any_day_has_matured_nothing_is_called_checked_and_nothing_is_said_twice() -> None:
+    """Three live days of a 7-day window: the checks of matured units wait, the live units are all there."""
+    found = report(counts(BETTER, days=3), at=3 * DAY)
+    waiting = {check.name for check in found.checks if not check.checked}
+    assert waiting == {"sample ratio", "events", "strata", "mix"}
+    assert not any("table" in check.message for check in found.checks)
+    assert len(set(found.verdict.reasons)) == len(found.verdict.reasons)
+    assert found.matures is not None
+    assert (found.matures.day, found.matures.at) == ("1970-01-01", "1970-01-09T00:00:00+00:00")
+    assert "1970-01-09 00:00 UTC" in found.verdict.what_would_change[0]
+    assert [v.n for v in found.live.variants] == [20_000, 20_000]
+    enough = found.live.metrics[0].comparisons[0].sufficiency
+    assert enough is not None
+    assert enough.n_needed is not None
+
+
+def test_a_broken_live_sample_ratio_is_told_before_it_has_matured() -> None:
+    table = {("all", "control"): (20_000, 2000), ("all", "treatment"): (18_000, 2000)}
+    found = report(counts(table, days=3), at=3 * DAY)
+    assert any("sample ratio (20,000 / 18,000 units" in warning for warning in found.warnings)
+
+
+def test_a_p_value_too_small_for_a_float_keeps_its_digits() -> None:
+    """20 points between rates of 10 % and 30 % at 200,000 units: log10 p by an expansion of the normal tail."""
+    found = report(counts({("all", "control"): (200_000, 20_000), ("all", "treatment"): (200_000, 60_000)}))
+    estimate = found.matured.metrics[0].comparisons[0].estimate
+    assert estimate is not None
+    assert estimate.p == 0
+    assert estimate.log10_p is not None
+    z = 0.2 / math.sqrt(2 * 0.2 * 0.8 / 200_000)  # the score test's pooled variance
+    tail = -z * z / 2 - math.log(z * math.sqrt(2 * math.pi)) + math.log(2)
+    assert estimate.log10_p == pytest.approx(tail / math.log(10), rel=1e-4)
+    assert "e-5431" in fmt.probability(estimate.p, estimate.log10_p)
+    assert "p = 5.5e-5751" in found.verdict.reasons[0]
+
+
 def test_an_experiment_without_units_has_a_report() -> None:
     found = report({})
     assert found.verdict.kind is VerdictKind.CONTINUE
+    assert found.matures is None
+    assert "no unit has come" in found.verdict.reasons[0]
     json.dumps(found.to_dict(), allow_nan=False)
 
 

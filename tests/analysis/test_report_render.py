@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -12,16 +13,18 @@ import pytest
 
 from analysis.analyze import analyze_ledger
 from analysis.report import format as fmt
-from analysis.report.charts import charts, theme
+from analysis.report.charts import charts
 from analysis.report.html import html
 from analysis.report.layout import Cell, Table, transposed
 from analysis.report.markdown import escape, markdown
+from analysis.report.marks import theme
 from analysis.report.model import Interval, Report
 from analysis.report.sections import report_sections, status_sections
 from experiment import lifecycle, parsing
 from experiment.definition import DAY_MS
 from experiment.moments import Cell as MomentsCell
 from experiment.moments import CellKey, Moments, Sums
+from router.cli import render
 
 START = 20_600 * DAY_MS
 DAYS = 14
@@ -134,21 +137,62 @@ def text_of(report: Report) -> str:
     return "\n".join(lines)
 
 
-def test_the_json_carries_every_number_the_text_shows(report: Report) -> None:
+@pytest.fixture(scope="module")
+def young() -> Report:
+    """The first day is over, its window is not: nothing has matured."""
+    state = lifecycle.create(parsing.load(DEFINITION), ordinal=1, at=START, actor="a")
+    state = lifecycle.start(state, digests=DIGESTS, at=START, actor="a")
+    first = {key: cell for key, cell in _moments().items() if key.day == START // DAY_MS}
+    return analyze_ledger(state, first, at=START + DAY_MS + 1)
+
+
+@pytest.mark.parametrize(("name", "least"), [("report", 80), ("young", 40)])
+def test_the_json_carries_every_number_the_text_shows(
+    name: str, least: int, request: pytest.FixtureRequest
+) -> None:
+    report = request.getfixturevalue(name)
     known = np.array(json_numbers(json.loads(json.dumps(report.to_dict(), allow_nan=False))))
     text = text_of(report)
     # intervals in points are written [+1.20, +3.40] pp: the unit belongs to both sides
     text = re.sub(r"\[([^,\]]+), ([^\]]+)\] pp", r"\1 pp \2 pp", text)
     tokens = [t for t in numbers_of(text.replace("-∞", "").replace("+∞", "")) if not re.match(r"\d{4}$", t)]
-    assert len(tokens) > 80
+    assert len(tokens) > least
     assert [t for t in tokens if not shown_in(t, known)] == []
 
 
 def test_the_text_shows_verdict_effect_sufficiency_and_sample_ratio(report: Report) -> None:
     keys = [section.key for section in status_sections(report)]
-    assert keys == ["verdict", "effect", "sufficiency", "sample-ratio"]
+    assert keys == ["verdict", "effect", "live", "sufficiency", "sample-ratio"]
     full = {section.key for section in report_sections(report)}
     assert {"segments", "metrics", "guardrails", "checks", "variants", "pooled", "live", "thresholds"} <= full
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_a_report_fits_the_terminal_without_breaking_a_number(
+    report: Report, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only sentences wrap; an interval stands on one line."""
+    monkeypatch.setattr(render, "_PIPE_WIDTH", width)
+    sections = [s for s in report_sections(report) if s.key not in {"verdict", "experiment", "checks"}]
+    lines = [line for s in sections for line in render.as_text([replace(s, lines=(), notes=())]).splitlines()]
+    assert max(map(len, lines)) <= width
+    assert all(line.count("[") == line.count("]") for line in lines)
+    assert sum("[" in line for line in lines) >= 8
+
+
+def test_a_young_report_shows_the_live_units_and_calls_nothing_checked(young: Report) -> None:
+    shown = {section.key: section for section in report_sections(young)}
+    assert not {"segments", "metrics", "guardrails", "pooled"} & set(shown)
+    live = shown["live"]
+    assert any("control 117, treatment 91" in line for line in live.lines)
+    assert any("2026-05-29 00:00 UTC" in line for line in live.lines)
+    ratio = shown["sample-ratio"].table
+    assert ratio is not None
+    assert [row[-1].text for row in ratio.rows] == ["not checked", "ok"]
+    assert "none has matured" in shown["sufficiency"].lines[0]
+    page = html(young)
+    assert "Units, live" in page
+    assert "Sample ratio, live" in page
 
 
 def test_a_report_without_data_says_so_in_every_rendering(empty: Report) -> None:
@@ -251,6 +295,9 @@ def test_an_unbounded_side_is_shown_as_infinite() -> None:
 def test_small_p_values_are_never_shown_as_zero() -> None:
     assert fmt.probability(4.21e-25) == "4.2e-25"
     assert fmt.probability(1.0) == "1"
+    assert fmt.probability(0.0) == "< 1e-300"
+    assert fmt.p_is(0.0) == "p < 1e-300"
+    assert fmt.p_is(0.0, -5430.978) == "p = 1.1e-5431"
 
 
 def test_a_transposed_table_holds_the_same_cells() -> None:

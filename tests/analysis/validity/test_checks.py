@@ -42,7 +42,8 @@ def test_fallbacks_and_carry_over_are_worth_a_word_above_one_percent() -> None:
 def test_runtime_asks_for_the_minimum_and_a_whole_week() -> None:
     assert gates.runtime(13, RULE, DEFAULT).severity is Severity.GATE
     assert gates.runtime(14, RULE, DEFAULT).severity is Severity.OK
-    assert gates.runtime(0, RULE, DEFAULT).severity is Severity.WARN
+    assert gates.runtime(0, RULE, DEFAULT).severity is Severity.GATE  # nothing has matured yet
+    assert gates.runtime(None, RULE, DEFAULT).severity is Severity.WARN  # days are not recorded
 
 
 def test_weaker_evidence_than_the_rule_asks_for_holds_the_verdict() -> None:

@@ -4,24 +4,35 @@ from __future__ import annotations
 
 import pytest
 
-from analysis.report.batch_model import BatchReport
-from analysis.report.model import Check, Report, Severity
-from tests.analysis.validity.worlds import TWINS
+from analysis.report.model import Report, Severity
+from tests.analysis.validity.__main__ import PAGE
+from tests.analysis.validity.page import CHECKS, PLANTED, STORIES, render, told
 
 
-def told(found: Report | BatchReport) -> tuple[Check, ...]:
-    return found.rows[0].flags if isinstance(found, BatchReport) else found.checks
-
-
-@pytest.mark.parametrize("name", TWINS)
+@pytest.mark.parametrize("name", PLANTED)
 def test_the_planted_problem_is_flagged_in_plain_words(name: str) -> None:
-    twin = TWINS[name]
+    twin = PLANTED[name]
     found = [c for c in told(twin.planted()) if c.name == twin.check]
     assert [c.severity for c in found] == [twin.severity], [c.message for c in found]
     assert twin.words in found[0].message
 
 
-@pytest.mark.parametrize("name", TWINS)
+@pytest.mark.parametrize("name", PLANTED)
 def test_no_clean_twin_is_flagged_by_any_check(name: str) -> None:
-    flagged = [(c.name, c.message) for c in told(TWINS[name].clean()) if c.severity is not Severity.OK]
+    flagged = [(c.name, c.message) for c in told(PLANTED[name].clean()) if c.severity is not Severity.OK]
     assert not flagged
+
+
+def test_every_check_has_a_planted_problem_and_a_place_in_the_documents() -> None:
+    run = {
+        c.name for twin in PLANTED.values() if isinstance(found := twin.clean(), Report) for c in found.checks
+    }
+    planted = {twin.check for twin in PLANTED.values()}
+    assert planted == set(CHECKS)
+    assert run <= planted
+    assert set(STORIES) == set(PLANTED)
+
+
+def test_the_page_of_checks_says_what_the_checks_say() -> None:
+    """Written by `python -m tests.analysis.validity`."""
+    assert PAGE.read_text(encoding="utf-8") == render()

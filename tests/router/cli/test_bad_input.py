@@ -93,6 +93,19 @@ def test_bad_input_exits_with_2_and_one_clear_message(cli: Cli, arguments: tuple
     assert done.out == ""
 
 
+def test_a_file_whose_object_cannot_predict_is_not_registered(cli: Cli, tmp_path: Path) -> None:
+    import skops.io
+    from sklearn.preprocessing import StandardScaler
+
+    file = tmp_path / "scaler.skops"
+    skops.io.dump(StandardScaler().fit([[0.0], [1.0]]), file)
+    done = cli("model", "register", "scaler", str(file))
+    assert done.code == 2
+    assert "StandardScaler, which has no predict" in done.err
+    assert "a pipeline that ends in one" in done.err
+    assert cli("model", "show", "scaler@1").code == 2
+
+
 def test_a_definition_the_project_cannot_take_is_named_with_file_and_line(cli: Cli, definition: Path) -> None:
     """Known only beside the other records, but said as validate would say it."""
     for command in ("plan", "apply"):

@@ -91,6 +91,16 @@ def test_promoting_an_experiment_without_models_is_refused(cli: Cli, imported: N
     assert "model" in done.err
 
 
+def test_power_draws_its_curves_and_lists_their_points(cli: Cli, tmp_path: Path) -> None:
+    page = tmp_path / "power.html"
+    asked = ("power", "--rate", "10%", "--mde", "20%", "--design", "fixed")
+    assert cli(*asked, "--format", "html", "--output", str(page)).code == 0
+    assert "<svg" in page.read_text(encoding="utf-8")
+    found = cli(*asked, "--json").json()
+    planned = [p["units"] for p in found["curves"][0]["powers"] if p["power"] == 0.8]
+    assert planned == [found["units"]]
+
+
 def test_power_learns_from_history_what_typed_figures_give(cli: Cli, imported: None) -> None:
     history = cli("power", "outside", "--mde", "20%", "--design", "fixed", "--json").json()
     typed = cli("power", "--rate", "10%", "--mde", "20%", "--design", "fixed", "--json").json()

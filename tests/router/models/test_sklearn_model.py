@@ -13,7 +13,7 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.neural_network import MLPClassifier
-from sklearn.preprocessing import FunctionTransformer
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from experiment.model import Format, ModelVersion
 from experiment.store.artifacts import Artifacts
@@ -105,6 +105,14 @@ def test_type_outside_the_profiles_is_named_and_the_operator_may_allow_it(tmp_pa
 def test_function_in_a_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelFailure, match="no active profile allows"):
         load(tmp_path, FunctionTransformer(store))
+
+
+@pytest.mark.parametrize("stored", [StandardScaler().fit(ROWS), {"weights": [1, 2]}], ids=["scaler", "dict"])
+def test_an_object_that_cannot_predict_is_refused_by_name(tmp_path: Path, stored: object) -> None:
+    with pytest.raises(ModelFailure, match=f"{type(stored).__name__}, which has no predict") as caught:
+        load(tmp_path, stored)
+    assert caught.value.cause is Cause.LOAD
+    assert "Fix: save a fitted classifier" in str(caught.value)
 
 
 def test_unknown_profile_is_an_error_of_the_operator(tmp_path: Path) -> None:

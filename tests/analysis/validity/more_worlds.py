@@ -1,0 +1,168 @@
+"""Planted problems of a live experiment and of ids, and their clean twins; the tables of `worlds` beside them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.analyze import analyze_ledger
+from analysis.frame import analyze
+from analysis.report.model import Report, Severity
+from experiment.definition import Segment
+from experiment.lifecycle import revise
+from experiment.moments import Cell, CellKey, Moments, Sums
+from experiment.parsing import load_spec
+from tests.analysis import cases
+from tests.analysis.validity.worlds import (
+    DAYS,
+    METRICS,
+    RULE,
+    START,
+    UNITS,
+    Table,
+    Twin,
+    clean_units,
+    judged,
+    units,
+    with_units,
+)
+
+LATER = 100 * cases.DAY
+EVEN = {("all", "control"): (20_000, 2000), ("all", "treatment"): (20_000, 2020)}
+
+
+def live(*, at: int = LATER, days: int = 21, change: Any = None, **more: int) -> Report:
+    """A live experiment of 40,000 units; `change` makes other cells of its cells."""
+    moments = cases.counts(EVEN, days=days)
+    state = cases.running(cases.definition())
+    return analyze_ledger(state, change(moments) if change else moments, at=at, **more)
+
+
+def with_fallbacks(moments: Moments) -> Moments:
+    return {key: replace(found, fallbacks=found.n // 30) for key, found in moments.items()}
+
+
+def with_returning(moments: Moments) -> Moments:
+    return {key: replace(found, carried=found.n // 40) for key, found in moments.items()}
+
+
+def two_epochs(second: tuple[int, int]) -> Report:
+    """Allocation 50/50, then 80/20 from the second day; units of the second epoch as given."""
+    before = cases.definition(cases.segment("all", 0.5, 0.5))
+    after = replace(before, segments=(cases.segment("all", 0.8, 0.2),))
+    digests = {v.key: f"sha256:{v.key}" for v in before.variants}
+    state = revise(cases.running(before), after, digests=digests, at=cases.DAY, actor="a")
+    moments = cases.counts({("all", "control"): (5000, 500), ("all", "treatment"): (5000, 500)})
+    control, treatment = second
+    later = {("all", "control"): (control, control // 10), ("all", "treatment"): (treatment, treatment // 10)}
+    return analyze_ledger(state, moments | cases.counts(later, epoch=2), at=LATER)
+
+
+def one_sided(segment: Segment, table: dict[tuple[str, str], tuple[int, int]]) -> Report:
+    state = cases.running(cases.definition(cases.segment("US", 0.5, 0.5), segment))
+    moments = cases.counts({("US", "control"): (20_000, 2000), ("US", "treatment"): (20_000, 2020)} | table)
+    return analyze_ledger(state, moments, at=LATER)
+
+
+def one_variant() -> Report:
+    t = units(1)
+    kept = t["group"] == "old"
+    return judged({name: column[kept] for name, column in t.items()}, UNITS.replace("  weights: equal\n", ""))
+
+
+def unknown_assignment() -> Report:
+    return judged(units(1), UNITS.replace("assignment: randomised", "assignment: unknown"))
+
+
+def five_days(t: Table, rng: np.random.Generator) -> Table:
+    return t | {"at": START + (t["at"] - START) * 5 // DAYS}
+
+
+def without_days() -> Report:
+    return judged(units(1), UNITS.replace("  day: at\n", ""))
+
+
+def learned(t: Table, rng: np.random.Generator) -> Table:
+    day = (t["at"] - START) // cases.DAY
+    extra = (t["group"] == "new") & (rng.random(len(day)) < 0.02 * day)
+    return t | {"bought": np.maximum(t["bought"], extra)}
+
+
+def of_frame(ids: list[Any]) -> Report:
+    """The healthy units as a pandas frame, whose columns may hold anything."""
+    frame = pd.DataFrame(units(1))
+    frame["user"] = pd.Series(ids, dtype=object)
+    found = analyze(frame, load_spec(RULE + METRICS + UNITS))
+    assert isinstance(found, Report)
+    return found
+
+
+def numbers() -> list[Any]:
+    return list(range(10**6, 10**6 + 6000))
+
+
+def half_as_text() -> Report:
+    return of_frame([str(i) if i % 3 == 0 else i for i in numbers()])
+
+
+def anonymous(t: Table, rng: np.random.Generator) -> Table:
+    name = np.where(np.arange(len(t["user"])) == 7, "unknown", t["user"])
+    return t | {"user": name}
+
+
+def padded(t: Table, rng: np.random.Generator) -> Table:
+    spaced = np.array([f"{name} " if i % 9 == 0 else name for i, name in enumerate(t["user"].tolist())])
+    return t | {"user": spaced}
+
+
+def mixed_case(t: Table, rng: np.random.Generator) -> Table:
+    names = t["user"].astype(object).copy()
+    names[1:600:3] = [name.upper() for name in names[0:599:3]]
+    return t | {"user": names.astype(str)}
+
+
+CELL = Cell(n=500, exposures=500, fallbacks=0, mismatches=0, carried=0, metrics=(Sums(50, 50),))
+STRAY = CellKey("shop", 1, "all", "treatment", 3, contaminated=True)
+
+
+def few_contaminated(moments: Moments) -> Moments:
+    return moments | {STRAY: replace(CELL, n=200, exposures=200, metrics=(Sums(20, 20),))}
+
+
+MORE = {
+    "units lost in one epoch": Twin(
+        "sample ratio", Severity.INVALID, "in all, epoch 2", lambda: two_epochs((8000, 1600)),
+        lambda: two_epochs((8000, 2000))),
+    "a few units in several variants": Twin(
+        "contamination", Severity.WARN, "the result with them", lambda: live(change=few_contaminated), live),
+    "a model that fails over": Twin(
+        "fallback", Severity.WARN, "fell back to control", lambda: live(change=with_fallbacks), live),
+    "units of an earlier epoch": Twin(
+        "carry-over", Severity.WARN, "came back in a later epoch", lambda: live(change=with_returning), live),
+    "a segment with control only": Twin(
+        "strata", Severity.WARN, "left out of the effect",
+        lambda: one_sided(cases.segment("CA", 1, 0), {("CA", "control"): (9000, 4500)}),
+        lambda: one_sided(
+            cases.segment("CA", 0.5, 0.5), {("CA", "control"): (9000, 4500), ("CA", "treatment"): (9000, 4500)})),
+    "units waiting for a refold": Twin("pending", Severity.WARN, "wait for a refold", lambda: live(pending=12), live),
+    "events after their window": Twin("pending", Severity.WARN, "kept but not summed", lambda: live(late=12), live),
+    "windows that are all open": Twin(
+        "matured", Severity.GATE, "1970-01-09", lambda: live(at=3 * cases.DAY, days=3), live),
+    "five days of data": Twin(
+        "runtime", Severity.GATE, "5 matured days of the 7", lambda: with_units(five_days), clean_units),
+    "a table without days": Twin(
+        "runtime", Severity.WARN, "does not say on which days", without_days, clean_units),
+    "an unknown assignment": Twin(
+        "evidence", Severity.GATE, "`assignment: randomised`", unknown_assignment, clean_units),
+    "only one variant": Twin("variants", Severity.INVALID, "nothing can be compared", one_variant, clean_units),
+    "primacy": Twin("novelty", Severity.WARN, "grows (users learn it: primacy)", lambda: with_units(learned), clean_units),
+    "ids as text and as numbers": Twin(
+        "ids", Severity.WARN, "mixed types", half_as_text, lambda: of_frame(numbers())),
+    "an unknown unit": Twin("ids", Severity.WARN, "placeholders", lambda: with_units(anonymous), clean_units),
+    "ids with spaces": Twin("ids", Severity.WARN, "spaces around them", lambda: with_units(padded), clean_units),
+    "ids in two cases": Twin(
+        "ids", Severity.WARN, "upper and lower case", lambda: with_units(mixed_case), clean_units),
+}  # fmt: skip

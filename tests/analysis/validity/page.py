@@ -1,0 +1,205 @@
+"""docs/checks.md: every validity check with its threshold and the sentence it says about a planted problem.
+
+The sentences are the product's own words about the planted tables, so the page cannot say what the checks do not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from analysis.report.batch_model import BatchReport
+from analysis.report.markdown import escape
+from analysis.report.model import Check, Report
+from analysis.thresholds import DEFAULT
+from tests.analysis.validity.more_worlds import MORE
+from tests.analysis.validity.worlds import TWINS
+
+PLANTED = TWINS | MORE
+_INTRO = """# What is checked before a verdict
+
+Every report runs these checks; a table of many experiments runs them for each. **invalid**: there is no verdict,
+whatever the numbers say. **gate**: the verdict waits (`continue`). **warn**: the verdict stands and carries the
+warning. A check that has nothing to look at yet says "not checked", never "ok".
+
+Thresholds are in force as printed in every report. For each check there is a small table with that one problem
+and a twin without it; the tests ask that the problem is found in these words and that no check says anything
+about the twin. The sentences below are taken from those tables. This page is written by
+`python -m tests.analysis.validity`, and a test compares it with what the checks say.
+"""
+
+
+@dataclass(frozen=True)
+class Told:
+    """A check: what it finds in plain words, and when it speaks."""
+
+    finds: str
+    when: str
+
+
+T = DEFAULT
+CHECKS = {
+    "variants": Told("Only one variant is there.", "invalid"),
+    "overlap": Told(
+        "Segment and variant go together (one country got only model 1, the other only model 2), so the "
+        "difference is that of the models plus that of the segments.",
+        "invalid where no segment holds control and the variant; the report then offers ways out"),
+    "sample ratio": Told(
+        "Units do not split as intended, over all, in a segment or in an epoch: some were lost or moved.",
+        f"chi-square per stratum with its own weights: invalid at p < {T.srm_invalid:g} (strata share the "
+        f"threshold) or an anytime-valid e-value of 1,000 (Dirichlet-multinomial), warn at p < {T.srm_warn:g}; "
+        "unknown weights are asked for"),
+    "sample ratio by day": Told(
+        "Units went missing on single days that the sum hides.",
+        f"chi-square per day: invalid at p < {T.srm_invalid:g}, warn at p < {T.srm_warn:g}, days share both"),
+    "contamination": Told(
+        "Units were seen in several variants.",
+        f"invalid above {T.contamination_invalid:.0%} of the units, else warn: they are left out and the result "
+        "with them is shown beside"),
+    "served": Told(
+        "What was shown is not what was assigned.",
+        f"invalid above {T.mismatch_invalid:.0%} of the exposures without a cause on record, else warn"),
+    "fallback": Told(
+        "The model failed and control answered: the effect is diluted.",
+        f"warn above {T.fallback_warn:.0%} of the exposures"),
+    "carry-over": Told(
+        "Units came back after a new allocation opened an epoch.",
+        f"warn above {T.carried_warn:.0%} of the units"),
+    "eligibility": Told(
+        "Rows do not meet the condition, perhaps because of what the variant did.",
+        f"warn; invalid where variants lose different shares (p < {T.srm_invalid:g})"),
+    "other experiments": Told(
+        "The same units are in another experiment.",
+        f"warn: in a table where the variants of both go together (p < {T.shared_p:g}), for a live experiment "
+        "where no layer keeps them apart (the sentence says whether the model is the same)"),
+    "copies": Told(
+        "Rows or events are there more than once.",
+        f"warn above {T.copies_warn:.1%} of the rows (events)"),
+    "ids": Told(
+        "Unit ids were damaged on the way: shortened by a spreadsheet, of mixed types, padded, placeholders.",
+        "warn from one such id in a sample of the rows"),
+    "early outcomes": Told(
+        "Outcomes lie before their exposure: it is recorded too late, or clocks differ.",
+        f"warn where more than {T.early_warn:.0%} of the outcomes fall in the hour before exposure"),
+    "jump": Told(
+        "A metric jumps on one day: recording broke more often than behaviour changed.",
+        "warn where a day lies farther from the nearest other day than all others lie apart, by "
+        f"{T.jump_errors:g} standard errors, and by {T.jump_share:.0%} of it (with less than two weeks: "
+        f"{T.jump_factor:g}-fold); from {T.series_days} days on"),
+    "before exposure": Told(
+        "Variants differed before the experiment began.",
+        f"covariates: invalid at p < {T.imbalance_invalid:g} where units were said to be randomised, "
+        f"warn at p < {T.imbalance_warn:g}"),
+    "novelty": Told(
+        "The effect wears off (novelty) or grows (primacy), so the mean over the days is not what comes.",
+        f"warn at p < {T.trend_p:g} of a trend over exposure days, from {T.series_days} days on"),
+    "outlier": Told(
+        "A single unit carries the effect.",
+        f"warn where it moves the effect by {T.outlier_shift:g} standard error, or by half of one and decides "
+        "sign or significance; the result without it is in the sentence"),
+    "unit of analysis": Told(
+        "Rows are not what was randomised, so intervals would be too narrow.",
+        f"gate where another id keeps to one variant: fewer than {T.nested_share:.0%} of the mixtures that "
+        "chance would give"),
+    "denominator": Told(
+        "The treatment moved the denominator of a ratio.",
+        f"warn at p < {T.denominator_p:g}"),
+    "events": Told(
+        "Too few events in the smaller variant for any interval to hold.",
+        "gate below the number the method needs (by metric type and design; in the report)"),
+    "clusters": Told(
+        "Too few clusters were randomised.", f"gate below {T.clusters_needed} in a variant"),
+    "mix": Told(
+        "The pooled reading misleads: segments or epochs of different allocation are mixed (Simpson's paradox).",
+        f"warn where pooled and stratified effect differ by {T.pooled_gap:g} standard errors or in sign"),
+    "strata": Told(
+        "A segment or epoch cannot be compared and is left out of the effect.",
+        "warn, with the share of units the effect speaks for"),
+    "evidence": Told(
+        "The evidence is weaker than the rule asks for, for example nobody says how units were assigned.",
+        "gate"),
+    "matured": Told("No exposure day has closed its window.", "gate, with the date on which the first one does"),
+    "runtime": Told(
+        "The experiment is younger than the minimum runtime or a whole week.",
+        f"gate below the rule's min_runtime or {T.whole_week_days} days; warn where days are not recorded"),
+    "pending": Told(
+        "Units wait for a refold of the log, or events came too late to be summed.", "warn"),
+}  # fmt: skip
+
+# what each planted table and its clean twin are
+STORIES = {
+    "units lost in one variant": ("15 % of one variant's users are missing", "all 6,000 users"),
+    "units lost on one day": ("half of one variant is missing on one day", "all days whole"),
+    "units lost in one segment": ("400 of 2,800 users are missing in one country", "both countries whole"),
+    "units lost in one epoch": ("400 of 2,000 are missing after the allocation changed", "both epochs whole"),
+    "unknown weights are asked for": ("the spec does not say the weights", "`weights: equal`"),
+    "units in several variants": ("200 users come back in the other variant", "nobody comes back"),
+    "a few units in several variants": ("200 of 40,000 live units met both variants", "none did"),
+    "served another variant": ("4 % of one variant were shown the other", "everybody saw what was assigned"),
+    "ineligible units": ("5 % of the rows are from another country", "nobody is"),
+    "a condition that depends on the variant": ("one variant sends users to another country", "nobody moves"),
+    "another experiment, tied": ("two tests gave the same users the same variant", "they drew independently"),
+    "another experiment, by definition": (
+        "two live experiments on one model without a layer",
+        "two slices of one layer",
+    ),
+    "copied rows": ("400 rows are there twice", "each once"),
+    "repeated events": ("150 purchases were delivered twice", "each once"),
+    "ids through a spreadsheet": ("every seventh long id became 9.65491E+11", "the same ids as text"),
+    "ids as text and as numbers": ("every third id is text, the others numbers", "all numbers"),
+    "an unknown unit": ("one id is `unknown`", "all ids are names"),
+    "ids with spaces": ("every ninth id ends in a space", "none does"),
+    "ids in two cases": ("some users are there in capitals too", "one spelling each"),
+    "outcomes before exposure": (
+        "a fifth of the purchases precede their exposure",
+        "old purchases only, weeks before",
+    ),
+    "a broken day": ("no click was recorded on one day", "all days alike"),
+    "different before exposure": ("past spending is 15 % higher in one variant", "alike in both"),
+    "novelty": ("30 points more buyers on the first day, none after ten", "a constant rate"),
+    "primacy": ("two points more buyers with every day", "a constant rate"),
+    "one unit carries the effect": ("one order of 60,000", "orders between 10 and 60"),
+    "rows are not the unit": ("users were randomised, rows are their sessions", "sessions were randomised"),
+    "a moved denominator": ("one more view per user in one variant", "equal views"),
+    "too few events": ("2 % of the buyers remain", "all buyers"),
+    "too few clusters": ("12 houses", "1,200 houses"),
+    "mix shift": ("the worse variant has more users where more people buy", "the same mix in both"),
+    "aliased segments": ("one country got one variant, the other the other", "both got both"),
+    "only one variant": ("control alone", "both variants"),
+    "a model that fails over": ("one exposure in thirty fell back to control", "none did"),
+    "units of an earlier epoch": ("one unit in forty came back after a new epoch", "none did"),
+    "a segment with control only": ("one country is all control", "half and half"),
+    "an unknown assignment": ("`assignment: unknown`", "`assignment: randomised`"),
+    "windows that are all open": ("three days with a window of seven", "100 days later"),
+    "five days of data": ("five days", "two weeks"),
+    "a table without days": ("no day column", "with one"),
+    "units waiting for a refold": ("12 units wait", "none does"),
+    "events after their window": ("12 events came late", "none did"),
+}
+
+
+def told(found: Report | BatchReport) -> tuple[Check, ...]:
+    """The checks of a report; of many experiments those that found something in the first."""
+    return found.rows[0].flags if isinstance(found, BatchReport) else found.checks
+
+
+def render() -> str:
+    """The whole page."""
+    head = ["| check | what it finds | when it speaks |", "|---|---|---|"]
+    rows = [f"| [{name}](#{_anchor(name)}) | {one.finds} | {one.when} |" for name, one in CHECKS.items()]
+    return "\n".join([_INTRO, *head, *rows, "", *(_section(name) for name in CHECKS)]).rstrip() + "\n"
+
+
+def _section(check: str) -> str:
+    lines = [f"## {check}", ""]
+    for name, twin in PLANTED.items():
+        if twin.check != check:
+            continue
+        (found,) = (c for c in told(twin.planted()) if c.name == check)
+        planted, clean = STORIES[name]
+        lines += [f"**{name}** ({found.severity.value}). Planted: {planted}; clean: {clean}.", ""]
+        lines += [f"> {escape(found.message)}", ""]
+    return "\n".join(lines)
+
+
+def _anchor(name: str) -> str:
+    return name.replace(" ", "-")
