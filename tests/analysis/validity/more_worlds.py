@@ -11,7 +11,7 @@ import pandas as pd
 from analysis.analyze import analyze_ledger
 from analysis.frame import analyze
 from analysis.report.model import Report, Severity
-from experiment.definition import Segment
+from experiment.definition import Segment, Size
 from experiment.lifecycle import revise
 from experiment.moments import Cell, CellKey, Moments, Sums
 from experiment.parsing import load_spec
@@ -39,6 +39,21 @@ def live(*, at: int = LATER, days: int = 21, change: Any = None, **more: int) ->
     moments = cases.counts(EVEN, days=days)
     state = cases.running(cases.definition())
     return analyze_ledger(state, change(moments) if change else moments, at=at, **more)
+
+
+def canary(*, broken: bool) -> Report:
+    """A canary of 5 % with errors as its guardrail; broken, they are six times as frequent in it."""
+    errors = replace(cases.ERRORS, margin=Size(value=0.2, relative=True))
+    split = cases.segment("all", 0.95, 0.05)
+    state = cases.running(cases.definition(split, metrics=(cases.BUYERS, errors)))
+    moments = cases.counts({("all", "control"): (38_000, 3800), ("all", "treatment"): (2000, 205)})
+    if broken:
+        for key, found in moments.items():
+            if key.variant == "treatment":
+                sums = found.metrics[1]
+                worse = sums._replace(x=6 * sums.x, xx=6 * sums.xx)
+                moments[key] = replace(found, metrics=(found.metrics[0], worse))
+    return analyze_ledger(state, moments, at=LATER)
 
 
 def with_fallbacks(moments: Moments) -> Moments:
@@ -142,6 +157,9 @@ MORE = {
         "fallback", Severity.WARN, "fell back to control", lambda: live(change=with_fallbacks), live),
     "units of an earlier epoch": Twin(
         "carry-over", Severity.WARN, "came back in a later epoch", lambda: live(change=with_returning), live),
+    "a canary that breaks": Twin(
+        "early harm", Severity.WARN, "treatment is harmed in errors", lambda: canary(broken=True),
+        lambda: canary(broken=False)),
     "a segment with control only": Twin(
         "strata", Severity.WARN, "left out of the effect",
         lambda: one_sided(cases.segment("CA", 1, 0), {("CA", "control"): (9000, 4500)}),

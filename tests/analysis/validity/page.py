@@ -103,6 +103,10 @@ CHECKS = {
     "denominator": Told(
         "The treatment moved the denominator of a ratio.",
         f"warn at p < {T.denominator_p:g}"),
+    "early harm": Told(
+        "The first conversions are missing from a variant, or the first errors are all in it.",
+        "warn in a live report where the exact sequence of the events' variants passes the rule's alpha, shared "
+        "over the primary metric and the guardrails that are proportions; valid from the first event on"),
     "events": Told(
         "Too few events in the smaller variant for any interval to hold.",
         "gate below the number the method needs (by metric type and design; in the report)"),
@@ -160,6 +164,10 @@ STORIES = {
     "one unit carries the effect": ("one order of 60,000", "orders between 10 and 60"),
     "rows are not the unit": ("users were randomised, rows are their sessions", "sessions were randomised"),
     "a moved denominator": ("one more view per user in one variant", "equal views"),
+    "a canary that breaks": (
+        "errors are six times as frequent in a canary of 5 %",
+        "as frequent as in control",
+    ),
     "too few events": ("2 % of the buyers remain", "all buyers"),
     "too few clusters": ("12 houses", "1,200 houses"),
     "mix shift": ("the worse variant has more users where more people buy", "the same mix in both"),
