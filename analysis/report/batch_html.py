@@ -72,7 +72,8 @@ def _summary(report: BatchReport) -> str:
     inner = table(summary_table(report))
     if picture:
         inner = f"<details><summary>The same as a table</summary>{inner}</details>"
-    return f"<section><h2>Verdicts over time</h2>{picture}{inner}</section>"
+    title = "Verdicts over time" if picture else "Verdicts"
+    return f"<section><h2>{title}</h2>{picture}{inner}</section>"
 
 
 def _experiments(report: BatchReport) -> str:

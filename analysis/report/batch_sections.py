@@ -43,12 +43,17 @@ def batch_title(report: BatchReport) -> str:
 
 def table_notes(report: BatchReport) -> tuple[str, ...]:
     """What the columns of the rows mean."""
-    head, name = report.header, p_name(report).capitalize()
-    rule = f"{name} and interval are those the {head.design} design decides by at {head.alpha:g}"
-    return (
-        f"{rule}; Holm corrects over the variants of one experiment, not over experiments.",
-        "Units and needed count control and the variant of the row together.",
+    head = report.header
+    rule = (
+        f"The {p_name(report)} and interval are those the {head.design} design decides by at {head.alpha:g}"
     )
+    holm = "; Holm corrects over the variants of one experiment, not over experiments" * _several(report)
+    return (f"{rule}{holm}.", "Units and needed count control and the variant of the row together.")
+
+
+def _several(report: BatchReport) -> bool:
+    """Whether any experiment has several variants beside control."""
+    return any(row.variants > 2 for row in report.rows)
 
 
 def p_name(report: BatchReport) -> str:
@@ -58,7 +63,7 @@ def p_name(report: BatchReport) -> str:
 
 def row_table(report: BatchReport, rows: tuple[BatchRow, ...], *, reasons: bool) -> Table:
     """A row per experiment; the Holm column only where an experiment has several other variants."""
-    several = any(row.variants > 2 for row in report.rows)
+    several = _several(report)
     names = {"p": p_name(report)}
     cells = [_cells(row, shares=report.shares) for row in rows]
     columns = [
@@ -71,7 +76,7 @@ def row_table(report: BatchReport, rows: tuple[BatchRow, ...], *, reasons: bool)
         rows=tuple(tuple(row[name] for name in columns) for row in cells),
         labels=4,
         sentence=reasons,
-        spare=tuple(columns.index(name) for name in _SPARE if several or name != "p"),
+        spare=tuple(columns.index(name) for name in _SPARE if name in columns and (several or name != "p")),
     )
 
 
