@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,6 +39,19 @@ def test_every_command_named_in_a_shell_block_exists(page: Path) -> None:
             if not words or words[0] in options or not re.fullmatch(r"[a-z-]+", words[0]):
                 continue
             assert words[0] in COMMANDS, f"{name(page)}: {line}"
+
+
+def test_the_notebook_lines_run_as_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And a notebook shows the report as the tables of the Markdown document."""
+    monkeypatch.chdir(ROOT)
+    text = (ROOT / "docs" / "getting-started.md").read_text(encoding="utf-8")
+    (lines,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(lines, names)
+    report = names["report"]
+    assert report.verdict.headline == "Promote model_2."
+    assert report._repr_markdown_().startswith("# Experiment")
+    assert report.to_html().startswith("<!doctype html>")
 
 
 def test_every_environment_variable_is_documented() -> None:

@@ -94,3 +94,17 @@ class BatchReport:
     def to_dict(self) -> dict[str, Any]:
         """JSON-safe document with every number; ValueError on a number that is not finite."""
         return fields_of(self)
+
+    def to_markdown(self) -> str:
+        """The whole report as one Markdown document."""
+        from analysis.report.markdown import batch_markdown
+
+        return batch_markdown(self)
+
+    def to_html(self) -> str:
+        """The whole report as one page that needs nothing else."""
+        from analysis.report.batch_html import batch_html
+
+        return batch_html(self)
+
+    _repr_markdown_ = to_markdown  # how a notebook shows it
