@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import suppress
 
 from experiment.model import ModelVersion
 from router.models.breaker import Breaker
@@ -101,6 +102,10 @@ class Models:
     def facts(self) -> dict[str, list[str]]:
         """Versions by state, for /readyz: `loaded`, `not_loaded`, `held_back` (by their breaker)."""
         slots = list(self._slots.values())
+        for slot in slots:
+            if slot.loading is not None and slot.loading.done():  # a load that no call has asked for yet
+                with suppress(ModelFailure):
+                    self._settle(slot, slot.loading.result())
         return {
             "loaded": sorted(_name(slot.version) for slot in slots if slot.model is not None),
             "not_loaded": sorted(_name(slot.version) for slot in slots if slot.model is None),
@@ -132,9 +137,14 @@ class Models:
         if slot.loading is None:
             raise ModelFailure(Cause.LOAD, f"{_name(slot.version)} could not be loaded")
         try:
-            model, error = slot.loading.result(timeout=deadline)
+            outcome = slot.loading.result(timeout=deadline)
         except FutureTimeout:
             raise ModelFailure(Cause.LOADING, f"{_name(slot.version)} is still being loaded") from None
+        return self._settle(slot, outcome)
+
+    def _settle(self, slot: _Slot, outcome: Outcome[LoadedModel]) -> LoadedModel:
+        """What a finished load left; a failed one is tried again by a later call."""
+        model, error = outcome
         slot.loading = None
         if model is None:
             slot.failed_at = time.monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,21 @@ from router.serving.launch import ServingProcess, free_port
 from tests.router import world
 
 
+class WarmServing(ServingProcess):
+    """Waits for the models of every worker: on a busy machine they may load after the first request came,
+    which then rightly falls back, and that is not what most tests are about."""
+
+    def start(self, *, ready: bool = True) -> None:
+        """Start, then ask until some answers in a row (any worker may give one) have loaded all models."""
+        super().start(ready=ready)
+        end, in_a_row = time.monotonic() + 30.0, 0
+        while in_a_row < 8 and time.monotonic() < end:
+            models = self.ready_facts()["models"]
+            assert isinstance(models, dict)
+            in_a_row = in_a_row + 1 if models["loaded"] and not models["not_loaded"] else 0
+            time.sleep(0 if in_a_row else 0.1)
+
+
 @dataclass
 class Project:
     """A store with the test world in it."""
@@ -26,8 +42,8 @@ class Project:
     ledger: RedisLedger
 
     def serving(self, **options: object) -> ServingProcess:
-        """gunicorn over this project on a free port, not started."""
-        return ServingProcess(redis_url=self.server.url, data=self.data, port=free_port(), **options)  # type: ignore[arg-type]
+        """gunicorn over this project on a free port, not started; it starts with its models loaded."""
+        return WarmServing(redis_url=self.server.url, data=self.data, port=free_port(), **options)  # type: ignore[arg-type]
 
 
 def make_project(data: Path) -> Iterator[Project]:

@@ -80,6 +80,18 @@ def test_answer_comes_back(rig: Rig) -> None:
     assert rig.loader.loads == ["a"]
 
 
+def test_a_load_that_outlasts_the_warm_up_is_seen_without_a_call(rig: Rig) -> None:
+    """Readiness says `loaded` as soon as it is, not when somebody happens to ask for a prediction."""
+    slow = rig.add("slow", lambda x: x)
+    rig.loader.pause = 0.5
+    rig.models.warm([slow], seconds=0.01)
+    assert rig.models.facts()["not_loaded"] == ["slow@1"]
+    end = time.monotonic() + 5
+    while rig.models.facts()["not_loaded"] and time.monotonic() < end:
+        time.sleep(0.01)
+    assert rig.models.facts() == {"loaded": ["slow@1"], "not_loaded": [], "held_back": []}
+
+
 def test_slow_model_costs_its_caller_the_deadline_and_no_more(rig: Rig) -> None:
     slow = rig.add("slow", lambda _: time.sleep(0.4))
     begin = time.monotonic()
