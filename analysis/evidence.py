@@ -287,7 +287,7 @@ def _cells(
     counts = _table(
         lambda: ((c.n, c.exposures, c.fallbacks, c.mismatches, c.carried) for _, c in own), rows, len(COUNTS)
     )
-    sums = _table(lambda: chain.from_iterable(c.metrics[:size] for _, c in own), rows, size * width)
+    sums = _table(lambda: chain.from_iterable(c.metrics[:size] for _, c in own), rows, size * width).T.copy()
     n = np.asarray(counts[:, 0], dtype=np.int64)
     zero = np.zeros(rows, dtype=np.int64)
     return Cells(
@@ -298,7 +298,7 @@ def _cells(
         contaminated=np.array([k.contaminated for k, _ in own], dtype=bool),
         counts=np.asarray(counts, dtype=np.int64),
         totals=tuple(
-            _sums(metric, n, sums[:, place * width : (place + 1) * width], zero)
+            _sums(metric, n, sums[place * width : (place + 1) * width], zero)
             for place, metric in enumerate(metrics)
         ),
     )
@@ -306,12 +306,12 @@ def _cells(
 
 def _sums(metric: Metric, n: Integers, columns: Integers, zero: Integers) -> Exact:
     """A metric's totals; what a type does not have is one array of zeros."""
-    x, xx = integers(columns[:, 0]), integers(columns[:, 1])
+    x, xx = integers(columns[0]), integers(columns[1])
     if metric.type is MetricType.PROPORTION:
         return Exact(metric=metric, n=n, x=x, xx=x, y=zero, yy=zero, xy=zero)
     if metric.type is MetricType.MEAN:
         return Exact(metric=metric, n=n, x=x, xx=xx, y=zero, yy=zero, xy=zero)
-    y, yy, xy = (integers(columns[:, part]) for part in (2, 3, 4))
+    y, yy, xy = (integers(columns[part]) for part in (2, 3, 4))
     return Exact(metric=metric, n=n, x=x, xx=xx, y=y, yy=yy, xy=xy)
 
 

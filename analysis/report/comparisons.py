@@ -11,7 +11,6 @@ from analysis.family import Corrected
 from analysis.inference.result import Estimates
 from analysis.report.numbers import (
     Comparison,
-    DayPoint,
     Estimate,
     Guard,
     Heterogeneity,
@@ -31,15 +30,12 @@ from experiment.definition import DAY_MS, DecisionRule, Design, Direction
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Looks:
-    """Which place of the leading axis is what: the overall reading, segments by key, days by ISO date.
-
-    `day_units` are the units of each variant that arrived on each day.
-    """
+    """Which place of the leading axis is what: the overall reading, segments by key; and the ISO dates of
+    its exposure days, the first of the sheet's."""
 
     overall: int = 0
     segments: Sequence[tuple[str, int]] = ()
-    days: Sequence[tuple[str, int]] = ()
-    day_units: Sequence[Sequence[int]] = ()
+    days: Sequence[str] = ()
 
 
 def iso_day(day: int) -> str:
@@ -134,7 +130,7 @@ def comparison(s: Sheet, at: Place, rule: DecisionRule) -> Comparison:
         guard=_guard(s, look, v, found),
         sufficiency=sufficiency(s, look, v, rule),
         segments=tuple(_segment(s, at, place, rule) for place in range(len(at.looks.segments))),
-        daily=_daily(s, at),
+        daily=s.daily[v][: len(at.looks.days)] if at.looks.days else (),
         selected_interval=_selected(at, significant=significant),
         unadjusted=_unadjusted(s, look, v, found),
         heterogeneity=_heterogeneity(at),
@@ -258,24 +254,3 @@ def _heterogeneity(at: Place) -> Heterogeneity | None:
         p=float(found.q_p[v]),
         i2=float(found.i2[v]),
     )
-
-
-def _daily(s: Sheet, at: Place) -> tuple[DayPoint, ...]:
-    v, points = at.v, []
-    for (day, look), own in zip(at.looks.days, at.looks.day_units, strict=True):
-        code = s.interval.code[look][v]
-        points.append(
-            DayPoint(
-                day=day,
-                n_control_day=own[0],
-                n_variant_day=own[v + 1],
-                n_control=s.n[look][0],
-                n_variant=s.n[look][v + 1],
-                control_value=s.control[look][v],
-                variant_value=s.treatment[look][v],
-                effect=None if code else s.effect[look][v],
-                sequence=s.sequence.at(look, v),
-                interval=s.interval.at(look, v),
-            )
-        )
-    return tuple(points)

@@ -11,14 +11,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from analysis.errors import Reason
 from analysis.inference.result import Estimates, Float
 from analysis.measure import Measured, Whole
-from analysis.report.numbers import Interval, Missing
+from analysis.report.numbers import DayPoint, Interval, Missing
 from experiment.definition import DecisionRule, Design
 
+Mask = NDArray[np.bool_]
 Numbers = list[list[float | None]]
+Points = tuple[tuple[DayPoint, ...], ...]
 
 
 def listed(values: Float) -> Numbers:
@@ -74,9 +77,13 @@ def span(found: Estimates) -> Span:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sheet:
-    """One metric, every array a nested list; `m` are the arrays themselves."""
+    """One metric, every array a nested list; `m` are the arrays themselves.
+
+    `daily`: the points of the series, per variant other than control.
+    """
 
     m: Measured
+    daily: Points
     effect: Numbers
     error: Numbers
     p: Numbers
@@ -104,41 +111,85 @@ class Sheet:
         return self.numerator[look][variant] / below if below > 0 else None
 
 
-def sheets(measured: Sequence[Measured], rule: DecisionRule) -> tuple[Sheet, ...]:
-    """The lists of metrics that were measured together."""
+def sheets(
+    measured: Sequence[Measured],
+    rule: DecisionRule,
+    read: Mask | None = None,
+    daily: Sequence[Points] | None = None,
+) -> tuple[Sheet, ...]:
+    """The lists of metrics that were measured together.
+
+    Args:
+        read: the looks whose places are read (None: all); at the others the lists have no places.
+        daily: the points of each metric's series, where there is one.
+    """
     found = measured[0].whole
+    part = _Part(np.flatnonzero(np.tile(read, len(measured))) if read is not None else None, len(found.n))
+    pairs = found.pairs
     lists: dict[str, Any] = {
-        "effect": listed(found.effect.estimate),
-        "error": listed(found.effect.standard_error),
-        "p": listed(found.effect.p_value),
-        "anytime_p": listed(found.sequence.p_value),
-        "lift": listed(found.lift.estimate),
-        "control": listed(found.pairs.control.mean),
-        "treatment": listed(found.pairs.treatment.mean),
-        "n_control": found.pairs.control.n.tolist(),
-        "n_treatment": found.pairs.treatment.n.tolist(),
-        "n": found.n.tolist(),
-        "numerator": found.numerator.tolist(),
-        "denominator": found.denominator.tolist(),
-        "events": listed(found.pairs.events),
-        "needed": found.pairs.needed.tolist(),
-        "method": found.method.tolist(),
+        "effect": part.numbers(found.effect.estimate),
+        "error": part.numbers(found.effect.standard_error),
+        "p": part.numbers(found.effect.p_value),
+        "anytime_p": part.numbers(found.sequence.p_value),
+        "lift": part.numbers(found.lift.estimate),
+        "control": part.numbers(pairs.control.mean),
+        "treatment": part.numbers(pairs.treatment.mean),
+        "n_control": part.placed(pairs.control.n),
+        "n_treatment": part.placed(pairs.treatment.n),
+        "n": part.placed(found.n),
+        "numerator": part.placed(found.numerator),
+        "denominator": part.placed(found.denominator),
+        "events": part.numbers(pairs.events),
+        "needed": part.placed(pairs.needed),
+        "method": part.placed(found.method),
         "headline": headline_p(found, rule.design),
     }
     spans: dict[str, Any] = {
-        "interval": span(found.effect),
-        "sequence": span(found.sequence),
-        "lift_interval": span(found.lift),
-        "lift_sequence": span(found.lift_sequence),
+        "interval": part.span(found.effect),
+        "sequence": part.span(found.sequence),
+        "lift_interval": part.span(found.lift),
+        "lift_sequence": part.span(found.lift_sequence),
     }
     return tuple(
         Sheet(
             m=m,
+            daily=() if daily is None else daily[place],
             **{name: column[m.start : m.end] for name, column in lists.items()},
             **{name: column.rows(slice(m.start, m.end)) for name, column in spans.items()},
         )
-        for m in measured
+        for place, m in enumerate(measured)
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """The rows of arrays that are read place by place (None: all), as lists of `size` rows."""
+
+    rows: NDArray[np.int64] | None
+    size: int
+
+    def numbers(self, values: Float) -> Numbers:
+        """Numbers of these rows, None where one is not finite."""
+        return self._placed(listed(values if self.rows is None else values[self.rows]))
+
+    def placed(self, values: NDArray[Any]) -> list[list[Any]]:
+        """Plain values of these rows."""
+        found: list[list[Any]] = (values if self.rows is None else values[self.rows]).tolist()
+        return self._placed(found)
+
+    def span(self, found: Estimates) -> Span:
+        """Intervals of these rows."""
+        return Span(self.numbers(found.low), self.numbers(found.high), self.placed(found.reason))
+
+    def _placed(self, lists: list[list[Any]]) -> list[list[Any]]:
+        """The others are one list without places, so that reading one fails."""
+        if self.rows is None:
+            return lists
+        nothing: list[Any] = []
+        found = [nothing] * self.size
+        for row, own in zip(self.rows.tolist(), lists, strict=True):
+            found[row] = own
+        return found
 
 
 def headline_p(found: Whole, design: Design) -> Float:
