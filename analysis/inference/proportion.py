@@ -16,7 +16,7 @@ from scipy import special
 from analysis.errors import Codes, Reason, first_reason
 from analysis.inference.restricted import restricted_rates_difference, restricted_rates_ratio
 from analysis.inference.result import Alternative, Estimates, Float, estimates
-from analysis.inference.tail import bracketed_root, critical, p_values
+from analysis.inference.tail import PRECISION, bracketed_root, critical, p_values
 from experiment.definition import Direction
 
 _ITERATE_LIFT = 400
@@ -242,28 +242,28 @@ def _invert(
     far: tuple[Float, Float],
     near: tuple[Float, Float],
 ) -> tuple[Float, Float]:
-    """The parameters whose (decreasing) statistic lies within ±quantile.
+    """The parameters whose (decreasing) statistic lies within ±quantile, both sides in one search.
 
     `far` certainly brackets them; `near` does nearly always and saves most of the search.
     """
-    shape = np.broadcast_shapes(estimate.shape, quantile.shape)
-    centre = np.broadcast_to(estimate, shape)
+    sides = [
+        side for side, open_ in enumerate((Alternative.LESS, Alternative.GREATER)) if alternative is not open_
+    ]
+    shape = (len(sides), *np.broadcast_shapes(estimate.shape, quantile.shape))
+    level = np.broadcast_to(np.stack([quantile, -quantile])[sides], shape)
+    ends, certain = (np.broadcast_to(np.stack(pair)[sides], shape) for pair in (near, far))
 
-    def bounded(value: Float) -> Float:
-        return np.clip(np.nan_to_num(value, nan=0.0, posinf=1e9, neginf=-1e9), -1e9, 1e9)
+    def surplus(x: Float) -> Float:
+        value = statistic(x)
+        return np.asarray(np.minimum(np.maximum(np.where(np.isnan(value), 0.0, value), -1e9), 1e9) - level)
 
-    def bound(level: Float, far_end: Float, near_end: Float) -> Float:
-        ends = np.broadcast_to(near_end, shape)
-        beyond = np.abs(bounded(statistic(ends))) > np.abs(level)
-        ends = np.where(beyond & np.isfinite(ends), ends, far_end)
-        return bracketed_root(lambda x: bounded(statistic(x)) - level, ends, centre)
-
-    low, high = np.full(shape, -np.inf), np.full(shape, np.inf)
-    if alternative is not Alternative.LESS:
-        low = bound(quantile, far[0], near[0])
-    if alternative is not Alternative.GREATER:
-        high = bound(-quantile, far[1], near[1])
-    return low, high
+    # the statistic falls from zero at the estimate: beyond a limit it has passed the level on that side
+    beyond = (surplus(ends) * level > 0) & np.isfinite(ends)
+    ends, start = np.where(beyond, ends, certain), np.broadcast_to(estimate, shape)
+    # the statistic is known to the digits of its distance from the estimate, however small the limit itself
+    found = bracketed_root(surplus, ends, start, resolution=PRECISION * np.abs(ends - start))
+    limits = dict(zip(sides, found, strict=True))
+    return limits.get(0, np.full(shape[1:], -np.inf)), limits.get(1, np.full(shape[1:], np.inf))
 
 
 def _upper_bracket(
