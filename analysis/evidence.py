@@ -151,9 +151,9 @@ class Evidence:
 
     def counts(self, mask: Mask) -> NDArray[np.int64]:
         """Counts of shape (subjects, strata, variants, COUNTS) over the cells of `mask`."""
-        place = self._place(mask, self.cells.subject, self.cells)
-        chosen = self.cells.counts[mask]
-        return np.stack([add_into(chosen[:, c], place, self.shape) for c in range(len(COUNTS))], axis=-1)
+        place, width = self._place(mask, self.cells.subject, self.cells), len(COUNTS)
+        columns = place[:, None] * width + np.arange(width)
+        return add_into(self.cells.counts[mask].reshape(-1), columns.reshape(-1), (*self.shape, width))
 
     def totals(self, metric: int, mask: Mask) -> Totals:
         """A metric's totals of shape (subjects, strata, variants) over the cells of `mask`."""

@@ -22,7 +22,7 @@ from analysis.report.numbers import (
     Unadjusted,
     Value,
 )
-from analysis.report.sheet import Sheet, span, why
+from analysis.report.sheet import Sheet, listed, span, why
 from analysis.report.sufficiency import of_segment, segment_finding, sufficiency
 from analysis.segments import Shrunken
 from experiment.definition import DAY_MS, DecisionRule, Design, Direction
@@ -30,12 +30,12 @@ from experiment.definition import DAY_MS, DecisionRule, Design, Direction
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Looks:
-    """Which place of the leading axis is what: the overall reading, segments by key; and the ISO dates of
-    its exposure days, the first of the sheet's."""
+    """Which place of the leading axis is what: the overall reading, segments by key, days by ISO date (the
+    first of the sheet's series)."""
 
     overall: int = 0
     segments: Sequence[tuple[str, int]] = ()
-    days: Sequence[str] = ()
+    days: Sequence[tuple[str, int]] = ()
 
 
 def iso_day(day: int) -> str:
@@ -129,7 +129,7 @@ def comparison(s: Sheet, at: Place, rule: DecisionRule) -> Comparison:
         pooled=_pooled(s, look, v, found, at.mix),
         guard=_guard(s, look, v, found),
         sufficiency=sufficiency(s, look, v, rule),
-        segments=tuple(_segment(s, at, place, rule) for place in range(len(at.looks.segments))),
+        segments=_segments(s, at, rule),
         daily=s.daily[v][: len(at.looks.days)] if at.looks.days else (),
         selected_interval=_selected(at, significant=significant),
         unadjusted=_unadjusted(s, look, v, found),
@@ -221,11 +221,20 @@ def _unadjusted(s: Sheet, look: int, v: int, found: Estimate | None) -> Unadjust
     )
 
 
-def _segment(s: Sheet, at: Place, place: int, rule: DecisionRule) -> SegmentReading:
-    (name, look), v, shrunk = at.looks.segments[place], at.v, at.shrunken
-    adjusted = None if shrunk is None else number(shrunk.adjusted[place, v])
-    drawn = None if shrunk is None else number(shrunk.pooled.shrunk[v, place])
-    enough = of_segment(s, look, v, rule, shrunk, place)
+def _segments(s: Sheet, at: Place, rule: DecisionRule) -> tuple[SegmentReading, ...]:
+    found = at.shrunken
+    if found is None:
+        return ()
+    columns = found.pooled.shrunk, found.low, found.high, found.adjusted.T
+    read = zip(*(listed(column)[at.v] for column in columns), strict=True)
+    return tuple(_segment(s, at, place, rule, found, *own) for place, own in enumerate(read))
+
+
+def _segment(
+    s: Sheet, at: Place, place: int, rule: DecisionRule, found: Shrunken, *drawn: float | None
+) -> SegmentReading:
+    (name, look), v, (shrunk, low, high, adjusted) = at.looks.segments[place], at.v, drawn
+    enough = of_segment(s, look, v, rule, found, place)
     return SegmentReading(
         segment=name,
         control=value(s, look, 0, at.variants[0]),
@@ -233,10 +242,8 @@ def _segment(s: Sheet, at: Place, place: int, rule: DecisionRule) -> SegmentRead
         estimate=estimate(s, look, v),
         missing=why(s.interval.code[look][v]),
         finding=segment_finding(s, look, v, adjusted, enough=enough, rule=rule),
-        shrunk=drawn,
-        shrunk_interval=None
-        if shrunk is None or drawn is None
-        else Interval(lower=float(shrunk.low[v, place]), upper=float(shrunk.high[v, place])),
+        shrunk=shrunk,
+        shrunk_interval=None if shrunk is None else Interval(lower=low, upper=high),
         adjusted_p=adjusted,
         sufficiency=enough,
     )

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from analysis.inference.result import Estimates
 from analysis.measure import Measured
-from analysis.report.numbers import DayPoint, Interval
-from analysis.report.sheet import Points, listed
+from analysis.report.numbers import DayPoint
+from analysis.report.sheet import Intervals, Points, intervals, listed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,13 +52,6 @@ def day_points(m: Measured, calendar: Calendar) -> Points:
     )  # fmt: skip
 
 
-def _intervals(found: Estimates, here: slice) -> list[list[Interval | None]]:
-    """Intervals [variant − 1][day]; None where there is none."""
-    lows, highs, codes = listed(found.low[here].T), listed(found.high[here].T), found.reason[here].T.tolist()
-    return [
-        [
-            None if code else Interval(lower=low, upper=high)
-            for low, high, code in zip(*columns, strict=True)
-        ]
-        for columns in zip(lows, highs, codes, strict=True)
-    ]  # fmt: skip
+def _intervals(found: Estimates, here: slice) -> Intervals:
+    """Intervals [variant − 1][day]."""
+    return intervals(listed(found.low[here].T), listed(found.high[here].T), found.reason[here].T.tolist())

@@ -151,7 +151,7 @@ class _Layout:
         return Looks(
             overall=self.overall[which],
             segments=[(name, rows + place) for place, name in enumerate(self.segments)],
-            days=self.calendar.names[:first],
+            days=[(day, place + self.empty) for place, day in enumerate(self.calendar.names[:first])],
         )
 
 
@@ -246,8 +246,8 @@ def _reading(
     counts = evidence.counts(days & evidence.clean())
     return Reading(
         name="",
-        first_day=looks.days[0] if looks.days else None,
-        last_day=looks.days[-1] if looks.days else None,
+        first_day=looks.days[0][0] if looks.days else None,
+        last_day=looks.days[-1][0] if looks.days else None,
         days=span,
         n=int(counts[SUBJECT, ..., N].sum()),
         variants=_variant_counts(

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis import columnar
 from analysis.errors import Reason
 from analysis.inference.result import Estimates, Float
 from analysis.measure import Measured, Whole
@@ -47,32 +48,41 @@ _MISSING: tuple[Missing | None, ...] = (
 )
 
 
+Intervals = list[list[Interval | None]]
+
+
+def intervals(low: Numbers, high: Numbers, code: list[list[int]]) -> Intervals:
+    """The intervals between these sides; None where a code says that there is none."""
+    return [
+        [None if why_not else Interval(lower=a, upper=b) for a, b, why_not in zip(*row, strict=True)]
+        for row in zip(low, high, code, strict=True)
+    ]
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Intervals of one kind: both sides, and the codes why there is none."""
+    """Intervals of one kind, and the codes why there is none."""
 
-    low: Numbers
-    high: Numbers
+    interval: Intervals
     code: list[list[int]]
 
     def at(self, look: int, place: int) -> Interval | None:
         """The interval at a place; None where there is none."""
-        if self.code[look][place]:
-            return None
-        return Interval(lower=self.low[look][place], upper=self.high[look][place])
+        return self.interval[look][place]
 
     def bounds(self, look: int, place: int) -> Interval:
         """The interval at a place that is known to have an estimate."""
-        return self.at(look, place) or Interval(lower=None, upper=None)
+        return self.interval[look][place] or Interval(lower=None, upper=None)
 
     def rows(self, here: slice) -> Span:
         """The same at these looks."""
-        return Span(self.low[here], self.high[here], self.code[here])
+        return Span(self.interval[here], self.code[here])
 
 
 def span(found: Estimates) -> Span:
     """The intervals of estimates as lists."""
-    return Span(listed(found.low), listed(found.high), found.reason.tolist())
+    code = found.reason.tolist()
+    return Span(intervals(listed(found.low), listed(found.high), code), code)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +130,8 @@ def sheets(
     """The lists of metrics that were measured together.
 
     Args:
-        read: the looks whose places are read (None: all); at the others the lists have no places.
+        read: the looks that are read in full (None: all); at the others only the two sides' values and units
+            have places.
         daily: the points of each metric's series, where there is one.
     """
     found = measured[0].whole
@@ -132,10 +143,10 @@ def sheets(
         "p": part.numbers(found.effect.p_value),
         "anytime_p": part.numbers(found.sequence.p_value),
         "lift": part.numbers(found.lift.estimate),
-        "control": part.numbers(pairs.control.mean),
-        "treatment": part.numbers(pairs.treatment.mean),
-        "n_control": part.placed(pairs.control.n),
-        "n_treatment": part.placed(pairs.treatment.n),
+        "control": listed(pairs.control.mean),
+        "treatment": listed(pairs.treatment.mean),
+        "n_control": pairs.control.n.tolist(),
+        "n_treatment": pairs.treatment.n.tolist(),
         "n": part.placed(found.n),
         "numerator": part.placed(found.numerator),
         "denominator": part.placed(found.denominator),
@@ -179,7 +190,8 @@ class _Part:
 
     def span(self, found: Estimates) -> Span:
         """Intervals of these rows."""
-        return Span(self.numbers(found.low), self.numbers(found.high), self.placed(found.reason))
+        whole = span(found if self.rows is None else columnar.rows(found, self.rows))
+        return Span(self._placed(whole.interval), self._placed(whole.code))
 
     def _placed(self, lists: list[list[Any]]) -> list[list[Any]]:
         """The others are one list without places, so that reading one fails."""
