@@ -97,9 +97,11 @@ def score_lift(
     Source: Koopman (1984), Biometrics 40:513 (restricted rates as in Miettinen & Nurminen 1985).
     """
     xc, nc, xt, nt = _counts(control_successes, control_n, treatment_successes, treatment_n)
-    pc_hat, pt_hat = xc / nc, xt / nt
     none = xc == 0
-    ratio = pt_hat / np.where(none, 1.0, pc_hat)
+    reason = _count_reason(xc, nc, xt, nt, first_reason((none, Reason.ZERO_CONTROL)))
+    # what has no lift is not searched for: every limit would be rejected, one bisection after the other
+    pc_hat, pt_hat = np.where(none, np.nan, xc / nc), xt / nt
+    ratio = pt_hat / pc_hat
 
     def statistic(candidate: Float) -> Float:
         pc, pt = restricted_rates_ratio(xc, nc, xt, nt, candidate)
@@ -109,7 +111,7 @@ def score_lift(
     quantile = np.broadcast_to(
         critical(alpha, np.inf, alternative), np.broadcast_shapes(np.shape(alpha), ratio.shape)
     )
-    top = _upper_bracket(statistic, np.maximum(ratio, 1.0), quantile, none)
+    top = _upper_bracket(statistic, np.maximum(ratio, 1.0), quantile)
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         reach = np.exp(_REACH * quantile * np.sqrt(np.maximum(1 / xc - 1 / nc + 1 / xt - 1 / nt, 0)))
         near = (ratio / reach, np.minimum(ratio * reach, top))
@@ -119,10 +121,8 @@ def score_lift(
     pc, pt = restricted_rates_ratio(xc, nc, xt, nt, tested)
     with np.errstate(invalid="ignore", divide="ignore"):
         variance = pt * (1 - pt) / nt + np.square(tested) * pc * (1 - pc) / nc
-        error = np.sqrt(variance) / np.where(none, np.nan, pc_hat)
-    reason = _count_reason(xc, nc, xt, nt, first_reason((none, Reason.ZERO_CONTROL)))
-    estimate = np.where(none, np.nan, ratio - 1)
-    return _assemble("koopman", alternative, reason, (estimate, error, z, low - 1, high - 1), alpha)
+        error = np.sqrt(variance) / pc_hat
+    return _assemble("koopman", alternative, reason, (ratio - 1, error, z, low - 1, high - 1), alpha)
 
 
 def newcombe(
@@ -266,14 +266,12 @@ def _invert(
     return limits.get(0, np.full(shape[1:], -np.inf)), limits.get(1, np.full(shape[1:], np.inf))
 
 
-def _upper_bracket(
-    statistic: Callable[[Float], Float], start: Float, quantile: Float, ignore: NDArray[np.bool_]
-) -> Float:
+def _upper_bracket(statistic: Callable[[Float], Float], start: Float, quantile: Float) -> Float:
     """A ratio so large that the score test rejects it."""
     shape = np.broadcast_shapes(start.shape, quantile.shape)
     top = np.array(np.broadcast_to(start, shape)) * 2
     for _ in range(_ITERATE_LIFT):
-        open_ = ~ignore & (statistic(top) > -quantile)
+        open_ = statistic(top) > -quantile
         if not open_.any():
             break
         top = np.where(open_, top * 4, top)

@@ -94,9 +94,8 @@ def _mixed(evidence: Evidence, overall: Totals) -> Mix:
     if len(strata) < 2:
         return ((),) * others
     totals = overall[0]
-    return tuple(
-        confounding.mix(totals, confounding.used_strata(totals, v), v, strata) for v in range(1, others + 1)
-    )
+    used = confounding.used_strata(totals)
+    return tuple(confounding.mix(totals, used[:, v], v + 1, strata) for v in range(others))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
