@@ -50,14 +50,12 @@ def number(value: float) -> float | None:
 
 def values(s: Sheet, look: int, variants: Sequence[str]) -> tuple[Value, ...]:
     """Totals and value of every variant at one look, strata summed."""
-    return tuple(value(s, look, v, key) for v, key in enumerate(variants))
-
-
-def value(s: Sheet, look: int, v: int, key: str) -> Value:
-    """Totals and value of one variant at one look, strata summed."""
-    return Value(
-        variant=key, n=s.n[look][v], numerator=s.numerator[look][v], denominator=s.denominator[look][v],
-        value=s.value(look, v),
+    return tuple(
+        Value(
+            variant=key, n=s.n[look][v], numerator=s.numerator[look][v], denominator=s.denominator[look][v],
+            value=s.value(look, v),
+        )
+        for v, key in enumerate(variants)
     )  # fmt: skip
 
 
@@ -96,8 +94,8 @@ def _underflown(p: float | None, found: Estimates, s: Sheet, look: int, v: int) 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
     """What a comparison is made of: variant `v` + 1 of these variants at these looks, `adjusted` its headline
-    p after the family's correction, the interval if it was `selected`, its segments' random effects, and the
-    `mix` of strata behind the pooled effect."""
+    p after the family's correction, the interval if it was `selected`, its segments' random effects and
+    `segment_values` (every variant's), and the `mix` of strata behind the pooled effect."""
 
     v: int
     looks: Looks
@@ -105,6 +103,7 @@ class Place:
     adjusted: float
     selected: Estimates | None = None
     shrunken: Shrunken | None = None
+    segment_values: Sequence[tuple[Value, ...]] = ()
     mix: tuple[MixRow, ...] = ()
 
 
@@ -144,6 +143,7 @@ def metric_reading(
     """One metric of one experiment; `place` is the metric's place in the corrected family, `mix` the strata
     behind the pooled effect of each variant other than control."""
     metric, adjusted, selected = s.m.metric, found.adjusted[place].tolist(), found.selected[place]
+    by_segment = [values(s, look, variants) for _, look in looks.segments]
     return MetricReading(
         key=metric.key, type=metric.type.value, role=metric.role.value, direction=metric.direction.value,
         decimals=metric.decimals, values=values(s, looks.overall, variants),
@@ -152,7 +152,7 @@ def metric_reading(
                 s,
                 Place(
                     v=v, looks=looks, variants=variants, adjusted=adjusted[v], selected=selected,
-                    shrunken=shrunk, mix=mix[v] if mix else (),
+                    shrunken=shrunk, segment_values=by_segment, mix=mix[v] if mix else (),
                 ),
                 rule,
             )
@@ -237,8 +237,8 @@ def _segment(
     enough = of_segment(s, look, v, rule, found, place)
     return SegmentReading(
         segment=name,
-        control=value(s, look, 0, at.variants[0]),
-        value=value(s, look, v + 1, at.variants[v + 1]),
+        control=at.segment_values[place][0],
+        value=at.segment_values[place][v + 1],
         estimate=estimate(s, look, v),
         missing=why(s.interval.code[look][v]),
         finding=segment_finding(s, look, v, adjusted, enough=enough, rule=rule),
