@@ -9,7 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis import checks, family
+from analysis.errors import Codes
+from analysis.estimates import left_out
 from analysis.evidence import Evidence
+from analysis.inference.result import Float
 from analysis.measure import Plan, collect, measure
 from analysis.report.batch_model import ALL_GROUPS, BatchReport, BatchRow, BatchSummary
 from analysis.report.comparisons import Looks, iso_day, metric_reading
@@ -52,6 +55,7 @@ class _Many:
     evidence: Evidence
     sheets: tuple[Sheet, ...]
     primary: Totals
+    left_out: tuple[Codes, Float]
     counts: checks.Counts
     contaminated: checks.Counts
     ratios: allocation.Ratios
@@ -65,6 +69,7 @@ def _measure(evidence: Evidence) -> _Many:
     collected = collect(evidence.metrics, [totals], evidence.rule.alpha)
     measured = measure(collected, Plan(rule=evidence.rule))
     counts = evidence.counts(clean)
+    primary = next(t for t, m in zip(totals, evidence.metrics, strict=True) if m.role is Role.PRIMARY)
     first = np.full(len(evidence.subjects), np.iinfo(np.int64).max)
     last = np.zeros(len(evidence.subjects), dtype=np.int64)
     np.minimum.at(first, evidence.series.subject, evidence.series.day)
@@ -72,7 +77,8 @@ def _measure(evidence: Evidence) -> _Many:
     return _Many(
         evidence=evidence,
         sheets=sheets(measured, evidence.rule),
-        primary=next(t for t, m in zip(totals, evidence.metrics, strict=True) if m.role is Role.PRIMARY),
+        primary=primary,
+        left_out=left_out(primary),
         counts=counts,
         contaminated=evidence.counts(~clean)[..., checks.N].sum(axis=(1, 2)),
         ratios=allocation.ratios(evidence, counts[..., checks.N]),
@@ -100,7 +106,8 @@ def _row(many: _Many, e: int, limits: Thresholds) -> BatchRow:
         subject=subject, rule=rule, assignment=subject.assignment, window_days=0.0, live=many.counts[e],
         contaminated=int(many.contaminated[e]), matured=units, days=days,
         ratios=allocation.rows(evidence, many.ratios, e, limits), metrics=metrics,
-        overlap=checks.overlap_of(evidence, e, n, primary, metrics, per_day), primary=primary,
+        overlap=checks.overlap_of(evidence, e, n, primary, metrics, per_day),
+        left_out=(many.left_out[0][e], many.left_out[1][e]),
         clustered=evidence.clustered, facts=evidence.facts[e] if evidence.facts is not None else None,
     )  # fmt: skip
     results = checks.run(found, limits)

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.estimates import left_out
+from analysis.errors import Codes
 from analysis.evidence import COUNTS, Evidence, Subject
 from analysis.examine import Days
 from analysis.facts import Facts
+from analysis.inference.result import Float
 from analysis.report.model import Check, Maturing, MetricReading, Overlap, SampleRatio
 from analysis.thresholds import Thresholds
 from analysis.totals import Totals
@@ -45,8 +46,9 @@ class Findings:
 
     `live` are counts (strata, variants, COUNTS) of all days, `contaminated` units not in them. `matured` and
     `days` are the units and exposure days the verdict reads (days None: not recorded), `waiting` the next day
-    to mature, `primary` the totals of the primary metric there (1, strata, variants). `facts` are those of a
-    table's rows, `series` the days one by one, the rest comparisons that only checks read.
+    to mature, `left_out` why the primary effect leaves strata out there (variants − 1, strata) and the share
+    of units it speaks for (variants − 1). `facts` are those of a table's rows, `series` the days one by one,
+    the rest comparisons that only checks read.
     """
 
     subject: Subject
@@ -60,7 +62,7 @@ class Findings:
     ratios: tuple[SampleRatio, ...]
     metrics: tuple[MetricReading, ...]
     overlap: Overlap
-    primary: Totals
+    left_out: tuple[Codes, Float]
     pending: int = 0
     late: int = 0
     clustered: bool = False
@@ -157,9 +159,9 @@ def _of_units(found: Findings, limits: Thresholds) -> tuple[Check, ...]:
 def dropped(found: Findings) -> tuple[Sequence[str], float]:
     """Strata with units that the primary effect leaves out, and the share of units it speaks for."""
     strata, others = found.subject.strata, len(found.subject.variants) - 1
-    codes, shares = left_out(found.primary)
-    out = np.asarray(codes[0, :others, : len(strata)].any(axis=0))
-    covered = shares[0, :others]
+    codes, shares = found.left_out
+    out = np.asarray(codes[:others, : len(strata)].any(axis=0))
+    covered = shares[:others]
     names = [stratum.label for stratum, gone in zip(strata, out.tolist(), strict=True) if gone]
     return names, float(covered.min()) if names else 1.0
 

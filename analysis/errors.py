@@ -88,8 +88,8 @@ def first_reason(*findings: tuple[NDArray[np.bool_], Reason]) -> Codes:
     """Codes of the first finding that holds at each place (all findings broadcast together)."""
     shape = np.broadcast_shapes(*(mask.shape for mask, _ in findings))
     codes = np.zeros(shape, dtype=np.uint8)
-    for mask, reason in findings:
-        codes = np.where((codes == 0) & mask, np.uint8(reason.code), codes)
+    for mask, reason in reversed(findings):
+        codes = np.where(mask, np.uint8(reason.code), codes)
     return codes
 
 

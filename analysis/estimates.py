@@ -126,7 +126,8 @@ def left_out(totals: Totals) -> tuple[Codes, Float]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Strata:
-    """Samples (looks, variants − 1, strata) of both sides, and what each stratum weighs."""
+    """Samples (looks, variants − 1, strata) of treatment and (looks, 1, strata) of control, and what each
+    stratum weighs in each pair."""
 
     control: Sample
     treatment: Sample
@@ -139,15 +140,16 @@ def _strata(totals: Totals) -> _Strata:
     _, denominator = totals.values()
     swapped = Sample(**{f.name: np.swapaxes(getattr(sample, f.name), -1, -2) for f in fields(sample)})
     others = sample.n.shape[-1] - 1
-    control = swapped[:, np.zeros(others, dtype=int), :]
     before = None
     if isinstance(totals, Exact) and totals.covariates is not None:
         both = totals.each(lambda part: np.swapaxes(part, -1, -2)).joint()
         before = _cut(both, np.zeros(others, dtype=int)), _cut(both, slice(1, None))
     return _Strata(
-        control=control,
+        control=swapped[:, :1, :],
         treatment=swapped[:, 1:, :],
-        weight=np.broadcast_to(denominator.sum(axis=-1)[:, None, :], control.n.shape),
+        weight=np.broadcast_to(
+            denominator.sum(axis=-1)[:, None, :], (len(denominator), others, denominator.shape[1])
+        ),
         before=before,
     )
 
@@ -237,7 +239,7 @@ def fixed_effect(
     Args:
         lifts: looks whose lift is read; at the others the lift of a proportion is only Fieller's.
     """
-    effect, lift = contrast.effect(given.contrast, alpha=alpha), contrast.lift(given.contrast, alpha=alpha)
+    effect, lift = contrast.effect_and_lift(given.contrast, alpha=alpha)
     if (where := given.scored).any():
         counts = np.moveaxis(given.counts[where], -1, 0)
         effect = overlay(effect, where, proportion.score_difference(*counts, alpha=alpha))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, compress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -151,9 +151,9 @@ class Evidence:
 
     def counts(self, mask: Mask) -> NDArray[np.int64]:
         """Counts of shape (subjects, strata, variants, COUNTS) over the cells of `mask`."""
-        place = self._place(mask, self.cells.subject, self.cells)
-        chosen = self.cells.counts[mask]
-        return np.stack([add_into(chosen[:, c], place, self.shape) for c in range(len(COUNTS))], axis=-1)
+        place, width = self._place(mask, self.cells.subject, self.cells), len(COUNTS)
+        columns = place[:, None] * width + np.arange(width)
+        return add_into(self.cells.counts[mask].reshape(-1), columns.reshape(-1), (*self.shape, width))
 
     def totals(self, metric: int, mask: Mask) -> Totals:
         """A metric's totals of shape (subjects, strata, variants) over the cells of `mask`."""
@@ -227,11 +227,13 @@ def from_ledger(state: ExperimentState, moments: Moments, *, at: int) -> Evidenc
     )
     places = {(s.epoch, s.segment): place for place, s in enumerate(subject.strata)}
     order = {variant: place for place, variant in enumerate(subject.variants)}
-    own = [(k, c) for k, c in moments.items() if k.experiment == definition.key and not k.dimension]
+    # two lists, not pairs: thousands of small objects that live on are what a garbage collection costs
+    mine = [k.experiment == definition.key and not k.dimension for k in moments]
+    keys, cells = list(compress(moments, mine)), list(compress(moments.values(), mine))
     return Evidence(
         metrics=definition.metrics, rule=definition.decision, window_ms=definition.window_ms, at=at,
         closed=definition.source is not None, day_width=1, subjects=(subject,),
-        cells=_cells(own, definition.metrics, places, order),
+        cells=_cells(keys, cells, definition.metrics, places, order),
     )  # fmt: skip
 
 
@@ -278,27 +280,28 @@ def _strata(state: ExperimentState, moments: Moments) -> tuple[Stratum, ...]:
 
 
 def _cells(
-    own: Sequence[tuple[CellKey, Cell]],
+    keys: Sequence[CellKey],
+    cells: Sequence[Cell],
     metrics: tuple[Metric, ...],
     places: Mapping[tuple[int, str], int],
     order: Mapping[str, int],
 ) -> Cells:
-    rows, width, size = len(own), len(Sums._fields), len(metrics)
+    rows, width, size = len(cells), len(Sums._fields), len(metrics)
     counts = _table(
-        lambda: ((c.n, c.exposures, c.fallbacks, c.mismatches, c.carried) for _, c in own), rows, len(COUNTS)
+        lambda: ((c.n, c.exposures, c.fallbacks, c.mismatches, c.carried) for c in cells), rows, len(COUNTS)
     )
-    sums = _table(lambda: chain.from_iterable(c.metrics[:size] for _, c in own), rows, size * width)
+    sums = _table(lambda: chain.from_iterable(c.metrics[:size] for c in cells), rows, size * width).T.copy()
     n = np.asarray(counts[:, 0], dtype=np.int64)
     zero = np.zeros(rows, dtype=np.int64)
     return Cells(
-        subject=np.zeros(len(own), dtype=np.int64),
-        stratum=np.array([places[k.epoch, k.segment] for k, _ in own], dtype=np.int64),
-        variant=np.array([order[k.variant] for k, _ in own], dtype=np.int64),
-        day=np.array([k.day for k, _ in own], dtype=np.int64),
-        contaminated=np.array([k.contaminated for k, _ in own], dtype=bool),
+        subject=np.zeros(rows, dtype=np.int64),
+        stratum=np.array([places[k.epoch, k.segment] for k in keys], dtype=np.int64),
+        variant=np.array([order[k.variant] for k in keys], dtype=np.int64),
+        day=np.array([k.day for k in keys], dtype=np.int64),
+        contaminated=np.array([k.contaminated for k in keys], dtype=bool),
         counts=np.asarray(counts, dtype=np.int64),
         totals=tuple(
-            _sums(metric, n, sums[:, place * width : (place + 1) * width], zero)
+            _sums(metric, n, sums[place * width : (place + 1) * width], zero)
             for place, metric in enumerate(metrics)
         ),
     )
@@ -306,12 +309,12 @@ def _cells(
 
 def _sums(metric: Metric, n: Integers, columns: Integers, zero: Integers) -> Exact:
     """A metric's totals; what a type does not have is one array of zeros."""
-    x, xx = integers(columns[:, 0]), integers(columns[:, 1])
+    x, xx = integers(columns[0]), integers(columns[1])
     if metric.type is MetricType.PROPORTION:
         return Exact(metric=metric, n=n, x=x, xx=x, y=zero, yy=zero, xy=zero)
     if metric.type is MetricType.MEAN:
         return Exact(metric=metric, n=n, x=x, xx=xx, y=zero, yy=zero, xy=zero)
-    y, yy, xy = (integers(columns[:, part]) for part in (2, 3, 4))
+    y, yy, xy = (integers(columns[part]) for part in (2, 3, 4))
     return Exact(metric=metric, n=n, x=x, xx=xx, y=y, yy=yy, xy=xy)
 
 

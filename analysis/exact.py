@@ -1,7 +1,7 @@
 """`Sample`s from exact sums, on whole arrays: the fast twin of `analysis.inference.sample`.
 
-Sums that fit 62 bits are divided in doubled precision, which gives the same doubles as integer arithmetic;
-places where that cannot be guaranteed, and larger sums, take the integers.
+Sums that fit 62 bits are combined in int64 and then in doubled precision, which gives the same doubles as
+integer arithmetic; places where that cannot be guaranteed, and larger sums, take the integers.
 """
 
 from __future__ import annotations
@@ -12,42 +12,42 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.doubled import Doubled, Float, doubled
+from analysis.doubled import FITS, Float, Mask, Whole, whole
 from analysis.errors import Codes, Reason, first_reason
 from analysis.inference import sample
 from analysis.inference.sample import Sample
 
 Integers = NDArray[Any]
-Mask = NDArray[np.bool_]
-_FITS = 2**62
 
 
 def proportion(n: Integers, successes: Integers) -> Sample:
     """As `analysis.inference.sample.proportion`."""
-    if not _fits(n, successes):
+    columns = _wholes(n, successes)
+    if columns is None:
         return sample.proportion(n, successes)
-    count, hits = doubled(n), doubled(successes)
+    count, hits = columns
     impossible = (n < 0) | (successes < 0) | (successes > n)
     reason = first_reason((impossible, Reason.IMPOSSIBLE_MOMENTS), (n < 2, Reason.TOO_FEW_UNITS))
     return _finished(
-        n, hits.over(count), (hits * doubled(n - successes)).over(count * doubled(n - 1)),
+        n, hits.over(count), (hits * (count - hits)).over(count * (count - _ONE)),
         reason, ~impossible & (n > 0),
     )  # fmt: skip
 
 
 def mean(n: Integers, sx: Integers, sxx: Integers, *, scale: int) -> Sample:
     """As `analysis.inference.sample.from_sums`."""
-    if not _fits(n, sx, sxx):
+    columns = _wholes(n, sx, sxx)
+    if columns is None:
         return sample.from_sums(n, sx, sxx, scale=scale)
-    count, x = doubled(n), doubled(sx)
-    above, below = count * doubled(sxx), x * x
+    count, x, xx = columns
+    above, below = count * xx, x * x
     spread = above - below
     empty = (n == 0) & ((sx != 0) | (sxx != 0))
-    impossible = (n < 0) | (spread.high < 0) | empty
+    impossible = (n < 0) | spread.negative | empty
     reason = first_reason((impossible, Reason.IMPOSSIBLE_MOMENTS), (n < 2, Reason.TOO_FEW_UNITS))
-    unit = _whole(scale)
+    unit = _number(scale)
     found = _finished(
-        n, x.over(count * unit), spread.over(count * doubled(n - 1) * (unit * unit)),
+        n, x.over(count * unit), spread.over(unit * unit * count * (count - _ONE)),
         reason, ~impossible & (n > 0),
     )  # fmt: skip
     return _with_integers(
@@ -75,40 +75,45 @@ def ratio(
         return sample.ratio_from_sums(c, x * below, xx * below**2, y, yy, xy * below, scale=above)
 
     columns = (n, sx, sy, sxx, syy, sxy)
-    if not _fits(*columns):
+    wholes = _wholes(*columns)
+    if wholes is None:
         return integers(columns)
-    c, x, y, xx, yy, xy = (doubled(column) for column in columns)
-    terms = xx * y * y, _whole(2) * x * y * xy, x * x * yy
+    c, x, y, xx, yy, xy = wholes
+    terms = xx * y * y, _number(2) * x * y * xy, x * x * yy
     residual = terms[0] - terms[1] + terms[2]
     spreads = [(c * xx, x * x), (c * yy, y * y)]
     lost = residual.lost(*terms)
-    impossible = (n < 0) | (residual.high < 0)
+    impossible = (n < 0) | residual.negative
     for large, small in spreads:
         spread = large - small
         lost |= spread.lost(large, small)
-        impossible |= spread.high < 0
+        impossible |= spread.negative
     reason = first_reason(
         (impossible, Reason.IMPOSSIBLE_MOMENTS),
         (n < 2, Reason.TOO_FEW_UNITS),
         (sy <= 0, Reason.ZERO_DENOMINATOR),
     )
-    up, down, square = _whole(above), _whole(below), y * y
+    up, down, square = _number(above), _number(below), y * y
     value = (x * down).over(y * up)
-    variance = (c * c * residual * (down * down)).over(doubled(n - 1) * (square * square) * (up * up))
+    variance = (down * down * c * c * residual).over(up * up * (c - _ONE) * (square * square))
     return _with_integers(
         _finished(n, value, variance, reason, ~impossible & (sy > 0)), lost, integers, *columns
     )
 
 
-def _fits(*columns: Integers) -> bool:
-    return all(
-        column.dtype.kind == "i" and (not column.size or -_FITS < column.min() <= column.max() < _FITS)
-        for column in columns
-    )
+def _wholes(*columns: Integers) -> tuple[Whole, ...] | None:
+    """The columns as numbers; None where int64 might not hold them."""
+    if any(column.dtype.kind != "i" for column in columns):
+        return None
+    found = tuple(whole(column) for column in columns)
+    return found if all(column.bound < FITS for column in found) else None
 
 
-def _whole(number: int) -> Doubled:
-    return doubled(np.asarray(number, dtype=np.int64))
+def _number(value: int) -> Whole:
+    return Whole(np.asarray(value, dtype=np.int64), value)
+
+
+_ONE = _number(1)
 
 
 def _finished(n: Integers, value: Float, variance: Float, reason: Codes, known: Mask) -> Sample:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from analysis import estimates
+from analysis.columnar import joined
 from analysis.evidence import DayLooks, Evidence
 from analysis.facts import Extreme
 from analysis.inference import contrast, fixed
@@ -125,48 +126,61 @@ def _tolerated(metric: Metric) -> float | None:
 
 def before_exposure(evidence: Evidence, overall: Sequence[Totals]) -> tuple[Difference, ...]:
     """Every covariate of every metric, each other variant against control, over strata."""
-    found: list[Difference] = []
+    found = []
     for metric, totals in zip(evidence.metrics, overall, strict=True):
         if not isinstance(totals, Exact):
             continue
         samples = totals.covariate_samples()
         names = ("the covariate",) if len(samples) < 2 else ("the past numerator", "the past denominator")
-        for what, sample in zip(names, samples, strict=False):
-            found.extend(_differences(evidence, metric.key, f"{what} of {metric.key}", sample, totals))
-    return tuple(found)
+        found += [
+            _Given(metric.key, f"{what} of {metric.key}", sample, totals)
+            for what, sample in zip(names, samples, strict=False)
+        ]
+    return _differences(evidence, found)
 
 
 def denominators(evidence: Evidence, overall: Sequence[Totals]) -> tuple[Difference, ...]:
     """The denominator per unit of every ratio, each other variant against control, over strata."""
-    found: list[Difference] = []
+    found = []
     for metric, totals in zip(evidence.metrics, overall, strict=True):
         below = metric.denominator
         if metric.type is not MetricType.RATIO or below is None:
             continue
-        sample = totals.denominator_sample()
         what = "units" if below.event == SIZE else f"{below.event} {below.value or 'events'}"
-        found.extend(_differences(evidence, metric.key, what, sample, totals))
-    return tuple(found)
+        found.append(_Given(metric.key, what, totals.denominator_sample(), totals))
+    return _differences(evidence, found)
 
 
-def _differences(
-    evidence: Evidence, metric: str, what: str, sample: Sample, totals: Totals
-) -> Iterable[Difference]:
-    """Welch over strata of anything measured per unit (1, strata, variants)."""
+class _Given(NamedTuple):
+    """Something of a metric that was measured per unit: a sample (1, strata, variants), and the totals whose
+    units weigh its strata."""
+
+    metric: str
+    what: str
+    sample: Sample
+    totals: Totals
+
+
+def _differences(evidence: Evidence, given: Sequence[_Given]) -> tuple[Difference, ...]:
+    """Welch over strata, all in one call."""
     variants = evidence.subjects[SUBJECT].variants
+    if not given:
+        return ()
+    sample = joined([one.sample for one in given])
     swapped = Sample(**{f.name: np.swapaxes(getattr(sample, f.name), -1, -2) for f in fields(sample)})
-    control = swapped[:, np.zeros(len(variants) - 1, dtype=int), :]
-    treatment = swapped[:, 1 : len(variants), :]
-    weight = np.asarray(totals.n, dtype=np.float64).sum(axis=-1)[:, None, :]
-    sides = stratify(control, treatment, np.broadcast_to(weight, control.n.shape))
+    weight = np.concatenate([np.asarray(one.totals.n, dtype=np.float64).sum(axis=-1) for one in given])
+    sides = stratify(swapped[:, :1], swapped[:, 1 : len(variants)], weight[:, None, :])
     effect = fixed.effect(sides.control, sides.treatment)
-    for v, variant in enumerate(variants[1:]):
-        if effect.reason[0, v] == 0:
-            yield Difference(
-                metric=metric, what=what, variant=variant, control=variants[0],
-                control_value=float(sides.control.mean[0, v]),
-                variant_value=float(sides.treatment.mean[0, v]), p=float(effect.p_value[0, v]),
-            )  # fmt: skip
+    return tuple(
+        Difference(
+            metric=one.metric, what=one.what, variant=variant, control=variants[0],
+            control_value=float(sides.control.mean[row, v]),
+            variant_value=float(sides.treatment.mean[row, v]), p=float(effect.p_value[row, v]),
+        )
+        for row, one in enumerate(given)
+        for v, variant in enumerate(variants[1:])
+        if effect.reason[row, v] == 0
+    )  # fmt: skip
 
 
 def carried(

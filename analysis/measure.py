@@ -43,7 +43,7 @@ class Collected:
     numerator: Float
     denominator: Float
     pooled: Estimates
-    pooled_at: tuple[int, ...]
+    pooled_at: Sequence[int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +85,7 @@ class Measured:
     sufficiency: Sufficiency | None
     accrual: Accrual | None
     pooled: Estimates
-    pooled_at: tuple[int, ...]
+    pooled_at: Sequence[int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +142,8 @@ def collect(
         pooled=estimates.pooled_effect(
             [totals[place] for place in range(len(metrics)) for _, totals in naive], alpha
         ),
-        pooled_at=tuple(range(sum(sizes))) if pooled is None else tuple(look for look, _ in pooled),
+        # a range is searched at once: thousands of looks are
+        pooled_at=range(sum(sizes)) if pooled is None else tuple(look for look, _ in pooled),
     )
 
 

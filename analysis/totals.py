@@ -29,7 +29,12 @@ Index = NDArray[np.int64]
 
 def integers(values: Sequence[int] | Integers) -> Integers:
     """The values as int64 if their sum cannot overflow, else as Python integers."""
-    array = np.asarray(values) if isinstance(values, np.ndarray) else np.array(values, dtype=object)
+    try:
+        array = (
+            np.fromiter(values, dtype=np.int64, count=len(values)) if isinstance(values, Sequence) else values
+        )
+    except OverflowError:
+        return np.array(values, dtype=object)
     largest = max((abs(int(array.max())), abs(int(array.min())))) if array.size else 0
     return array.astype(np.int64) if largest * max(array.size, 1) < 2**63 else array.astype(object)
 

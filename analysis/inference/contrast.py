@@ -107,6 +107,28 @@ def lift(
     )  # fmt: skip
 
 
+def effect_and_lift(contrast: Contrast, *, alpha: ArrayLike = 0.05) -> tuple[Estimates, Estimates]:
+    """`effect` and `lift` against no difference: one two-sided t test, so its quantile and p come once."""
+    quantile = critical(alpha, contrast.df, Alternative.TWO_SIDED)
+    statistic, relative = lift_statistic(contrast, 0.0)
+    p, log_p = p_values(statistic, contrast.df, Alternative.TWO_SIDED)
+    low, high, unbounded = fieller(contrast, quantile)
+    error = np.sqrt(contrast.variance)
+    test: dict[str, ArrayLike] = {
+        "statistic": statistic, "df": contrast.df, "p_value": p, "log_p": log_p, "alpha": alpha,
+    }  # fmt: skip
+    reach = quantile * error
+    columns = test | {
+        "estimate": contrast.effect, "standard_error": error, "low": contrast.effect - reach,
+        "high": contrast.effect + reach,
+    }  # fmt: skip
+    codes = first_code(contrast.reason, first_reason((~(error > 0), Reason.ZERO_VARIANCE)))
+    return estimates("contrast", Alternative.TWO_SIDED, codes, columns), _lift_estimates(
+        "contrast-fieller", contrast, unbounded, Alternative.TWO_SIDED,
+        test | {"standard_error": relative}, (low, high),
+    )  # fmt: skip
+
+
 def delta_lift(
     contrast: Contrast,
     *,

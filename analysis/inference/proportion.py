@@ -16,7 +16,7 @@ from scipy import special
 from analysis.errors import Codes, Reason, first_reason
 from analysis.inference.restricted import restricted_rates_difference, restricted_rates_ratio
 from analysis.inference.result import Alternative, Estimates, Float, estimates
-from analysis.inference.tail import bracketed_root, critical, p_values
+from analysis.inference.tail import PRECISION, bracketed_root, critical, p_values
 from experiment.definition import Direction
 
 _ITERATE_LIFT = 400
@@ -97,9 +97,11 @@ def score_lift(
     Source: Koopman (1984), Biometrics 40:513 (restricted rates as in Miettinen & Nurminen 1985).
     """
     xc, nc, xt, nt = _counts(control_successes, control_n, treatment_successes, treatment_n)
-    pc_hat, pt_hat = xc / nc, xt / nt
     none = xc == 0
-    ratio = pt_hat / np.where(none, 1.0, pc_hat)
+    reason = _count_reason(xc, nc, xt, nt, first_reason((none, Reason.ZERO_CONTROL)))
+    # what has no lift is not searched for: every limit would be rejected, one bisection after the other
+    pc_hat, pt_hat = np.where(none, np.nan, xc / nc), xt / nt
+    ratio = pt_hat / pc_hat
 
     def statistic(candidate: Float) -> Float:
         pc, pt = restricted_rates_ratio(xc, nc, xt, nt, candidate)
@@ -109,7 +111,7 @@ def score_lift(
     quantile = np.broadcast_to(
         critical(alpha, np.inf, alternative), np.broadcast_shapes(np.shape(alpha), ratio.shape)
     )
-    top = _upper_bracket(statistic, np.maximum(ratio, 1.0), quantile, none)
+    top = _upper_bracket(statistic, np.maximum(ratio, 1.0), quantile)
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         reach = np.exp(_REACH * quantile * np.sqrt(np.maximum(1 / xc - 1 / nc + 1 / xt - 1 / nt, 0)))
         near = (ratio / reach, np.minimum(ratio * reach, top))
@@ -119,10 +121,8 @@ def score_lift(
     pc, pt = restricted_rates_ratio(xc, nc, xt, nt, tested)
     with np.errstate(invalid="ignore", divide="ignore"):
         variance = pt * (1 - pt) / nt + np.square(tested) * pc * (1 - pc) / nc
-        error = np.sqrt(variance) / np.where(none, np.nan, pc_hat)
-    reason = _count_reason(xc, nc, xt, nt, first_reason((none, Reason.ZERO_CONTROL)))
-    estimate = np.where(none, np.nan, ratio - 1)
-    return _assemble("koopman", alternative, reason, (estimate, error, z, low - 1, high - 1), alpha)
+        error = np.sqrt(variance) / pc_hat
+    return _assemble("koopman", alternative, reason, (ratio - 1, error, z, low - 1, high - 1), alpha)
 
 
 def newcombe(
@@ -242,38 +242,36 @@ def _invert(
     far: tuple[Float, Float],
     near: tuple[Float, Float],
 ) -> tuple[Float, Float]:
-    """The parameters whose (decreasing) statistic lies within ±quantile.
+    """The parameters whose (decreasing) statistic lies within ±quantile, both sides in one search.
 
     `far` certainly brackets them; `near` does nearly always and saves most of the search.
     """
-    shape = np.broadcast_shapes(estimate.shape, quantile.shape)
-    centre = np.broadcast_to(estimate, shape)
+    sides = [
+        side for side, open_ in enumerate((Alternative.LESS, Alternative.GREATER)) if alternative is not open_
+    ]
+    shape = (len(sides), *np.broadcast_shapes(estimate.shape, quantile.shape))
+    level = np.broadcast_to(np.stack([quantile, -quantile])[sides], shape)
+    ends, certain = (np.broadcast_to(np.stack(pair)[sides], shape) for pair in (near, far))
 
-    def bounded(value: Float) -> Float:
-        return np.clip(np.nan_to_num(value, nan=0.0, posinf=1e9, neginf=-1e9), -1e9, 1e9)
+    def surplus(x: Float) -> Float:
+        value = statistic(x)
+        return np.asarray(np.minimum(np.maximum(np.where(np.isnan(value), 0.0, value), -1e9), 1e9) - level)
 
-    def bound(level: Float, far_end: Float, near_end: Float) -> Float:
-        ends = np.broadcast_to(near_end, shape)
-        beyond = np.abs(bounded(statistic(ends))) > np.abs(level)
-        ends = np.where(beyond & np.isfinite(ends), ends, far_end)
-        return bracketed_root(lambda x: bounded(statistic(x)) - level, ends, centre)
-
-    low, high = np.full(shape, -np.inf), np.full(shape, np.inf)
-    if alternative is not Alternative.LESS:
-        low = bound(quantile, far[0], near[0])
-    if alternative is not Alternative.GREATER:
-        high = bound(-quantile, far[1], near[1])
-    return low, high
+    # the statistic falls from zero at the estimate: beyond a limit it has passed the level on that side
+    beyond = (surplus(ends) * level > 0) & np.isfinite(ends)
+    ends, start = np.where(beyond, ends, certain), np.broadcast_to(estimate, shape)
+    # the statistic is known to the digits of its distance from the estimate, however small the limit itself
+    found = bracketed_root(surplus, ends, start, resolution=PRECISION * np.abs(ends - start))
+    limits = dict(zip(sides, found, strict=True))
+    return limits.get(0, np.full(shape[1:], -np.inf)), limits.get(1, np.full(shape[1:], np.inf))
 
 
-def _upper_bracket(
-    statistic: Callable[[Float], Float], start: Float, quantile: Float, ignore: NDArray[np.bool_]
-) -> Float:
+def _upper_bracket(statistic: Callable[[Float], Float], start: Float, quantile: Float) -> Float:
     """A ratio so large that the score test rejects it."""
     shape = np.broadcast_shapes(start.shape, quantile.shape)
     top = np.array(np.broadcast_to(start, shape)) * 2
     for _ in range(_ITERATE_LIFT):
-        open_ = ~ignore & (statistic(top) > -quantile)
+        open_ = statistic(top) > -quantile
         if not open_.any():
             break
         top = np.where(open_, top * 4, top)

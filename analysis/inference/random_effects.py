@@ -16,10 +16,10 @@ from scipy import special
 
 from analysis.errors import Codes, Reason, first_reason
 from analysis.inference.result import Alternative, Float
-from analysis.inference.tail import critical, p_values
+from analysis.inference.tail import bracketed_root, critical, p_values
 
-_STEPS, _HALVINGS = 100, 40
-_TOLERANCE = 1e-12
+_RESOLUTION = 1e-14
+"""τ² below this share of the smallest sampling variance is zero."""
 _GRID = 2.0 ** np.arange(-16, 3)
 
 
@@ -135,39 +135,30 @@ def _tau2(y: Float, v: Float, used: NDArray[np.bool_], k: Float, method: Heterog
 
 
 def _reml(y: Float, v: Float, used: NDArray[np.bool_], start: Float) -> Float:
-    """Maximum of the restricted likelihood, which may have two: the best point of a grid, then Fisher scoring
-    with steps halved until they climb."""
+    """Maximum of the restricted likelihood, which may have two: from the best point of a grid to the zero of
+    the score between it and its neighbour uphill."""
     scale = np.where(used, v, np.inf).min(axis=-1)
+    scale = np.where(np.isfinite(scale), scale, 1.0)
     spread = np.where(used, np.square(y - _centre(y, used.astype(np.float64))[..., None]), 0.0).max(axis=-1)
-    grid = np.stack([0 * scale, start, *(np.maximum(spread, scale) * step for step in _GRID)])
-    heights = np.stack([_likelihood(y, v, used, point) for point in grid])
-    best = np.argmax(heights, axis=0)[None]
-    tau2 = np.take_along_axis(grid, best, axis=0)[0]
-    height = np.take_along_axis(heights, best, axis=0)[0]
-    for _ in range(_STEPS):
-        step = _scoring_step(y, v, used, tau2)
-        moved = np.zeros(tau2.shape, dtype=bool)
-        for _ in range(_HALVINGS):
-            following = np.maximum(tau2 + step, 0.0)
-            higher = _likelihood(y, v, used, following)
-            climbs = ~moved & (higher > height)
-            tau2, height = np.where(climbs, following, tau2), np.where(climbs, higher, height)
-            moved |= climbs
-            step = step / 2
-            if moved.all():
-                break
-        if (np.abs(step) <= _TOLERANCE * (tau2 + scale)).all() or not moved.any():
-            break
-    return np.asarray(tau2, dtype=np.float64)
+    widest = np.maximum(spread, scale)
+    grid = np.sort(np.stack([0 * scale, start, *(widest * step for step in _GRID)]), axis=0)
+    best = np.argmax(_likelihood(y, v, used, grid), axis=0)[None]
+    highest = np.take_along_axis(grid, best, axis=0)
+    uphill = np.where(_score(y, v, used, highest) > 0, 1, -1)
+    beside = np.take_along_axis(grid, np.clip(best + uphill, 0, len(grid) - 1), axis=0)
+    found = bracketed_root(
+        lambda tau2: _score(y, v, used, tau2), highest, beside, resolution=_RESOLUTION * scale
+    )
+    climbed = _likelihood(y, v, used, found) > _likelihood(y, v, used, highest)
+    return np.asarray(np.where(climbed, found, highest)[0], dtype=np.float64)
 
 
-def _scoring_step(y: Float, v: Float, used: NDArray[np.bool_], tau2: Float) -> Float:
-    """Score over expected information of the restricted likelihood (Viechtbauer 2005, eq. 11)."""
+def _score(y: Float, v: Float, used: NDArray[np.bool_], tau2: Float) -> Float:
+    """Slope of the restricted likelihood in τ², doubled (Viechtbauer 2005, eq. 11)."""
     w = np.where(used, 1 / (v + tau2[..., None]), 0.0)
-    s1, s2, s3 = (_positive(np.asarray((w**power).sum(axis=-1))) for power in (1, 2, 3))
+    total = _positive(w.sum(axis=-1))
     residual = np.square(w * (y - _centre(y, w)[..., None])).sum(axis=-1)
-    information = s2 - 2 * s3 / s1 + np.square(s2 / s1)
-    return np.asarray((residual - (s1 - s2 / s1)) / _positive(information), dtype=np.float64)
+    return np.asarray(residual - (total - np.square(w).sum(axis=-1) / total), dtype=np.float64)
 
 
 def _likelihood(y: Float, v: Float, used: NDArray[np.bool_], tau2: Float) -> Float:

@@ -36,11 +36,13 @@ def _closed_form(xc: Float, nc: Float, xt: Float, nt: Float, d: Float) -> Float:
     b = -(1 + theta + pt + theta * pc + d * (theta + 2))
     c = d * d + d * (2 * pt + theta + 1) + pt + theta * pc
     e = -pt * d * (1 + d)
-    v = b**3 / (27 * a**3) - b * c / (6 * a * a) + e / (2 * a)
-    u = np.sign(v) * np.sqrt(np.maximum(b * b / (9 * a * a) - c / (3 * a), 0.0))
+    # products, because a power of an array costs fifty of them
+    shift = b / (3 * a)
+    v = shift * shift * shift - shift * c / (2 * a) + e / (2 * a)
+    u = np.sign(v) * np.sqrt(np.maximum(shift * shift - c / (3 * a), 0.0))
     with np.errstate(invalid="ignore", divide="ignore"):
-        w = (np.pi + np.arccos(np.clip(np.where(u == 0, 0.0, v / u**3), -1.0, 1.0))) / 3
-    return np.asarray(2 * u * np.cos(w) - b / (3 * a), dtype=np.float64)
+        w = (np.pi + np.arccos(np.clip(np.where(u == 0, 0.0, v / (u * u * u)), -1.0, 1.0))) / 3
+    return np.asarray(2 * u * np.cos(w) - shift, dtype=np.float64)
 
 
 def _polish(start: Float, low: Float, high: Float, data: tuple[Float, Float, Float, Float, Float]) -> Float:

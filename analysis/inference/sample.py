@@ -47,7 +47,7 @@ class Sample:
     @property
     def measured(self) -> NDArray[np.bool_]:
         """Where mean and variance exist (a variance of zero included)."""
-        return np.isin(self.reason, (0, Reason.ZERO_VARIANCE.code))
+        return np.asarray((self.reason == 0) | (self.reason == Reason.ZERO_VARIANCE.code))
 
     def __getitem__(self, index: Any) -> Sample:
         """The same evidence at an index of the arrays (anything numpy takes as an index)."""

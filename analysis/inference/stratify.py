@@ -42,10 +42,11 @@ def stratify(control: Sample, treatment: Sample, weight: ArrayLike) -> Stratifie
     left out and named in `dropped`; nothing is imputed. A stratum without variance counts with its zero.
 
     Args:
-        control, treatment: samples of shape (..., strata).
+        control, treatment: samples of shape (..., strata); one side may broadcast to the other.
         weight: non-negative, same shape; normalised over the strata used.
     """
-    given = np.broadcast_to(np.asarray(weight, float), np.broadcast_shapes(np.shape(weight), control.n.shape))
+    shape = np.broadcast_shapes(np.shape(weight), control.n.shape, treatment.n.shape)
+    given = np.broadcast_to(np.asarray(weight, float), shape)
     given = np.where(given > 0, given, 0.0)
     unusable = _unusable(control, treatment)
     used = (given > 0) & (unusable == 0)

@@ -16,6 +16,8 @@ from analysis.inference.result import Alternative, Float
 
 _UNDERFLOW = 1e-290
 _LENTZ_STEPS = 200
+PRECISION = 2e-15
+"""Relative precision of a root that uses all digits of a double."""
 
 
 def upper_tail(statistic: ArrayLike, df: ArrayLike) -> Float:
@@ -27,8 +29,12 @@ def upper_tail(statistic: ArrayLike, df: ArrayLike) -> Float:
 
 def log_upper_tail(statistic: ArrayLike, df: ArrayLike) -> Float:
     """log P(T ≥ statistic), finite where the probability itself underflows to zero."""
+    return _log_of(upper_tail(statistic, df), statistic, df)
+
+
+def _log_of(tail: Float, statistic: ArrayLike, df: ArrayLike) -> Float:
+    """Logarithm of the `tail` of a statistic, continued where the tail underflows."""
     t, nu = np.broadcast_arrays(np.asarray(statistic, float), np.asarray(df, float))
-    tail = upper_tail(t, nu)
     normal = np.isinf(nu)
     log = np.log(np.maximum(tail, _UNDERFLOW))
     if (deep := tail < _UNDERFLOW).any():
@@ -66,12 +72,13 @@ def _log_student_tail(t: Float, df: Float) -> Float:
 def p_values(statistic: ArrayLike, df: ArrayLike, alternative: Alternative) -> tuple[Float, Float]:
     """p-value of a statistic and its logarithm."""
     t = np.asarray(statistic, float)
-    if alternative is Alternative.TWO_SIDED:
-        return np.minimum(1.0, 2 * upper_tail(np.abs(t), df)), np.minimum(
-            0.0, np.log(2) + log_upper_tail(np.abs(t), df)
-        )
-    signed = t if alternative is Alternative.GREATER else -t
-    return upper_tail(signed, df), log_upper_tail(signed, df)
+    if alternative is not Alternative.TWO_SIDED:
+        signed = t if alternative is Alternative.GREATER else -t
+        tail = upper_tail(signed, df)
+        return tail, _log_of(tail, signed, df)
+    size = np.abs(t)
+    tail = upper_tail(size, df)
+    return np.minimum(1.0, 2 * tail), np.minimum(0.0, np.log(2) + _log_of(tail, size, df))
 
 
 def critical(alpha: ArrayLike, df: ArrayLike, alternative: Alternative) -> Float:
@@ -92,11 +99,18 @@ def open_side(low: Float, high: Float, alternative: Alternative) -> tuple[Float,
 
 
 def bracketed_root(
-    function: Callable[[Float], Float], low: Float, high: Float, *, precision: float = 2e-15, steps: int = 120
+    function: Callable[[Float], Float],
+    low: Float,
+    high: Float,
+    *,
+    precision: float = PRECISION,
+    resolution: ArrayLike = 1e-300,
+    steps: int = 120,
 ) -> Float:
     """Root of a function inside [low, high] at every place at once, to a relative `precision`.
 
-    A sign change between the ends is assumed.
+    A sign change between the ends is assumed. `resolution`: the width below which the function is rounding
+    noise, where that is more than a `precision` of the root.
 
     Chandrupatla (1997), Advances in Engineering Software 28:145: bisection that takes inverse quadratic
     steps where they are safe. Where an end is itself a root, that end is returned.
@@ -113,9 +127,9 @@ def bracketed_root(
         a, fa = x, fx
         best = np.where(np.abs(fa) < np.abs(fb), a, b)
         width = np.abs(b - a)
-        tolerance = precision * np.abs(best) + 1e-300
+        tolerance = np.maximum(precision * np.abs(best), resolution)
         relative = np.minimum(0.5, tolerance / np.where(width > 0, width, 1.0))
-        done = (width <= 2 * tolerance) | (fa == 0) | (fb == 0)
+        done = ~(width > 2 * tolerance) | (fa == 0) | (fb == 0)  # also where there is no bracket (NaN)
         if done.all():
             break
         t = np.where(done, 0.0, np.clip(_quadratic_step(a, b, c, fa, fb, fc), relative, 1 - relative))

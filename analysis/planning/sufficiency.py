@@ -190,7 +190,8 @@ def sufficiency(
 
 def _squares(sample: Sample) -> Float:
     """Sum of squared deviations of a variant; a single unit has none."""
-    return np.where(sample.n > 1, (sample.n - 1) * np.nan_to_num(sample.variance), 0.0)
+    known = (sample.n > 1) & np.isfinite(sample.variance)
+    return np.where(known, (sample.n - 1) * np.where(known, sample.variance, 0.0), 0.0)
 
 
 def _reason(now: Progress, delta: Float) -> Codes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from analysis import checks, examine, family
+from analysis.estimates import left_out
 from analysis.evidence import Evidence
 from analysis.measure import collect, measure
 from analysis.report import format as fmt
@@ -81,6 +82,7 @@ def _findings(evidence: Evidence, header: Header, readings: Readings) -> checks.
     counts = evidence.counts(evidence.clean())[SUBJECT]
     per_day = live.n / live.days if live.days else None
     ready = overall[primary_of(evidence)]
+    dropped, covered = left_out(ready)
     facts = evidence.facts[SUBJECT] if evidence.facts is not None else None
     return checks.Findings(
         subject=evidence.subjects[SUBJECT], rule=evidence.rule, assignment=header.assignment,
@@ -89,7 +91,7 @@ def _findings(evidence: Evidence, header: Header, readings: Readings) -> checks.
         days=matured.days if evidence.day_width else None,
         ratios=matured.sample_ratio, metrics=matured.metrics,
         overlap=checks.overlap_of(evidence, SUBJECT, counts[..., N], ready, matured.metrics, per_day),
-        primary=ready, clustered=evidence.clustered, facts=facts,
+        left_out=(dropped[0], covered[0]), clustered=evidence.clustered, facts=facts,
         series=examine.days(evidence, readings.days, readings.single),
         canaries=examine.canaries(evidence),
         before=examine.before_exposure(evidence, overall),

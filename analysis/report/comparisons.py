@@ -11,7 +11,6 @@ from analysis.family import Corrected
 from analysis.inference.result import Estimates
 from analysis.report.numbers import (
     Comparison,
-    DayPoint,
     Estimate,
     Guard,
     Heterogeneity,
@@ -23,7 +22,7 @@ from analysis.report.numbers import (
     Unadjusted,
     Value,
 )
-from analysis.report.sheet import Sheet, span, why
+from analysis.report.sheet import Sheet, listed, span, why
 from analysis.report.sufficiency import of_segment, segment_finding, sufficiency
 from analysis.segments import Shrunken
 from experiment.definition import DAY_MS, DecisionRule, Design, Direction
@@ -31,15 +30,12 @@ from experiment.definition import DAY_MS, DecisionRule, Design, Direction
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Looks:
-    """Which place of the leading axis is what: the overall reading, segments by key, days by ISO date.
-
-    `day_units` are the units of each variant that arrived on each day.
-    """
+    """Which place of the leading axis is what: the overall reading, segments by key, days by ISO date (the
+    first of the sheet's series)."""
 
     overall: int = 0
     segments: Sequence[tuple[str, int]] = ()
     days: Sequence[tuple[str, int]] = ()
-    day_units: Sequence[Sequence[int]] = ()
 
 
 def iso_day(day: int) -> str:
@@ -54,14 +50,12 @@ def number(value: float) -> float | None:
 
 def values(s: Sheet, look: int, variants: Sequence[str]) -> tuple[Value, ...]:
     """Totals and value of every variant at one look, strata summed."""
-    return tuple(value(s, look, v, key) for v, key in enumerate(variants))
-
-
-def value(s: Sheet, look: int, v: int, key: str) -> Value:
-    """Totals and value of one variant at one look, strata summed."""
-    return Value(
-        variant=key, n=s.n[look][v], numerator=s.numerator[look][v], denominator=s.denominator[look][v],
-        value=s.value(look, v),
+    return tuple(
+        Value(
+            variant=key, n=s.n[look][v], numerator=s.numerator[look][v], denominator=s.denominator[look][v],
+            value=s.value(look, v),
+        )
+        for v, key in enumerate(variants)
     )  # fmt: skip
 
 
@@ -100,8 +94,8 @@ def _underflown(p: float | None, found: Estimates, s: Sheet, look: int, v: int) 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
     """What a comparison is made of: variant `v` + 1 of these variants at these looks, `adjusted` its headline
-    p after the family's correction, the interval if it was `selected`, its segments' random effects, and the
-    `mix` of strata behind the pooled effect."""
+    p after the family's correction, the interval if it was `selected`, its segments' random effects and
+    `segment_values` (every variant's), and the `mix` of strata behind the pooled effect."""
 
     v: int
     looks: Looks
@@ -109,6 +103,7 @@ class Place:
     adjusted: float
     selected: Estimates | None = None
     shrunken: Shrunken | None = None
+    segment_values: Sequence[tuple[Value, ...]] = ()
     mix: tuple[MixRow, ...] = ()
 
 
@@ -133,8 +128,8 @@ def comparison(s: Sheet, at: Place, rule: DecisionRule) -> Comparison:
         pooled=_pooled(s, look, v, found, at.mix),
         guard=_guard(s, look, v, found),
         sufficiency=sufficiency(s, look, v, rule),
-        segments=tuple(_segment(s, at, place, rule) for place in range(len(at.looks.segments))),
-        daily=_daily(s, at),
+        segments=_segments(s, at, rule),
+        daily=s.daily[v][: len(at.looks.days)] if at.looks.days else (),
         selected_interval=_selected(at, significant=significant),
         unadjusted=_unadjusted(s, look, v, found),
         heterogeneity=_heterogeneity(at),
@@ -148,6 +143,7 @@ def metric_reading(
     """One metric of one experiment; `place` is the metric's place in the corrected family, `mix` the strata
     behind the pooled effect of each variant other than control."""
     metric, adjusted, selected = s.m.metric, found.adjusted[place].tolist(), found.selected[place]
+    by_segment = [values(s, look, variants) for _, look in looks.segments]
     return MetricReading(
         key=metric.key, type=metric.type.value, role=metric.role.value, direction=metric.direction.value,
         decimals=metric.decimals, values=values(s, looks.overall, variants),
@@ -156,7 +152,7 @@ def metric_reading(
                 s,
                 Place(
                     v=v, looks=looks, variants=variants, adjusted=adjusted[v], selected=selected,
-                    shrunken=shrunk, mix=mix[v] if mix else (),
+                    shrunken=shrunk, segment_values=by_segment, mix=mix[v] if mix else (),
                 ),
                 rule,
             )
@@ -225,22 +221,29 @@ def _unadjusted(s: Sheet, look: int, v: int, found: Estimate | None) -> Unadjust
     )
 
 
-def _segment(s: Sheet, at: Place, place: int, rule: DecisionRule) -> SegmentReading:
-    (name, look), v, shrunk = at.looks.segments[place], at.v, at.shrunken
-    adjusted = None if shrunk is None else number(shrunk.adjusted[place, v])
-    drawn = None if shrunk is None else number(shrunk.pooled.shrunk[v, place])
-    enough = of_segment(s, look, v, rule, shrunk, place)
+def _segments(s: Sheet, at: Place, rule: DecisionRule) -> tuple[SegmentReading, ...]:
+    found = at.shrunken
+    if found is None:
+        return ()
+    columns = found.pooled.shrunk, found.low, found.high, found.adjusted.T
+    read = zip(*(listed(column)[at.v] for column in columns), strict=True)
+    return tuple(_segment(s, at, place, rule, found, *own) for place, own in enumerate(read))
+
+
+def _segment(
+    s: Sheet, at: Place, place: int, rule: DecisionRule, found: Shrunken, *drawn: float | None
+) -> SegmentReading:
+    (name, look), v, (shrunk, low, high, adjusted) = at.looks.segments[place], at.v, drawn
+    enough = of_segment(s, look, v, rule, found, place)
     return SegmentReading(
         segment=name,
-        control=value(s, look, 0, at.variants[0]),
-        value=value(s, look, v + 1, at.variants[v + 1]),
+        control=at.segment_values[place][0],
+        value=at.segment_values[place][v + 1],
         estimate=estimate(s, look, v),
         missing=why(s.interval.code[look][v]),
         finding=segment_finding(s, look, v, adjusted, enough=enough, rule=rule),
-        shrunk=drawn,
-        shrunk_interval=None
-        if shrunk is None or drawn is None
-        else Interval(lower=float(shrunk.low[v, place]), upper=float(shrunk.high[v, place])),
+        shrunk=shrunk,
+        shrunk_interval=None if shrunk is None else Interval(lower=low, upper=high),
         adjusted_p=adjusted,
         sufficiency=enough,
     )
@@ -258,24 +261,3 @@ def _heterogeneity(at: Place) -> Heterogeneity | None:
         p=float(found.q_p[v]),
         i2=float(found.i2[v]),
     )
-
-
-def _daily(s: Sheet, at: Place) -> tuple[DayPoint, ...]:
-    v, points = at.v, []
-    for (day, look), own in zip(at.looks.days, at.looks.day_units, strict=True):
-        code = s.interval.code[look][v]
-        points.append(
-            DayPoint(
-                day=day,
-                n_control_day=own[0],
-                n_variant_day=own[v + 1],
-                n_control=s.n[look][0],
-                n_variant=s.n[look][v + 1],
-                control_value=s.control[look][v],
-                variant_value=s.treatment[look][v],
-                effect=None if code else s.effect[look][v],
-                sequence=s.sequence.at(look, v),
-                interval=s.interval.at(look, v),
-            )
-        )
-    return tuple(points)

@@ -17,6 +17,7 @@ from analysis.evidence import COUNTS, DayLooks, Evidence, Mask
 from analysis.measure import Collected, Measured, Plan, collect, measure
 from analysis.planning.accrual import Accrual, fit_accrual
 from analysis.report.comparisons import Looks, iso_day, metric_reading
+from analysis.report.daily import Calendar, day_points
 from analysis.report.model import MetricReading, MixRow, Reading, VariantCount
 from analysis.report.sheet import Sheet, sheets
 from analysis.segments import Arrivals, shrunken
@@ -65,10 +66,11 @@ def read(evidence: Evidence, limits: Thresholds) -> Readings:
     plan = _plan(evidence, collected, layout)
     # single days show effects, not lifts
     shown = np.ones(collected.looks, dtype=bool)
-    shown[layout.empty : layout.empty + len(layout.days)] = False
+    shown[layout.empty : layout.empty + len(layout.calendar.names)] = False
     shown[list(layout.overall)] = True
     measured = measure(collected, plan, shown)
-    lists = sheets(measured, evidence.rule)
+    daily = [day_points(m, layout.calendar) for m in measured] if layout.calendar.names else None
+    lists = sheets(measured, evidence.rule, shown, daily)
     primary = next(i for i, m in enumerate(evidence.metrics) if m.role is Role.PRIMARY)
     mixed = [_mixed(evidence, totals) for totals in per_metric[primary][1]]
     arrivals = Arrivals(accrual=_by_segment_accrual(evidence, layout), window_days=plan.window_days)
@@ -92,9 +94,8 @@ def _mixed(evidence: Evidence, overall: Totals) -> Mix:
     if len(strata) < 2:
         return ((),) * others
     totals = overall[0]
-    return tuple(
-        confounding.mix(totals, confounding.used_strata(totals, v), v, strata) for v in range(1, others + 1)
-    )
+    used = confounding.used_strata(totals)
+    return tuple(confounding.mix(totals, used[:, v], v + 1, strata) for v in range(others))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,9 +106,8 @@ class _Layout:
     with the place after the last stratum.
     """
 
-    days: tuple[str, ...]
+    calendar: Calendar
     numbers: tuple[int, ...]
-    day_units: tuple[tuple[int, ...], ...]
     empty: bool
     overall: tuple[int, ...]
     lengths: tuple[int, ...]
@@ -125,9 +125,12 @@ class _Layout:
         lengths = (ready, len(series.days))[-len(masks) :] if evidence.day_width else (0,) * len(masks)
         empty = bool(evidence.day_width) and min(lengths) == 0
         return cls(
-            days=tuple(iso_day(int(day)) for day in series.days),
+            calendar=Calendar(
+                names=tuple(iso_day(day) for day in series.days.tolist()),
+                first=int(empty),
+                units=evidence.daily_units(series).sum(axis=1),
+            ),
             numbers=tuple(series.days.tolist()),
-            day_units=tuple(tuple(row) for row in evidence.daily_units(series).sum(axis=1).tolist()),
             empty=empty,
             overall=tuple(length - 1 + empty for length in lengths) if evidence.day_width else (0,),
             lengths=lengths,
@@ -142,13 +145,12 @@ class _Layout:
 
     def looks(self, which: int) -> Looks:
         """The rows of one reading."""
-        rows = max(len(self.days) + self.empty, 1) + which * len(self.segments)
+        rows = max(len(self.calendar.names) + self.empty, 1) + which * len(self.segments)
         first = self.lengths[which] if self.lengths else 0
         return Looks(
             overall=self.overall[which],
             segments=[(name, rows + place) for place, name in enumerate(self.segments)],
-            days=[(day, place + self.empty) for place, day in enumerate(self.days[:first])],
-            day_units=self.day_units[:first],
+            days=[(day, place + self.empty) for place, day in enumerate(self.calendar.names[:first])],
         )
 
 

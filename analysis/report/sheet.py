@@ -11,14 +11,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from analysis import columnar
 from analysis.errors import Reason
 from analysis.inference.result import Estimates, Float
 from analysis.measure import Measured, Whole
-from analysis.report.numbers import Interval, Missing
+from analysis.report.numbers import DayPoint, Interval, Missing
 from experiment.definition import DecisionRule, Design
 
+Mask = NDArray[np.bool_]
 Numbers = list[list[float | None]]
+Points = tuple[tuple[DayPoint, ...], ...]
 
 
 def listed(values: Float) -> Numbers:
@@ -44,39 +48,52 @@ _MISSING: tuple[Missing | None, ...] = (
 )
 
 
+Intervals = list[list[Interval | None]]
+
+
+def intervals(low: Numbers, high: Numbers, code: list[list[int]]) -> Intervals:
+    """The intervals between these sides; None where a code says that there is none."""
+    return [
+        [None if why_not else Interval(lower=a, upper=b) for a, b, why_not in zip(*row, strict=True)]
+        for row in zip(low, high, code, strict=True)
+    ]
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Intervals of one kind: both sides, and the codes why there is none."""
+    """Intervals of one kind, and the codes why there is none."""
 
-    low: Numbers
-    high: Numbers
+    interval: Intervals
     code: list[list[int]]
 
     def at(self, look: int, place: int) -> Interval | None:
         """The interval at a place; None where there is none."""
-        if self.code[look][place]:
-            return None
-        return Interval(lower=self.low[look][place], upper=self.high[look][place])
+        return self.interval[look][place]
 
     def bounds(self, look: int, place: int) -> Interval:
         """The interval at a place that is known to have an estimate."""
-        return self.at(look, place) or Interval(lower=None, upper=None)
+        return self.interval[look][place] or Interval(lower=None, upper=None)
 
     def rows(self, here: slice) -> Span:
         """The same at these looks."""
-        return Span(self.low[here], self.high[here], self.code[here])
+        return Span(self.interval[here], self.code[here])
 
 
 def span(found: Estimates) -> Span:
     """The intervals of estimates as lists."""
-    return Span(listed(found.low), listed(found.high), found.reason.tolist())
+    code = found.reason.tolist()
+    return Span(intervals(listed(found.low), listed(found.high), code), code)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sheet:
-    """One metric, every array a nested list; `m` are the arrays themselves."""
+    """One metric, every array a nested list; `m` are the arrays themselves.
+
+    `daily`: the points of the series, per variant other than control.
+    """
 
     m: Measured
+    daily: Points
     effect: Numbers
     error: Numbers
     p: Numbers
@@ -104,41 +121,87 @@ class Sheet:
         return self.numerator[look][variant] / below if below > 0 else None
 
 
-def sheets(measured: Sequence[Measured], rule: DecisionRule) -> tuple[Sheet, ...]:
-    """The lists of metrics that were measured together."""
+def sheets(
+    measured: Sequence[Measured],
+    rule: DecisionRule,
+    read: Mask | None = None,
+    daily: Sequence[Points] | None = None,
+) -> tuple[Sheet, ...]:
+    """The lists of metrics that were measured together.
+
+    Args:
+        read: the looks that are read in full (None: all); at the others only the two sides' values and units
+            have places.
+        daily: the points of each metric's series, where there is one.
+    """
     found = measured[0].whole
+    part = _Part(np.flatnonzero(np.tile(read, len(measured))) if read is not None else None, len(found.n))
+    pairs = found.pairs
     lists: dict[str, Any] = {
-        "effect": listed(found.effect.estimate),
-        "error": listed(found.effect.standard_error),
-        "p": listed(found.effect.p_value),
-        "anytime_p": listed(found.sequence.p_value),
-        "lift": listed(found.lift.estimate),
-        "control": listed(found.pairs.control.mean),
-        "treatment": listed(found.pairs.treatment.mean),
-        "n_control": found.pairs.control.n.tolist(),
-        "n_treatment": found.pairs.treatment.n.tolist(),
-        "n": found.n.tolist(),
-        "numerator": found.numerator.tolist(),
-        "denominator": found.denominator.tolist(),
-        "events": listed(found.pairs.events),
-        "needed": found.pairs.needed.tolist(),
-        "method": found.method.tolist(),
+        "effect": part.numbers(found.effect.estimate),
+        "error": part.numbers(found.effect.standard_error),
+        "p": part.numbers(found.effect.p_value),
+        "anytime_p": part.numbers(found.sequence.p_value),
+        "lift": part.numbers(found.lift.estimate),
+        "control": listed(pairs.control.mean),
+        "treatment": listed(pairs.treatment.mean),
+        "n_control": pairs.control.n.tolist(),
+        "n_treatment": pairs.treatment.n.tolist(),
+        "n": part.placed(found.n),
+        "numerator": part.placed(found.numerator),
+        "denominator": part.placed(found.denominator),
+        "events": part.numbers(pairs.events),
+        "needed": part.placed(pairs.needed),
+        "method": part.placed(found.method),
         "headline": headline_p(found, rule.design),
     }
     spans: dict[str, Any] = {
-        "interval": span(found.effect),
-        "sequence": span(found.sequence),
-        "lift_interval": span(found.lift),
-        "lift_sequence": span(found.lift_sequence),
+        "interval": part.span(found.effect),
+        "sequence": part.span(found.sequence),
+        "lift_interval": part.span(found.lift),
+        "lift_sequence": part.span(found.lift_sequence),
     }
     return tuple(
         Sheet(
             m=m,
+            daily=() if daily is None else daily[place],
             **{name: column[m.start : m.end] for name, column in lists.items()},
             **{name: column.rows(slice(m.start, m.end)) for name, column in spans.items()},
         )
-        for m in measured
+        for place, m in enumerate(measured)
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """The rows of arrays that are read place by place (None: all), as lists of `size` rows."""
+
+    rows: NDArray[np.int64] | None
+    size: int
+
+    def numbers(self, values: Float) -> Numbers:
+        """Numbers of these rows, None where one is not finite."""
+        return self._placed(listed(values if self.rows is None else values[self.rows]))
+
+    def placed(self, values: NDArray[Any]) -> list[list[Any]]:
+        """Plain values of these rows."""
+        found: list[list[Any]] = (values if self.rows is None else values[self.rows]).tolist()
+        return self._placed(found)
+
+    def span(self, found: Estimates) -> Span:
+        """Intervals of these rows."""
+        whole = span(found if self.rows is None else columnar.rows(found, self.rows))
+        return Span(self._placed(whole.interval), self._placed(whole.code))
+
+    def _placed(self, lists: list[list[Any]]) -> list[list[Any]]:
+        """The others are one list without places, so that reading one fails."""
+        if self.rows is None:
+            return lists
+        nothing: list[Any] = []
+        found = [nothing] * self.size
+        for row, own in zip(self.rows.tolist(), lists, strict=True):
+            found[row] = own
+        return found
 
 
 def headline_p(found: Whole, design: Design) -> Float:

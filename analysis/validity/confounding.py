@@ -54,11 +54,10 @@ def mix(totals: Totals, used: NDArray[np.bool_], v: int, strata: Sequence[str]) 
     )  # fmt: skip
 
 
-def used_strata(totals: Totals, v: int) -> NDArray[np.bool_]:
-    """Strata (strata, variants) in which both control and variant `v` can be estimated."""
-    n = np.asarray(totals.n, dtype=np.float64)
-    measured: NDArray[np.bool_] = totals.sample().measured
-    return np.asarray((n[:, 0] > 0) & (n[:, v] > 0) & measured[:, 0] & measured[:, v])
+def used_strata(totals: Totals) -> NDArray[np.bool_]:
+    """Where control and another variant can both be estimated (strata, variants − 1)."""
+    known = (np.asarray(totals.n) > 0) & totals.sample().measured
+    return np.asarray(known[:, :1] & known[:, 1:])
 
 
 def e_value(ratio: float) -> float:

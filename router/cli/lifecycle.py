@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Concatenate
+
 import click
 
 from experiment.errors import BadInput
@@ -12,11 +15,12 @@ _key = click.argument("experiment")
 _reason = click.option("--reason", default="", help="Why, for the audit log.")
 
 
-@click.command()
-@_key
-@_reason
-@json_option
-@pass_context
+def _step(function: Callable[Concatenate[Context, ...], None]) -> click.Command:
+    """A command that takes EXPERIMENT, --reason and --json."""
+    return click.command()(_key(_reason(json_option(pass_context(function)))))
+
+
+@_step
 def start(context: Context, experiment: str, reason: str, *, as_json: bool) -> None:
     """Start EXPERIMENT. Metrics, dimensions, window and the decision rule freeze now.
 
@@ -27,11 +31,7 @@ def start(context: Context, experiment: str, reason: str, *, as_json: bool) -> N
     _show(context.catalog.start(experiment, at=now_ms(), actor=context.actor, reason=reason), as_json=as_json)
 
 
-@click.command()
-@_key
-@_reason
-@json_option
-@pass_context
+@_step
 def pause(context: Context, experiment: str, reason: str, *, as_json: bool) -> None:
     """Pause EXPERIMENT: units get the champion and are not exposed.
 
@@ -43,11 +43,7 @@ def pause(context: Context, experiment: str, reason: str, *, as_json: bool) -> N
     _show(state, as_json=as_json)
 
 
-@click.command()
-@_key
-@_reason
-@json_option
-@pass_context
+@_step
 def resume(context: Context, experiment: str, reason: str, *, as_json: bool) -> None:
     """Resume a paused EXPERIMENT; every unit keeps its variant.
 
@@ -59,11 +55,7 @@ def resume(context: Context, experiment: str, reason: str, *, as_json: bool) -> 
     _show(state, as_json=as_json)
 
 
-@click.command()
-@_key
-@_reason
-@json_option
-@pass_context
+@_step
 def stop(context: Context, experiment: str, reason: str, *, as_json: bool) -> None:
     """Stop EXPERIMENT for good. Its data stays and can still be reported and decided on.
 

@@ -53,6 +53,21 @@ def test_splitting_units_into_shards_and_merging_them_changes_no_digit(
         np.testing.assert_array_equal(getattr(whole, name), getattr(parts, name))
 
 
+@settings(max_examples=100)
+@given(st.integers(0, 44), st.data())
+def test_samples_are_those_of_python_integers_whatever_the_size_of_the_sums(
+    bits: int, data: st.DataObject
+) -> None:
+    """Sums are combined in 64 bits, in pairs of doubles or as Python integers, by how large they are."""
+    amounts = st.integers(-(2**bits), 2**bits)
+    units = data.draw(st.lists(st.tuples(amounts, st.integers(1, 2**bits)), min_size=2, max_size=9))
+    for metric in (REVENUE, MARGIN):
+        found = exact(metric, [units])
+        plain = found.each(lambda part: part.astype(object))
+        for name in ("mean", "variance", "reason"):
+            np.testing.assert_array_equal(getattr(found.sample(), name), getattr(plain.sample(), name))
+
+
 def test_sums_beyond_64_bits_stay_exact() -> None:
     big = exact(REVENUE, [[(2**40, 0)], [(2**40 - 1, 0)]]).merged(0)
     assert int(big.xx) == 2**80 + (2**40 - 1) ** 2

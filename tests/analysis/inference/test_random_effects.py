@@ -65,6 +65,18 @@ def test_members_without_an_estimate_take_no_part_and_one_alone_is_a_reason() ->
     assert Reason.of(int(pool_effects([0.1], [0.01]).reason)) is Reason.TOO_FEW_UNITS
 
 
+@settings(max_examples=40)
+@given(st.integers(0, 2**32 - 1))
+def test_a_family_is_pooled_the_same_alone_and_beside_others(seed: int) -> None:
+    """Families differ in how much their members vary: one at zero must not end the search of another."""
+    rng = np.random.default_rng(seed)
+    v = rng.uniform(0.5, 2.0, (6, 8))
+    y = rng.normal(0.0, np.sqrt(v + np.array([0, 0, 0.1, 1, 10, 100])[:, None]))
+    together = pool_effects(y, v)
+    alone = [float(pool_effects(own, errors).tau2) for own, errors in zip(y, v, strict=True)]
+    np.testing.assert_allclose(together.tau2, alone, rtol=1e-12, atol=1e-13)
+
+
 def test_families_are_pooled_side_by_side() -> None:
     both = pool_effects(np.stack([EFFECTS, -EFFECTS]), VARIANCES)
     np.testing.assert_allclose(both.mean[0], -both.mean[1])
