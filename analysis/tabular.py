@@ -28,7 +28,7 @@ from experiment.wording import show
 T = TypeVar("T")
 _TIE = 1e-3
 """Distance from one half within which a scaled amount of at most 2^40 may be a decimal tie."""
-_COVARIATE_BOUND = 2.0**31
+COVARIATE_BOUND = 2.0**31
 """Covariates keep as many digits as squares and their sums leave room for."""
 Index = NDArray[np.int64]
 Frame = nw.DataFrame[Any]
@@ -53,13 +53,17 @@ class Instants:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Columns:
-    """The eligible rows of a frame; `rows` are their 1-based places in the table as it was given."""
+    """The eligible rows of a frame; `places` are their places in the table as it was given, None for all."""
 
     frame: Frame
-    rows: Index
+    places: Index | None = None
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.frame)
+
+    def row(self, place: int) -> int:
+        """The 1-based row of the table as it was given."""
+        return (place if self.places is None else int(self.places[place])) + 1
 
     def meets(self, condition: Mapping[str, Any]) -> NDArray[np.bool_]:
         """Rows that meet a condition; one on a single column is asked once per distinct value."""
@@ -72,7 +76,8 @@ class Columns:
 
     def take(self, places: Index) -> Columns:
         """Some of the rows, still counted as in the table as it was given."""
-        return Columns(frame=self.frame[places.tolist()], rows=self.rows[places])
+        kept = places if self.places is None else self.places[places]
+        return Columns(frame=self.frame[places.tolist()], places=kept)
 
     def codes(self, column: str) -> Index:
         """A number per distinct value of a column, whatever it holds."""
@@ -152,7 +157,7 @@ class Columns:
         largest = float(np.abs(values).max()) if len(values) else 0.0
         for decimals in range(7):
             scaled = values * 10.0**decimals
-            fits = largest * 10.0 ** (decimals + 1) < _COVARIATE_BOUND
+            fits = largest * 10.0 ** (decimals + 1) < COVARIATE_BOUND
             if not fits or decimals == 6 or (np.abs(scaled - np.rint(scaled)) < 1e-6).all():
                 return np.rint(scaled).astype(np.int64), 10**decimals
         raise AssertionError("unreachable: the last round returns")
@@ -176,7 +181,7 @@ class Columns:
     def refuse(self, column: str, wrong: NDArray[np.bool_], message: str, fix: str) -> None:
         """Raise BadInput naming the first row of `wrong`, if there is one."""
         if wrong.any():
-            row = int(self.rows[np.flatnonzero(wrong)[0]])
+            row = self.row(int(np.flatnonzero(wrong)[0]))
             raise BadInput(message, field=f"row {row}, column {column}", fix=fix)
 
     def _meaning(
@@ -185,7 +190,7 @@ class Columns:
         try:
             return meaning(value)
         except ValueError as error:
-            row = int(self.rows[np.flatnonzero(codes == place)[0]])
+            row = self.row(int(np.flatnonzero(codes == place)[0]))
             raise BadInput(
                 str(error), field=f"row {row}, column {column}", value=show(value),
                 fix="correct the row, or leave it out with `eligible`.",
@@ -259,11 +264,12 @@ def eligible_columns(native: Any, source: Source, names: Sequence[str]) -> tuple
         BadInput: the object is no data frame.
     """
     frame = as_frame(native).select(*names)
-    every = Columns(frame=frame, rows=np.arange(1, len(frame) + 1))
+    every = Columns(frame=frame)
+    if not source.eligible:
+        return every, every.take(np.zeros(0, dtype=np.int64))
     keep = np.ones(len(frame), dtype=bool)
-    if source.eligible:
-        for part in _parts(source.eligible):
-            keep &= every.meets(part)
+    for part in _parts(source.eligible):
+        keep &= every.meets(part)
     if keep.all():
         return every, every.take(np.zeros(0, dtype=np.int64))
     return every.take(np.flatnonzero(keep)), every.take(np.flatnonzero(~keep))
