@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import narwhals.stable.v2 as nw
 import numpy as np
 
+from analysis import engine
 from analysis.tabular import COVARIATE_BOUND, Frame
 from analysis.totals import Integers
 from experiment.definition import TOTAL_BOUND, Metric, MetricType
@@ -21,10 +22,12 @@ from experiment.plan import Slot
 CHUNK = 2**22
 """Rows summed at a time where limbs are needed: products of limbs stay below 2^62."""
 _LIMB = 2**20
-_DOUBLE, _INT64, _LARGEST = 2**53, 2**63, 2**62
+_DOUBLE, _INT64 = 2**53, 2**63
 _CLEAR = 0.499
 """Distance from the rounded value above which a scaled amount may be a decimal tie."""
 _DIGITS = range(7)
+_EXACT = 1e-6
+_HEAD = 1_000
 Figures = Mapping[str, float | int | bool | None]
 
 
@@ -68,13 +71,18 @@ def wanted(frame: Frame, column: str, decimals: int) -> Iterator[tuple[str, nw.E
 
 
 def wanted_before(frame: Frame, column: str) -> Iterator[tuple[str, nw.Expr]]:
-    """The figures `covariate` asks for of a column."""
-    values = _known(frame, column)
-    yield f"{column}:size", values.abs().max()
+    """The figures `covariate` asks for of a column: the fewest decimals of its first rows may do for all."""
+    yield f"{column}:size", _known(frame, column).abs().max()
     if frame.schema[column].is_float():
-        for digits in _DIGITS:
-            scaled = values * 10.0**digits
-            yield f"{column}:before:{digits}", (scaled - scaled.round(0)).abs().max()
+        head = frame.head(_HEAD).select(**{column: _known(frame, column)})[column].to_numpy()
+        with np.errstate(invalid="ignore", over="ignore"):
+            exact = [bool((np.abs(head * 10.0**d - np.rint(head * 10.0**d)) < _EXACT).all()) for d in _DIGITS]
+        yield _off_by(frame, column, exact.index(True) if any(exact) else _DIGITS[-1])
+
+
+def _off_by(frame: Frame, column: str, digits: int) -> tuple[str, nw.Expr]:
+    scaled = _known(frame, column) * 10.0**digits
+    return f"{column}:before:{digits}", (scaled - scaled.round(0)).abs().max()
 
 
 def amount(frame: Frame, column: str, slot: Slot, metric: Metric, figures: Figures) -> Amount | None:
@@ -84,24 +92,25 @@ def amount(frame: Frame, column: str, slot: Slot, metric: Metric, figures: Figur
     if isinstance(kind, nw.Boolean):
         found = Amount(expression=values.cast(nw.Int64), low=0, high=1, doubles=False)
     elif kind.is_integer():
-        found = _integers(
-            values, slot, int(figures[f"{column}:low"] or 0), int(figures[f"{column}:high"] or 0)
-        )
+        whole = values if isinstance(kind, nw.Int64) else values.cast(nw.Int64)
+        low, high = (int(figures[f"{column}:{end}"] or 0) for end in ("low", "high"))
+        found = _integers(whole, slot, low, high)
     else:
         found = _doubles(values.cast(nw.Float64), column, slot, figures) if kind.is_float() else None
     if found is None or (slot.value is None and found.low < 0):
         return None
     if metric.type is MetricType.PROPORTION:
+        if found.low >= 0 and found.high <= 1:
+            return found
         return Amount(expression=(found.expression > 0).cast(nw.Int64), low=0, high=1, doubles=False)
     return (found if slot.cap is None else found.clipped(slot.cap)).clipped(metric.cap)
 
 
-def _integers(values: nw.Expr, slot: Slot, low: int, high: int) -> Amount | None:
+def _integers(whole: nw.Expr, slot: Slot, low: int, high: int) -> Amount | None:
     scale = 1 if slot.value is None else 10**slot.decimals
     size = max(abs(low), abs(high)) * scale
-    if size > (TOTAL_BOUND if slot.value is not None else _LARGEST):
+    if size > TOTAL_BOUND:
         return None
-    whole = values.cast(nw.Int64)
     expression = whole if scale == 1 else whole * scale
     return Amount(expression=expression, low=low * scale, high=high * scale, doubles=False)
 
@@ -117,7 +126,9 @@ def _doubles(values: nw.Expr, column: str, slot: Slot, figures: Figures) -> Amou
         return None
     expression = _decimal(values, scale) if off > _CLEAR else (values * scale).round(0)
     # a rounded value is at most one from where the ends of the column are
-    return Amount(expression=expression, low=int(low) - 1 if low < 0 else 0, high=int(high) + 1, doubles=True)
+    spare = 1 if off else 0
+    least, most = int(low) - spare if low < 0 else 0, int(high) + spare
+    return Amount(expression=expression, low=least, high=most, doubles=True)
 
 
 def _decimal(values: nw.Expr, scale: int) -> nw.Expr:
@@ -136,18 +147,23 @@ def _decimal(values: nw.Expr, scale: int) -> nw.Expr:
 def covariate(frame: Frame, column: str, figures: Figures) -> tuple[Amount, int] | None:
     """A covariate in minor units and how many those are, as `Columns.covariate` reads it."""
     largest = float(figures[f"{column}:size"] or 0)
-    if not np.isfinite(largest):
+    if not largest <= TOTAL_BOUND:
         return None
+    asked = [digits for digits in _DIGITS if f"{column}:before:{digits}" in figures]
     for digits in _DIGITS:
-        off = float(figures.get(f"{column}:before:{digits}") or 0)
         fits = largest * 10.0 ** (digits + 1) < COVARIATE_BOUND
-        if not fits or digits == 6 or off < 1e-6:
+        if fits and asked and digits < asked[0]:
+            continue  # the first rows say that these are too few
+        off = 0.0
+        if asked:
+            name, expression = _off_by(frame, column, digits)
+            known = figures if name in figures else engine.looked_up(frame, {name: expression})
+            off = float(known[name] or 0)
+        if not fits or digits == _DIGITS[-1] or off < _EXACT:
             scaled = _known(frame, column) * 10.0**digits
             size = int(largest * 10.0**digits) + 1
-            if size > TOTAL_BOUND:
-                return None
-            found = Amount(expression=_even(scaled), low=-size, high=size, doubles=True)
-            return found, 10**digits
+            whole = scaled.round(0) if off < _EXACT else _even(scaled)
+            return Amount(expression=whole, low=-size, high=size, doubles=True), 10**digits
     raise AssertionError("unreachable: the last round returns")
 
 

@@ -30,6 +30,8 @@ _TIE = 1e-3
 """Distance from one half within which a scaled amount of at most 2^40 may be a decimal tie."""
 COVARIATE_BOUND = 2.0**31
 """Covariates keep as many digits as squares and their sums leave room for."""
+_MEASURED = {1: (1e-30, 1e30), 2: (1e-60, 1e60)}
+"""Ends of what a measured mean (and its square, a variance) may be, unless 0: doubles hold their products."""
 Index = NDArray[np.int64]
 Frame = nw.DataFrame[Any]
 
@@ -91,21 +93,34 @@ class Columns:
         return Labels(names=tuple(names), codes=merged[codes])
 
     def counts(self, column: str) -> Index:
-        """Whole numbers of at least 0."""
+        """Whole numbers from 0 to 2^40, as many as the ledger counts in one sum."""
         array = self.frame[column].to_numpy()
-        if array.dtype.kind in "iub" and (not array.size or array.min() >= 0):
+        if array.dtype.kind in "iub" and (not array.size or 0 <= array.min() <= array.max() <= TOTAL_BOUND):
             return array.astype(np.int64)
         codes, values = _distinct(self.frame[column].to_list())
-        read = [self._meaning(column, codes, place, value, count_of) for place, value in enumerate(values)]
+
+        def count(value: object) -> int:
+            found = count_of(value)
+            if found > TOTAL_BOUND:
+                raise ValueError(f"{value} is beyond 2^40")
+            return found
+
+        read = [self._meaning(column, codes, place, value, count) for place, value in enumerate(values)]
         return np.array(read, dtype=np.int64)[codes]
 
-    def numbers(self, column: str) -> NDArray[np.float64]:
-        """Finite numbers."""
-        array = self.frame[column].to_numpy()
-        if array.dtype.kind in "iubf" and np.isfinite(array).all():
-            return array.astype(np.float64)
+    def numbers(self, column: str, power: int = 1) -> NDArray[np.float64]:
+        """Numbers that are 0 or of a size whose products doubles hold; variances have the `power` 2."""
         codes, values = _distinct(self.frame[column].to_list())
-        read = [self._meaning(column, codes, place, value, number_of) for place, value in enumerate(values)]
+        least, most = _MEASURED[power]
+
+        def number(value: object) -> float:
+            found = number_of(value)
+            if not (found == 0 or least <= abs(found) <= most):
+                size = f"beyond {most:g}" if abs(found) > most else f"below {least:g} and not 0"
+                raise ValueError(f"{value} is {size}: measure the metric in another unit")
+            return float(found)
+
+        read = [self._meaning(column, codes, place, value, number) for place, value in enumerate(values)]
         return np.array(read, dtype=np.float64)[codes]
 
     def amounts(self, column: str, slot: Slot) -> Index:
@@ -127,12 +142,15 @@ class Columns:
         read = [self._meaning(column, codes, place, value, amount) for place, value in enumerate(values)]
         return np.array(read, dtype=np.int64)[codes]
 
-    def sums(self, column: str, decimals: int) -> Integers:
-        """Sums over many units in units of 10^-decimals, of any size, rounded half to even."""
+    def sums(self, column: str, decimals: int, power: int = 1) -> Integers:
+        """Sums over many units in units of 10^-decimals, rounded half to even; squares have the `power` 2."""
         codes, values = _distinct(self.frame[column].to_list())
 
         def whole(value: object) -> int:
-            number = Decimal(repr(number_of(value))).scaleb(decimals)
+            found = number_of(value)
+            if abs(found) > _MEASURED[power][1]:
+                raise ValueError(f"{value} is beyond {_MEASURED[power][1]:g}")
+            number = Decimal(repr(found)).scaleb(decimals)
             if decimals == 0 and number != number.to_integral_value():
                 raise ValueError(f"{value} is not a whole number")
             return int(number.to_integral_value(ROUND_HALF_EVEN))
@@ -152,8 +170,8 @@ class Columns:
             values = np.where(np.isnan(array), 0.0, array)
         else:
             values = self.numbers(column)
-        if not np.isfinite(values).all():
-            self.refuse(column, ~np.isfinite(values), "an infinite covariate", "correct the row.")
+        beyond = ~(np.abs(values) <= TOTAL_BOUND)
+        self.refuse(column, beyond, "a covariate beyond 2^40", "correct the row, or use a larger unit.")
         largest = float(np.abs(values).max()) if len(values) else 0.0
         for decimals in range(7):
             scaled = values * 10.0**decimals
