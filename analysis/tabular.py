@@ -85,6 +85,12 @@ class Columns:
         """A number per distinct value of a column, whatever it holds."""
         return _codes(self.frame[column])[0]
 
+    def ids(self, column: str) -> Index:
+        """A number per distinct label; the labels are not read where the type keeps them apart."""
+        series = self.frame[column]
+        plain = series.dtype.is_integer() or isinstance(series.dtype, nw.String)
+        return _codes(series)[0] if plain and not series.null_count() else self.labels(column).codes
+
     def labels(self, column: str) -> Labels:
         """A text column; numbers become text."""
         codes, values = _codes(self.frame[column])
@@ -185,6 +191,9 @@ class Columns:
         series = self.frame[column]
         if isinstance(series.dtype, nw.Datetime) and not series.null_count():
             ms = series.dt.timestamp("ms").to_numpy().astype(np.int64)
+            return Instants(ms=ms, days=ms // DAY_MS, width=1)
+        if isinstance(series.dtype, nw.Date) and not series.null_count():
+            ms = series.cast(nw.Datetime("ms")).dt.timestamp("ms").to_numpy().astype(np.int64)
             return Instants(ms=ms, days=ms // DAY_MS, width=1)
         codes, values = _codes(series)
         read = [self._meaning(column, codes, place, value, instant_of) for place, value in enumerate(values)]

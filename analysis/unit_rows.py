@@ -50,8 +50,8 @@ def visits(read: Read) -> Visits:
     every = np.arange(size)
     if read.source.unit is None:
         return Visits(unit=every, first=every, inside=np.ones(size, bool), contaminated=np.zeros(size, bool))
-    named = read.columns.labels(read.source.unit)
-    _, unit = np.unique(read.layout.subject * len(named.names) + named.codes, return_inverse=True)
+    named = read.columns.ids(read.source.unit)
+    _, unit = np.unique(read.layout.subject * (int(named.max()) + 1) + named, return_inverse=True)
     at = np.zeros(size, dtype=np.int64) if read.instants is None else read.instants.ms
     order = np.lexsort((every, at, unit))
     first = order[np.flatnonzero(np.diff(unit[order], prepend=-1))]
