@@ -30,7 +30,7 @@ _TIE = 1e-3
 """Distance from one half within which a scaled amount of at most 2^40 may be a decimal tie."""
 COVARIATE_BOUND = 2.0**31
 """Covariates keep as many digits as squares and their sums leave room for."""
-_MEASURED = {1: (1e-30, 1e30), 2: (1e-60, 1e60)}
+_MEASURED = {1: (1e-30, 1e20), 2: (1e-60, 1e40)}
 """Ends of what a measured mean (and its square, a variance) may be, unless 0: doubles hold their products."""
 Index = NDArray[np.int64]
 Frame = nw.DataFrame[Any]

@@ -83,8 +83,8 @@ def test_a_thousand_million_units_and_one_in_a_thousand_million(
 
 
 MEASURED = [
-    ("x", 1e160, "beyond 1e\\+30"), ("x", -1e31, "beyond 1e\\+30"), ("x", 1e-200, "below 1e-30"),
-    ("v", 1e300, "beyond 1e\\+60"), ("v", -1.0, "below 0"), ("v", float("inf"), "inf"),
+    ("x", 1e160, "beyond 1e\\+20"), ("x", -1e31, "beyond 1e\\+20"), ("x", 1e-200, "below 1e-30"),
+    ("v", 1e300, "beyond 1e\\+40"), ("v", -1.0, "below 0"), ("v", float("inf"), "inf"),
 ]  # fmt: skip
 
 
@@ -100,8 +100,8 @@ def test_measured_moments_that_doubles_cannot_hold_are_named(
     assert caught.value.field == f"row 2, column {column}"
 
 
-means = st.sampled_from([0.0, 1e-30, -1e-30, 1.0, 3.0, -2.0, 1e30, -1e30])
-variances = st.sampled_from([0.0, 1e-60, 1.0, 2.5, 1e60])
+means = st.sampled_from([0.0, 1e-30, -1e-30, 1.0, 3.0, -2.0, 1e20, -1e20])
+variances = st.sampled_from([0.0, 1e-60, 1.0, 2.5, 1e40])
 sizes = st.sampled_from([0, 1, 2, 1000, 2**40])
 
 
