@@ -139,7 +139,7 @@ def _column(read: Read, metric: Metric, outcomes: Columns, events: _Outcomes, fi
     sides = [_side(metric, metric.numerator, read.source, outcomes, events, len(first))]
     if metric.type is MetricType.RATIO and metric.denominator is not None:
         sides.append(_side(metric, metric.denominator, read.source, outcomes, events, len(first)))
-    before = [read.columns.covariate(column) for column in covariate_columns(read, metric)]
+    before = [read.columns.covariate(column) for column in covariate_columns(read.source, metric)]
     return Column(
         sides=tuple(clipped(metric, side) for side in sides),
         before=tuple(values[first] for values, _ in before),

@@ -14,21 +14,24 @@ from typing import Any
 
 import numpy as np
 
-from analysis import event_rows, shapes, unit_rows
+from analysis import event_rows, shapes, unit_groups, unit_rows
 from analysis.batch import batch
 from analysis.evidence import Cells, Evidence
+from analysis.extremes import extremes
 from analysis.facts import Facts
+from analysis.group_extremes import group_extremes
 from analysis.layout import layout
 from analysis.report.batch_model import BatchReport
 from analysis.report.build import build
 from analysis.report.header import Header, VariantHeader, blank, instant
 from analysis.report.model import Report
-from analysis.seen import events_seen, rows_seen, units_seen
+from analysis.seen import Rows, events_seen, experiments_seen, rows_seen, units_seen
 from analysis.shapes import Read
 from analysis.tabular import Columns, Frame, as_frame, eligible_columns
 from analysis.thresholds import DEFAULT, Thresholds
+from analysis.unit_groups import Grouped
+from analysis.unit_table import UnitTable, clustered, clustered_metrics, merged
 from analysis.unit_table import cells as summed
-from analysis.unit_table import clustered, clustered_metrics
 from experiment.canonical import digest, rule_digest
 from experiment.columns import check_columns, check_metrics, check_outcome_columns
 from experiment.definition import DAY_MS, Experiment, Metric, Spec
@@ -84,8 +87,8 @@ def evidence_of(frame: Any, spec: Spec | Experiment, outcomes: Any = None) -> Ev
     columns, excluded = eligible_columns(frame, source, check_columns(source, as_frame(frame).columns))
     if not len(columns):
         raise BadInput("no rows are left to analyse", field="source.eligible", fix="widen the condition.")
-    read = _read(columns, spec, source)
-    found = _cells(read, spec, as_frame(frame), excluded, outcomes)
+    found = _found(columns, spec, as_frame(frame), excluded, outcomes)
+    read = found.read
     last = int(np.max(found.cells.day)) + 1 if read.instants is not None else 0
     return Evidence(
         metrics=found.metrics, rule=spec.decision, window_ms=read.window_ms, at=last * DAY_MS, closed=True,
@@ -107,36 +110,83 @@ def _read(columns: Columns, spec: Spec | Experiment, source: Source) -> Read:
 class _Found:
     """The sums of a table, and what only its rows show."""
 
+    read: Read
     metrics: tuple[Metric, ...]
     cells: Cells
     snapshots: Cells | None = None
     facts: tuple[Facts, ...] | None = None
 
 
-def _cells(read: Read, spec: Spec | Experiment, frame: Frame, excluded: Columns, outcomes: Any) -> _Found:
-    source = read.source
+def _found(
+    columns: Columns, spec: Spec | Experiment, frame: Frame, excluded: Columns, outcomes: Any
+) -> _Found:
+    source = source_of(spec)
+    groups = unit_groups.grouped(columns, spec, source)
+    if groups is not None:
+        return _of_groups(groups, columns, spec.metrics, frame, excluded)
+    read = _read(columns, spec, source)
     if source.shape in {Shape.COUNTS, Shape.MOMENTS}:
         cells = (shapes.counted if source.shape is Shape.COUNTS else shapes.measured)(read, spec.primary)
         snapshots = cells if source.cumulative else None
         last = cells if snapshots is None else shapes.last(read, snapshots)
         facts = rows_seen(read, frame, excluded)
-        return _Found(metrics=spec.metrics, cells=last, snapshots=snapshots, facts=facts)
+        return _Found(read=read, metrics=spec.metrics, cells=last, snapshots=snapshots, facts=facts)
     if source.shape is Shape.EVENTS:
         folded = event_rows.folded(read, event_columns(outcomes, source))
-        units, seen = folded.units, events_seen(read, frame, excluded, folded)
+        units, held = folded.units, summed(folded.units, spec.metrics)
+        seen = events_seen(read, frame, excluded, folded, held)
     else:
         visits = unit_rows.visits(read)
         units = unit_rows.unit_table(read, visits)
-        seen = units_seen(read, frame, excluded, units, visits)
-    metrics = spec.metrics if source.cluster is None else clustered_metrics(spec.metrics)
-    return _Found(metrics=metrics, cells=summed(clustered(units), metrics), facts=seen)
+        held = summed(units, spec.metrics)
+        seen = _seen(read, units, visits, held, frame, excluded)
+    if source.cluster is None:
+        return _Found(read=read, metrics=spec.metrics, cells=held, facts=seen)
+    metrics = clustered_metrics(spec.metrics)
+    return _Found(read=read, metrics=metrics, cells=summed(clustered(units), metrics), facts=seen)
+
+
+def _seen(
+    read: Read, units: UnitTable, visits: unit_rows.Visits, held: Cells, frame: Frame, excluded: Columns
+) -> tuple[Facts, ...]:
+    if len(read.layout.subjects) != 1:
+        return experiments_seen(read, units, visits)
+    whole = _eligible(frame, read.columns)
+    rows = Rows(
+        columns=read.columns, excluded=excluded, whole=whole, several=whole, units=len(units),
+        extremes=extremes(units, read.metrics, held), variant=lambda: read.layout.variant,
+    )  # fmt: skip
+    return units_seen(read.source, rows)
+
+
+def _of_groups(
+    found: Grouped, columns: Columns, metrics: tuple[Metric, ...], frame: Frame, excluded: Columns
+) -> _Found:
+    """The sums of the units with one row, and of those with several, which are read on their own."""
+    units = None
+    if found.visits is not None:
+        units = unit_rows.unit_table(found.visits, unit_rows.visits(found.visits))
+    cells = merged([found.cells, *([] if units is None else [summed(units, metrics)])])
+    whole = _eligible(frame, columns)
+    rows = Rows(
+        columns=columns, excluded=excluded, whole=whole, several=whole[found.repeated.tolist()],
+        units=len(found.frame) + (0 if units is None else len(units)),
+        extremes=group_extremes(found, units, cells),
+        variant=lambda: columns.codes(str(found.read.source.variant)),
+    )  # fmt: skip
+    return _Found(read=found.read, metrics=metrics, cells=cells, facts=units_seen(found.read.source, rows))
+
+
+def _eligible(frame: Frame, columns: Columns) -> Frame:
+    """The eligible rows with every column of the table."""
+    return frame if columns.places is None else frame[columns.places.tolist()]
 
 
 def event_columns(outcomes: Any, source: Source) -> Columns:
     """The columns of the table of outcomes."""
     frame = as_frame(outcomes)
     frame = frame.select(*check_outcome_columns(source, frame.columns))
-    return Columns(frame=frame, rows=np.arange(1, len(frame) + 1))
+    return Columns(frame=frame)
 
 
 def table_header(spec: Spec | Experiment, evidence: Evidence, at: datetime | None) -> Header:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import narwhals.stable.v2 as nw
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.facts import Extreme, Ids, Nesting, Shared
+from analysis import engine
+from analysis.facts import Ids, Nesting, Shared
 from analysis.tabular import Columns, Frame
 from analysis.totals import Index
-from analysis.unit_table import UnitTable
-from experiment.definition import Metric, MetricType
 
 _SAMPLE = 100_000
 """Rows looked at for damaged ids: what damages ids damages many of them."""
@@ -23,6 +23,8 @@ _ID_NAME = re.compile(
 _SCIENTIFIC = re.compile(r"^[+-]?\d(\.\d+)?[eE]\+\d+$")
 _FLOAT = re.compile(r"^\d+\.0+$")
 _NOBODY = frozenset({"", "null", "none", "nan", "na", "n/a", "unknown", "undefined", "anonymous"})
+_WORTH_A_LOOK = r"[^a-z0-9_-]|^(?:null|none|nan|na|unknown|undefined|anonymous)?$"
+"""Text ids that do not match are not damaged in any of these ways."""
 _EXACT_FLOAT = 2.0**53
 
 
@@ -34,8 +36,13 @@ def copies(frame: Frame) -> int:
 
 def ids(columns: Columns, column: str) -> Ids:
     """Ids of an evenly spaced sample of rows that look damaged, by what is wrong with them."""
-    step = max(len(columns) // _SAMPLE, 1)
-    values = columns.frame[column].gather_every(step).to_list()
+    sample = columns.frame[column].gather_every(max(len(columns) // _SAMPLE, 1))
+    if sample.dtype.is_integer() or (
+        isinstance(sample.dtype, nw.String)
+        and not sample.str.contains(_WORTH_A_LOOK).fill_null(value=True).any()
+    ):
+        return Ids(looked_at=len(sample))
+    values = sample.to_list()
     kinds = {type(value) for value in values}
     wrong: dict[str, int] = {}
     examples: dict[str, str] = {}
@@ -74,7 +81,7 @@ def _damage(value: object, texts: set[str]) -> list[str]:
     return found
 
 
-def nesting(frame: Frame, named: Sequence[str], variant: Index) -> Nesting | None:
+def nesting(frame: Frame, named: Sequence[str], variant: Callable[[], Index]) -> Nesting | None:
     """A column that was not named but behaves like the unit: it repeats, and never with two variants.
 
     Had rows been randomised, a value with several rows would hold several variants about as often as chance
@@ -92,12 +99,15 @@ def nesting(frame: Frame, named: Sequence[str], variant: Index) -> Nesting | Non
     return best
 
 
-def _nested(frame: Frame, name: str, variant: Index) -> Nesting | None:
-    codes = Columns(frame=frame.select(name), rows=np.arange(len(frame))).codes(name)
+def _nested(frame: Frame, name: str, variants: Callable[[], Index]) -> Nesting | None:
+    if not frame[name].null_count() and engine.distinct(frame, name):
+        return None
+    codes = Columns(frame=frame.select(name)).codes(name)
     size = np.bincount(codes)
     several = size > 1
     if not several.any():
         return None
+    variant = variants()
     low = np.full(len(size), np.iinfo(np.int64).max)
     high = np.full(len(size), -1)
     np.minimum.at(low, codes, variant)
@@ -111,28 +121,6 @@ def _nested(frame: Frame, name: str, variant: Index) -> Nesting | None:
         expected=float((1 - alike).sum()),
         rows_per_value=len(frame) / len(size),
     )
-
-
-def extremes(units: UnitTable, metrics: Sequence[Metric]) -> tuple[Extreme, ...]:
-    """Per metric and variant the unit farthest from what is typical: |x − R·y|, R the variant's value."""
-    found = []
-    for metric, column in zip(metrics, units.columns, strict=True):
-        if metric.type is MetricType.PROPORTION:
-            continue
-        for v in range(int(units.variant.max(initial=0)) + 1):
-            mine = np.flatnonzero((units.variant == v) & ~units.contaminated)
-            if not len(mine):
-                continue
-            sides = [side[mine].astype(np.float64) for side in column.sides]
-            x, y = sides[0], sides[1] if len(sides) > 1 else np.ones_like(sides[0])
-            value = x.sum() / y.sum() if y.sum() > 0 else 0.0
-            place = int(mine[np.argmax(np.abs(x - value * y))])
-            below = int(column.sides[1][place]) if len(sides) > 1 else 0
-            stratum = int(units.stratum[place])
-            found.append(
-                Extreme(metric=metric.key, variant=v, stratum=stratum, x=int(column.sides[0][place]), y=below)
-            )
-    return tuple(found)
 
 
 def shared(

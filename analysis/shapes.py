@@ -84,7 +84,7 @@ def _counted_totals(read: Read, metric: Metric) -> Exact:
         return Exact(metric=metric, n=n, x=x, xx=xx, y=zero, yy=zero, xy=zero)
     under = slot_of(metric, below)
     y, yy = _side(columns, roles["n"], (roles["denominator_sum"], roles["denominator_sum_squares"]), under)
-    xy = columns.sums(roles["sum_products"], above.decimals + under.decimals)
+    xy = columns.sums(roles["sum_products"], above.decimals + under.decimals, power=2)
     spread = (xx.astype(object) * n - x.astype(object) ** 2) * (yy.astype(object) * n - y.astype(object) ** 2)
     beyond = (xy.astype(object) * n - x.astype(object) * y) ** 2 > spread
     columns.refuse(
@@ -113,7 +113,7 @@ def _need(roles: Mapping[str, str], metric: Metric) -> None:
 def _side(columns: Columns, n: str, roles: tuple[str, str], slot: Slot) -> tuple[Integers, Integers]:
     """A sum and its sum of squares, in minor units."""
     total, squares = roles
-    x, xx = columns.sums(total, slot.decimals), columns.sums(squares, 2 * slot.decimals)
+    x, xx = columns.sums(total, slot.decimals), columns.sums(squares, 2 * slot.decimals, power=2)
     short = xx.astype(object) * columns.counts(n) < x.astype(object) ** 2
     columns.refuse(
         squares, short.astype(bool), "too small for this sum and number of units",
@@ -137,12 +137,12 @@ def _measured_totals(read: Read, metric: Metric) -> Centred:
     return Centred(
         n=n, x=x, xx=xx, y=columns.numbers(roles["denominator_mean"]),
         yy=_variance(columns, roles["denominator_variance"]) * below,
-        xy=columns.numbers(roles["covariance"]) * below,
+        xy=columns.numbers(roles["covariance"], power=2) * below,
     )  # fmt: skip
 
 
 def _variance(columns: Columns, column: str) -> NDArray[np.float64]:
-    found = columns.numbers(column)
+    found = columns.numbers(column, power=2)
     columns.refuse(column, found < 0, "a variance below 0", "give the variance of the units (ddof 1).")
     return found
 

@@ -28,8 +28,10 @@ from experiment.wording import show
 T = TypeVar("T")
 _TIE = 1e-3
 """Distance from one half within which a scaled amount of at most 2^40 may be a decimal tie."""
-_COVARIATE_BOUND = 2.0**31
+COVARIATE_BOUND = 2.0**31
 """Covariates keep as many digits as squares and their sums leave room for."""
+_MEASURED = {1: (1e-30, 1e20), 2: (1e-60, 1e40)}
+"""Ends of what a measured mean (and its square, a variance) may be, unless 0: doubles hold their products."""
 Index = NDArray[np.int64]
 Frame = nw.DataFrame[Any]
 
@@ -53,13 +55,17 @@ class Instants:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Columns:
-    """The eligible rows of a frame; `rows` are their 1-based places in the table as it was given."""
+    """The eligible rows of a frame; `places` are their places in the table as it was given, None for all."""
 
     frame: Frame
-    rows: Index
+    places: Index | None = None
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.frame)
+
+    def row(self, place: int) -> int:
+        """The 1-based row of the table as it was given."""
+        return (place if self.places is None else int(self.places[place])) + 1
 
     def meets(self, condition: Mapping[str, Any]) -> NDArray[np.bool_]:
         """Rows that meet a condition; one on a single column is asked once per distinct value."""
@@ -72,11 +78,18 @@ class Columns:
 
     def take(self, places: Index) -> Columns:
         """Some of the rows, still counted as in the table as it was given."""
-        return Columns(frame=self.frame[places.tolist()], rows=self.rows[places])
+        kept = places if self.places is None else self.places[places]
+        return Columns(frame=self.frame[places.tolist()], places=kept)
 
     def codes(self, column: str) -> Index:
         """A number per distinct value of a column, whatever it holds."""
         return _codes(self.frame[column])[0]
+
+    def ids(self, column: str) -> Index:
+        """A number per distinct label; the labels are not read where the type keeps them apart."""
+        series = self.frame[column]
+        plain = series.dtype.is_integer() or isinstance(series.dtype, nw.String)
+        return _codes(series)[0] if plain and not series.null_count() else self.labels(column).codes
 
     def labels(self, column: str) -> Labels:
         """A text column; numbers become text."""
@@ -86,21 +99,34 @@ class Columns:
         return Labels(names=tuple(names), codes=merged[codes])
 
     def counts(self, column: str) -> Index:
-        """Whole numbers of at least 0."""
+        """Whole numbers from 0 to 2^40, as many as the ledger counts in one sum."""
         array = self.frame[column].to_numpy()
-        if array.dtype.kind in "iub" and (not array.size or array.min() >= 0):
+        if array.dtype.kind in "iub" and (not array.size or 0 <= array.min() <= array.max() <= TOTAL_BOUND):
             return array.astype(np.int64)
         codes, values = _distinct(self.frame[column].to_list())
-        read = [self._meaning(column, codes, place, value, count_of) for place, value in enumerate(values)]
+
+        def count(value: object) -> int:
+            found = count_of(value)
+            if found > TOTAL_BOUND:
+                raise ValueError(f"{value} is beyond 2^40")
+            return found
+
+        read = [self._meaning(column, codes, place, value, count) for place, value in enumerate(values)]
         return np.array(read, dtype=np.int64)[codes]
 
-    def numbers(self, column: str) -> NDArray[np.float64]:
-        """Finite numbers."""
-        array = self.frame[column].to_numpy()
-        if array.dtype.kind in "iubf" and np.isfinite(array).all():
-            return array.astype(np.float64)
+    def numbers(self, column: str, power: int = 1) -> NDArray[np.float64]:
+        """Numbers that are 0 or of a size whose products doubles hold; variances have the `power` 2."""
         codes, values = _distinct(self.frame[column].to_list())
-        read = [self._meaning(column, codes, place, value, number_of) for place, value in enumerate(values)]
+        least, most = _MEASURED[power]
+
+        def number(value: object) -> float:
+            found = number_of(value)
+            if not (found == 0 or least <= abs(found) <= most):
+                size = f"beyond {most:g}" if abs(found) > most else f"below {least:g} and not 0"
+                raise ValueError(f"{value} is {size}: measure the metric in another unit")
+            return float(found)
+
+        read = [self._meaning(column, codes, place, value, number) for place, value in enumerate(values)]
         return np.array(read, dtype=np.float64)[codes]
 
     def amounts(self, column: str, slot: Slot) -> Index:
@@ -122,12 +148,15 @@ class Columns:
         read = [self._meaning(column, codes, place, value, amount) for place, value in enumerate(values)]
         return np.array(read, dtype=np.int64)[codes]
 
-    def sums(self, column: str, decimals: int) -> Integers:
-        """Sums over many units in units of 10^-decimals, of any size, rounded half to even."""
+    def sums(self, column: str, decimals: int, power: int = 1) -> Integers:
+        """Sums over many units in units of 10^-decimals, rounded half to even; squares have the `power` 2."""
         codes, values = _distinct(self.frame[column].to_list())
 
         def whole(value: object) -> int:
-            number = Decimal(repr(number_of(value))).scaleb(decimals)
+            found = number_of(value)
+            if abs(found) > _MEASURED[power][1]:
+                raise ValueError(f"{value} is beyond {_MEASURED[power][1]:g}")
+            number = Decimal(repr(found)).scaleb(decimals)
             if decimals == 0 and number != number.to_integral_value():
                 raise ValueError(f"{value} is not a whole number")
             return int(number.to_integral_value(ROUND_HALF_EVEN))
@@ -147,12 +176,12 @@ class Columns:
             values = np.where(np.isnan(array), 0.0, array)
         else:
             values = self.numbers(column)
-        if not np.isfinite(values).all():
-            self.refuse(column, ~np.isfinite(values), "an infinite covariate", "correct the row.")
+        beyond = ~(np.abs(values) <= TOTAL_BOUND)
+        self.refuse(column, beyond, "a covariate beyond 2^40", "correct the row, or use a larger unit.")
         largest = float(np.abs(values).max()) if len(values) else 0.0
         for decimals in range(7):
             scaled = values * 10.0**decimals
-            fits = largest * 10.0 ** (decimals + 1) < _COVARIATE_BOUND
+            fits = largest * 10.0 ** (decimals + 1) < COVARIATE_BOUND
             if not fits or decimals == 6 or (np.abs(scaled - np.rint(scaled)) < 1e-6).all():
                 return np.rint(scaled).astype(np.int64), 10**decimals
         raise AssertionError("unreachable: the last round returns")
@@ -162,6 +191,9 @@ class Columns:
         series = self.frame[column]
         if isinstance(series.dtype, nw.Datetime) and not series.null_count():
             ms = series.dt.timestamp("ms").to_numpy().astype(np.int64)
+            return Instants(ms=ms, days=ms // DAY_MS, width=1)
+        if isinstance(series.dtype, nw.Date) and not series.null_count():
+            ms = series.cast(nw.Datetime("ms")).dt.timestamp("ms").to_numpy().astype(np.int64)
             return Instants(ms=ms, days=ms // DAY_MS, width=1)
         codes, values = _codes(series)
         read = [self._meaning(column, codes, place, value, instant_of) for place, value in enumerate(values)]
@@ -176,7 +208,7 @@ class Columns:
     def refuse(self, column: str, wrong: NDArray[np.bool_], message: str, fix: str) -> None:
         """Raise BadInput naming the first row of `wrong`, if there is one."""
         if wrong.any():
-            row = int(self.rows[np.flatnonzero(wrong)[0]])
+            row = self.row(int(np.flatnonzero(wrong)[0]))
             raise BadInput(message, field=f"row {row}, column {column}", fix=fix)
 
     def _meaning(
@@ -185,7 +217,7 @@ class Columns:
         try:
             return meaning(value)
         except ValueError as error:
-            row = int(self.rows[np.flatnonzero(codes == place)[0]])
+            row = self.row(int(np.flatnonzero(codes == place)[0]))
             raise BadInput(
                 str(error), field=f"row {row}, column {column}", value=show(value),
                 fix="correct the row, or leave it out with `eligible`.",
@@ -259,11 +291,12 @@ def eligible_columns(native: Any, source: Source, names: Sequence[str]) -> tuple
         BadInput: the object is no data frame.
     """
     frame = as_frame(native).select(*names)
-    every = Columns(frame=frame, rows=np.arange(1, len(frame) + 1))
+    every = Columns(frame=frame)
+    if not source.eligible:
+        return every, every.take(np.zeros(0, dtype=np.int64))
     keep = np.ones(len(frame), dtype=bool)
-    if source.eligible:
-        for part in _parts(source.eligible):
-            keep &= every.meets(part)
+    for part in _parts(source.eligible):
+        keep &= every.meets(part)
     if keep.all():
         return every, every.take(np.zeros(0, dtype=np.int64))
     return every.take(np.flatnonzero(keep)), every.take(np.flatnonzero(~keep))

@@ -18,6 +18,7 @@ from analysis.unit_table import Column, UnitTable
 from experiment.columns import measured_columns, served_variant, slot_of
 from experiment.definition import Metric, MetricType
 from experiment.errors import BadInput
+from experiment.source import Source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +50,8 @@ def visits(read: Read) -> Visits:
     every = np.arange(size)
     if read.source.unit is None:
         return Visits(unit=every, first=every, inside=np.ones(size, bool), contaminated=np.zeros(size, bool))
-    named = read.columns.labels(read.source.unit)
-    _, unit = np.unique(read.layout.subject * len(named.names) + named.codes, return_inverse=True)
+    named = read.columns.ids(read.source.unit)
+    _, unit = np.unique(read.layout.subject * (int(named.max()) + 1) + named, return_inverse=True)
     at = np.zeros(size, dtype=np.int64) if read.instants is None else read.instants.ms
     order = np.lexsort((every, at, unit))
     first = order[np.flatnonzero(np.diff(unit[order], prepend=-1))]
@@ -91,7 +92,7 @@ def _column(read: Read, metric: Metric, found: Visits) -> Column:
     for measure, column, _ in measured_columns(read.source, metric):
         rows = np.where(found.inside, read.columns.amounts(column, slot_of(metric, measure)), 0)
         sides.append(clipped(metric, np.asarray(add_into(integers(rows), found.unit, units))))
-    before = [read.columns.covariate(column) for column in covariate_columns(read, metric)]
+    before = [read.columns.covariate(column) for column in covariate_columns(read.source, metric)]
     return Column(
         sides=tuple(sides),
         before=tuple(values[found.first] for values, _ in before),
@@ -99,13 +100,13 @@ def _column(read: Read, metric: Metric, found: Visits) -> Column:
     )
 
 
-def covariate_columns(read: Read, metric: Metric) -> tuple[str, ...]:
+def covariate_columns(source: Source, metric: Metric) -> tuple[str, ...]:
     """The covariate's columns of a metric: one, or numerator and denominator of a ratio; none.
 
     Raises:
         BadInput: a ratio with one, or a mean with two.
     """
-    roles = read.source.covariate.get(metric.key)
+    roles = source.covariate.get(metric.key)
     if roles is None:
         return ()
     wanted = ("numerator", "denominator") if metric.type is MetricType.RATIO else ("value",)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.evidence import COUNTS, Cells
-from analysis.totals import Covariates, Exact, Index, Integers, add_into, integers
+from analysis.totals import Covariates, Exact, Index, Integers, add_into, integers, join
 from experiment.definition import Measure, Metric, MetricType
 
 Change = Callable[[Integers], Integers]
@@ -101,21 +101,46 @@ def _sized(column: Column, size: Index) -> Column:
 
 def cells(units: UnitTable, metrics: Sequence[Metric]) -> Cells:
     """The exact sums of a table of units."""
-    places = (units.subject, units.stratum, units.variant, units.day, units.contaminated.astype(np.int64))
-    keys, cell = np.unique(np.stack(places), axis=1, return_inverse=True)
-    shape = (keys.shape[1],)
-    counts = np.zeros((keys.shape[1], len(COUNTS)), dtype=np.int64)
+    first, cell = _places(units)
+    shape = first.shape
+    counts = np.zeros((len(first), len(COUNTS)), dtype=np.int64)
     found = ((0, np.ones_like(units.subject)), (1, units.exposures), (3, units.mismatches))
     for place_of, column in found:
         counts[:, place_of] = add_into(column, cell, shape)
     return Cells(
-        subject=keys[0], stratum=keys[1], variant=keys[2], day=keys[3], contaminated=keys[4].astype(bool),
-        counts=counts,
+        subject=units.subject[first], stratum=units.stratum[first], variant=units.variant[first],
+        day=units.day[first], contaminated=units.contaminated[first], counts=counts,
         totals=tuple(
             _totals(metric, column, cell, counts[:, 0])
             for metric, column in zip(metrics, units.columns, strict=True)
         ),
     )  # fmt: skip
+
+
+def merged(parts: Sequence[Cells]) -> Cells:
+    """Cells of different units as one entry per place."""
+    names = ("subject", "stratum", "variant", "day", "contaminated", "counts")
+    columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    every = Cells(
+        **columns, totals=tuple(join(same) for same in zip(*(p.totals for p in parts), strict=True))
+    )
+    first, cell = _places(every)
+    counts = [add_into(every.counts[:, column], cell, first.shape) for column in range(len(COUNTS))]
+    return Cells(
+        **{name: column[first] for name, column in columns.items() if name != "counts"},
+        counts=np.stack(counts, axis=1),
+        totals=tuple(totals.grouped(cell, first.shape) for totals in every.totals),
+    )
+
+
+def _places(held: UnitTable | Cells) -> tuple[Index, Index]:
+    """The first row of every place of a cell, and each row's cell."""
+    place = np.zeros(len(held.subject), dtype=np.int64)
+    for part in (held.subject, held.stratum, held.variant, held.day, held.contaminated.astype(np.int64)):
+        low = int(part.min(initial=0))
+        place = place * (int(part.max(initial=0)) - low + 1) + (part - low)
+    _, first, cell = np.unique(place, return_index=True, return_inverse=True)
+    return first, cell
 
 
 def _totals(metric: Metric, column: Column, cell: Index, n: Index) -> Exact:

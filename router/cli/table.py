@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -33,30 +33,37 @@ _spec = click.option(
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file")
 @_spec
+@click.option("--table", "table_name", help="The table or view to read, of a database.")
+@click.option("--sql", help="A query to read instead of a table, of a database.")
 @at_option
 @format_options
 def analyze(
-    file: Path, spec_file: Path, at_text: str | None, form: str, output: Path | None, *, as_json: bool
-) -> None:
-    """Judge FILE (CSV or Parquet) under a spec; needs no server.
+    file: str, spec_file: Path, table_name: str | None, sql: str | None, at_text: str | None, form: str,
+    output: Path | None, *, as_json: bool,
+) -> None:  # fmt: skip
+    """Judge FILE under a spec; needs no server.
 
-    A table of many experiments gives a batch report: a summary, then a row per experiment.
+    FILE is a CSV or Parquet file, or a SQLite database (sqlite:///log.db, or a file ending in .db, .sqlite or
+    .sqlite3) with --table or --sql. The shape `events` finds its second table beside the first: a file in the
+    same folder, a table of the same database. A table of many experiments gives a batch report: a summary,
+    then a row per experiment.
 
     \b
     Examples:
       switchpoint analyze upworthy.parquet --spec docs/examples/upworthy.yaml
       switchpoint analyze counts.csv --spec spec.yaml --format html --output report.html
+      switchpoint analyze sqlite:///log.db --table units --spec spec.yaml
     """
     from analysis.frame import analyze as judge
     from analysis.report.batch_model import BatchReport
-    from experiment.store.table import read
 
     spec = read_spec(spec_file)
     at = datetime.fromtimestamp(instant(at_text) / 1000, UTC)
     with _named(file):
-        found = judge(read(file), spec, at=at)
+        first, second = _tables(file, spec, table_name, sql)
+        found = judge(first, spec, outcomes=second, at=at)
     form = "json" if as_json else form
     if isinstance(found, BatchReport):
         _write_batch(found, form, output)
@@ -64,8 +71,28 @@ def analyze(
         write_report(found, form, output)
 
 
+def _tables(file: str, spec: Spec | Experiment, table: str | None, sql: str | None) -> tuple[Any, Any]:
+    """The table to judge, and of events the outcomes."""
+    from experiment.store import database
+    from experiment.store.table import read
+
+    source = spec.source
+    exposures, outcomes = (None, None) if source is None else (source.exposures, source.outcomes)
+    second = None if outcomes is None else outcomes.table
+    if database.is_database(file):
+        named = table or (None if sql is not None or exposures is None else exposures.table)
+        found = database.read(file, table=named, sql=sql)
+        return found, None if second is None else database.read(file, table=second)
+    if table is not None or sql is not None:
+        raise BadInput(
+            "only a database has tables and queries", field="--sql" if table is None else "--table",
+            value=file, fix="leave it out, or name a database: sqlite:///log.db.",
+        )  # fmt: skip
+    return read(file), None if second is None else read(Path(file).parent / second)
+
+
 @contextmanager
-def _named(file: Path) -> Iterator[None]:
+def _named(file: str | Path) -> Iterator[None]:
     """Bad input found while a table is read names the table too."""
     try:
         yield
