@@ -164,26 +164,33 @@ class Columns:
         read = [self._meaning(column, codes, place, value, whole) for place, value in enumerate(values)]
         return integers(np.array(read, dtype=object)[codes])
 
-    def covariate(self, column: str) -> tuple[Index, int]:
+    def covariate(self, column: str, decimals: int | None = None) -> tuple[Index, int]:
         """Integers in units of 10^-k and 10^k, k the fewest decimals (at most 6) that say the column exactly.
 
-        A missing value is 0. Rounding finer digits away costs precision, never validity: any function of
-        what was known before exposure may serve as a covariate.
+        With `decimals` they are what the ledger makes of these numbers in exposures. A missing value is 0.
+        Rounding finer digits away costs precision, never validity: any function of what was known before
+        exposure may serve as a covariate.
         """
         series = self.frame[column]
         if series.dtype.is_numeric() or isinstance(series.dtype, nw.Boolean):
             array = series.cast(nw.Float64).fill_null(0.0).to_numpy()
             values = np.where(np.isnan(array), 0.0, array)
         else:
-            values = self.numbers(column)
-        beyond = ~(np.abs(values) <= TOTAL_BOUND)
+            known = [0 if value is None or value != value else value for value in series.to_list()]  # noqa: PLR0124
+            codes, said = _distinct(known)
+            read = [self._meaning(column, codes, place, value, number_of) for place, value in enumerate(said)]
+            values = np.array(read, dtype=np.float64)[codes]
+        beyond = ~(np.abs(values) * 10.0 ** (decimals or 0) <= TOTAL_BOUND)
         self.refuse(column, beyond, "a covariate beyond 2^40", "correct the row, or use a larger unit.")
+        amounts = None if decimals is None else _minor_units(values, Slot("", column, decimals))
+        if amounts is not None and decimals is not None:
+            return amounts, 10**decimals
         largest = float(np.abs(values).max()) if len(values) else 0.0
-        for decimals in range(7):
-            scaled = values * 10.0**decimals
-            fits = largest * 10.0 ** (decimals + 1) < COVARIATE_BOUND
-            if not fits or decimals == 6 or (np.abs(scaled - np.rint(scaled)) < 1e-6).all():
-                return np.rint(scaled).astype(np.int64), 10**decimals
+        for digits in range(7):
+            scaled = values * 10.0**digits
+            fits = largest * 10.0 ** (digits + 1) < COVARIATE_BOUND
+            if not fits or digits == 6 or (np.abs(scaled - np.rint(scaled)) < 1e-6).all():
+                return np.rint(scaled).astype(np.int64), 10**digits
         raise AssertionError("unreachable: the last round returns")
 
     def instants(self, column: str) -> Instants:
