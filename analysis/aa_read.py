@@ -136,7 +136,7 @@ def _product(a: Integers, b: Integers) -> Integers:
 def _judge(log: UnitLog, plan: Schedule, n: Integers, totals: list[Exact], limits: Thresholds) -> Rounds:
     rule, metrics, rounds = log.definition.decision, log.definition.metrics, len(n)
     flat = [verdicts.flat(part) for part in totals]
-    pairs = [estimates.pairs(metric, part) for metric, part in zip(metrics, flat, strict=True)]
+    pairs = [estimates.pairs(metric, part, rule.design) for metric, part in zip(metrics, flat, strict=True)]
     first = metrics.index(log.definition.primary)
     enough = verdicts.units_needed(pairs[first], rule)
     tuned = verdicts.n_star(enough)

@@ -132,7 +132,7 @@ def test_a_round_gives_the_estimates_of_a_report_on_those_assignments() -> None:
             )
         n, x, xx, y, yy, xy = np.moveaxis(sums, -1, 0)
         exact = Exact(metric=metric, n=n.astype(int), x=x, xx=xx, y=y, yy=yy, xy=xy)
-        effect, _ = fixed_effect(pairs(metric, exact), SHOP.decision.alpha)
+        effect, _ = fixed_effect(pairs(metric, exact, SHOP.decision.design), SHOP.decision.alpha)
         one = found.metrics[place]
         assert bool(one.fixed[1]) == bool(effect.p_value[0, 0] < SHOP.decision.alpha)
         assert bool(one.effect_covers[1]) == bool(effect.low[0, 0] <= 0 <= effect.high[0, 0])

@@ -146,8 +146,8 @@ def test_too_few_events_hold_the_verdict_until_the_maximum_runtime() -> None:
     table = {("all", "control"): (500, 4), ("all", "treatment"): (500, 9)}
     young = report(counts(table, days=24), at=31 * DAY)
     assert young.verdict.kind is VerdictKind.CONTINUE
-    assert "Only 4 events in the smaller variant" in young.verdict.reasons[0]
-    assert young.verdict.what_would_change == ("16 more events in the smaller variant.",)
+    assert "Only 6 events in the smaller variant" in young.verdict.reasons[0]
+    assert young.verdict.what_would_change == ("14 more events in the smaller variant.",)
     assert report(counts(table, days=42)).verdict.kind is VerdictKind.KEEP
 
 
