@@ -87,7 +87,7 @@ def run(found: Findings, limits: Thresholds) -> tuple[Check, ...]:
     results = (
         gates.variants(found.subject.variants),
         overlap.check(found.overlap),
-        allocation.check(found.ratios),
+        allocation.check(found.ratios, randomised=found.assignment == RANDOMISED),
         contamination.contamination(units + found.contaminated, found.contaminated, limits),
         contamination.served(exposures, mismatched, limits),
         contamination.fallbacks(exposures, fallen, limits),
