@@ -88,7 +88,12 @@ def run(found: Findings, limits: Thresholds) -> tuple[Check, ...]:
         gates.variants(found.subject.variants),
         overlap.check(found.overlap),
         allocation.check(found.ratios, randomised=found.assignment == RANDOMISED),
-        contamination.contamination(units + found.contaminated, found.contaminated, limits),
+        contamination.contamination(
+            units + found.contaminated,
+            found.contaminated,
+            limits,
+            what="cluster" if found.clustered else "unit",
+        ),
         contamination.served(exposures, mismatched, limits),
         contamination.fallbacks(exposures, fallen, limits),
         contamination.carry_over(units, carried, limits),

@@ -55,10 +55,14 @@ class Instants:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Columns:
-    """The eligible rows of a frame; `places` are their places in the table as it was given, None for all."""
+    """The eligible rows of a frame; `places` are their places in the table as it was given, None for all.
+
+    `table` names it in errors, where there is a second one.
+    """
 
     frame: Frame
     places: Index | None = None
+    table: str = ""
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -79,7 +83,7 @@ class Columns:
     def take(self, places: Index) -> Columns:
         """Some of the rows, still counted as in the table as it was given."""
         kept = places if self.places is None else self.places[places]
-        return Columns(frame=self.frame[places.tolist()], places=kept)
+        return replace(self, frame=self.frame[places.tolist()], places=kept)
 
     def codes(self, column: str) -> Index:
         """A number per distinct value of a column, whatever it holds."""
@@ -216,7 +220,10 @@ class Columns:
         """Raise BadInput naming the first row of `wrong`, if there is one."""
         if wrong.any():
             row = self.row(int(np.flatnonzero(wrong)[0]))
-            raise BadInput(message, field=f"row {row}, column {column}", fix=fix)
+            raise BadInput(message, field=self._field(row, column), fix=fix)
+
+    def _field(self, row: int, column: str) -> str:
+        return f"{self.table}{': ' if self.table else ''}row {row}, column {column}"
 
     def _meaning(
         self, column: str, codes: Index, place: int, value: object, meaning: Callable[[object], T]
@@ -226,7 +233,7 @@ class Columns:
         except ValueError as error:
             row = self.row(int(np.flatnonzero(codes == place)[0]))
             raise BadInput(
-                str(error), field=f"row {row}, column {column}", value=show(value),
+                str(error), field=self._field(row, column), value=show(value),
                 fix="correct the row, or leave it out with `eligible`.",
             ) from error  # fmt: skip
 

@@ -154,7 +154,12 @@ def instant_of(value: object) -> tuple[int, int]:
 
 def _text_instant(value: str) -> int | date:
     text = value.strip()
-    return int(text) if text.isascii() and text.isdigit() else datetime.fromisoformat(text)
+    if text.isascii() and text.isdigit():
+        return int(text)
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{show(value)} is not a time such as 2026-03-01 or 2026-03-01T12:00:00Z") from None
 
 
 def _integer_instant(value: int) -> tuple[int, int]:

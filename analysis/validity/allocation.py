@@ -192,7 +192,7 @@ def check(found: tuple[SampleRatio, ...], *, randomised: bool) -> Check:
         return _unjudged(found, known, randomised=randomised)
     pairs = zip(worst.variants, worst.observed, worst.expected or (), strict=False)
     table = ", ".join(f"{variant} {n:,} (intended {expected:,.0f})" for variant, n, expected in pairs)
-    where = "" if worst.scope == "overall" else f" in {worst.scope}"
+    where = _where(worst, found)
     sentence = {
         Severity.INVALID: (
             f"Units do not split as intended{where}: {table}; {_p(worst)}. Some were lost or moved."
@@ -227,6 +227,16 @@ def _unjudged(found: tuple[SampleRatio, ...], known: list[SampleRatio], *, rando
     )
     level = Severity.GATE if randomised else Severity.WARN
     return Check(name="sample ratio", severity=level, message=text, numbers={"p": None})
+
+
+def _where(worst: SampleRatio, found: tuple[SampleRatio, ...]) -> str:
+    """Which stratum; of the test over all of them, the one that is furthest off."""
+    if worst.scope != "overall":
+        return f" in {worst.scope}"
+    judged = [row for row in found[1:] if row.p is not None]
+    return (
+        f" (all strata together, most in {min(judged, key=lambda row: row.p or 0).scope})" if judged else ""
+    )
 
 
 def _p(row: SampleRatio) -> str:

@@ -214,6 +214,23 @@ def test_a_source_that_does_not_fit_the_table_names_its_field(text: str, field: 
     assert caught.value.field == field
 
 
+@pytest.mark.parametrize(
+    ("text", "field", "words"),
+    [
+        (COUNTS.replace("weights: equal", "weights: {a: 0.5, b: 0.4, c: 0.1}"), "source.weights", "nobody met the variant 'c'"),
+        (COUNTS.replace("  variant: group\n", "").replace("  assignment", "  control: a\n  assignment"), "source.control", "known: 1, 2"),
+        (COUNTS.replace("variant: group", "variant: group\n  day: group"), "row 1, column group", "2026-03-01"),
+    ],
+)  # fmt: skip
+def test_what_the_source_says_and_the_table_does_not_is_named_with_a_fix(
+    text: str, field: str, words: str
+) -> None:
+    with pytest.raises(BadInput) as caught:
+        single(pa.table(TABLE), text)
+    assert caught.value.field == field
+    assert words in str(caught.value)
+
+
 def test_something_that_is_no_table_is_refused() -> None:
     with pytest.raises(BadInput, match="not a data frame"):
         analyze([1, 2, 3], load_spec(COUNTS))
