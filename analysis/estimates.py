@@ -228,7 +228,7 @@ def _events(metric: Metric, totals: Totals, used: Mask) -> Float:
         found = event_gate.score_events(n, x)
     elif what is Counted.BOUNDED:
         minor = minor_units(metric.numerator, metric.decimals) if isinstance(totals, Centred) else 1
-        found = event_gate.bounded_events(n, xx, metric.cap / minor)
+        found = event_gate.bounded_events(n, x, xx, metric.cap / minor)
     else:
         found = event_gate.effective_numerator(n, x, xx)
         if (missed := _missed(metric, totals)) is not None:

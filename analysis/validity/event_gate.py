@@ -33,7 +33,7 @@ class Counted(StrEnum):
     """What the events of a metric are.
 
     `SCORE`: the rarer outcome of a proportion that the score test reads. `BOUNDED`: Σx²/cap² of a capped
-    total, or of a 0/1 outcome read with its own variance (stratified, adjusted, in a sequence).
+    total (`bounded_events`), or the rarer outcome read with its own variance (stratified, adjusted).
     `EFFECTIVE`: (Σx)²/Σx² of counts, or of amounts capped event by event, whose totals have no cap.
     `UNCAPPED`: the same of amounts without any cap. `CLUSTERED`: the same of clusters' totals, which are sums
     over their units and bounded by their number.
@@ -97,10 +97,15 @@ def score_events(units: ArrayLike, successes: ArrayLike) -> Float:
     return _shared(n, np.minimum(hits, n.sum(axis=-1) - hits))
 
 
-def bounded_events(units: ArrayLike, squares: ArrayLike, cap: ArrayLike) -> Float:
-    """Cap-sized totals that each variant (last axis) can expect, from Σx²; `cap` inf where there is none."""
-    bound = np.asarray(cap, float)
-    return _shared(np.asarray(units, float), np.asarray(squares, float).sum(axis=-1) / np.square(bound))
+def bounded_events(units: ArrayLike, sums: ArrayLike, squares: ArrayLike, cap: ArrayLike) -> Float:
+    """Cap-sized totals that each variant (last axis) can expect, from Σx and Σx².
+
+    A cap far above what units spend says nothing of their tail; ten of the equal events that the sum is worth
+    then count as one, as `UNCAPPED` needs ten times what `BOUNDED` does.
+    """
+    n, total = np.asarray(units, float), np.asarray(squares, float).sum(axis=-1)
+    equal = effective_events(np.asarray(sums, float).sum(axis=-1), total)
+    return _shared(n, np.maximum(total / np.square(np.asarray(cap, float)), equal / 10))
 
 
 def effective_numerator(units: ArrayLike, sums: ArrayLike, squares: ArrayLike) -> Float:

@@ -117,8 +117,9 @@ def test_the_smaller_variant_can_expect_its_share_of_the_rarer_outcome() -> None
 
 
 def test_amounts_count_what_the_cap_leaves_of_their_second_moment() -> None:
-    """Ten payers at the cap are ten events, a hundred at a tenth of it are one."""
-    for each, payers, events in ((100_00, 10, 10.0), (10_00, 100, 1.0)):
+    """Ten payers at the cap are ten events; a hundred at a tenth of it are worth one by the cap, ten by being
+    alike."""
+    for each, payers, events in ((100_00, 10, 10.0), (10_00, 100, 10.0), (50_00, 10, 2.5)):
         x, xx = np.full((1, 1, 2), payers * each), np.full((1, 1, 2), payers * each**2)
         n, zero = np.full_like(x, 1000), np.zeros_like(x)
         metric = replace(REVENUE, cap=100_00)

@@ -20,7 +20,7 @@ none. The limit is {alpha:.0%} plus three Monte Carlo errors of the runs that pa
 
 Gate: events that the smaller variant can expect (both variants together, shared out by units). Proportions
 count the rarer outcome and are read by the score test, in a sequence by their own variance; capped amounts
-count Σx²/cap²; ratios count (Σx)²/Σx² of the numerator, and so do amounts without a cap. Needed by a confidence
+count Σx²/cap², or a tenth of (Σx)²/Σx²; ratios count (Σx)²/Σx² of the numerator, and so do amounts without a cap. Needed by a confidence
 sequence: {any_score}, {any_bounded}, {any_effective}, {any_uncapped}; by fixed and group sequential tests: {at_score},
 {at_bounded}, {at_effective}, {at_uncapped}. No second moment says how heavy a tail without a cap is: the last rows show
 what the gate keeps out. Reading the fixed test at every one of the {looks} looks gives {peeking:.0%} false positives.

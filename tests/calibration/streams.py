@@ -87,7 +87,7 @@ def revenue(
     if cap is None:
         events, counted = effective_numerator(n, x, xx), Counted.UNCAPPED
     else:
-        events, counted = bounded_events(n, xx, cap), Counted.BOUNDED
+        events, counted = bounded_events(n, x, xx, cap), Counted.BOUNDED
     return Stream(n=n, sample=_moments(n, x, xx), events=events, counted=counted, counts=None)
 
 

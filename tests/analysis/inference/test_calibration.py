@@ -82,6 +82,6 @@ def test_revenue_of_few_payers_waits_for_the_gate() -> None:
     sides = [from_moments(n[..., v], (x / n)[..., v], variance[..., v]) for v in range(2)]
     result = sequential.effect(*sides, n_star=total)
     assert result.significant.any(axis=1).mean() > 0.05
-    gate = event_gate(bounded_events(n, xx, 660.0), what=Counted.BOUNDED, anytime=True)
+    gate = event_gate(bounded_events(n, x, xx, 660.0), what=Counted.BOUNDED, anytime=True)
     assert (result.significant & gate.passes).any(axis=1).mean() <= _limit(0.05, runs)
     assert gate.passes[:, -1].mean() > 0.99

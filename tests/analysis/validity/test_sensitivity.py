@@ -80,7 +80,7 @@ def test_typed_in_revenue_has_the_skewness_of_simulated_revenue() -> None:
 def test_events_of_the_smaller_variant_are_expected_from_both() -> None:
     units = np.array([99_000.0, 1000.0])
     assert event_gate.score_events(units, [4990, 10]).tolist() == pytest.approx([4950, 50])
-    assert event_gate.bounded_events(units, [4990, 10], 1.0).tolist() == pytest.approx([4950, 50])
+    assert event_gate.bounded_events(units, [4990, 10], [4990, 10], 1.0).tolist() == pytest.approx([4950, 50])
     gate = event_gate.event_gate(
         event_gate.score_events(units, [4990, 10]), what=Counted.SCORE, anytime=False
     )
