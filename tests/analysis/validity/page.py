@@ -135,7 +135,7 @@ STORIES = {
     "units lost on one day": ("half of one variant is missing on one day", "all days whole"),
     "units lost in one segment": ("400 of 2,800 users are missing in one country", "both countries whole"),
     "units lost in one epoch": ("400 of 2,000 are missing after the allocation changed", "both epochs whole"),
-    "unknown weights are asked for (gate where units were randomised)": (
+    "unknown weights are asked for": (
         "the spec does not say the weights",
         "`weights: equal`",
     ),
