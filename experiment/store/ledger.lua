@@ -36,7 +36,7 @@ end
 
 local function compile(text, cells_key)
   local doc = cjson.decode(text)
-  local p = {ordinal = doc.o, window = doc.w, values = doc.d, key = cells_key, groups = {}, slot = {}, metrics = {}, adjusted = {}, covariates = doc.z}
+  local p = {ordinal = doc.o, window = doc.w, values = doc.d, key = cells_key, groups = {}, slot = {}, metrics = {}, covariates = doc.z}
   p.base = FIXED + doc.d
   p.totals = p.base + #doc.s
   p.width = p.totals + doc.z
@@ -55,7 +55,10 @@ local function compile(text, cells_key)
       for limb = at + 4, at + 8, 2 do low[#low + 1] = limb end
     end
     at = at + SIZES[m[1]]
-    if m[5] then at = covariate_layout(p, m, p.metrics[i], at, low) end
+    if m[5] then
+      p.adjusted = p.adjusted or {}
+      at = covariate_layout(p, m, p.metrics[i], at, low)
+    end
   end
   p.length, p.low = at, low
   p.cell, p.cell_size = '<' .. string.rep('d', at), at * 8
@@ -214,7 +217,10 @@ local function spread(p, old, new, where)
     local m = metrics[i]
     if old[m.x] or old[m.y] then k = metric_change(m, old, new, k) end
   end
-  for i = 1, #p.adjusted do k = covariate_change(p.adjusted[i], old, new, k) end
+  local adjusted = p.adjusted
+  if adjusted then
+    for i = 1, #adjusted do k = covariate_change(adjusted[i], old, new, k) end
+  end
   if k == 0 then return end
   local cells = group_of(p, where)
   add(cells, 0, k)
