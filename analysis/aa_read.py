@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,7 @@ from analysis.inference.result import Estimates, Float
 from analysis.planning.boundary import PLANNING_LOOKS
 from analysis.randomise import Places
 from analysis.thresholds import Thresholds
-from analysis.totals import Exact, Integers, add_into
+from analysis.totals import Covariates, Exact, Integers, add_into
 from analysis.unit_log import Column, UnitLog
 from analysis.validity import sample_ratio
 from analysis.verdicts import Mask, Verdicts
@@ -102,15 +103,28 @@ def _totals(metric: Metric, column: Column, n: Integers, place: Places, shape: t
         return _sums(values, place, shape)
 
     x, zero = column.x, np.zeros_like(n)
+    before = _covariates(metric, column, summed)
     if column.y is None:
         own = summed(x)
         squares = own if bool(((x == 0) | (x == 1)).all()) else summed(_product(x, x))
-        return Exact(metric=metric, n=n, x=own, xx=squares, y=zero, yy=zero, xy=zero)
+        return Exact(metric=metric, n=n, x=own, xx=squares, y=zero, yy=zero, xy=zero, covariates=before)
     y = column.y
     return Exact(
         metric=metric, n=n, x=summed(x), xx=summed(_product(x, x)), y=summed(y), yy=summed(_product(y, y)),
-        xy=summed(_product(x, y)),
+        xy=summed(_product(x, y)), covariates=before,
     )  # fmt: skip
+
+
+def _covariates(metric: Metric, column: Column, summed: Callable[[Integers], Integers]) -> Covariates | None:
+    z, sides = column.before, (column.x,) if column.y is None else (column.x, column.y)
+    if metric.covariate is None:
+        return None
+    return Covariates(
+        z=tuple(map(summed, z)),
+        zz=tuple(summed(_product(a, b)) for i, a in enumerate(z) for b in z[i:]),
+        xz=tuple(summed(_product(side, a)) for side in sides for a in z),
+        units=(10**metric.covariate.decimals,) * len(z),
+    )
 
 
 def _product(a: Integers, b: Integers) -> Integers:
@@ -122,7 +136,7 @@ def _product(a: Integers, b: Integers) -> Integers:
 def _judge(log: UnitLog, plan: Schedule, n: Integers, totals: list[Exact], limits: Thresholds) -> Rounds:
     rule, metrics, rounds = log.definition.decision, log.definition.metrics, len(n)
     flat = [verdicts.flat(part) for part in totals]
-    pairs = [estimates.pairs(metric, part) for metric, part in zip(metrics, flat, strict=True)]
+    pairs = [estimates.pairs(metric, part, rule.design) for metric, part in zip(metrics, flat, strict=True)]
     first = metrics.index(log.definition.primary)
     enough = verdicts.units_needed(pairs[first], rule)
     tuned = verdicts.n_star(enough)

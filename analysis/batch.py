@@ -66,7 +66,7 @@ class _Many:
 def _measure(evidence: Evidence) -> _Many:
     clean = evidence.clean()
     totals = [evidence.totals(place, clean) for place in range(len(evidence.metrics))]
-    collected = collect(evidence.metrics, [totals], evidence.rule.alpha)
+    collected = collect(evidence.metrics, [totals], evidence.rule)
     measured = measure(collected, Plan(rule=evidence.rule))
     counts = evidence.counts(clean)
     primary = next(t for t, m in zip(totals, evidence.metrics, strict=True) if m.role is Role.PRIMARY)

@@ -87,8 +87,13 @@ def run(found: Findings, limits: Thresholds) -> tuple[Check, ...]:
     results = (
         gates.variants(found.subject.variants),
         overlap.check(found.overlap),
-        allocation.check(found.ratios),
-        contamination.contamination(units + found.contaminated, found.contaminated, limits),
+        allocation.check(found.ratios, randomised=found.assignment == RANDOMISED),
+        contamination.contamination(
+            units + found.contaminated,
+            found.contaminated,
+            limits,
+            what="cluster" if found.clustered else "unit",
+        ),
         contamination.served(exposures, mismatched, limits),
         contamination.fallbacks(exposures, fallen, limits),
         contamination.carry_over(units, carried, limits),

@@ -18,16 +18,17 @@ from numpy.typing import NDArray
 
 from analysis.columnar import joined, rows
 from analysis.errors import Codes
-from analysis.inference import contrast, poststratify, proportion, sequential
+from analysis.inference import contrast, poststratify, proportion
 from analysis.inference.adjust import adjust_mean, adjust_ratio
 from analysis.inference.contrast import Contrast
 from analysis.inference.joint import Joint
 from analysis.inference.result import Alternative, Estimates, Float
 from analysis.inference.sample import Sample
-from analysis.inference.sequential import EventKind
 from analysis.inference.stratify import Stratified, stratify
 from analysis.planning.sufficiency import Progress, progress
-from analysis.totals import Centred, Exact, Totals
+from analysis.totals import Centred, Exact, Totals, minor_units
+from analysis.validity import event_gate
+from analysis.validity.event_gate import Counted
 from experiment.definition import Design, Direction, Metric, MetricType, Size
 
 Mask = NDArray[np.bool_]
@@ -41,7 +42,8 @@ class Pairs:
     variance they removed (NaN where there are none). `control`, `treatment`: the two sides. `single`: one
     stratum
     alone decides. `scored`: where that makes the score test the headline; `counts` then holds (..., 4)
-    successes and units of control and treatment. `events` in the smaller variant and the `needed` ones.
+    successes and units of control and treatment. `events` the smaller variant can expect, and those `needed`
+    (`analysis.validity.event_gate`).
     `progress`: blinded, for sufficiency.
     """
 
@@ -58,13 +60,14 @@ class Pairs:
     progress: Progress
 
 
-def pairs(metric: Metric, totals: Totals) -> Pairs:
+def pairs(metric: Metric, totals: Totals, design: Design) -> Pairs:
     """Stratify the totals (looks, strata, variants) of a metric: control against each other variant."""
-    return stacked_pairs([(metric, totals)])
+    return stacked_pairs([(metric, totals)], design)
 
 
-def stacked_pairs(given: Sequence[tuple[Metric, Totals]]) -> Pairs:
+def stacked_pairs(given: Sequence[tuple[Metric, Totals]], design: Design) -> Pairs:
     """The pairs of several metrics one after another; their totals have one shape (looks, strata, variants).
+    The `design` that reads them says how many events they need.
 
     A stratum weighs as many units as it holds over all variants, for ratios as much of the denominator.
     Metrics with covariates are compared one by one, the others in one call.
@@ -76,7 +79,7 @@ def stacked_pairs(given: Sequence[tuple[Metric, Totals]]) -> Pairs:
         *([p] for p, found in enumerate(strata) if found.before is not None),
     ]
     parts = [
-        _pairs([given[place] for place in group], joined([strata[place] for place in group]))
+        _pairs([given[place] for place in group], joined([strata[place] for place in group]), design)
         for group in groups
     ]
     whole, looks = joined(parts), len(given[0][1].n)
@@ -87,14 +90,15 @@ def stacked_pairs(given: Sequence[tuple[Metric, Totals]]) -> Pairs:
     return rows(whole, back.reshape(-1))
 
 
-def _pairs(given: Sequence[tuple[Metric, Totals]], strata: _Strata) -> Pairs:
+def _pairs(given: Sequence[tuple[Metric, Totals]], strata: _Strata, design: Design) -> Pairs:
     sides, found, reduction = _compared(strata, given[0][0])
     used = sides.weight > 0
     looks, each = len(given[0][1].n), range(len(given))
     own = [used[place * looks : (place + 1) * looks] for place in each]
     counted = np.repeat([_counted(metric, totals) for metric, totals in given], looks)[:, None]
     single = used.sum(axis=-1) == 1
-    needed = [float(sequential.EVENTS_NEEDED[_kind(metric)]) for metric, _ in given]
+    scored = single & counted
+    needed = [_needed(given[place][0], scored[place * looks : (place + 1) * looks], design) for place in each]
     return Pairs(
         contrast=found,
         plain=found if strata.before is None else _plain(strata),
@@ -102,10 +106,10 @@ def _pairs(given: Sequence[tuple[Metric, Totals]], strata: _Strata) -> Pairs:
         control=sides.control,
         treatment=sides.treatment,
         single=single,
-        scored=single & counted,
+        scored=scored,
         counts=np.concatenate([_counts(*given[place], own[place]) for place in each]),
-        events=np.concatenate([_events(given[place][1], own[place]) for place in each]),
-        needed=np.repeat(needed, looks)[:, None] + np.zeros(single.shape),
+        events=np.concatenate([_events(*given[place], own[place]) for place in each]),
+        needed=np.concatenate(needed),
         progress=_progress(strata, sides, found),
     )
 
@@ -206,29 +210,48 @@ def _counts(metric: Metric, totals: Totals, used: Mask) -> Float:
     return np.stack([xc, nc, xt, nt], axis=-1)
 
 
-def _kind(metric: Metric) -> EventKind:
-    return EventKind.REVENUE if metric.numerator.value is not None else EventKind.BINARY
+def _needed(metric: Metric, scored: Mask, design: Design) -> Float:
+    """Events the smaller variant needs where this design reads it."""
+    anytime = design is Design.SEQUENTIAL
+    what = event_gate.counted(metric)
+    unscored = Counted.BOUNDED if what is Counted.SCORE else what
+    least, otherwise = (event_gate.needed(kind, anytime=anytime) for kind in (what, unscored))
+    return np.where(scored, least, otherwise)
 
 
-def _events(totals: Totals, used: Mask) -> Float:
-    """Events in the smaller variant of each pair; of two outcomes the rarer is counted."""
-    return np.minimum(*_used(_rarer(totals), used))
+def _events(metric: Metric, totals: Totals, used: Mask) -> Float:
+    """Events the smaller variant of each pair can expect."""
+    parts = (totals.n, *_sums(totals))
+    n, x, xx = (np.stack(_used(part, used), axis=-1) for part in parts)
+    what = event_gate.counted(metric)
+    if what is Counted.SCORE:
+        found = event_gate.score_events(n, x)
+    elif what is Counted.BOUNDED:
+        minor = minor_units(metric.numerator, metric.decimals) if isinstance(totals, Centred) else 1
+        found = event_gate.bounded_events(n, x, xx, metric.cap / minor)
+    else:
+        found = event_gate.effective_numerator(n, x, xx)
+        if (missed := _missed(metric, totals)) is not None:
+            y, yy = (np.stack(_used(part, used), axis=-1) for part in missed)
+            found = np.minimum(found, event_gate.effective_numerator(n, y, yy))
+    return np.asarray(found.min(axis=-1), dtype=np.float64)
 
 
-def _rarer(totals: Totals) -> Float:
-    """Effective number of the rarer outcome per entry."""
+def _sums(totals: Totals) -> tuple[Float, Float]:
+    """Σx and Σx² of the numerator, in its own units."""
     if isinstance(totals, Centred):
-        return sequential.effective_events(totals.n * totals.x, totals.xx + totals.n * totals.x**2)
-    happened = sequential.effective_events(totals.x, totals.xx)
-    metric = totals.metric
-    if metric.type is MetricType.PROPORTION:
-        return np.minimum(happened, np.asarray(totals.n - totals.x, dtype=np.float64))
+        return totals.n * totals.x, totals.xx + totals.n * totals.x**2
+    return totals.x, totals.xx
+
+
+def _missed(metric: Metric, totals: Totals) -> tuple[Float, Float] | None:
+    """Σ(y − x) and Σ(y − x)² of a ratio of counts whose numerator is a part of its denominator: of two
+    outcomes the rarer is counted."""
     below = metric.denominator
-    counted = below is not None and below.value is None and metric.numerator.value is None
-    if counted and bool((totals.y >= totals.x).all()):
-        missed = sequential.effective_events(totals.y - totals.x, totals.yy - 2 * totals.xy + totals.xx)
-        return np.minimum(happened, missed)
-    return happened
+    counts = below is not None and below.value is None and metric.numerator.value is None
+    if isinstance(totals, Centred) or not counts or not bool((totals.y >= totals.x).all()):
+        return None
+    return totals.y - totals.x, totals.yy - 2 * totals.xy + totals.xx
 
 
 def fixed_effect(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from analysis.shapes import Read
 from analysis.tabular import Columns
 from analysis.totals import Index, Integers, add_into, integers
-from analysis.unit_rows import clipped, covariate_columns, mismatches
+from analysis.unit_rows import clipped, mismatches, with_covariates
 from analysis.unit_table import Column, UnitTable
 from experiment.columns import slot_of
 from experiment.definition import DAY_MS, Measure, Metric, MetricType
@@ -139,12 +139,8 @@ def _column(read: Read, metric: Metric, outcomes: Columns, events: _Outcomes, fi
     sides = [_side(metric, metric.numerator, read.source, outcomes, events, len(first))]
     if metric.type is MetricType.RATIO and metric.denominator is not None:
         sides.append(_side(metric, metric.denominator, read.source, outcomes, events, len(first)))
-    before = [read.columns.covariate(column) for column in covariate_columns(read.source, metric)]
-    return Column(
-        sides=tuple(clipped(metric, side) for side in sides),
-        before=tuple(values[first] for values, _ in before),
-        before_units=tuple(unit for _, unit in before),
-    )
+    column = Column(sides=tuple(clipped(metric, side) for side in sides))
+    return with_covariates(column, read, metric, first)
 
 
 def _side(

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.facts import Facts
-from analysis.totals import Exact, Index, Integers, Totals, add_into, integers
+from analysis.totals import Covariates, Exact, Index, Integers, Totals, add_into, integers
 from experiment.condition import attribute_names
 from experiment.definition import BUCKETS, DAY_MS, DecisionRule, Experiment, Metric, MetricType
 from experiment.lifecycle import ExperimentState
@@ -293,6 +293,7 @@ def _cells(
     sums = _table(lambda: chain.from_iterable(c.metrics[:size] for c in cells), rows, size * width).T.copy()
     n = np.asarray(counts[:, 0], dtype=np.int64)
     zero = np.zeros(rows, dtype=np.int64)
+    before = _covariates(cells, metrics)
     return Cells(
         subject=np.zeros(rows, dtype=np.int64),
         stratum=np.array([places[k.epoch, k.segment] for k in keys], dtype=np.int64),
@@ -301,7 +302,10 @@ def _cells(
         contaminated=np.array([k.contaminated for k in keys], dtype=bool),
         counts=np.asarray(counts, dtype=np.int64),
         totals=tuple(
-            _sums(metric, n, sums[place * width : (place + 1) * width], zero)
+            replace(
+                _sums(metric, n, sums[place * width : (place + 1) * width], zero),
+                covariates=before.get(metric.key),
+            )
             for place, metric in enumerate(metrics)
         ),
     )
@@ -316,6 +320,23 @@ def _sums(metric: Metric, n: Integers, columns: Integers, zero: Integers) -> Exa
         return Exact(metric=metric, n=n, x=x, xx=xx, y=zero, yy=zero, xy=zero)
     y, yy, xy = (integers(columns[part]) for part in (2, 3, 4))
     return Exact(metric=metric, n=n, x=x, xx=xx, y=y, yy=yy, xy=xy)
+
+
+def _covariates(own: Sequence[Cell], metrics: tuple[Metric, ...]) -> dict[str, Covariates]:
+    """The sums of every metric's covariates, in the order of `Cell.covariates`."""
+    found: dict[str, Covariates] = {}
+    for metric in metrics:
+        if metric.covariate is None:
+            continue
+        k, place = len(metric.covariate.names), len(found)
+        squares = k + k * (k + 1) // 2
+        rows = np.array([cell.covariates[place] for cell in own], dtype=object)
+        columns = tuple(integers(column) for column in rows.reshape(len(own), squares + k * k).T)
+        found[metric.key] = Covariates(
+            z=columns[:k], zz=columns[k:squares], xz=columns[squares:],
+            units=(10**metric.covariate.decimals,) * k,
+        )  # fmt: skip
+    return found
 
 
 def _table(parts: Callable[[], Iterable[tuple[int, ...]]], rows: int, width: int) -> Integers:

@@ -54,7 +54,7 @@ def days(evidence: Evidence, looks: DayLooks, single: Sequence[Totals | None]) -
         return None
     size = len(evidence.subjects[SUBJECT].variants)
     primary = next(i for i, m in enumerate(evidence.metrics) if m.role is Role.PRIMARY)
-    effect = estimates.pairs(evidence.metrics[primary], totals[primary]).contrast
+    effect = estimates.pairs(evidence.metrics[primary], totals[primary], evidence.rule.design).contrast
     numbers = tuple(looks.days[:ready].tolist())
     known = effect.reason == 0
     return Days(
@@ -215,7 +215,8 @@ def _without(evidence: Evidence, place: int, totals: Exact, extremes: Sequence[E
     columns = ("n", "x", "xx", "y", "yy", "xy")
     parts: dict[str, Any] = {name: less(getattr(plain, name), column) for column, name in enumerate(columns)}
     effect = contrast.effect(
-        estimates.pairs(metric, Exact(metric=metric, **parts)).contrast, alpha=evidence.rule.alpha
+        estimates.pairs(metric, Exact(metric=metric, **parts), evidence.rule.design).contrast,
+        alpha=evidence.rule.alpha,
     )
     scale = minor_units(metric.numerator, metric.decimals)
     for row, extreme in enumerate(extremes, start=1):

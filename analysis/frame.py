@@ -186,7 +186,8 @@ def event_columns(outcomes: Any, source: Source) -> Columns:
     """The columns of the table of outcomes."""
     frame = as_frame(outcomes)
     frame = frame.select(*check_outcome_columns(source, frame.columns))
-    return Columns(frame=frame)
+    name = source.outcomes.table if source.outcomes is not None else ""
+    return Columns(frame=frame, table=name)
 
 
 def table_header(spec: Spec | Experiment, evidence: Evidence, at: datetime | None) -> Header:

@@ -150,6 +150,13 @@ def _weights(source: Source, variants: tuple[str, ...]) -> tuple[float, ...] | N
                 f"no weight for the variant {name!r}", field="source.weights", value=name,
                 fix=suggest(name, given),
             )  # fmt: skip
+    for name, share in given.items():
+        if share and name not in variants:
+            raise BadInput(
+                f"nobody met the variant {name!r}, which was meant for {share / BUCKETS:.4g} of the units",
+                field="source.weights", value=name,
+                fix=f"find its rows ({suggest(name, variants).rstrip('.')}), or leave it out of the weights.",
+            )  # fmt: skip
     return tuple(given[name] / BUCKETS for name in variants)
 
 

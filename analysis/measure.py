@@ -111,7 +111,7 @@ def target_size(metric: Metric, rule: DecisionRule) -> Size | None:
 def collect(
     metrics: Sequence[Metric],
     batches: Sequence[Sequence[Totals]],
-    alpha: float,
+    rule: DecisionRule,
     pooled: Sequence[tuple[int, Sequence[Totals]]] | None = None,
 ) -> Collected:
     """Reduce the strata of metrics at their looks.
@@ -121,7 +121,9 @@ def collect(
         pooled: the looks to read naively too, with their totals (1, strata, variants) per metric; None = all.
     """
     sizes = [len(batch[0].n) for batch in batches]
-    stacked = joined([estimates.stacked_pairs(list(zip(metrics, batch, strict=True))) for batch in batches])
+    stacked = joined(
+        [estimates.stacked_pairs(list(zip(metrics, batch, strict=True)), rule.design) for batch in batches]
+    )
     # rows come batch by batch, metrics inside; they are wanted metric by metric
     offsets = accumulate((size * len(metrics) for size in sizes), initial=0)
     parts = [
@@ -140,7 +142,7 @@ def collect(
         numerator=np.concatenate([numerator.sum(axis=1) for numerator, _ in sides]),
         denominator=np.concatenate([denominator.sum(axis=1) for _, denominator in sides]),
         pooled=estimates.pooled_effect(
-            [totals[place] for place in range(len(metrics)) for _, totals in naive], alpha
+            [totals[place] for place in range(len(metrics)) for _, totals in naive], rule.alpha
         ),
         # a range is searched at once: thousands of looks are
         pooled_at=range(sum(sizes)) if pooled is None else tuple(look for look, _ in pooled),

@@ -228,7 +228,7 @@ def _runs(
         return verdicts.flat(draw.totals(metric, n, mean, base, rng)[:, days - 1])
 
     primary = at_looks(definition.primary)
-    pairs = _pairs(definition.primary, primary, world.baselines[definition.primary.key])
+    pairs = _pairs(definition.primary, primary, world.baselines[definition.primary.key], rule.design)
     accrual = constant_accrual(
         schedule.pace, enrolled=schedule.pace * np.tile(days, runs)[:, None], day=np.tile(days, runs)[:, None]
     )
@@ -258,13 +258,14 @@ def _planned(judged: Judged, looks: int) -> Judged:
 def _guard(
     metric: Metric, totals: Totals, base: Baseline, tuned: Float, schedule: _Schedule, runs: int
 ) -> Guarded:
-    pairs = _pairs(metric, totals, base)
-    return verdicts.guarded(metric, pairs, tuned, schedule.definition.decision, runs)
+    rule = schedule.definition.decision
+    pairs = _pairs(metric, totals, base, rule.design)
+    return verdicts.guarded(metric, pairs, tuned, rule, runs)
 
 
-def _pairs(metric: Metric, totals: Totals, base: Baseline) -> Pairs:
+def _pairs(metric: Metric, totals: Totals, base: Baseline, design: Design) -> Pairs:
     """As in a report; a ratio is drawn without its numerator, so its events follow from the units."""
-    found = estimates.pairs(metric, totals)
+    found = estimates.pairs(metric, totals, design)
     if metric.type is not MetricType.RATIO:
         return found
     smaller = np.minimum(found.control.n, found.treatment.n)

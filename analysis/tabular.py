@@ -55,10 +55,14 @@ class Instants:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Columns:
-    """The eligible rows of a frame; `places` are their places in the table as it was given, None for all."""
+    """The eligible rows of a frame; `places` are their places in the table as it was given, None for all.
+
+    `table` names it in errors, where there is a second one.
+    """
 
     frame: Frame
     places: Index | None = None
+    table: str = ""
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -79,7 +83,7 @@ class Columns:
     def take(self, places: Index) -> Columns:
         """Some of the rows, still counted as in the table as it was given."""
         kept = places if self.places is None else self.places[places]
-        return Columns(frame=self.frame[places.tolist()], places=kept)
+        return replace(self, frame=self.frame[places.tolist()], places=kept)
 
     def codes(self, column: str) -> Index:
         """A number per distinct value of a column, whatever it holds."""
@@ -164,26 +168,33 @@ class Columns:
         read = [self._meaning(column, codes, place, value, whole) for place, value in enumerate(values)]
         return integers(np.array(read, dtype=object)[codes])
 
-    def covariate(self, column: str) -> tuple[Index, int]:
+    def covariate(self, column: str, decimals: int | None = None) -> tuple[Index, int]:
         """Integers in units of 10^-k and 10^k, k the fewest decimals (at most 6) that say the column exactly.
 
-        A missing value is 0. Rounding finer digits away costs precision, never validity: any function of
-        what was known before exposure may serve as a covariate.
+        With `decimals` they are what the ledger makes of these numbers in exposures. A missing value is 0.
+        Rounding finer digits away costs precision, never validity: any function of what was known before
+        exposure may serve as a covariate.
         """
         series = self.frame[column]
         if series.dtype.is_numeric() or isinstance(series.dtype, nw.Boolean):
             array = series.cast(nw.Float64).fill_null(0.0).to_numpy()
             values = np.where(np.isnan(array), 0.0, array)
         else:
-            values = self.numbers(column)
-        beyond = ~(np.abs(values) <= TOTAL_BOUND)
+            known = [0 if value is None or value != value else value for value in series.to_list()]  # noqa: PLR0124
+            codes, said = _distinct(known)
+            read = [self._meaning(column, codes, place, value, number_of) for place, value in enumerate(said)]
+            values = np.array(read, dtype=np.float64)[codes]
+        beyond = ~(np.abs(values) * 10.0 ** (decimals or 0) <= TOTAL_BOUND)
         self.refuse(column, beyond, "a covariate beyond 2^40", "correct the row, or use a larger unit.")
+        amounts = None if decimals is None else _minor_units(values, Slot("", column, decimals))
+        if amounts is not None and decimals is not None:
+            return amounts, 10**decimals
         largest = float(np.abs(values).max()) if len(values) else 0.0
-        for decimals in range(7):
-            scaled = values * 10.0**decimals
-            fits = largest * 10.0 ** (decimals + 1) < COVARIATE_BOUND
-            if not fits or decimals == 6 or (np.abs(scaled - np.rint(scaled)) < 1e-6).all():
-                return np.rint(scaled).astype(np.int64), 10**decimals
+        for digits in range(7):
+            scaled = values * 10.0**digits
+            fits = largest * 10.0 ** (digits + 1) < COVARIATE_BOUND
+            if not fits or digits == 6 or (np.abs(scaled - np.rint(scaled)) < 1e-6).all():
+                return np.rint(scaled).astype(np.int64), 10**digits
         raise AssertionError("unreachable: the last round returns")
 
     def instants(self, column: str) -> Instants:
@@ -209,7 +220,10 @@ class Columns:
         """Raise BadInput naming the first row of `wrong`, if there is one."""
         if wrong.any():
             row = self.row(int(np.flatnonzero(wrong)[0]))
-            raise BadInput(message, field=f"row {row}, column {column}", fix=fix)
+            raise BadInput(message, field=self._field(row, column), fix=fix)
+
+    def _field(self, row: int, column: str) -> str:
+        return f"{self.table}{': ' if self.table else ''}row {row}, column {column}"
 
     def _meaning(
         self, column: str, codes: Index, place: int, value: object, meaning: Callable[[object], T]
@@ -219,7 +233,7 @@ class Columns:
         except ValueError as error:
             row = self.row(int(np.flatnonzero(codes == place)[0]))
             raise BadInput(
-                str(error), field=f"row {row}, column {column}", value=show(value),
+                str(error), field=self._field(row, column), value=show(value),
                 fix="correct the row, or leave it out with `eligible`.",
             ) from error  # fmt: skip
 

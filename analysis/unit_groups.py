@@ -31,8 +31,8 @@ from analysis.layout import Layout, layout
 from analysis.shapes import Read
 from analysis.tabular import Columns, Frame
 from analysis.totals import Covariates, Exact, Index, integers
-from analysis.unit_rows import covariate_columns, mismatches
-from experiment.columns import measured_columns, slot_of
+from analysis.unit_rows import mismatches
+from experiment.columns import covariate_columns, measured_columns, slot_of
 from experiment.definition import DAY_MS, Experiment, Metric, MetricType, Spec
 from experiment.errors import BadInput
 from experiment.source import Shape, Source
@@ -91,6 +91,8 @@ def grouped(columns: Columns, spec: Spec | Experiment, source: Source) -> Groupe
     simple = source.experiment is None and source.cluster is None and source.variant is not None
     if source.shape is not Shape.UNITS or not simple or not _plain(columns.frame, source, spec.metrics):
         return None
+    if any(metric.covariate is not None for metric in spec.metrics):
+        return None  # rounded to its declared decimals, value by value
     frame = engine.engine(columns.frame)
     repeated = _repeated(frame, source)
     if repeated is None or (len(repeated) and source.covariate):

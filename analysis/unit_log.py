@@ -20,10 +20,14 @@ from experiment.plan import ExperimentPlan, MetricPlan
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """One metric's totals per unit, clipped as the ledger clips them; `y` only for ratios."""
+    """One metric's totals per unit, clipped as the ledger clips them; `y` only for ratios.
+
+    `before` are its covariates.
+    """
 
     x: Integers
     y: Integers | None
+    before: tuple[Integers, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,12 +88,13 @@ def unit_log(
         else:
             kept.append((unit, standing))
     totals = np.array([s.totals for _, s in kept], dtype=object).reshape(len(kept), len(plan.slots))
+    before = np.array([s.covariates for _, s in kept], dtype=object).reshape(len(kept), len(plan.covariates))
     return UnitLog(
         definition=state.definition,
         ids=unit_ids([unit for unit, _ in kept]),
         stratum=np.array([places[s.epoch, s.segment] for _, s in kept], dtype=np.int64),
         day=np.array([s.first_at // DAY_MS for _, s in kept], dtype=np.int64),
-        columns=tuple(_column(metric, totals) for metric in plan.metrics),
+        columns=tuple(_column(metric, totals, before) for metric in plan.metrics),
         strata=strata,
         segments=segments,
         left_out=LeftOut(contaminated=contaminated, immature=immature, unreadable=unreadable),
@@ -110,10 +115,13 @@ def _strata(state: ExperimentState) -> tuple[tuple[Stratum, ...], tuple[Segment,
     return tuple(stratum for stratum, _ in pairs), tuple(segment for _, segment in pairs)
 
 
-def _column(metric: MetricPlan, totals: NDArray[Any]) -> Column:
+def _column(metric: MetricPlan, totals: NDArray[Any], before: NDArray[Any]) -> Column:
+    known = tuple(integers(before[:, at]) for at in metric.covariates)
+
     def clipped(slot: int) -> Integers:
         return integers(np.clip(totals[:, slot], -metric.cap, metric.cap))
 
     if metric.type is MetricType.PROPORTION:
-        return Column(x=np.asarray(totals[:, metric.x] > 0, dtype=np.int64), y=None)
-    return Column(x=clipped(metric.x), y=None if metric.y is None else clipped(metric.y))
+        return Column(x=np.asarray(totals[:, metric.x] > 0, dtype=np.int64), y=None, before=known)
+    y = None if metric.y is None else clipped(metric.y)
+    return Column(x=clipped(metric.x), y=y, before=known)

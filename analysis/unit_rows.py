@@ -7,7 +7,7 @@ one is 0, as a total before exposure is for a unit that was never seen before.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +15,8 @@ from numpy.typing import NDArray
 from analysis.shapes import Read
 from analysis.totals import Index, Integers, add_into, integers
 from analysis.unit_table import Column, UnitTable
-from experiment.columns import measured_columns, served_variant, slot_of
+from experiment.columns import covariate_columns, measured_columns, served_variant, slot_of
 from experiment.definition import Metric, MetricType
-from experiment.errors import BadInput
-from experiment.source import Source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,27 +90,15 @@ def _column(read: Read, metric: Metric, found: Visits) -> Column:
     for measure, column, _ in measured_columns(read.source, metric):
         rows = np.where(found.inside, read.columns.amounts(column, slot_of(metric, measure)), 0)
         sides.append(clipped(metric, np.asarray(add_into(integers(rows), found.unit, units))))
-    before = [read.columns.covariate(column) for column in covariate_columns(read.source, metric)]
-    return Column(
-        sides=tuple(sides),
-        before=tuple(values[found.first] for values, _ in before),
+    return with_covariates(Column(sides=tuple(sides)), read, metric, found.first)
+
+
+def with_covariates(column: Column, read: Read, metric: Metric, first: Index) -> Column:
+    """The column with the metric's covariates of every unit, read from the row of its first exposure."""
+    decimals = None if metric.covariate is None else metric.covariate.decimals
+    before = [read.columns.covariate(name, decimals) for name in covariate_columns(read.source, metric)]
+    return replace(
+        column,
+        before=tuple(values[first] for values, _ in before),
         before_units=tuple(unit for _, unit in before),
     )
-
-
-def covariate_columns(source: Source, metric: Metric) -> tuple[str, ...]:
-    """The covariate's columns of a metric: one, or numerator and denominator of a ratio; none.
-
-    Raises:
-        BadInput: a ratio with one, or a mean with two.
-    """
-    roles = source.covariate.get(metric.key)
-    if roles is None:
-        return ()
-    wanted = ("numerator", "denominator") if metric.type is MetricType.RATIO else ("value",)
-    if set(roles) != set(wanted):
-        raise BadInput(
-            f"a {metric.type} has the covariate {{{', '.join(wanted)}}}",
-            field=f"source.covariate.{metric.key}", fix="name the same before exposure for each side.",
-        )  # fmt: skip
-    return tuple(roles[role] for role in wanted)

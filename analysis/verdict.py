@@ -175,13 +175,14 @@ def _gated(case: Case, gates: Sequence[Check], wins: Sequence[Comparison]) -> Ve
     return Verdict(
         kind=VerdictKind.CONTINUE,
         variant=None,
-        headline=f"Continue: {_LACKING.get(gates[0].name, f'{gates[0].name} is not there yet')}.{ahead}",
+        headline=f"Continue: {_LACKING[gates[0].name]}.{ahead}",
         reasons=tuple(check.message for check in gates) + _state(case),
         what_would_change=tuple(_next(check) for check in gates),
     )
 
 
 _LACKING = {
+    "sample ratio": "the intended weights are not known",
     "matured": "no exposure day has matured yet",
     "runtime": "the minimum runtime is not reached",
     "events": "too few events yet",
@@ -190,6 +191,12 @@ _LACKING = {
     "unit of analysis": "rows are not what was randomised",
 }
 """What a gate says in the headline."""
+
+
+_NEXT = {
+    "sample ratio": "the intended weights in the source: `weights: equal`, or a share per variant.",
+    "evidence": "randomise units within each segment, or state that they were.",
+}
 
 
 def _next(gate: Check) -> str:
@@ -201,16 +208,16 @@ def _next(gate: Check) -> str:
         case "events":
             events = float(numbers["needed"] or 0) - float(numbers["events"] or 0)
             return f"{events:,.0f} more events in the smaller variant."
-        case "evidence":
-            return "randomise units within each segment, or state that they were."
         case "clusters":
             clusters = float(numbers["needed"] or 0) - float(numbers["clusters"] or 0)
             return f"{clusters:,.0f} more clusters in the smallest variant."
         case "unit of analysis":
             return f"rows added up by {numbers['column']}."
-        case _:  # nothing has matured
+        case "matured":
             at = f" at {fmt.moment(str(numbers['at']))}" if numbers.get("at") else ""
             return f"the window of the first exposure day closes{at}."
+        case _:
+            return _NEXT[gate.name]
 
 
 def _keep(case: Case, why: str) -> Verdict:

@@ -14,6 +14,7 @@ from typing import Any
 from experiment.definition import (
     BUCKETS,
     TOTAL_BOUND,
+    Covariate,
     DecisionRule,
     Experiment,
     Measure,
@@ -82,6 +83,7 @@ def metric_document(metric: Metric) -> dict[str, Any]:
         margin=metric.margin and _size(metric.margin),
         currency=metric.currency,
         decimals=metric.decimals or None,
+        covariate=metric.covariate and _covariate(metric.covariate, metric.decimals),
     )
     if metric.denominator is not None:
         sides = {"numerator": metric.numerator, "denominator": metric.denominator}
@@ -90,6 +92,15 @@ def metric_document(metric: Metric) -> dict[str, Any]:
     if metric.type is MetricType.MEAN and metric.cap != TOTAL_BOUND:
         measure["cap"] = _major(metric.cap, metric.decimals)
     return common | measure
+
+
+def _covariate(covariate: Covariate, decimals: int) -> str | dict[str, Any]:
+    names = covariate.names
+    if len(names) == 1 and covariate.decimals == decimals:
+        return names[0]
+    roles = ("value",) if len(names) == 1 else ("numerator", "denominator")
+    own = None if covariate.decimals == decimals else covariate.decimals
+    return _compact(**dict(zip(roles, names, strict=True)), decimals=own)
 
 
 def decision_document(rule: DecisionRule) -> dict[str, Any]:

@@ -148,11 +148,18 @@ def _exposure(raw: Mapping[str, Any]) -> Exposure:
         served=_text(raw, "served", VALUE_LENGTH) if "served" in raw else named["variant"],
         cause=None if raw.get("cause") is None else _text(raw, "cause", VALUE_LENGTH),
         dimensions={key: _dimension(key, value) for key, value in _mapping(raw, "dimensions").items()},
-        covariates={
-            key: float(_number(value, f"covariates.{key}"))
-            for key, value in _mapping(raw, "covariates").items()
-        },
+        covariates=parse_covariates(raw),
     )
+
+
+def parse_covariates(raw: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers under `covariates` of an exposure or of a call that makes one; none when left out.
+
+    Raises:
+        EventError: not an object of finite numbers.
+    """
+    given = _mapping(raw, "covariates")
+    return {key: float(_number(value, f"covariates.{key}")) for key, value in given.items()}
 
 
 def _refuse_unknown(raw: Mapping[Any, Any], known: frozenset[str]) -> None:

@@ -100,6 +100,29 @@ def measured_columns(source: Source, metric: Metric) -> Iterator[tuple[Measure, 
         yield measure, roles[role], f"{field}.{role}"
 
 
+def covariate_columns(source: Source, metric: Metric) -> tuple[str, ...]:
+    """The covariate's columns of a metric: one, or numerator and denominator of a ratio; none.
+
+    Raises:
+        BadInput: a ratio with one, a mean with two, or none where the metric declares a covariate.
+    """
+    roles, field = source.covariate.get(metric.key), f"source.covariate.{metric.key}"
+    if roles is None:
+        if metric.covariate is not None:
+            raise BadInput(
+                f"no column for the covariate of {metric.key!r}", field=field,
+                fix="name what was measured before exposure.",
+            )  # fmt: skip
+        return ()
+    wanted = ("numerator", "denominator") if metric.type is MetricType.RATIO else ("value",)
+    if set(roles) != set(wanted):
+        raise BadInput(
+            f"a {metric.type} has the covariate {{{', '.join(wanted)}}}", field=field,
+            fix="name the same before exposure for each side.",
+        )  # fmt: skip
+    return tuple(roles[role] for role in wanted)
+
+
 def slot_of(metric: Metric, measure: Measure) -> Slot:
     """How the ledger reads a measure's number, so that tables are rounded and clipped as events are."""
     if measure.value is None or metric.type is MetricType.PROPORTION:
@@ -131,7 +154,12 @@ def instant_of(value: object) -> tuple[int, int]:
 
 def _text_instant(value: str) -> int | date:
     text = value.strip()
-    return int(text) if text.isascii() and text.isdigit() else datetime.fromisoformat(text)
+    if text.isascii() and text.isdigit():
+        return int(text)
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{show(value)} is not a time such as 2026-03-01 or 2026-03-01T12:00:00Z") from None
 
 
 def _integer_instant(value: int) -> tuple[int, int]:

@@ -109,6 +109,7 @@ def moments_digest(moments: Moments) -> str:
             cell.mismatches,
             cell.carried,
             [*map(list, cell.metrics)],
+            *([[*map(list, cell.covariates)]] if cell.covariates else ()),
         ]
         for key, cell in sorted(moments.items())
         if cell.n or cell.exposures or cell.carried

@@ -139,6 +139,18 @@ class Measure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Covariate:
+    """What is known of a unit before its exposure, to take its share of the variance out of the metric.
+
+    `names` of the numbers that exposures carry: one, for ratios one of the numerator and one of the
+    denominator. They are kept in units of 10^-`decimals`.
+    """
+
+    names: tuple[str, ...]
+    decimals: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Size:
     """An effect size: `2%` is relative to control (value 0.02), a bare number is absolute."""
 
@@ -153,6 +165,7 @@ class Metric:
     `cap` clips the unit's total to ±cap. Defaults: 1 for proportions, else `TOTAL_BOUND` (no clipping in
     practice). For ratios it is always `TOTAL_BOUND`: clipping totals would bias a ratio, so each side's
     `Measure.cap` clips single events instead. `currency` is a label (ISO 4217); one per event value.
+    `covariate` None: the effect is read without adjustment.
     """
 
     key: str
@@ -165,6 +178,7 @@ class Metric:
     direction: Direction = Direction.INCREASE
     role: Role = Role.SECONDARY
     margin: Size | None = None
+    covariate: Covariate | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,14 +12,23 @@ from dataclasses import dataclass, replace
 
 from experiment.definition import DAY_MS, MetricType
 from experiment.errors import EventError
-from experiment.event import Event
+from experiment.event import Event, Exposure
 from experiment.moments import Cell, CellKey, Moments, Sums
-from experiment.plan import ExperimentPlan, LedgerPlan, MetricPlan, Slot, experiment_plan, ledger_plan
+from experiment.plan import (
+    CovariateSlot,
+    ExperimentPlan,
+    LedgerPlan,
+    MetricPlan,
+    Slot,
+    experiment_plan,
+    ledger_plan,
+)
 
 # the plan is written for the fold, and callers of one need the other
 __all__ = [
     "OTHER",
     "VALUES_PER_DIMENSION",
+    "CovariateSlot",
     "DimensionValues",
     "ExperimentPlan",
     "LedgerPlan",
@@ -47,9 +56,10 @@ DimensionValues = Mapping[tuple[str, str], Collection[str]]
 class Standing:
     """Where a unit stands in one experiment.
 
-    The first exposure gives `first_at` (ms), epoch, segment, variant and `values` (one per dimension, ""
-    where the exposure named none). Counts are over all its exposures of the experiment. `totals` are in the
-    order of the plan's slots, not yet clipped.
+    The first exposure gives `first_at` (ms), epoch, segment, variant, `values` (one per dimension, ""
+    where the exposure named none) and `covariates` (in the order of the plan's, 0 where it named none).
+    Counts are over all its exposures of the experiment. `totals` are in the order of the plan's slots, not
+    yet clipped.
     """
 
     first_at: int
@@ -63,6 +73,7 @@ class Standing:
     contaminated: bool
     carried: bool
     totals: tuple[int, ...]
+    covariates: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +126,7 @@ def _standing(exposed: list[Event], outcomes: list[Event], plan: ExperimentPlan)
         contaminated=any(f.epoch == first.epoch and f.variant != first.variant for f in facts),
         carried=any(fact.epoch > first.epoch for fact in facts),
         totals=tuple(totals),
+        covariates=tuple(_covariate(slot, first) for slot in plan.covariates),
     )
 
 
@@ -122,6 +134,14 @@ def _amount(slot: Slot, event: Event) -> int:
     """What the event adds; nothing if it was accepted before a metric asked for its property."""
     try:
         return slot.amount(event)
+    except EventError:
+        return 0
+
+
+def _covariate(slot: CovariateSlot, exposure: Exposure) -> int:
+    """What the exposure carries; nothing if it was accepted before a metric asked for it."""
+    try:
+        return slot.amount(exposure)
     except EventError:
         return 0
 
@@ -143,13 +163,19 @@ def contributions(record: UnitRecord, plan: LedgerPlan) -> Iterator[tuple[CellKe
     """What the unit adds to the moments: one cell of all units and one per dimension, per experiment."""
     for key, standing in record.standings.items():
         experiment = plan.by_key[key]
+        sums = tuple(_sums(metric, standing.totals) for metric in experiment.metrics)
         cell = Cell(
             n=1,
             exposures=standing.exposures,
             fallbacks=standing.fallbacks,
             mismatches=standing.mismatches,
             carried=int(standing.carried),
-            metrics=tuple(_sums(metric, standing.totals) for metric in experiment.metrics),
+            metrics=sums,
+            covariates=tuple(
+                _covariate_sums(metric, own, standing.covariates)
+                for metric, own in zip(experiment.metrics, sums, strict=True)
+                if metric.covariates
+            ),
         )
         place = CellKey(
             experiment=key,
@@ -174,6 +200,14 @@ def _sums(metric: MetricPlan, totals: tuple[int, ...]) -> Sums:
         return Sums(x=x, xx=x * x)
     y = max(-metric.cap, min(metric.cap, totals[metric.y]))
     return Sums(x=x, xx=x * x, y=y, yy=y * y, xy=x * y)
+
+
+def _covariate_sums(metric: MetricPlan, own: Sums, values: tuple[int, ...]) -> tuple[int, ...]:
+    """The unit's covariates and their products, in the order of `Cell.covariates`."""
+    z = [values[at] for at in metric.covariates]
+    sides = (own.x,) if metric.y is None else (own.x, own.y)
+    squares = (a * b for i, a in enumerate(z) for b in z[i:])
+    return (*z, *squares, *(side * a for side in sides for a in z))
 
 
 def fold(events: Iterable[Event], plan: LedgerPlan, known: DimensionValues | None = None) -> Moments:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from experiment.columns import (
     check_metrics,
     count_of,
+    covariate_columns,
     instant_of,
     label_of,
     measured_columns,
@@ -154,7 +155,27 @@ def exposure(definition: Experiment, source: Source, row: _Row, *, revision: int
         propensity=segments[name].allocation[keys.index(variant)] / BUCKETS,
         served=variant if served is None else served_variant(source, variant, served),
         dimensions={name: row.read(name, label_of) for name in definition.dimensions},
+        covariates=_covariates(definition, source, row),
     )
+
+
+def _covariates(definition: Experiment, source: Source, row: _Row) -> dict[str, float]:
+    """What the row says of the time before, by the names the metrics read (else the columns'); a missing
+    value is left out."""
+    found: dict[str, float] = {}
+    for metric in definition.metrics:
+        columns = covariate_columns(source, metric)
+        names = columns if metric.covariate is None else metric.covariate.names
+        for name, column in zip(names, columns, strict=True):
+            number = row.read(column, _known_number)
+            if number is not None:
+                found[name] = number
+    return found
+
+
+def _known_number(value: object) -> float | None:
+    """A finite number; None for a missing one."""
+    return None if value is None or value != value else float(number_of(value))  # noqa: PLR0124 - NaN
 
 
 def _token(row: _Row, source: Source, columns: list[str]) -> str:

@@ -8,6 +8,7 @@ totals, squares and products, in minor units. Python integers, so nothing is eve
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import add
 from typing import NamedTuple
 
 
@@ -48,7 +49,9 @@ class Cell:
     """Counts and sums of one cell; `metrics` is in the order of the definition's metrics.
 
     `exposures` counts exposure events; of those `fallbacks` were served another variant with a recorded
-    cause, `mismatches` without one; `carried` counts units that came back in a later epoch.
+    cause, `mismatches` without one; `carried` counts units that came back in a later epoch. `covariates`
+    has one entry per metric that has any, in their order: Σz of each covariate, the upper triangle of Σz·z
+    row by row, Σx·z of each, and for ratios Σy·z of each.
     """
 
     n: int
@@ -57,6 +60,7 @@ class Cell:
     mismatches: int
     carried: int
     metrics: tuple[Sums, ...]
+    covariates: tuple[tuple[int, ...], ...] = ()
 
     def __add__(self, other: Cell) -> Cell:
         return Cell(
@@ -66,6 +70,7 @@ class Cell:
             self.mismatches + other.mismatches,
             self.carried + other.carried,
             tuple(a.plus(b) for a, b in zip(self.metrics, other.metrics, strict=True)),
+            tuple(tuple(map(add, a, b)) for a, b in zip(self.covariates, other.covariates, strict=True)),
         )
 
 

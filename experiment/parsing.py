@@ -13,7 +13,7 @@ from pathlib import Path as FilePath
 from typing import Any, TypeVar
 
 from experiment.canonical import digest, rule_digest, to_document
-from experiment.definition import Experiment, Layer, ModelRef, Segment, Spec, Variant
+from experiment.definition import Experiment, Layer, Metric, ModelRef, Segment, Spec, Variant
 from experiment.errors import DefinitionError
 from experiment.parsing_metrics import parse_decision, parse_metrics
 from experiment.parsing_segments import everyone, parse_segments
@@ -31,7 +31,7 @@ from experiment.reading import (
     text,
     unique,
 )
-from experiment.source import Shape
+from experiment.source import Shape, Source
 from experiment.wording import Lines, show
 
 __all__ = [
@@ -125,6 +125,8 @@ def _spec(place: Place) -> Spec:
     known = [metric.key for metric in metrics]
     source = block.need("source", lambda p: parse_source(p, metrics=known, variants=None), "{shape: counts}")
     block.done()
+    _check_covariates(block, metrics, source)
+    block.done()
     return Spec(metrics=metrics, decision=decision, window_ms=window, source=source)
 
 
@@ -164,8 +166,23 @@ def _experiment(place: Place) -> Experiment:
     )
     block.done()
     _check_models(block, experiment)
+    _check_covariates(block, metrics, source)
     block.done()
     return experiment
+
+
+def _check_covariates(block: Fields, metrics: tuple[Metric, ...], source: Source | None) -> None:
+    """Where a table is read, a covariate is one of its columns."""
+    for index, metric in enumerate(metrics):
+        if source is None or metric.covariate is None or metric.key in source.covariate:
+            continue
+        message, fix = (
+            f"no column for the covariate of {metric.key!r}",
+            "name it in the source's `covariate`.",
+        )
+        if source.shape in {Shape.COUNTS, Shape.MOMENTS}:
+            fix = f"remove it: rows of the shape {source.shape} do not say how units varied together."
+        block.record(message, fix, "metrics", index, "covariate")
 
 
 def _check_models(block: Fields, experiment: Experiment) -> None:

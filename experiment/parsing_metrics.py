@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from experiment.definition import (
     TOTAL_BOUND,
+    Covariate,
     DecisionRule,
     Design,
     Direction,
@@ -26,6 +27,7 @@ from experiment.reading import (
     each,
     fraction,
     key,
+    name,
     number,
     text,
     whole,
@@ -38,7 +40,7 @@ _RESERVED = {"exposure"}
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _MEASURE = ("event", "value", "cap")
 _SIDES = ("numerator", "denominator")
-_COMMON = ("key", "type", "role", "direction", "margin")
+_COMMON = ("key", "type", "role", "direction", "margin", "covariate")
 _BY_TYPE = {
     MetricType.PROPORTION: (*_COMMON, "event"),
     MetricType.MEAN: (*_COMMON, "event", "value", "decimals", "cap", "currency"),
@@ -126,14 +128,15 @@ def _metric(place: Place, *, events: bool) -> Metric:
         known = tuple(dict.fromkeys(part for parts in _BY_TYPE.values() for part in parts))
     block = Fields(place, known)
     kind = block.need("type", choice(MetricType), "proportion | mean | ratio")
-    name = block.need("key", key, "ctr")
+    own = block.need("key", key, "ctr")
     decimals = block.take("decimals", _decimals, 0)
     role = block.take("role", choice(Role), Role.SECONDARY)
     direction = block.take("direction", choice(Direction), Direction.INCREASE)
     margin = block.take("margin", size, None)
     currency = block.take("currency", _currency, None)
     block.done()
-    numerator, denominator = _sides(block, kind, name, decimals, events=events)
+    numerator, denominator = _sides(block, kind, own, decimals, events=events)
+    covariate = block.take("covariate", lambda p: _covariate(p, kind, decimals), None)
     cap = 1 if kind is MetricType.PROPORTION else block.take("cap", lambda p: minor(p, decimals), TOTAL_BOUND)
     block.done()
     if role is Role.GUARDRAIL and margin is None:
@@ -144,13 +147,13 @@ def _metric(place: Place, *, events: bool) -> Metric:
         block.record("counts have no decimals", "name the `value` property, or remove decimals.", "decimals")
     block.done()
     return Metric(
-        key=name, type=kind, numerator=numerator, denominator=denominator, decimals=decimals, cap=cap,
-        currency=currency, direction=direction, role=role, margin=margin,
+        key=own, type=kind, numerator=numerator, denominator=denominator, decimals=decimals, cap=cap,
+        currency=currency, direction=direction, role=role, margin=margin, covariate=covariate,
     )  # fmt: skip
 
 
 def _sides(
-    block: Fields, kind: MetricType, name: str, decimals: int, *, events: bool
+    block: Fields, kind: MetricType, own: str, decimals: int, *, events: bool
 ) -> tuple[Measure, Measure | None]:
     if kind is MetricType.RATIO:
         sides = {}
@@ -158,10 +161,10 @@ def _sides(
             if events or block.has(side):
                 sides[side] = block.need(side, lambda p: _measure(p, decimals), "click")
             else:
-                sides[side] = Measure(event=f"{name}.{side}")
+                sides[side] = Measure(event=f"{own}.{side}")
         block.done()
         return sides["numerator"], sides["denominator"]
-    event = block.need("event", event_type, "purchase") if events else block.take("event", event_type, name)
+    event = block.need("event", event_type, "purchase") if events else block.take("event", event_type, own)
     value = block.take("value", text, None)
     block.done()
     return Measure(event=event, value=value), None
@@ -179,6 +182,20 @@ def _measure(place: Place, decimals: int) -> Measure:
         block.record("a cap without a value", "name the `value` property it clips.", "cap")
     block.done()
     return Measure(event=event, value=value, cap=cap)
+
+
+def _covariate(place: Place, kind: MetricType, decimals: int) -> Covariate:
+    """Names of numbers that exposures carry; plain text is short for `{value: text}`."""
+    roles = _SIDES if kind is MetricType.RATIO else ("value",)
+    if isinstance(place.value, str) and len(roles) == 1:
+        return Covariate(names=(name(place),), decimals=decimals)
+    if isinstance(place.value, str):
+        place.fail("a ratio has two sides", "write {numerator: past_clicks, denominator: past_impressions}.")
+    block = Fields(place, (*roles, "decimals"))
+    names = tuple(block.need(role, name, f"past_{role}") for role in roles)
+    digits = block.take("decimals", _decimals, decimals)
+    block.done()
+    return Covariate(names=names, decimals=digits)
 
 
 def minor(place: Place, decimals: int) -> int:

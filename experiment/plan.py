@@ -13,7 +13,7 @@ from functools import cached_property
 
 from experiment.definition import TOTAL_BOUND, Experiment, Measure, Metric, MetricType
 from experiment.errors import DefinitionError, EventError
-from experiment.event import Event
+from experiment.event import Event, Exposure
 from experiment.lifecycle import ExperimentState
 
 
@@ -58,6 +58,38 @@ class Slot:
         return amount
 
 
+@dataclass(frozen=True, slots=True)
+class CovariateSlot:
+    """One number that exposures carry, in units of 10^-decimals."""
+
+    name: str
+    decimals: int = 0
+
+    def amount(self, exposure: Exposure) -> int:
+        """What the exposure says, rounded half to even; 0 where it says nothing.
+
+        0 is a constant chosen before the treatment, so a unit of which nothing is known leaves the adjusted
+        effect as unbiased as any other; it is also what a total of the past is for a unit never seen before.
+
+        Raises:
+            EventError: not a number, or beyond TOTAL_BOUND.
+        """
+        number = exposure.covariates.get(self.name, 0)
+        # NaN and infinity fail the comparison
+        known = (
+            not isinstance(number, bool) and isinstance(number, int | float) and abs(number) <= TOTAL_BOUND
+        )
+        amount = _minor_units(number, self.decimals) if known else TOTAL_BOUND + 1
+        if abs(amount) > TOTAL_BOUND:
+            raise EventError(
+                f"not a number within 2^40 units of 10^-{self.decimals}: {number!r}",
+                field=f"covariates.{self.name}",
+                value=number,
+                fix="correct the number, or leave it out where nothing is known of the unit",
+            )
+        return amount
+
+
 def _minor_units(number: int | float, decimals: int) -> int:
     if isinstance(number, int):
         return int(number * 10**decimals)
@@ -68,12 +100,16 @@ def _minor_units(number: int | float, decimals: int) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricPlan:
-    """How a unit's totals become the (x, y) of one metric; `x` and `y` are positions in the slots."""
+    """How a unit's totals become the (x, y) of one metric; `x` and `y` are positions in the slots.
+
+    `covariates` are positions in those of the experiment: none, one, or for ratios those of x and of y.
+    """
 
     type: MetricType
     x: int
     y: int | None
     cap: int
+    covariates: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +125,7 @@ class ExperimentPlan:
     window_ms: int
     slots: tuple[Slot, ...]
     metrics: tuple[MetricPlan, ...]
+    covariates: tuple[CovariateSlot, ...] = ()
 
     @cached_property
     def events(self) -> frozenset[str]:
@@ -134,8 +171,8 @@ class LedgerPlan:
         """Refuse an event that cannot be counted.
 
         Raises:
-            EventError: an exposure of an unknown experiment, variant, segment or epoch, or what `values`
-                raises.
+            EventError: an exposure of an unknown experiment, variant, segment or epoch, a covariate that is
+                no number or too large, or what `values` raises.
         """
         exposure = event.exposure
         if exposure is None:
@@ -151,6 +188,8 @@ class LedgerPlan:
             raise _unknown("segment", exposure.segment, f"segments: {', '.join(plan.segments)}")
         if not 1 <= exposure.epoch <= plan.epochs:
             raise _unknown("epoch", exposure.epoch, f"epochs: 1 to {plan.epochs}")
+        for covariate in plan.covariates:
+            covariate.amount(exposure)
 
 
 def _unknown(name: str, value: str | int, known: str) -> EventError:
@@ -175,6 +214,7 @@ def experiment_plan(definition: Experiment, *, ordinal: int, epochs: int = 1) ->
         DefinitionError: a metric's cap lies outside 1..TOTAL_BOUND.
     """
     slots: dict[Slot, int] = {}
+    covariates: dict[CovariateSlot, int] = {}
     metrics = []
     for metric in definition.metrics:
         if not 1 <= metric.cap <= TOTAL_BOUND:
@@ -188,7 +228,8 @@ def experiment_plan(definition: Experiment, *, ordinal: int, epochs: int = 1) ->
         y = None
         if metric.type is MetricType.RATIO and metric.denominator is not None:
             y = slots.setdefault(_slot(metric, metric.denominator), len(slots))
-        metrics.append(MetricPlan(type=metric.type, x=x, y=y, cap=metric.cap))
+        before = tuple(covariates.setdefault(slot, len(covariates)) for slot in covariate_slots(metric))
+        metrics.append(MetricPlan(type=metric.type, x=x, y=y, cap=metric.cap, covariates=before))
     return ExperimentPlan(
         key=definition.key,
         ordinal=ordinal,
@@ -199,7 +240,14 @@ def experiment_plan(definition: Experiment, *, ordinal: int, epochs: int = 1) ->
         window_ms=definition.window_ms,
         slots=tuple(slots),
         metrics=tuple(metrics),
+        covariates=tuple(covariates),
     )
+
+
+def covariate_slots(metric: Metric) -> tuple[CovariateSlot, ...]:
+    """What the metric reads from exposures: nothing, one number, or two of a ratio."""
+    found = metric.covariate
+    return () if found is None else tuple(CovariateSlot(name, found.decimals) for name in found.names)
 
 
 def _slot(metric: Metric, measure: Measure) -> Slot:

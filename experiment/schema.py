@@ -192,8 +192,23 @@ def _metric() -> Schema:
         "direction": _choice("Direction", "Which way is better (default increase).", Direction),
         "role": _choice("Role", "What the metric is for (default secondary).", Role),
         "margin": _size("Margin", "Guardrail: the harm you would tolerate; 5% is relative."),
+        "covariate": _covariate(),
     }
     return _object("Metric", "One metric.", properties, ["key", "type"])
+
+
+def _covariate() -> Schema:
+    title, description = "Covariate", "What exposures carry of the unit from before, to remove variance."
+    digits: Schema = {"title": "Decimals", "description": "Default: the metric's.", "type": "integer"}
+    digits |= {"minimum": 0, "maximum": 6}
+
+    def names(*roles: str) -> Schema:
+        found = {role: _pattern("Name", "A number exposures carry.", _NAME_PATTERN) for role in roles}
+        return _object(title, description, {**found, "decimals": digits}, list(roles))
+
+    short = _pattern(title, description, _NAME_PATTERN, "past_spend")
+    forms = [short, names("value"), names("numerator", "denominator")]
+    return {"title": title, "description": description, "anyOf": forms}
 
 
 def _decision() -> Schema:

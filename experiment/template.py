@@ -31,6 +31,9 @@ metrics:                            # exactly one primary; frozen at start
   # mean: the unit's total; without `value` its number of events. The cap clips the total; without one
   # totals are only bounded at 2^40 minor units (1.1e12; with two decimals 1.1e10).
   - {key: revenue, type: mean, event: purchase, value: amount, decimals: 2, cap: 500}
+  # With `covariate: past_spend` a number known before the exposure takes its share of the variance out;
+  # exposures carry it, in `covariates` or as an attribute of that name. A ratio has one for each side:
+  # `covariate: {numerator: past_clicks, denominator: past_views}`; `decimals` there, if not the metric's.
   # guardrail: the harm you would tolerate is its margin; 5% is relative to control, a bare number absolute
   - key: latency
     type: ratio

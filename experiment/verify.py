@@ -174,6 +174,12 @@ def _cell_parts(cell: Cell | None, plan: ExperimentPlan) -> dict[str, object]:
         measured = [_slot(plan, at) for at in (metric.x, metric.y) if at is not None]
         name = f"metric {number} ({' per '.join(measured)})"
         parts |= {f"{name} {part}": value for part, value in zip(_SUMS, sums, strict=True)}
+    adjusted = [number for number, metric in enumerate(plan.metrics, 1) if metric.covariates]
+    parts |= {
+        f"metric {number} covariate sum {place}": value
+        for number, found in zip(adjusted, cell.covariates, strict=True)
+        for place, value in enumerate(found, 1)
+    }
     return parts
 
 
@@ -201,9 +207,11 @@ def _standing_parts(standing: Standing | None, plan: ExperimentPlan) -> dict[str
         return {}
     parts: dict[str, object] = {"first exposure": _time(standing.first_at)}
     for field in fields(standing):
-        if field.name not in {"first_at", "values", "totals"}:
+        if field.name not in {"first_at", "values", "totals", "covariates"}:
             parts[field.name] = getattr(standing, field.name)
     parts |= dict(zip(plan.dimensions, (value or "none" for value in standing.values), strict=True))
+    known = zip(plan.covariates, standing.covariates, strict=True)
+    parts |= {f"covariate {covariate.name}": value for covariate, value in known}
     return parts | {f"total of {_slot(plan, at)}": total for at, total in enumerate(standing.totals)}
 
 

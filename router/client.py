@@ -28,13 +28,13 @@ from typing import Any
 from uuid import uuid4
 
 from experiment.assignment import Assignment, Reason
-from experiment.codec import NAME_LENGTH, encode, parse_event
+from experiment.codec import NAME_LENGTH, encode, parse_covariates, parse_event
 from experiment.errors import BadInput, PlatformError, StoreUnavailable, SwitchpointError
 from experiment.event import Event, Status
 from experiment.store.spool import Spool, SpooledItem
 from experiment.wording import show
 from router.serving.drain import only_drainer
-from router.serving.exposure import dimension_values, exposure_event
+from router.serving.exposure import covariate_values, dimension_values, exposure_event
 from router.serving.remote import RefusedBatch, Remote
 from router.serving.snapshot import Entry, SnapshotHolder
 
@@ -55,6 +55,7 @@ class Choice:
     unit: str
     assignment: Assignment
     dimensions: Mapping[str, str]
+    covariates: Mapping[str, float]
 
     @property
     def variant(self) -> str:
@@ -117,10 +118,13 @@ class Client:
             facts = _facts(unit, attributes)
         except SwitchpointError as error:
             _log.warning("control is served: %s", error)
-            return Choice(unit=unit, assignment=refused, dimensions={})
-        names = entry.state.definition.dimensions
+            return Choice(unit=unit, assignment=refused, dimensions={}, covariates={})
+        definition = entry.state.definition
         return Choice(
-            unit=unit, assignment=entry.assign(unit, facts), dimensions=dimension_values(names, facts)
+            unit=unit,
+            assignment=entry.assign(unit, facts),
+            dimensions=dimension_values(definition.dimensions, facts),
+            covariates=covariate_values(definition, facts),
         )
 
     def _entry(self, experiment: str) -> Entry:
@@ -146,13 +150,18 @@ class Client:
         inputs: object,
         attributes: Mapping[str, Any] | None = None,
         *,
+        covariates: Mapping[str, float] | None = None,
         default: object = None,
     ) -> Mapping[str, Any]:
-        """The service's answer; without one `{"prediction": default, "reason": "ERROR", "error": ...}`."""
+        """The service's answer; without one `{"prediction": default, "reason": "ERROR", "error": ...}`.
+
+        `covariates` are for the exposure, as in `expose`.
+        """
+        body = {"unit": unit, "attributes": attributes or {}, "inputs": inputs}
+        if covariates:
+            body["covariates"] = covariates
         try:
-            return self._remote.predict(
-                model, {"unit": unit, "attributes": attributes or {}, "inputs": inputs}
-            )
+            return self._remote.predict(model, body)
         except (SwitchpointError, TypeError, ValueError) as error:
             _log.warning("the default is served: %s", error)
             return {
@@ -162,11 +171,19 @@ class Client:
                 "error": str(error),
             }
 
-    def expose(self, choice: Choice) -> bool:
-        """Say that the unit met its variant, once per unit and epoch; False for one that is not enrolled."""
+    def expose(self, choice: Choice, *, covariates: Mapping[str, float] | None = None) -> bool:
+        """Say that the unit met its variant, once per unit and epoch; False for one that is not enrolled.
+
+        `covariates` are numbers known of the unit before, by the names its metrics read; those among the
+        attributes of `assign` are taken from there. Where one of those given here is no finite number, all of
+        them are left out and that is logged: the exposure itself counts.
+        """
         if not choice.enrolled:
             return False
-        event = exposure_event(choice.assignment, choice.unit, at=_now(), dimensions=choice.dimensions)
+        event = exposure_event(
+            choice.assignment, choice.unit, at=_now(), dimensions=choice.dimensions,
+            covariates={**choice.covariates, **_numbers(covariates)},
+        )  # fmt: skip
         if event.id in self._exposed:
             return True
         kept = self._keep(event)
@@ -339,6 +356,15 @@ def _now() -> int:
 def _plain(properties: object) -> object:
     """A mapping as a dict; anything else as it is, for the codec to refuse."""
     return dict(properties) if isinstance(properties, Mapping) else properties
+
+
+def _numbers(covariates: object) -> Mapping[str, float]:
+    """The covariates of a call, none where the service would refuse them."""
+    try:
+        return parse_covariates({"covariates": _plain(covariates)})
+    except BadInput as error:
+        _log.error("covariates are left out: %s", error)
+        return {}
 
 
 def _facts(unit: object, attributes: object) -> Mapping[str, Any]:

@@ -6,7 +6,7 @@ at N = n_star; the e-value is exp(Z²N/(2(N + k)))·√(k/(N + k)) for Z = (esti
 memory of earlier looks: p = min(1, 1/e) at this look is valid under any stopping rule.
 
 The guarantee is asymptotic in the smaller variant: with few events there it fails badly (45 % false
-alarms measured on a 5 % canary), so a result counts only once `small_variant_gate` passes.
+alarms measured on a 5 % canary), so a result counts only once `analysis.validity.event_gate` passes.
 
 Sources: Robbins (1970); Waudby-Smith, Arbour, Sinha, Kennedy, Ramdas (2024), Ann. Stat., arXiv
 2103.06476, eq. 9 (two-sided) and eq. 134 (one-sided).
@@ -14,11 +14,8 @@ Sources: Robbins (1970); Waudby-Smith, Arbour, Sinha, Kennedy, Ramdas (2024), An
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
-
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import special
 
 from analysis.errors import Codes, Reason, first_code, first_reason
@@ -175,50 +172,6 @@ def _finish(
     return estimates(
         method, alternative, reason, columns | {"p_value": p, "log_p": log_p, "df": np.inf}, log_e=log_e
     )
-
-
-class EventKind(StrEnum):
-    """What is counted as the events of the smallest variant."""
-
-    BINARY = "binary"  # units with the event (count the rarer outcome)
-    EFFECTIVE = "effective"  # `effective_events` of unequal totals: clicks of a ratio, revenue known by sums
-    REVENUE = "revenue"  # units with a non-zero amount
-    CAPPED_REVENUE = "capped_revenue"  # the same with the unit's total capped near the 99th percentile
-
-
-EVENTS_NEEDED = {
-    EventKind.BINARY: 20,
-    EventKind.EFFECTIVE: 50,
-    EventKind.REVENUE: 200,
-    EventKind.CAPPED_REVENUE: 100,
-}
-"""Events in the smallest variant from which sequential A/A error keeps to its 5 % (95/5 split, 100 looks).
-
-Measured: binary at 1 % conversion 7 % without, 1 % with the gate; clicks of users with log-normal activity
-(sigma 1.5) 11 % without, 7.5 % at 20 clicks, 3.8 % at 50 effective ones; capped log-normal revenue with 3 %
-payers 15 % without, 4.3 % at 100 payers, 2.4 % at 50 effective ones; uncapped 18 % without, 5.5 % at 200
-payers and 5.8 % at 50 effective ones, so revenue is to be capped.
-"""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gate:
-    """Events in the smallest variant now, how many are needed, and whether that is enough."""
-
-    events: Float
-    needed: Float
-    passes: NDArray[np.bool_]
-
-
-def small_variant_gate(events: ArrayLike, *, kind: EventKind, axis: int = -1) -> Gate:
-    """Whether the variant with the fewest events has enough of them for asymptotic inference.
-
-    Args:
-        events: events per variant along `axis`, counted as `kind` says.
-    """
-    now = np.min(np.asarray(events, float), axis=axis)
-    needed = float(EVENTS_NEEDED[kind])
-    return Gate(events=now, needed=np.full_like(now, needed), passes=now >= needed)
 
 
 def effective_events(sx: ArrayLike, sxx: ArrayLike) -> Float:

@@ -115,7 +115,7 @@ def _contamination(evidence: Evidence, readings: Readings, found: checks.Finding
     totals = evidence.totals(place, evidence.matured())[SUBJECT : SUBJECT + 1]
     rule, variants = evidence.rule, evidence.subjects[SUBJECT].variants
     plan = replace(readings.plan, n_star=readings.measured[place].whole.n_star[:1], tuned_at=None)
-    measured = measure(collect([evidence.metrics[place]], [[totals]], rule.alpha), plan)
+    measured = measure(collect([evidence.metrics[place]], [[totals]], rule), plan)
     with_them, (shown,) = measured[0], sheets(measured, rule)
     corrected = family.corrected([with_them], [shown.headline], 0, len(variants) - 1, rule)
     adjusted = corrected.adjusted[0].tolist()

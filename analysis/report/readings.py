@@ -60,7 +60,7 @@ def read(evidence: Evidence, limits: Thresholds) -> Readings:
     collected = collect(
         evidence.metrics,
         list(zip(*(batches for batches, _ in per_metric), strict=True)),
-        evidence.rule.alpha,
+        evidence.rule,
         list(zip(layout.overall, zip(*(overall for _, overall in per_metric), strict=True), strict=True)),
     )
     plan = _plan(evidence, collected, layout)

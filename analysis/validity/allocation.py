@@ -18,13 +18,13 @@ from analysis.evidence import Evidence
 from analysis.inference.result import Float
 from analysis.report import format as fmt
 from analysis.report.model import Check, Missing, SampleRatio, Severity
-from analysis.thresholds import Thresholds
+from analysis.thresholds import DEFAULT, Thresholds
 from analysis.validity import sample_ratio
 
 Counts = NDArray[np.int64]
 _UNKNOWN = Missing(
     code="weights_unknown",
-    message="The intended allocation is not known, so the sample ratio cannot be judged; give `weights`.",
+    message="The intended weights are not known: give `weights: equal`, or a share per variant.",
 )
 _NO_UNITS = Missing(code="no_units", message="Not checked: no unit has matured.")
 
@@ -129,6 +129,7 @@ def _row(
     missing = None if reason is None else Missing(code=reason.value, message=reason.sentence)
     if not found.n[e, own].any():
         missing = _NO_UNITS
+    judged = known or missing is _NO_UNITS
     p = None if reason is not None else float(test.p_value)
     log_e = float(found.log_e[e, own].sum())
     units = found.n[e, own].sum(axis=0)
@@ -143,11 +144,19 @@ def _row(
         statistic=None if p is None else float(test.statistic),
         df=None if p is None else int(test.df),
         p=p,
-        severity=severity(p, float(test.stray), limits, log_e=log_e, tests=alone),
-        missing=missing if known or missing is _NO_UNITS else _UNKNOWN,
+        severity=_row_severity(p, float(test.stray), log_e, limits, tests=alone, known=judged),
+        missing=missing if judged else _UNKNOWN,
         anytime_p=None if p is None else float(sample_ratio.sequential_p(log_e)),
         log_e=log_e if p is not None and isfinite(log_e) else None,
     )
+
+
+def _row_severity(
+    p: float | None, stray: float, log_e: float, limits: Thresholds, *, tests: int, known: bool
+) -> Severity:
+    """A ratio that nobody can judge is never fine, but it accuses nobody either."""
+    found = severity(p, stray, limits, log_e=log_e, tests=tests)
+    return Severity.WARN if found is Severity.OK and not known else found
 
 
 def _together(found: Ratios, e: int, strata: list[int], *, whole: bool) -> sample_ratio.SampleRatio:
@@ -169,31 +178,75 @@ def _entry(test: sample_ratio.SampleRatio, place: int) -> sample_ratio.SampleRat
     )  # fmt: skip
 
 
-def check(found: tuple[SampleRatio, ...]) -> Check:
-    """One check of all rows: the overall test, and the strata under one shared threshold."""
+def check(found: tuple[SampleRatio, ...], *, randomised: bool) -> Check:
+    """One check of all rows: the overall test, and the strata under one shared threshold.
+
+    Unknown weights are asked for: where units were `randomised` nothing is promoted before they are given.
+    """
+    overall, known = found[0], [row for row in found if row.missing is None or row.p is not None]
     worst = max(
-        found, key=lambda row: (list(Severity).index(row.severity), -(row.p if row.p is not None else 1))
+        known or found,
+        key=lambda row: (list(Severity).index(row.severity), -(row.p if row.p is not None else 1)),
     )
-    overall = found[0]
-    if overall.missing is not None and worst.severity is Severity.OK:
-        unknown = overall.missing.code == _UNKNOWN.code
-        return Check(
-            name="sample ratio", severity=Severity.WARN if unknown else Severity.OK,
-            message=overall.missing.message, numbers={"p": None},
-        )  # fmt: skip
+    if worst.severity is not Severity.INVALID and overall.missing is not None:
+        return _unjudged(found, known, randomised=randomised)
     pairs = zip(worst.variants, worst.observed, worst.expected or (), strict=False)
     table = ", ".join(f"{variant} {n:,} (intended {expected:,.0f})" for variant, n, expected in pairs)
-    where = "" if worst.scope == "overall" else f" in {worst.scope}"
-    p = fmt.p_is(0.0 if worst.p is None else worst.p)
+    where = _where(worst, found)
     sentence = {
-        Severity.INVALID: (f"Units do not split as intended{where}: {table}; {p}. Some were lost or moved."),
-        Severity.WARN: f"Units split oddly{where}: {table}; {p}.",
-    }.get(
-        worst.severity, f"Units split as intended ({fmt.p_is(overall.p)})." if overall.p is not None else ""
-    )
+        Severity.INVALID: (
+            f"Units do not split as intended{where}: {table}; {_p(worst)}. Some were lost or moved."
+            f"{_why(worst)}"
+        ),
+        Severity.WARN: f"Units split oddly{where}: {table}; {_p(worst)}.",
+    }.get(worst.severity, f"Units split as intended ({_p(overall)}).")
     return Check(
         name="sample ratio", severity=worst.severity, message=sentence,
         numbers={
             "p": overall.p, "worst_p": worst.p, "worst_scope": worst.scope, "anytime_p": overall.anytime_p,
         },
     )  # fmt: skip
+
+
+def _unjudged(found: tuple[SampleRatio, ...], known: list[SampleRatio], *, randomised: bool) -> Check:
+    """The check where the ratio over all strata has no answer."""
+    overall = found[0]
+    missing = overall.missing or _UNKNOWN
+    if missing.code != _UNKNOWN.code:
+        return Check(name="sample ratio", severity=Severity.OK, message=missing.message, numbers={"p": None})
+    if known:
+        names = ", ".join(row.scope for row in found[1:] if row not in known) or "some strata"
+        text = f"The intended weights in {names} are not known, so units lost or moved there are not seen."
+        return Check(name="sample ratio", severity=Severity.WARN, message=text, numbers={"p": overall.p})
+    counts = ", ".join(f"{v} {n:,}" for v, n in zip(overall.variants, overall.observed, strict=True))
+    shares = ", ".join(f"{v}: ..." for v in overall.variants)
+    text = (
+        f"The intended weights are not known, so nobody can see whether units were lost or moved ({counts}). "
+        "Say what was intended, not what came out: "
+        f"`weights: equal`, or `weights: {{{shares}}}` in the source."
+    )
+    level = Severity.GATE if randomised else Severity.WARN
+    return Check(name="sample ratio", severity=level, message=text, numbers={"p": None})
+
+
+def _where(worst: SampleRatio, found: tuple[SampleRatio, ...]) -> str:
+    """Which stratum; of the test over all of them, the one that is furthest off."""
+    if worst.scope != "overall":
+        return f" in {worst.scope}"
+    judged = [row for row in found[1:] if row.p is not None]
+    return (
+        f" (all strata together, most in {min(judged, key=lambda row: row.p or 0).scope})" if judged else ""
+    )
+
+
+def _p(row: SampleRatio) -> str:
+    """The p that gates, and the one that holds at every look."""
+    anytime = "" if row.anytime_p is None else f"; at any look {fmt.p_is(row.anytime_p)}"
+    return f"chi-square {fmt.p_is(0.0 if row.p is None else row.p)}{anytime}"
+
+
+def _why(row: SampleRatio) -> str:
+    """Why the chi-square gates where the sequential test is not sure yet."""
+    if row.p is None or row.anytime_p is None or row.anytime_p < DEFAULT.srm_invalid:
+        return ""
+    return " The chi-square gates, although watching it adds alarms: a broken split voids every number."

@@ -6,22 +6,22 @@ from analysis.report.model import Check, Severity
 from analysis.thresholds import Thresholds
 
 
-def contamination(units: int, contaminated: int, limits: Thresholds) -> Check:
-    """Units seen in several variants of one epoch, out of all `units` (these included)."""
+def contamination(units: int, contaminated: int, limits: Thresholds, *, what: str = "unit") -> Check:
+    """Units (`what` they are) seen in several variants of one epoch, out of all `units` (these included)."""
     share = contaminated / units if units else 0.0
     numbers = {"units": contaminated, "share": share}
     if share > limits.contamination_invalid:
         level, text = Severity.INVALID, (
-            f"{contaminated:,} units ({share:.2%}) were seen in several variants, more than "
+            f"{contaminated:,} {what}s ({share:.2%}) were seen in several variants, more than "
             f"{limits.contamination_invalid:.0%}: the variants are mixed and cannot be compared."
         )  # fmt: skip
     elif contaminated:
         level, text = Severity.WARN, (
-            f"{contaminated:,} units ({share:.2%}) were seen in several variants and are left out; "
+            f"{contaminated:,} {what}s ({share:.2%}) were seen in several variants and are left out; "
             "the result with them is shown beside."
         )  # fmt: skip
     else:
-        level, text = Severity.OK, "No unit was seen in several variants."
+        level, text = Severity.OK, f"No {what} was seen in several variants."
     return Check(name="contamination", severity=level, message=text, numbers=numbers)
 
 

@@ -2,9 +2,10 @@
 --
 -- A standing (a unit in one experiment) is an array: 1 ordinal, 2 size in bytes, 3 flags (1 contaminated,
 -- 2 carried), 4 epoch, 5 segment, 6 variant, 7 first exposure in ms, 8 exposures, 9 fallbacks,
--- 10 mismatches, then one number per dimension value, then the unit's total per slot.
+-- 10 mismatches, then one number per dimension value, then the unit's total per slot, then its covariates.
 -- A cell is an array of doubles holding integers: 1 n, 2 exposures, 3 fallbacks, 4 mismatches, 5 carried,
--- then per metric: proportion x | mean x, xx | ratio x, y, xx, yy, xy, where xx, yy, xy are two limbs
+-- then per metric: proportion x | mean x, xx | ratio x, y, xx, yy, xy, and where the metric has covariates
+-- z, zz, xz | for ratios z1, z2, z1z1, z1z2, z2z2, xz1, xz2, yz1, yz2. Sums of products are two limbs
 -- (high, low): high * 2^40 + low, 0 <= low < 2^40.
 
 local unpack_bytes, pack_bytes, floor = struct.unpack, struct.pack, math.floor
@@ -14,19 +15,34 @@ local LIMIT = 9007199254740991  -- 2^53 - 1, the largest integer a double counts
 local DAY = 86400000
 local FIXED = 10                -- numbers of a standing before its dimension values
 local COUNTS = 5                -- numbers of a cell before its metrics
-local PROPORTION, MEAN = 1, 2
+local PROPORTION, MEAN, RATIO = 1, 2, 3
 local SIZES = {1, 3, 8}         -- numbers of a cell per metric type
 local CHUNK = 500               -- fields per HMGET and HSET: unpack() ends near 8,000 values
 local HEAD, HEAD_SIZE = '<I4I4I6', 14
 
+-- places the sums of metric m's covariates in the cell behind `at`; `low` learns where low limbs are
+local function covariate_layout(p, m, metric, at, low)
+  local c = {metric = metric, at = at, z = {}, sides = m[1] == RATIO and {metric.x, metric.y} or {metric.x}}
+  for i = 5, #m do c.z[i - 4] = p.totals + m[i] end
+  local k = #c.z
+  at = at + k
+  for _ = 1, k * (k + 1) / 2 + k * #c.sides do
+    low[#low + 1] = at + 2
+    at = at + 2
+  end
+  p.adjusted[#p.adjusted + 1] = c
+  return at
+end
+
 local function compile(text, cells_key)
   local doc = cjson.decode(text)
-  local p = {ordinal = doc.o, window = doc.w, values = doc.d, key = cells_key, groups = {}, slot = {}, metrics = {}}
+  local p = {ordinal = doc.o, window = doc.w, values = doc.d, key = cells_key, groups = {}, slot = {}, metrics = {}, covariates = doc.z}
   p.base = FIXED + doc.d
-  p.width = p.base + #doc.s
+  p.totals = p.base + #doc.s
+  p.width = p.totals + doc.z
   local place = '<I2I2BI2BBI6'
-  p.narrow = place .. 'I2I2I2' .. string.rep('B', doc.d) .. string.rep('i4', #doc.s)
-  p.wide = place .. 'I6I6I6' .. string.rep('B', doc.d) .. string.rep('d', #doc.s)
+  p.narrow = place .. 'I2I2I2' .. string.rep('B', doc.d) .. string.rep('i4', #doc.s + doc.z)
+  p.wide = place .. 'I6I6I6' .. string.rep('B', doc.d) .. string.rep('d', #doc.s + doc.z)
   p.narrow_size, p.wide_size = struct.size(p.narrow), struct.size(p.wide)
   for i, slot in ipairs(doc.s) do p.slot[slot] = p.base + i end
   local at, low = COUNTS, {}
@@ -39,6 +55,10 @@ local function compile(text, cells_key)
       for limb = at + 4, at + 8, 2 do low[#low + 1] = limb end
     end
     at = at + SIZES[m[1]]
+    if m[5] then
+      p.adjusted = p.adjusted or {}
+      at = covariate_layout(p, m, p.metrics[i], at, low)
+    end
   end
   p.length, p.low = at, low
   p.cell, p.cell_size = '<' .. string.rep('d', at), at * 8
@@ -125,6 +145,39 @@ local function metric_change(m, old, new, k)
   return product_change(x0, y0, x1, y1, small, limb + 4, k)
 end
 
+-- adds what the covariates c of a metric change, beside the sums of the metric itself
+local function covariate_change(c, old, new, k)
+  local m, z, was, now = c.metric, c.z, {}, {}
+  for i = 1, #z do
+    now[i] = new[z[i]]
+    was[i] = old[z[i]] or now[i]
+    if was[i] ~= now[i] then k = k + 1; AT[k], BY[k] = c.at + i, now[i] - was[i] end
+  end
+  local limb = c.at + #z + 1
+  for i = 1, #z do
+    for j = i, #z do
+      if was[i] ~= now[i] or was[j] ~= now[j] then
+        k = product_change(was[i], was[j], now[i], now[j], false, limb, k)
+      end
+      limb = limb + 2
+    end
+  end
+  for _, side in ipairs(c.sides) do
+    local x1 = new[side]
+    local x0 = old[side] or x1
+    if m.type == PROPORTION then
+      x0, x1 = x0 > 0 and 1 or 0, x1 > 0 and 1 or 0
+    else
+      x0, x1 = clip(x0, m.cap), clip(x1, m.cap)
+    end
+    for i = 1, #z do
+      if x0 ~= x1 or was[i] ~= now[i] then k = product_change(x0, was[i], x1, now[i], false, limb, k) end
+      limb = limb + 2
+    end
+  end
+  return k
+end
+
 -- the cells of a place: all units and one per dimension value
 local function group_of(p, e)
   local place = ((e[4] * 256 + e[5]) * 256 + e[6]) * 2 + e[3] % 2
@@ -163,6 +216,10 @@ local function spread(p, old, new, where)
   for i = 1, #metrics do
     local m = metrics[i]
     if old[m.x] or old[m.y] then k = metric_change(m, old, new, k) end
+  end
+  local adjusted = p.adjusted
+  if adjusted then
+    for i = 1, #adjusted do k = covariate_change(adjusted[i], old, new, k) end
   end
   if k == 0 then return end
   local cells = group_of(p, where)

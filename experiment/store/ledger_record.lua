@@ -5,7 +5,8 @@
 --       then P plans as JSON, U units, N id hashes, N events as JSON,
 --       then one flat JSON array: per event its unit (1..U), at, kind (0 outcome, else the exposure's ordinal),
 --       and for an outcome: how many values, then slot, amount each;
---       for an exposure: epoch, segment, variant, 0 as served | 1 fallback | 2 mismatch, dimension values.
+--       for an exposure: epoch, segment, variant, 0 as served | 1 fallback | 2 mismatch, dimension values,
+--       covariates.
 --       Events lie unit by unit, ordered by time, exposures first.
 -- Reply {one letter per event: s stored, d duplicate, l late; newest day} or {'', what has no room}
 
@@ -57,7 +58,8 @@ local function apply_exposure(unit, p, at, cursor)
   if not entry then
     local e = {p.ordinal, 0, 0, epoch, numbers[cursor + 1], variant, at, 1, fallback, mismatch}
     for i = 1, p.values do e[FIXED + i] = numbers[cursor + 3 + i] end
-    for i = p.base + 1, p.width do e[i] = 0 end
+    for i = p.base + 1, p.totals do e[i] = 0 end
+    for i = 1, p.covariates do e[p.totals + i] = numbers[cursor + 3 + p.values + i] end
     new_entry(unit, p, e)
     return at <= unit.latest
   end
@@ -118,7 +120,7 @@ for i = 1, N do
     end
     unsettled = unsettled or open_question
   end
-  cursor = cursor + (p and 7 + p.values or 4 + 2 * numbers[cursor + 3])
+  cursor = cursor + (p and 7 + p.values + p.covariates or 4 + 2 * numbers[cursor + 3])
 end
 close_unit()
 if no_room then return {'', no_room} end

@@ -14,7 +14,7 @@ from itertools import pairwise
 from experiment.definition import MetricType
 from experiment.errors import Corrupt, DefinitionError
 from experiment.event import Event
-from experiment.fold import OTHER, ExperimentPlan, LedgerPlan, Standing, UnitRecord
+from experiment.fold import OTHER, ExperimentPlan, LedgerPlan, MetricPlan, Standing, UnitRecord
 from experiment.moments import Cell, CellKey, Moments, Sums
 
 Numbers = Mapping[tuple[int, int], Mapping[str, int]]
@@ -26,6 +26,8 @@ HEAD = struct.Struct("<IIHI")
 
 _METRIC_CODES = {MetricType.PROPORTION: 1, MetricType.MEAN: 2, MetricType.RATIO: 3}
 _METRIC_SIZES = {MetricType.PROPORTION: 1, MetricType.MEAN: 3, MetricType.RATIO: 8}
+_COVARIATES = {0: (0, 0), 1: (1, 2), 2: (2, 7)}
+"""By covariates of a metric: how many sums, and how many sums of products (two limbs each)."""
 _COUNTS = 5
 _CELL_PARTS = "epoch:segment:variant:day:contaminated:dimension:value, numbered as in the definition"
 _SMALL = 256  # variants, segments and dimensions each fit a byte
@@ -65,10 +67,14 @@ def script_plan(plan: LedgerPlan) -> ScriptPlan:
             "s": [position[slot] for slot in experiment.slots],
             # positions count from 1 in Lua; a metric without denominator repeats x: nothing else is read
             "m": [
-                [_METRIC_CODES[m.type], m.x + 1, (m.x if m.y is None else m.y) + 1, m.cap]
+                [
+                    _METRIC_CODES[m.type], m.x + 1, (m.x if m.y is None else m.y) + 1, m.cap,
+                    *(at + 1 for at in m.covariates),
+                ]
                 for m in experiment.metrics
             ],
-        }
+            "z": len(experiment.covariates),
+        }  # fmt: skip
         texts.append(json.dumps(document, separators=(",", ":")))
     return ScriptPlan(plan, tuple(e.ordinal for e in plan.experiments), tuple(texts))
 
@@ -98,6 +104,7 @@ def event_numbers(event: Event, plan: LedgerPlan, numbers: Numbers) -> list[int]
             numbers.get((experiment.ordinal, position), {}).get(exposure.dimensions.get(name, ""), 0)
             for position, name in enumerate(experiment.dimensions, 1)
         ),
+        *(covariate.amount(exposure) for covariate in experiment.covariates),
     ]
 
 
@@ -123,6 +130,7 @@ def record_numbers(record: UnitRecord, plan: LedgerPlan, numbers: Numbers) -> li
             for position, value in enumerate(standing.values, 1)
         )
         flat += standing.totals
+        flat += standing.covariates
     return flat
 
 
@@ -162,15 +170,17 @@ class Reader:
 
     def _standing(self, experiment: ExperimentPlan, raw: bytes) -> Standing:
         dimensions, slots = len(experiment.dimensions), len(experiment.slots)
-        narrow = struct.Struct(f"<{_PLACE.size}sHHH{dimensions}B{slots}i")
+        numbers = slots + len(experiment.covariates)
+        narrow = struct.Struct(f"<{_PLACE.size}sHHH{dimensions}B{numbers}i")
         place = raw[: _PLACE.size]
         if len(raw) == narrow.size:
             _, *rest = narrow.unpack(raw)
         else:
-            _, a, b, c, d, e, f, *others = struct.unpack(f"<{_PLACE.size}sIHIHIH{dimensions}B{slots}d", raw)
+            _, a, b, c, d, e, f, *others = struct.unpack(f"<{_PLACE.size}sIHIHIH{dimensions}B{numbers}d", raw)
             rest = [a + (b << 32), c + (d << 32), e + (f << 32), *others]
         flags, epoch, segment, variant, low, high = _PLACE.unpack(place)
         values = rest[3 : 3 + dimensions]
+        totals = tuple(int(number) for number in rest[3 + dimensions :])
         return Standing(
             first_at=low + (high << 32),
             epoch=epoch,
@@ -184,7 +194,8 @@ class Reader:
             mismatches=rest[2],
             contaminated=bool(flags & 1),
             carried=bool(flags & 2),
-            totals=tuple(int(total) for total in rest[3 + dimensions :]),
+            totals=totals[:slots],
+            covariates=totals[slots:],
         )
 
     def _value(self, ordinal: int, position: int, number: int) -> str:
@@ -197,7 +208,7 @@ class Reader:
             Corrupt: names the cell whose name or bytes cannot be read.
         """
         moments: Moments = {}
-        empty = Cell(0, 0, 0, 0, 0, (Sums(),) * len(experiment.metrics))
+        empty = _cell(experiment, bytes(8 * (_COUNTS + sum(map(_size, experiment.metrics)))))
         for field, blob in stored.items():
             try:
                 key, cell = self._key(experiment, field), _cell(experiment, blob)
@@ -223,26 +234,47 @@ class Reader:
 
 
 def _cell(experiment: ExperimentPlan, blob: bytes) -> Cell:
-    sizes = [_METRIC_SIZES[metric.type] for metric in experiment.metrics]
+    sizes = [_size(metric) for metric in experiment.metrics]
     n, exposures, fallbacks, mismatches, carried, *rest = (
         int(number) for number in struct.unpack(f"<{_COUNTS + sum(sizes)}d", blob)
     )
     ends = [0]
     for size in sizes:
         ends.append(ends[-1] + size)
-    metrics = tuple(
-        _sums(metric.type, rest[start:end])
+    parts = [
+        (metric, rest[start:middle], rest[middle:end])
         for metric, (start, end) in zip(experiment.metrics, pairwise(ends), strict=True)
-    )
-    return Cell(n, exposures, fallbacks, mismatches, carried, metrics)
+        for middle in (start + _METRIC_SIZES[metric.type],)
+    ]
+    return Cell(
+        n, exposures, fallbacks, mismatches, carried,
+        tuple(_sums(metric.type, own) for metric, own, _ in parts),
+        tuple(_covariate_sums(metric, before) for metric, _, before in parts if metric.covariates),
+    )  # fmt: skip
+
+
+def _size(metric: MetricPlan) -> int:
+    """Numbers a cell holds of a metric."""
+    sums, products = _COVARIATES[len(metric.covariates)]
+    return _METRIC_SIZES[metric.type] + sums + 2 * products
+
+
+def _whole(limbs: Sequence[int]) -> tuple[int, ...]:
+    """Sums of products from their high and low limbs."""
+    return tuple(high * LIMB + low for high, low in zip(limbs[::2], limbs[1::2], strict=True))
+
+
+def _covariate_sums(metric: MetricPlan, numbers: Sequence[int]) -> tuple[int, ...]:
+    sums, _ = _COVARIATES[len(metric.covariates)]
+    return (*numbers[:sums], *_whole(numbers[sums:]))
 
 
 def _sums(kind: MetricType, numbers: Sequence[int]) -> Sums:
     if kind is MetricType.PROPORTION:
         return Sums(x=numbers[0], xx=numbers[0])
     if kind is MetricType.MEAN:
-        x, high, low = numbers
-        return Sums(x=x, xx=high * LIMB + low)
+        x, *limbs = numbers
+        return Sums(x=x, xx=_whole(limbs)[0])
     x, y, *limbs = numbers
-    xx, yy, xy = (high * LIMB + low for high, low in zip(limbs[::2], limbs[1::2], strict=True))
+    xx, yy, xy = _whole(limbs)
     return Sums(x=x, xx=xx, y=y, yy=yy, xy=xy)

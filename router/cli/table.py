@@ -61,7 +61,7 @@ def analyze(
 
     spec = read_spec(spec_file)
     at = datetime.fromtimestamp(instant(at_text) / 1000, UTC)
-    with _named(file):
+    with _named(file, spec.source.outcomes.table if spec.source and spec.source.outcomes else ""):
         first, second = _tables(file, spec, table_name, sql)
         found = judge(first, spec, outcomes=second, at=at)
     form = "json" if as_json else form
@@ -88,18 +88,29 @@ def _tables(file: str, spec: Spec | Experiment, table: str | None, sql: str | No
             "only a database has tables and queries", field="--sql" if table is None else "--table",
             value=file, fix="leave it out, or name a database: sqlite:///log.db.",
         )  # fmt: skip
-    return read(file), None if second is None else read(Path(file).parent / second)
+    return read(file), None if second is None else read(_beside(Path(file), second))
+
+
+def _beside(file: Path, named: str) -> Path:
+    """The file of the outcomes, in the folder of the exposures."""
+    path = file.parent / named
+    if not path.is_file():
+        raise BadInput(
+            "no such file", field="source.outcomes.table", value=named,
+            fix=f"put {named} beside {file.name}, or write its path.",
+        )  # fmt: skip
+    return path
 
 
 @contextmanager
-def _named(file: str | Path) -> Iterator[None]:
-    """Bad input found while a table is read names the table too."""
+def _named(file: str | Path, second: str = "") -> Iterator[None]:
+    """Bad input found while a table is read names the table too; the `second` one is named already."""
     try:
         yield
     except Refused:
         raise
     except BadInput as error:
-        if str(file) in str(error):
+        if str(file) in str(error) or (second and error.field.startswith(f"{second}: ")):
             raise
         place = f"{file}: {error.field}" if error.field else str(file)
         raise BadInput(error.message, field=place, value=error.value, fix=error.fix) from error

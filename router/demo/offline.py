@@ -76,7 +76,7 @@ def _events(plan: DemoPlan, trained: Trained, state: ExperimentState) -> Iterato
         assignment: Assignment = compiled.assign(unit, attributes)
         if assignment.enrolled:
             found = dimension_values(dimensions, attributes)
-            yield exposure_event(assignment, unit, at=at, dimensions=found)
+            yield exposure_event(assignment, unit, at=at, dimensions=found, covariates={})
         yield Event(
             id=f"p{visit}",
             type="prediction",

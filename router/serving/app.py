@@ -12,6 +12,7 @@ import orjson
 from flask import Flask, Request, Response, request
 from werkzeug.exceptions import HTTPException
 
+from experiment.codec import parse_covariates
 from experiment.errors import BadInput, SwitchpointError
 from router.serving import problem
 from router.serving.asking import EVENTS_KEYS, PREDICT_KEYS, attributes_of, request_object, unit_of
@@ -77,6 +78,7 @@ def _service_routes(app: Flask, services: Services) -> None:
                 attributes_of(body),
                 body["inputs"],
                 at=_real_now() if now is None else now,
+                covariates=parse_covariates(body),
             )
             return _json(_prediction_document(found), headers=_recorded_header(found))
 

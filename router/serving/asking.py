@@ -11,7 +11,7 @@ from experiment.wording import suggest
 from router.serving.problem import shown
 
 ASSIGN_KEYS = frozenset({"unit", "attributes", "experiments"})
-PREDICT_KEYS = frozenset({"unit", "attributes", "inputs"})
+PREDICT_KEYS = frozenset({"unit", "attributes", "inputs", "covariates"})
 EVENTS_KEYS = frozenset({"events"})
 _COMPARED_CHARACTERS = 60
 

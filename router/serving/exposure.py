@@ -7,7 +7,8 @@ from hashlib import sha256
 from typing import Any
 
 from experiment.assignment import Assignment
-from experiment.codec import VALUE_LENGTH
+from experiment.codec import NUMBER_BOUND, VALUE_LENGTH
+from experiment.definition import Experiment
 from experiment.errors import BadInput
 from experiment.event import Event, Exposure
 
@@ -31,12 +32,25 @@ def dimension_values(dimensions: Sequence[str], attributes: Mapping[str, Any]) -
     return found
 
 
+def covariate_values(definition: Experiment, attributes: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers the definition's metrics read as covariates, as found in the attributes; what is no
+    number is left out."""
+    found: dict[str, float] = {}
+    for metric in definition.metrics:
+        for name in () if metric.covariate is None else metric.covariate.names:
+            value = attributes.get(name)
+            if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= NUMBER_BOUND:
+                found[name] = value
+    return found
+
+
 def exposure_event(
     assignment: Assignment,
     unit: str,
     *,
     at: int,
     dimensions: Mapping[str, str],
+    covariates: Mapping[str, float],
     served: str | None = None,
     cause: str | None = None,
 ) -> Event:
@@ -67,5 +81,6 @@ def exposure_event(
             served=assignment.variant if served is None else served,
             cause=cause,
             dimensions=dict(dimensions),
+            covariates=dict(covariates),
         ),
     )

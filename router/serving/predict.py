@@ -16,7 +16,7 @@ from experiment.errors import NotFound, PlatformError
 from experiment.event import Event, Status
 from experiment.model import ModelVersion
 from router.models.model import Cause, InputsRefused, ModelFailure
-from router.serving.exposure import dimension_values, exposure_event
+from router.serving.exposure import covariate_values, dimension_values, exposure_event
 from router.serving.metrics import Metrics
 from router.serving.recorder import Recorder
 from router.serving.snapshot import Snapshot
@@ -74,9 +74,18 @@ class Predictor:
         self._exposed: OrderedDict[str, None] = OrderedDict()
 
     def predict(
-        self, model: str, unit: str, attributes: Mapping[str, Any], inputs: object, *, at: int
+        self,
+        model: str,
+        unit: str,
+        attributes: Mapping[str, Any],
+        inputs: object,
+        *,
+        at: int,
+        covariates: Mapping[str, float] | None = None,
     ) -> Prediction:
         """One prediction; `at` is the time of its events in ms.
+
+        `covariates` go with the exposure, beside those found in the attributes.
 
         Raises:
             NotFound: no experiment runs on the model and it has no champion.
@@ -97,7 +106,9 @@ class Predictor:
         served, answer, cause = self._answer(snapshot, model, assignment, chosen, attributes, inputs)
         latency = round((time.perf_counter() - begin) * 1000, 3)
         variant = _variant_of(snapshot, assignment, served, cause)
-        events = self._events(snapshot, assignment, unit, attributes, at=at, served=variant, cause=cause)
+        events = self._events(
+            snapshot, assignment, unit, attributes, covariates or {}, at=at, served=variant, cause=cause
+        )
         exposure_id = events[0].id if events else None
         events.append(_prediction_event(snapshot, served, unit, at=at, latency=latency, cause=cause))
         self._metrics.predictions.labels(
@@ -151,6 +162,7 @@ class Predictor:
         assignment: Assignment | None,
         unit: str,
         attributes: Mapping[str, Any],
+        covariates: Mapping[str, float],
         *,
         at: int,
         served: str | None,
@@ -159,12 +171,13 @@ class Predictor:
         """The unit's exposure, unless this process made it durable already."""
         if assignment is None or not assignment.enrolled:
             return []
-        names = snapshot.entry(assignment.experiment).state.definition.dimensions
+        definition = snapshot.entry(assignment.experiment).state.definition
         found = exposure_event(
             assignment,
             unit,
             at=at,
-            dimensions=dimension_values(names, attributes),
+            dimensions=dimension_values(definition.dimensions, attributes),
+            covariates={**covariate_values(definition, attributes), **covariates},
             served=served,
             cause=cause,
         )

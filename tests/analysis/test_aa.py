@@ -10,13 +10,16 @@ import pytest
 from analysis import aa, aa_read
 from analysis.aa import AACheck, Outcome, aa_check
 from analysis.estimates import fixed_effect, pairs
+from analysis.inference import contrast
+from analysis.inference.adjust import adjust_mean
+from analysis.inference.joint import from_values
 from analysis.monte_carlo import rate_of
 from analysis.randomise import unit_ids
 from analysis.thresholds import DEFAULT
 from analysis.totals import Exact
 from analysis.unit_log import UnitLog, unit_log
 from experiment.assignment import compile as compile_experiment
-from experiment.definition import DAY_MS, Experiment, Measure, Metric, MetricType, Role
+from experiment.definition import DAY_MS, Covariate, Experiment, Measure, Metric, MetricType, Role
 from experiment.errors import BadInput
 from experiment.event import Event, Exposure
 from experiment.fold import Standing, UnitRecord, experiment_plan, fold, fold_unit, ledger_plan
@@ -36,7 +39,7 @@ SPEND = Metric(
 SHOP = definition(segment("US", 0.5, 0.5), segment("CA", 0.8, 0.2), metrics=(BUYERS, ERRORS, CTR, SPEND))
 
 
-def log_of(experiment: Experiment, units: int = 3_000, seed: int = 1) -> UnitLog:
+def log_of(experiment: Experiment, units: int = 3_000, seed: int = 1, known: tuple[int, ...] = ()) -> UnitLog:
     """A log of independent units with binomial, ratio and log-normal totals over ten days."""
     rng = np.random.default_rng(seed)
     plan = experiment_plan(experiment, ordinal=1)
@@ -55,16 +58,19 @@ def log_of(experiment: Experiment, units: int = 3_000, seed: int = 1) -> UnitLog
         totals[:, place] = values
     days, segments = rng.integers(100, 110, units), rng.integers(0, len(experiment.segments), units)
     records = [
-        (f"unit-{place}", record(experiment, int(days[place]), int(segments[place]), totals[place]))
+        (f"unit-{place}", record(experiment, int(days[place]), int(segments[place]), totals[place], known))
         for place in range(units)
     ]
     return unit_log(records, running(experiment), plan, at=200 * DAY_MS)
 
 
-def record(experiment: Experiment, day: int, place: int, totals: np.ndarray) -> UnitRecord:
+def record(
+    experiment: Experiment, day: int, place: int, totals: np.ndarray, known: tuple[int, ...]
+) -> UnitRecord:
     standing = Standing(
         first_at=day * DAY_MS, epoch=1, segment=experiment.segments[place].key, variant="control", values=(),
         exposures=1, fallbacks=0, mismatches=0, contaminated=False, carried=False, totals=tuple(totals),
+        covariates=known,
     )  # fmt: skip
     return UnitRecord(events=1, latest=0, standings={experiment.key: standing})
 
@@ -126,7 +132,7 @@ def test_a_round_gives_the_estimates_of_a_report_on_those_assignments() -> None:
             )
         n, x, xx, y, yy, xy = np.moveaxis(sums, -1, 0)
         exact = Exact(metric=metric, n=n.astype(int), x=x, xx=xx, y=y, yy=yy, xy=xy)
-        effect, _ = fixed_effect(pairs(metric, exact), SHOP.decision.alpha)
+        effect, _ = fixed_effect(pairs(metric, exact, SHOP.decision.design), SHOP.decision.alpha)
         one = found.metrics[place]
         assert bool(one.fixed[1]) == bool(effect.p_value[0, 0] < SHOP.decision.alpha)
         assert bool(one.effect_covers[1]) == bool(effect.low[0, 0] <= 0 <= effect.high[0, 0])
@@ -148,6 +154,24 @@ def test_fresh_salts_assign_as_the_service_would() -> None:
         compiled.assign(u, {"country": ("US", "CA")[s]}).variant for u, s in zip(ids, stratum, strict=True)
     ]
     assert [names[place] for place in found] == expected
+
+
+def test_rounds_are_read_with_the_covariates_the_report_reads() -> None:
+    """Oracle: adjust_mean on one value per unit, for one round and one stratum."""
+    adjusted = replace(SPEND, role=Role.PRIMARY, covariate=Covariate(names=("past",), decimals=2))
+    experiment = definition(segment("US", 0.5, 0.5), metrics=(adjusted,))
+    rng = np.random.default_rng(8)
+    plain = log_of(experiment, units=2_000, known=(500,))
+    x = plain.columns[0].x
+    past = np.asarray(x + rng.integers(-300, 300, len(x)))
+    log = replace(plain, columns=(replace(plain.columns[0], before=(past,)),))
+    variant = rng.integers(0, 2, (40, len(log)))
+    found = aa_read.read(log, aa_read.schedule(log), variant, DEFAULT).metrics[0]
+    for turn, own in enumerate(variant):
+        sides = [from_values(x[own == side] / 100, past[own == side] / 100) for side in (0, 1)]
+        p = contrast.effect(adjust_mean(*sides).contrast).p_value
+        assert bool(found.effect_covers[turn]) == bool(p >= experiment.decision.alpha)
+    assert plain.columns[0].before[0].tolist() == [500] * len(log)
 
 
 @pytest.fixture(scope="module")

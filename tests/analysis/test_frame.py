@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from analysis.analyze import analyze_ledger
 from analysis.frame import analyze, evidence_of
 from analysis.report.batch_model import BatchReport
-from analysis.report.model import Report
+from analysis.report.model import Report, Severity
 from experiment import history
 from experiment.decision import VerdictKind
 from experiment.errors import BadInput
@@ -73,8 +73,23 @@ def test_a_column_may_say_how_each_row_was_assigned() -> None:
 
 def test_unknown_weights_are_asked_for_not_accused() -> None:
     found = single(pa.table(TABLE), COUNTS.replace("  weights: equal\n", ""))
-    assert found.matured.sample_ratio[0].p is None
-    assert any("give `weights`" in warning for warning in found.warnings)
+    ratio = found.matured.sample_ratio[0]
+    assert (ratio.p, ratio.severity) == (None, Severity.WARN)
+    asked = next(check for check in found.checks if check.name == "sample ratio")
+    assert asked.severity is Severity.GATE
+    assert asked.message.startswith("The intended weights are not known")
+    assert "`weights: equal`, or `weights: {a: ..., b: ...}`" in asked.message
+    assert found.verdict.kind is VerdictKind.CONTINUE
+    assert found.verdict.headline.startswith("Continue: the intended weights are not known.")
+    assert found.verdict.reasons[0] == asked.message
+    assert single(pa.table(TABLE), COUNTS).verdict.kind is VerdictKind.PROMOTE
+
+
+def test_unknown_weights_of_units_nobody_says_were_randomised_are_only_worth_a_word() -> None:
+    text = COUNTS.replace("  weights: equal\n", "").replace("assignment: randomised", "assignment: unknown")
+    found = single(pa.table(TABLE), text)
+    assert any(warning.startswith("The intended weights are not known") for warning in found.warnings)
+    assert "sample ratio" not in found.verdict.headline
 
 
 @pytest.mark.parametrize(
@@ -197,6 +212,23 @@ def test_a_source_that_does_not_fit_the_table_names_its_field(text: str, field: 
     with pytest.raises(BadInput) as caught:
         single(pa.table(TABLE), text)
     assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "words"),
+    [
+        (COUNTS.replace("weights: equal", "weights: {a: 0.5, b: 0.4, c: 0.1}"), "source.weights", "nobody met the variant 'c'"),
+        (COUNTS.replace("  variant: group\n", "").replace("  assignment", "  control: a\n  assignment"), "source.control", "known: 1, 2"),
+        (COUNTS.replace("variant: group", "variant: group\n  day: group"), "row 1, column group", "2026-03-01"),
+    ],
+)  # fmt: skip
+def test_what_the_source_says_and_the_table_does_not_is_named_with_a_fix(
+    text: str, field: str, words: str
+) -> None:
+    with pytest.raises(BadInput) as caught:
+        single(pa.table(TABLE), text)
+    assert caught.value.field == field
+    assert words in str(caught.value)
 
 
 def test_something_that_is_no_table_is_refused() -> None:

@@ -54,7 +54,10 @@ def test_the_columnar_rule_gives_the_verdict_of_a_report_at_every_look(design: D
         ]
         for look in range(days):
             single = [verdicts.flat(t[:, look : look + 1]) for t in totals]
-            first, guard = (estimates.pairs(m, t) for m, t in zip(experiment.metrics, single, strict=True))
+            first, guard = (
+                estimates.pairs(m, t, experiment.decision.design)
+                for m, t in zip(experiment.metrics, single, strict=True)
+            )
             pace = world.per_day * np.array([0.52 + 0.24, 0.52 + 0.24])
             accrual = constant_accrual(pace, enrolled=pace * (look + 1), day=look + 1.0)
             enough = verdicts.units_needed(first, experiment.decision, accrual)

@@ -6,6 +6,7 @@ import json
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -146,8 +147,8 @@ def test_too_few_events_hold_the_verdict_until_the_maximum_runtime() -> None:
     table = {("all", "control"): (500, 4), ("all", "treatment"): (500, 9)}
     young = report(counts(table, days=24), at=31 * DAY)
     assert young.verdict.kind is VerdictKind.CONTINUE
-    assert "Only 4 events in the smaller variant" in young.verdict.reasons[0]
-    assert young.verdict.what_would_change == ("16 more events in the smaller variant.",)
+    assert "Only 6 events in the smaller variant" in young.verdict.reasons[0]
+    assert young.verdict.what_would_change == ("14 more events in the smaller variant.",)
     assert report(counts(table, days=42)).verdict.kind is VerdictKind.KEEP
 
 
@@ -172,6 +173,51 @@ def test_a_harmed_guardrail_rolls_back_and_an_unsure_one_holds_the_promotion() -
     assert unsure.verdict.kind is VerdictKind.CONTINUE
     assert "not shown to be safe" in unsure.verdict.reasons[0]
     assert report(with_errors(0.01), metrics=metrics).verdict.kind is VerdictKind.PROMOTE
+
+
+def test_every_sample_ratio_shows_the_p_that_gates_and_the_one_that_holds_at_any_look() -> None:
+    """Total, every segment and every epoch, each against its own intended weights.
+
+    Oracle of the sequential p: the Dirichlet-multinomial likelihood by scipy, averaged over k = 100 and 10,000.
+    """
+    from scipy.stats import chisquare, dirichlet_multinomial, multinomial
+
+    before = definition(segment("us", 0.5, 0.5), segment("ca", 0.5, 0.5))
+    after = replace(before, segments=(segment("us", 0.8, 0.2), segment("ca", 0.5, 0.5)))
+    digests = {v.key: f"sha256:{v.key}" for v in before.variants}
+    state = revise(running(before), after, digests=digests, at=DAY, actor="a")
+    first = {("us", "control"): (520, 50), ("us", "treatment"): (480, 50)}
+    first |= {("ca", "control"): (300, 30), ("ca", "treatment"): (310, 30)}
+    second = {("us", "control"): (790, 80), ("us", "treatment"): (210, 20)}
+    moments = counts(first) | counts(second, epoch=2)
+    found = analyze_ledger(state, moments, at=LATER)
+    rows = {row.scope: row for row in found.matured.sample_ratio}
+    assert set(rows) == {
+        "overall", "us", "ca", "us, epoch 2", "us, all epochs", "ca, all epochs", "epoch 1", "epoch 2",
+    }  # fmt: skip
+    for scope, units, share in (("us", (520, 480), 0.5), ("us, epoch 2", (790, 210), 0.8)):
+        weights = np.array([share, 1 - share])
+        evidence = np.mean([
+            dirichlet_multinomial.pmf(units, k * weights, sum(units)) / multinomial.pmf(units, sum(units), weights)
+            for k in (100, 10_000)
+        ])  # fmt: skip
+        assert rows[scope].anytime_p == pytest.approx(min(1, 1 / evidence), rel=1e-6)
+        assert rows[scope].p == pytest.approx(chisquare(units, weights * sum(units)).pvalue, rel=1e-9)
+        assert rows[scope].expected == pytest.approx(tuple(weights * sum(units)))
+    message = next(check.message for check in found.checks if check.name == "sample ratio")
+    assert message.startswith("Units split as intended (chi-square p = ")
+    assert "; at any look p = 1" in message
+
+
+def test_the_chi_square_gates_where_the_sequential_test_is_not_sure_yet() -> None:
+    """p = .0009 at this look; watched every day that is no proof, and it voids the verdict all the same."""
+    table = {("all", "control"): (10_235, 1000), ("all", "treatment"): (9_765, 1000)}
+    found = report(counts(table))
+    assert found.verdict.kind is VerdictKind.INVALID
+    check = next(check for check in found.checks if check.name == "sample ratio")
+    assert float(check.numbers["p"] or 0) < 0.001 < float(check.numbers["anytime_p"] or 0)
+    assert "chi-square p = 0.00089; at any look p = " in check.message
+    assert "The chi-square gates" in check.message
 
 
 def test_a_sample_ratio_that_cannot_be_chance_invalidates() -> None:

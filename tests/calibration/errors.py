@@ -115,7 +115,7 @@ class _Tally:
     def add(self, stream: Stream, design: str, rejected: NDArray[np.bool_]) -> None:
         """Count one chunk; the fixed design looks once, at the end."""
         anytime = design == "sequential"
-        gate = event_gate(stream.events, counted=stream.counted, anytime=anytime).passes
+        gate = event_gate(stream.events, what=stream.counted, anytime=anytime).passes
         opened = gate[:, -1] if design == "fixed" else gate.any(axis=1)
         self.passing += int(opened.sum())
         self.opened += float(((np.argmax(gate, axis=1) + 1) / LOOKS)[opened].sum())

@@ -20,10 +20,10 @@ none. The limit is {alpha:.0%} plus three Monte Carlo errors of the runs that pa
 
 Gate: events that the smaller variant can expect (both variants together, shared out by units). Proportions
 count the rarer outcome and are read by the score test, in a sequence by their own variance; capped amounts
-count Σx²/cap²; ratios count (Σx)²/Σx² of the numerator. Needed by a confidence sequence: {any_score},
-{any_bounded}, {any_effective}; by fixed and group sequential tests: {at_score}, {at_bounded},
-{at_effective}. Amounts without a cap never pass: no second moment says how heavy their tail is, and the last
-rows show what the gate keeps out. Reading the fixed test at every one of the {looks} looks gives {peeking:.0%} false positives.
+count Σx²/cap², or a tenth of (Σx)²/Σx²; ratios count (Σx)²/Σx² of the numerator, and so do amounts without a cap. Needed by a confidence
+sequence: {any_score}, {any_bounded}, {any_effective}, {any_uncapped}; by fixed and group sequential tests: {at_score},
+{at_bounded}, {at_effective}, {at_uncapped}. No second moment says how heavy a tail without a cap is: the last rows show
+what the gate keeps out. Reading the fixed test at every one of the {looks} looks gives {peeking:.0%} false positives.
 """
 
 
@@ -36,6 +36,7 @@ def render(
         any_score=NEEDED_ANYTIME[Counted.SCORE], any_bounded=NEEDED_ANYTIME[Counted.BOUNDED],
         any_effective=NEEDED_ANYTIME[Counted.EFFECTIVE], at_score=NEEDED_AT_LOOKS[Counted.SCORE],
         at_bounded=NEEDED_AT_LOOKS[Counted.BOUNDED], at_effective=NEEDED_AT_LOOKS[Counted.EFFECTIVE],
+        any_uncapped=NEEDED_ANYTIME[Counted.UNCAPPED], at_uncapped=NEEDED_AT_LOOKS[Counted.UNCAPPED],
     )  # fmt: skip
     return "\n".join([intro, _errors(cells), _COVERAGE, _coverages(covered), _POWER, _powers(powers), ""])
 

@@ -84,9 +84,11 @@ def revenue(
         for weights in (paid, paid**2)
     )
     n = new.cumsum(axis=1).astype(float)
-    # without a cap no bound on a unit's total is known
-    events = bounded_events(n, xx, np.inf if cap is None else cap)
-    return Stream(n=n, sample=_moments(n, x, xx), events=events, counted=Counted.BOUNDED, counts=None)
+    if cap is None:
+        events, counted = effective_numerator(n, x, xx), Counted.UNCAPPED
+    else:
+        events, counted = bounded_events(n, x, xx, cap), Counted.BOUNDED
+    return Stream(n=n, sample=_moments(n, x, xx), events=events, counted=counted, counts=None)
 
 
 def capped_mean(lift: float = 0.0) -> float:

@@ -90,7 +90,7 @@ def test_rows_outside_the_condition_are_left_out() -> None:
         ({"variant": "c"}, "row 1, column variant", "no variant 'c'"),
         ({"place": "mars"}, "row 1, column place", "no segment 'mars'"),
         ({"at": None}, "row 1, column at", "missing value"),
-        ({"at": "soon"}, "row 1, column at", "Invalid isoformat"),
+        ({"at": "soon"}, "row 1, column at", "is not a time"),
         ({"bought": -1}, "row 1, column bought", "negative"),
         ({"bought": 0.5}, "row 1, column bought", "whole number"),
         ({"amount": float("nan")}, "row 1, column amount", "not a number"),

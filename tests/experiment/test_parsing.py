@@ -159,6 +159,11 @@ MISTAKES = [
     ("type: mean", "type: median", 12, "metrics[1].type", "did you mean 'mean'"),
     ("key: revenue", "key: ctr", 12, "metrics[1].key", "second metric 'ctr'"),
     ("role: primary", "role: primary, cap: 3", 11, "metrics[0].cap", "unknown key 'cap'"),
+    ("cap: 500", "cap: 500, covariate: past spend", 12, "metrics[1].covariate", "past spend"),
+    ("cap: 500", "cap: 500, covariate: {numerator: a, denominator: b}", 12, "metrics[1].covariate.numerator", "unknown key"),
+    ("cap: 500", "cap: 500, covariate: {value: a, decimals: 7}", 12, "metrics[1].covariate.decimals", "0 to 6"),
+    ("role: primary", "role: primary, covariate: past", 11, "metrics[0].covariate", "{numerator: past_clicks,"),
+    ("role: primary", "role: primary, covariate: {numerator: a}", 11, "metrics[0].covariate", "'denominator' is missing"),
     ("window: 7d", "window: 7 days", 13, "window", "7d, 12h"),
     ("window: 7d", "window: 0d", 13, "window", "not a duration"),
     ("window: 7d", "window: 900d", 13, "window", "too long"),
@@ -294,6 +299,11 @@ def metrics(draw: st.DrawFn, key: str, role: str) -> dict[str, Any]:
             metric["numerator"]["cap"] = cap
     else:
         metric["event"] = draw(event_names)
+    if draw(st.booleans()):
+        names = ("numerator", "denominator") if kind == "ratio" else ("value",)
+        before: dict[str, Any] = {side: draw(st.sampled_from(["past", "score", "old_1"])) for side in names}
+        short = kind != "ratio" and draw(st.booleans())
+        metric["covariate"] = before["value"] if short else before | {"decimals": draw(st.integers(0, 6))}
     if kind == "mean":
         metric |= {"value": "v", "decimals": decimals, "currency": "EUR"} | ({"cap": cap} if cap else {})
     return {**metric, "currency": "EUR"} if kind == "ratio" else metric

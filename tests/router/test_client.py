@@ -69,6 +69,27 @@ def test_events_are_delivered_and_counted_once(
     assert (exposure.variant, exposure.dimensions) == (choice.variant, {"device": "ios"})
 
 
+def test_covariates_go_with_the_exposure(
+    service: ServingProcess, shared_project: Project, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Through the client's exposure and through the predict door; bad ones cost nothing but themselves."""
+    told: dict[str, dict[str, float]] = {"z1": {"past_spend": 3.5}, "z2": {"past_spend": float("nan")}}
+    with Client(service.url, data=tmp_path) as client:
+        for unit, known in told.items():
+            choice = client.assign(unit, US | {"past_spend": 7}, experiment=world.EXPERIMENT)
+            assert client.expose(choice, covariates=known)
+        answer = client.predict("ranker", "z3", [0.5, 0.5], US, covariates={"past_spend": 9})
+        assert answer["recorded"] == "stored"
+        refused = client.predict("ranker", "z4", [0.5, 0.5], US, covariates={"past_spend": 1e16}, default=0)
+        assert "covariates.past_spend" in refused["error"]
+        assert client.flush()
+    seen = {e.unit: e.exposure.covariates for e in shared_project.ledger.events() if e.exposure}
+    found = {unit: seen[unit] for unit in ("z1", "z2", "z3")}
+    assert found == {"z1": {"past_spend": 3.5}, "z2": {"past_spend": 7}, "z3": {"past_spend": 9}}
+    assert "z4" not in seen
+    assert "covariates are left out" in caplog.text
+
+
 def test_prediction_and_client_report_the_same_exposure(
     service: ServingProcess, shared_project: Project, tmp_path: Path
 ) -> None:

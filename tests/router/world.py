@@ -33,7 +33,7 @@ dimensions: [device]
 metrics:
   - {key: ctr, type: ratio, numerator: click, denominator: impression, role: primary}
   - {key: buyers, type: proportion, event: purchase}
-  - {key: revenue, type: mean, event: purchase, value: amount, decimals: 2, cap: 500}
+  - {key: revenue, type: mean, event: purchase, value: amount, decimals: 2, cap: 500, covariate: past_spend}
 window: 7d
 decision: {design: sequential, alpha: 0.05, power: 0.8, mde: 2%, min_runtime: 14d, max_runtime: 42d, evidence: randomised}
 """

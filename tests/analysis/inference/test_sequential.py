@@ -12,7 +12,6 @@ from analysis.errors import Reason
 from analysis.inference import fixed, sequential
 from analysis.inference.result import Alternative
 from analysis.inference.sample import Sample, from_moments, proportion
-from analysis.inference.sequential import EventKind
 from tests.analysis.inference.strategies import pairs
 
 n_stars = st.sampled_from([50, 1000, 50_000])
@@ -124,15 +123,6 @@ def test_e_values_of_overwhelming_evidence_do_not_overflow() -> None:
 
 def test_running_p_keeps_the_best_look() -> None:
     np.testing.assert_allclose(sequential.running_p([-1.0, 2.0, 0.5]), [1.0, np.exp(-2.0), np.exp(-2.0)])
-
-
-def test_the_gate_reads_the_smallest_variant() -> None:
-    gate = sequential.small_variant_gate([[500, 19], [500, 20]], kind=EventKind.BINARY)
-    assert gate.passes.tolist() == [False, True]
-    assert gate.events.tolist() == [19, 20]
-    assert gate.needed.tolist() == [20, 20]
-    assert not sequential.small_variant_gate([500, 150], kind=EventKind.REVENUE).passes
-    assert sequential.small_variant_gate([500, 150], kind=EventKind.CAPPED_REVENUE).passes
 
 
 @given(st.lists(st.integers(0, 1000), min_size=1, max_size=50))

@@ -47,7 +47,7 @@ CHECKS = {
         "Units do not split as intended, over all, in a segment or in an epoch: some were lost or moved.",
         f"chi-square per stratum with its own weights: invalid at p < {T.srm_invalid:g} (strata share the "
         f"threshold) or an anytime-valid e-value of 1,000 (Dirichlet-multinomial), warn at p < {T.srm_warn:g}; "
-        "unknown weights are asked for"),
+        "unknown weights are asked for (gate where units were randomised)"),
     "sample ratio by day": Told(
         "Units went missing on single days that the sum hides.",
         f"chi-square per day: invalid at p < {T.srm_invalid:g}, warn at p < {T.srm_warn:g}, days share both"),
@@ -135,7 +135,10 @@ STORIES = {
     "units lost on one day": ("half of one variant is missing on one day", "all days whole"),
     "units lost in one segment": ("400 of 2,800 users are missing in one country", "both countries whole"),
     "units lost in one epoch": ("400 of 2,000 are missing after the allocation changed", "both epochs whole"),
-    "unknown weights are asked for": ("the spec does not say the weights", "`weights: equal`"),
+    "unknown weights are asked for": (
+        "the spec does not say the weights",
+        "`weights: equal`",
+    ),
     "units in several variants": ("200 users come back in the other variant", "nobody comes back"),
     "a few units in several variants": ("200 of 40,000 live units met both variants", "none did"),
     "served another variant": ("4 % of one variant were shown the other", "everybody saw what was assigned"),

@@ -333,7 +333,7 @@ TWINS = {
         lambda: segments(BALANCED | {("CA", "new"): (2400, 0.3)}, "  weights: equal\n"),
         lambda: segments(BALANCED, "  weights: equal\n")),
     "unknown weights are asked for": Twin(
-        "sample ratio", Severity.WARN, "give `weights`", lambda: segments(BALANCED),
+        "sample ratio", Severity.GATE, "`weights: equal`, or", lambda: segments(BALANCED),
         lambda: segments(BALANCED, "  weights: equal\n")),
     "units in several variants": Twin(
         "contamination", Severity.INVALID, "seen in several variants", lambda: with_units(visit_both), clean_units),

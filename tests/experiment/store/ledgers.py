@@ -10,6 +10,7 @@ from typing import Any
 from experiment.definition import (
     BUCKETS,
     DAY_MS,
+    Covariate,
     DecisionRule,
     Design,
     Experiment,
@@ -41,6 +42,23 @@ METRICS = (
 )  # fmt: skip
 
 
+ADJUSTED = tuple(
+    replace(metric, covariate=covariate)
+    for metric, covariate in zip(
+        METRICS,
+        (
+            Covariate(names=("past_clicks", "past_impressions"), decimals=0),
+            Covariate(names=("score",), decimals=3),
+            Covariate(names=("past_spend",), decimals=2),
+            Covariate(names=("past_spend", "past_impressions"), decimals=0),
+        ),
+        strict=True,
+    )
+)
+"""The same metrics, each with a covariate; two of them read one name in different units."""
+COVARIATES = ("past_clicks", "past_impressions", "score", "past_spend")
+
+
 def a_definition(key: str) -> Experiment:
     """An experiment with two segments, two dimensions and four metrics."""
     segment = Segment(key="us", when={"country": "US"}, traffic=BUCKETS, allocation=(5000, 5000))
@@ -64,8 +82,8 @@ def a_plan(key: str, ordinal: int, **changes: Any) -> ExperimentPlan:
 ONE = LedgerPlan((a_plan("home", 1),))
 THREE = LedgerPlan((
     a_plan("home", 1),
-    a_plan("search", 2, metrics=METRICS[1:3], dimensions=(), window_ms=6 * HOUR),
-    a_plan("checkout", 7, metrics=METRICS[2:], dimensions=("device",)),
+    a_plan("search", 2, metrics=ADJUSTED[1:3], dimensions=(), window_ms=6 * HOUR),
+    a_plan("checkout", 7, metrics=(METRICS[2], *ADJUSTED), dimensions=("device",)),
 ))  # fmt: skip
 
 
@@ -87,6 +105,9 @@ def purchase(name: str, unit: str, at: int, amount: float) -> Event:
     return outcome(name, unit, at, "purchase", amount=amount)
 
 
+_NUMBERS = (0, 1, 7, -3, 0.5, 1.5, 2.675, 0.0005, -19.99, 4_000_000, 2**40 / 1000)
+
+
 def traffic(seed: int, units: int, experiments: Sequence[str] = ("home",), days: int = 3) -> list[Event]:
     """Made-up events in order of time: repeats, refunds, crossed variants, later epochs, window edges."""
     rng = random.Random(seed)
@@ -95,7 +116,7 @@ def traffic(seed: int, units: int, experiments: Sequence[str] = ("home",), days:
         unit = f"u{number}"
         for key in experiments:
             first = START + rng.randrange(days * DAY_MS)
-            facts = {"segment": rng.choice(["us", "rest"]),
+            facts: dict[str, Any] = {"segment": rng.choice(["us", "rest"]),
                      "dimensions": {"device": rng.choice(["ios", "android", "web"])}}  # fmt: skip
             variant = rng.choice(["control", "treatment"])
             for visit in range(rng.choice([1, 1, 1, 2, 3])):
@@ -103,6 +124,8 @@ def traffic(seed: int, units: int, experiments: Sequence[str] = ("home",), days:
                 seen = variant if rng.random() < 0.9 else "control"
                 served = seen if rng.random() < 0.9 else "treatment"
                 cause = rng.choice([None, "timeout"]) if served != seen else None
+                known = rng.sample(COVARIATES, rng.randrange(len(COVARIATES) + 1))
+                facts["covariates"] = {name: rng.choice(_NUMBERS) for name in known}
                 at = first + visit * rng.randrange(1, DAY_MS)
                 events.append(
                     exposure(

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 from experiment.definition import DAY_MS
-from experiment.errors import NotFound
+from experiment.errors import EventError, NotFound
 from experiment.event import Event, Status
 from experiment.fold import OTHER, VALUES_PER_DIMENSION, LedgerPlan, fold
 from experiment.moments import CellKey, Sums
 from experiment.store.ledger import Ledger
 from experiment.verify import verify
 from tests.experiment.store.ledgers import (
+    ADJUSTED,
     HOUR,
     ONE,
     START,
@@ -79,6 +80,59 @@ def test_event_values_and_unit_totals_are_capped(ledger: Ledger) -> None:
     _, _, revenue, latency = totals(ledger)[0].metrics
     assert revenue == Sums(x=50_000, xx=50_000**2)
     assert latency == Sums(x=2000, xx=2000**2, y=1, yy=1, xy=2000)
+
+
+BEFORE = LedgerPlan((a_plan("home", 1, metrics=ADJUSTED[:3], dimensions=()),))
+
+
+def test_covariates_are_summed_with_the_outcomes_they_explain(ledger: Ledger) -> None:
+    known = {"past_clicks": 2, "past_impressions": 5, "score": 0.1234, "past_spend": 7.5}
+    sent = [
+        exposure("x", "u", START, covariates=known),
+        *(outcome(f"c{at}", "u", START + at) for at in range(3)),
+        outcome("i", "u", START, "impression"),
+        purchase("p", "u", START + 1, 20),
+    ]
+    ledger.record(sent, BEFORE)
+    (cell,) = totals(ledger, BEFORE)
+    ctr, buyers, revenue = cell.covariates
+    assert ctr == (2, 5, 4, 10, 25, 3 * 2, 3 * 5, 1 * 2, 1 * 5)
+    assert buyers == (123, 123**2, 123)
+    assert revenue == (750, 750**2, 2000 * 750)
+
+
+def test_covariates_are_rounded_half_to_even_on_their_decimal_digits(ledger: Ledger) -> None:
+    numbers = {"a": 2.675, "b": 0.125, "c": 0.135, "d": -2.675}
+    ledger.record(
+        [exposure("x", unit, START, covariates={"past_spend": z}) for unit, z in numbers.items()], BEFORE
+    )
+    assert totals(ledger, BEFORE)[0].covariates[2][0] == 268 + 12 + 14 - 268
+
+
+def test_a_unit_of_which_nothing_is_known_counts_with_a_covariate_of_zero(ledger: Ledger) -> None:
+    ledger.record([exposure("x", "u", START), purchase("p", "u", START, 9)], BEFORE)
+    (cell,) = totals(ledger, BEFORE)
+    assert (cell.n, cell.metrics[2].x, cell.covariates[2]) == (1, 900, (0, 0, 0))
+
+
+def test_the_first_exposure_says_what_was_known_before_it(ledger: Ledger) -> None:
+    late = exposure("y", "u", START + HOUR, covariates={"past_spend": 99})
+    ledger.record([late, exposure("z", "u", START + 2 * HOUR, covariates={"past_spend": 7})], BEFORE)
+    assert totals(ledger, BEFORE)[0].covariates[2][0] == 9900
+    ledger.record([exposure("x", "u", START, covariates={"past_spend": 3})], BEFORE)
+    assert totals(ledger, BEFORE)[0].covariates[2][0] == 300
+    assert verify(ledger, BEFORE) == []
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), 2**41, 1.1e10, "7", True])
+def test_an_exposure_with_a_covariate_that_is_no_number_is_rejected_alone(
+    ledger: Ledger, number: object
+) -> None:
+    bad = exposure("x", "u", START, covariates={"past_spend": number})
+    assert ledger.record([bad, exposure("x", "v", START)], BEFORE) == [Status.REJECTED, Status.STORED]
+    assert totals(ledger, BEFORE)[0].n == 1
+    with pytest.raises(EventError, match=r"covariates\.past_spend.*within 2\^40"):
+        BEFORE.check(bad)
 
 
 def test_a_second_event_with_the_same_id_and_day_is_a_duplicate(ledger: Ledger) -> None:

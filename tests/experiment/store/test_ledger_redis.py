@@ -28,6 +28,8 @@ from experiment.store.server import EmbeddedServer
 from experiment.verify import verify
 from tests.experiment.store.conftest import ENGINES
 from tests.experiment.store.ledgers import (
+    ADJUSTED,
+    COVARIATES,
     HOUR,
     ONE,
     START,
@@ -63,13 +65,17 @@ times = st.integers(0, 12).map(lambda half: START + half * WINDOW // 4) | st.int
 units = st.sampled_from(["u1", "u2", "u3"])
 events = st.one_of(
     st.builds(
-        lambda name, unit, at, variant, key, segment, epoch, served, cause, device: exposure(
+        lambda name, unit, at, variant, key, segment, epoch, served, cause, device, before: exposure(
             f"x{name}", unit, at, variant, key, segment=segment, epoch=epoch, served=served, cause=cause,
-            dimensions={"device": device},
+            dimensions={"device": device}, covariates=before,
         ),
         st.integers(0, 9), units, times, st.sampled_from(["control", "treatment"]), st.sampled_from(list(THREE.by_key)),
         st.sampled_from(["us", "rest"]), st.sampled_from([1, 1, 2]), st.sampled_from(["control", "treatment"]),
         st.sampled_from([None, "timeout"]), st.sampled_from(["ios", "web", ""]),
+        st.dictionaries(
+            st.sampled_from(COVARIATES),
+            st.floats(-1e9, 1e9) | st.integers(-10**9, 10**9) | st.sampled_from([2**40 / 1000, 0.0005, 2.5]),
+        ),
     ),
     st.builds(
         lambda name, unit, at, amount: purchase(f"p{name}", unit, at, amount),
@@ -139,6 +145,34 @@ def test_sums_of_large_totals_are_exact_beyond_doubles(ledger: RedisLedger) -> N
     assert {len(found) for found in ledger.moments("home", plan)} == {8}
     assert ledger.moments("home", plan) == fold(sent, plan)
     assert max(cell.metrics[0].xx for cell in ledger.moments("home", plan).values()) > 2**80
+
+
+def test_sums_of_large_covariates_are_exact_beyond_doubles(ledger: RedisLedger) -> None:
+    plan = LedgerPlan((a_plan("home", 1, metrics=ADJUSTED[:3], dimensions=()),))
+    rng = random.Random(6)
+    edges = [2**40, -(2**40), 2**40 - 1, 2**20 + 1, 12_345_678_901]
+    sent = []
+    for number in range(300):
+        before: dict[str, float] = {name: rng.choice(edges) for name in COVARIATES[:2]}
+        before |= {"score": int(rng.choice(edges) / 1000), "past_spend": int(rng.choice(edges) / 100)}
+        unit = f"u{number}"
+        sent.append(exposure("x", unit, START, covariates=before))
+        sent += [outcome(f"c{i}", unit, START + i, rng.choice(["click", "impression"])) for i in range(3)]
+        sent += [purchase("p", unit, START + 1, rng.choice([500, -499.99, 3]))]
+    for start in range(0, len(sent), 500):
+        ledger.record(sent[start : start + 500], plan)
+    assert ledger.moments("home", plan) == fold(sent, plan)
+    assert max(abs(n) for c in ledger.moments("home", plan).values() for n in c.covariates[0]) > 2**80
+
+
+def test_a_record_of_units_without_covariates_is_no_longer_for_those_of_another_experiment(
+    ledger: RedisLedger, ledger_client: redis.Redis
+) -> None:
+    ledger.record([exposure("x", "u", START, covariates={"past_spend": 5})], ONE)
+    raw = ledger_client.hget(KEYS.units(bucket_of(unit_digest("u"), 8)), "u")
+    assert raw is not None
+    assert len(raw) == 61
+    assert {len(blob) for blob in ledger_client.hgetall(KEYS.cells(1)).values()} == {8 * (5 + 8 + 1 + 3 + 8)}
 
 
 def test_totals_that_outgrow_four_bytes_widen_the_record(

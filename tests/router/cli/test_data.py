@@ -79,6 +79,79 @@ def test_the_live_report_and_the_analysis_of_the_file_agree_to_the_last_digit(
     assert live["verdict"]["kind"] == "promote"
 
 
+def test_covariates_of_a_file_adjust_the_live_report_as_they_adjust_the_file(
+    cli: Cli, tmp_path: Path
+) -> None:
+    """Of every seventh visitor nothing is known; a covariate of three decimals is kept in hundredths."""
+    table, spec = tmp_path / "log.csv", tmp_path / "adjusted.yaml"
+    declared = "role: primary, covariate: {value: score, decimals: 2}}"
+    text = DEFINITION.replace("key: outside", "key: adjusted").replace("role: primary}", declared)
+    spec.write_text(text + "  covariate: {ctr: past}\n")
+    with table.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["visitor", "shown", "day", "clicked", "past"])
+        for n in range(1_600):
+            keen = n // 16 % 10 == 0
+            clicked = int(keen or (n % 2 and n // 16 % 5 == 0))
+            past = "" if n % 7 == 0 else 0.115 + 0.5 * keen
+            writer.writerow([f"w{n}", "ab"[n % 2], f"2026-03-0{1 + n // 2 % DAYS}", clicked, past])
+    done = cli("import", str(table), "--spec", str(spec), "--json")
+    assert done.code == 0, done.err
+    live = cli("report", "adjusted", "--json").json()
+    file = cli("analyze", str(table), "--spec", str(spec), "--json").json()
+    for part in ("verdict", "matured", "overlap", "evidence", "contamination"):
+        assert live[part] == file[part]
+    [comparison] = live["matured"]["metrics"][0]["comparisons"]
+    assert 0.2 < comparison["unadjusted"]["reduction"] < 0.9
+    assert cli("verify").code == 0
+
+
+EVENTS = """\
+metrics:
+  - {key: ctr, type: proportion, event: click, role: primary}
+  - {key: spend, type: mean, event: buy, value: amount, decimals: 2, cap: 90}
+window: 1d
+decision: {design: fixed, mde: 20%, min_runtime: 1d, max_runtime: 60d}
+source:
+  shape: events
+  assignment: randomised
+  unit: user
+  variant: arm
+  control: old
+  weights: equal
+  exposures: {table: exposures.csv, id: id, at: at}
+  outcomes: {table: outcomes.csv, id: id, type: kind, at: at, value: amount}
+"""
+
+
+def test_two_tables_of_events_are_analysed_from_the_command_line(cli: Cli, tmp_path: Path) -> None:
+    """FILE holds the exposures; the outcomes are found beside it by the name in the spec."""
+    exposures, outcomes = ["id,user,arm,at"], ["id,user,kind,at,amount"]
+    for n in range(2_000):
+        arm, day = ("old", "new")[n % 2], 1 + n // 2 % 8
+        exposures.append(f"x{n},u{n},{arm},2026-03-0{day}T10:00:00Z")
+        if n // 2 % (10 if arm == "old" else 5) == 0:
+            outcomes += [
+                f"c{n},u{n},click,2026-03-0{day}T11:00:00Z,0",
+                f"b{n},u{n},buy,2026-03-0{day}T11:00:00Z,9.5",
+            ]
+    (tmp_path / "exposures.csv").write_text("\n".join(exposures))
+    (tmp_path / "spec.yaml").write_text(EVENTS)
+    command = ("analyze", str(tmp_path / "exposures.csv"), "--spec", str(tmp_path / "spec.yaml"))
+    missing = cli(*command)
+    assert missing.code == 2
+    assert "source.outcomes.table" in missing.err
+    assert "put outcomes.csv beside exposures.csv" in missing.err
+    (tmp_path / "outcomes.csv").write_text("\n".join(outcomes))
+    found = cli(*command, "--json").json()
+    values = {v["variant"]: v["value"] for v in found["matured"]["metrics"][0]["values"]}
+    assert values == {"old": 0.1, "new": 0.2}
+    (tmp_path / "outcomes.csv").write_text("\n".join(outcomes).replace(",9.5", ",nine", 1))
+    wrong = cli(*command)
+    assert wrong.code == 2
+    assert "outcomes.csv: row 2, column amount" in wrong.err
+
+
 def test_a_verdict_of_promote_is_recorded_with_exit_code_0(cli: Cli, imported: None) -> None:
     done = cli("decide", "outside", "--json")
     assert done.code == 0

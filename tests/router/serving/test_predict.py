@@ -94,6 +94,17 @@ def test_treated_unit_meets_its_variant_and_is_exposed_once(rig: Rig) -> None:
     assert isinstance(predictions[0].properties["latency_ms"], float)
 
 
+def test_the_exposure_carries_what_was_known_of_the_unit_before(rig: Rig) -> None:
+    """From the attributes by the names the metrics read, and what the caller says beside them."""
+    unit = rig.unit(treated)
+    facts = US | {"past_spend": 12.5, "age": 40}
+    rig.predictor.predict("ranker", unit, facts, "x", at=world.now_ms(), covariates={"score": 0.25})
+    [exposure] = [e.exposure for e in rig.events() if e.exposure]
+    assert exposure.covariates == {"past_spend": 12.5, "score": 0.25}
+    cells = rig.ledger.moments(world.EXPERIMENT, rig.snapshot.plan)
+    assert {c.covariates for k, c in cells.items() if not k.dimension} == {((1250, 1250**2, 0),)}
+
+
 def test_failing_variant_falls_back_to_control_with_the_cause(rig: Rig) -> None:
     """The exposure keeps the assigned variant, names the served one and why."""
     rig.models.broken["ranker@2"] = ModelFailure(Cause.TIMEOUT, "slow")
