@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator, Mapping
 
@@ -94,7 +95,7 @@ def test_a_broken_cell_that_stops_the_refold_is_named_too(
     redis_client.hset(key, mapping=dict.fromkeys(redis_client.hkeys(key), b"x"))
     stuck, cell, *units = verify(ledger, ONE)
     assert "pending units cannot be refolded" in stuck.problem
-    assert "cell 1:" in cell.problem
+    assert re.match(r"cell \d+:", cell.problem)
     assert all(found.unit for found in units)
 
 
