@@ -25,16 +25,20 @@ def engine(frame: Frame) -> Frame:
         return frame
 
 
-def summed(frame: Frame, keys: Mapping[str, nw.Expr], sums: Mapping[str, nw.Expr]) -> Frame:
+def summed(
+    frame: Frame, keys: Mapping[str, nw.Expr], factors: Mapping[str, nw.Expr], sums: Mapping[str, nw.Expr]
+) -> Frame:
     """One row per group of equal keys, with its number of rows and the sum of every expression.
 
-    A key that has the name of a column takes its place, so no sum may read that column.
+    `sums` read `factors` (by name), which are computed for all rows at once: inside a group-by Polars would
+    round and clip group by group.
     """
     if frame.implementation.is_polars():
         each = [expression.sum().alias(name) for name, expression in sums.items()]
-        return frame.lazy().with_columns(**keys).group_by(*keys).agg(nw.len().alias(UNITS), *each).collect()
-    rows = frame.select(**keys, **sums)
-    return rows.group_by(*keys).agg(nw.len().alias(UNITS), *(nw.col(name).sum() for name in sums))
+        rows = frame.lazy().select(**keys, **factors)
+        return rows.group_by(*keys).agg(nw.len().alias(UNITS), *each).collect()
+    held = frame.select(**keys, **factors).select(*keys, **sums)
+    return held.group_by(*keys).agg(nw.len().alias(UNITS), *(nw.col(name).sum() for name in sums))
 
 
 def looked_up(frame: Frame, wanted: Mapping[str, nw.Expr]) -> dict[str, float | int | bool | None]:

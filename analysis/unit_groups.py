@@ -69,6 +69,21 @@ class Measured:
             yield from ((f"{s}z{i}", side, part) for i, part in enumerate(self.before))
 
 
+    def named(self, factors: dict[str, nw.Expr]) -> Measured:
+        """The same with every amount a column of its own; how they are computed is put into `factors`."""
+
+        def column(place: str, part: Amount) -> Amount:
+            name = f"{self.metric.key}\0{place}"
+            factors[name] = part.expression
+            return replace(part, expression=nw.col(name))
+
+        return replace(
+            self,
+            sides=tuple(column(f"side {i}", part) for i, part in enumerate(self.sides)),
+            before=tuple(column(f"before {i}", part) for i, part in enumerate(self.before)),
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grouped:
     """`read` has a row per group (`n` of the table's rows each) and one per row of a repeated unit (n = 1).
@@ -244,7 +259,9 @@ def _summed(
     frame: Frame, keys: Mapping[str, nw.Expr], measured: Sequence[Measured]
 ) -> tuple[Frame, list[Exact]]:
     """The groups with their number of rows, and every metric's sums; in chunks of rows where needed."""
-    pairs = [(one, name, a, b) for one in measured for name, a, b in one.pairs()]
+    factors: dict[str, nw.Expr] = {}
+    named = [one.named(factors) for one in measured]
+    pairs = [(one, name, a, b) for one in named for name, a, b in one.pairs()]
     rows = max(len(frame), 1)
     if not all(fits(a, b, rows) for _, _, a, b in pairs):
         rows = min(rows, CHUNK)
@@ -255,7 +272,8 @@ def _summed(
         for place, expression in enumerate(part.expressions)
     }
     found = [
-        engine.summed(frame[start : start + rows], keys, sums) for start in range(0, max(len(frame), 1), rows)
+        engine.summed(frame[start : start + rows], keys, factors, sums)
+        for start in range(0, max(len(frame), 1), rows)
     ]
     groups = found[0] if len(found) == 1 else nw.concat(found)
     n = groups[engine.UNITS].to_numpy().astype(np.int64)
