@@ -62,7 +62,7 @@ def _cell(n: int, rate: float, rng: np.random.Generator) -> MomentsCell:
     return MomentsCell(n, n, 0, 0, 0, (sums(clicks, shown), sums(bought), sums(cents)))
 
 
-def _moments(seed: int = 1) -> Moments:
+def _moments(seed: int = 1, times: int = 1) -> Moments:
     rng = np.random.default_rng(seed)
     weight = {
         ("us", "control"): 90,
@@ -72,7 +72,7 @@ def _moments(seed: int = 1) -> Moments:
     }
     return {
         CellKey("home", 1, segment, variant, START // DAY_MS + day): _cell(
-            n, 0.12 if variant == "treatment" else 0.09, rng
+            n * times, 0.12 if variant == "treatment" else 0.09, rng
         )
         for day in range(DAYS)
         for (segment, variant), n in weight.items()
@@ -93,7 +93,7 @@ def designed(request: pytest.FixtureRequest) -> Report:
     text = DEFINITION.replace("design: sequential", f"design: {request.param}").replace("14d", "7d")
     state = lifecycle.create(parsing.load(text), ordinal=1, at=START, actor="a")
     state = lifecycle.start(state, digests=DIGESTS, at=START, actor="a")
-    return analyze_ledger(state, _moments(), at=START + DAYS * DAY_MS + DAY_MS // 2)
+    return analyze_ledger(state, _moments(times=3), at=START + DAYS * DAY_MS + DAY_MS // 2)
 
 
 @pytest.fixture(scope="module")
