@@ -23,7 +23,7 @@ from analysis.report.plain import fields_of
 from analysis.thresholds import DEFAULT, Thresholds
 from analysis.unit_log import LeftOut, UnitLog
 from experiment.decision import VerdictKind
-from experiment.definition import Role
+from experiment.definition import Design, Role
 from experiment.errors import BadInput
 
 ROUNDS = 1_000
@@ -165,8 +165,9 @@ def _result(
         for kind in (VerdictKind.PROMOTE, VerdictKind.ROLLBACK)
     )
     outcome, findings = _judge(
-        rule.alpha, metrics, alarms, promoted, limits, others=len(definition.variants) - 1
-    )
+        rule.alpha, metrics, alarms, None if rule.design is Design.BAYESIAN else promoted, limits,
+        others=len(definition.variants) - 1,
+    )  # fmt: skip
     return AACheck(
         experiment=definition.key, design=rule.design.value, alpha=rule.alpha, rounds=alarms.trials,
         seed=seed,
@@ -204,13 +205,17 @@ def _judge(
     alpha: float,
     metrics: tuple[MetricCheck, ...],
     alarms: Rate,
-    promoted: Rate,
+    promoted: Rate | None,
     limits: Thresholds,
     *,
     others: int,
 ) -> tuple[Outcome, tuple[str, ...]]:
-    """Which rates are above their level by more than chance, and where there is too little to say."""
-    rates = [("false promotions by the whole rule", promoted, alpha)]
+    """Which rates are above their level by more than chance, and where there is too little to say.
+
+    Args:
+        promoted: of the whole rule; None where it promises no rate (Bayesian).
+    """
+    rates = [] if promoted is None else [("false promotions by the whole rule", promoted, alpha)]
     for m in metrics:
         rates.append((f"{m.metric}: fixed test at the last look", m.fixed, alpha))
         rates.append((f"{m.metric}: confidence sequence under daily looks", m.sequential_daily, alpha))

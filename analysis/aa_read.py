@@ -138,11 +138,12 @@ def _judge(log: UnitLog, plan: Schedule, n: Integers, totals: list[Exact], limit
     flat = [verdicts.flat(part) for part in totals]
     pairs = [estimates.pairs(metric, part, rule.design) for metric, part in zip(metrics, flat, strict=True)]
     first = metrics.index(log.definition.primary)
-    enough = verdicts.units_needed(pairs[first], rule)
+    enough = verdicts.units_needed(metrics[first], pairs[first], rule)
     tuned = verdicts.n_star(enough)
     found = tuple(_metric(metric, p, rule, tuned, rounds) for metric, p in zip(metrics, pairs, strict=True))
-    headline = verdicts.headline_p(pairs[first], enough, rule)
-    judged = verdicts.judged(metrics[first], pairs[first], headline, enough, rule, rounds)
+    days = np.broadcast_to(plan.days, (rounds, len(plan.days)))
+    reading = verdicts.reading(metrics[first], pairs[first], enough, rule, days)
+    judged = verdicts.judged(metrics[first], pairs[first], reading, enough, rule, rounds)
     guards = [
         verdicts.guarded(metric, p, tuned, rule, rounds)
         for metric, p in zip(metrics, pairs, strict=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis import checks, family
+from analysis.deciding import Series
 from analysis.errors import Codes
 from analysis.estimates import left_out
 from analysis.evidence import Evidence
@@ -17,6 +18,7 @@ from analysis.measure import Plan, collect, measure
 from analysis.report.batch_model import ALL_GROUPS, BatchReport, BatchRow, BatchSummary
 from analysis.report.comparisons import Looks, iso_day, metric_reading
 from analysis.report.header import Header
+from analysis.report.headline import deciding
 from analysis.report.model import Check, Comparison, MetricReading, Severity, Verdict
 from analysis.report.sheet import Sheet, sheets
 from analysis.thresholds import DEFAULT, Thresholds
@@ -67,13 +69,19 @@ def _measure(evidence: Evidence) -> _Many:
     clean = evidence.clean()
     totals = [evidence.totals(place, clean) for place in range(len(evidence.metrics))]
     collected = collect(evidence.metrics, [totals], evidence.rule)
-    measured = measure(collected, Plan(rule=evidence.rule))
     counts = evidence.counts(clean)
     primary = next(t for t, m in zip(totals, evidence.metrics, strict=True) if m.role is Role.PRIMARY)
     first = np.full(len(evidence.subjects), np.iinfo(np.int64).max)
     last = np.zeros(len(evidence.subjects), dtype=np.int64)
     np.minimum.at(first, evidence.series.subject, evidence.series.day)
     np.maximum.at(last, evidence.series.subject, evidence.series.day)
+    places = np.arange(len(evidence.subjects))
+    # every experiment is read once, with what it has at the end
+    series = Series(
+        rows=places[:, None], days=_spans(evidence, first, last)[:, None], at=tuple(places.tolist()),
+        variants=tuple(len(subject.variants) - 1 for subject in evidence.subjects),
+    )  # fmt: skip
+    measured = measure(collected, Plan(rule=evidence.rule, once=True, series=series))
     return _Many(
         evidence=evidence,
         sheets=sheets(measured, evidence.rule),
@@ -85,6 +93,11 @@ def _measure(evidence: Evidence) -> _Many:
         first=first,
         last=last,
     )
+
+
+def _spans(evidence: Evidence, first: checks.Counts, last: checks.Counts) -> checks.Counts:
+    """Exposure days of every experiment from its first to its last; 0 where they are not recorded."""
+    return last - first + evidence.day_width if evidence.day_width else np.zeros_like(last)
 
 
 def _row(many: _Many, e: int, limits: Thresholds) -> BatchRow:
@@ -100,7 +113,7 @@ def _row(many: _Many, e: int, limits: Thresholds) -> BatchRow:
     primary = many.primary[e : e + 1]
     n = many.counts[e, ..., checks.N]
     units = int(n.sum())
-    days = int(many.last[e] - many.first[e]) + evidence.day_width if evidence.day_width else None
+    days = int(_spans(evidence, many.first, many.last)[e]) if evidence.day_width else None
     per_day = units / days if days else None
     found = checks.Findings(
         subject=subject, rule=rule, assignment=subject.assignment, window_days=0.0, live=many.counts[e],
@@ -121,6 +134,7 @@ def _line(found: checks.Findings, verdict: Verdict, flags: tuple[Check, ...], da
     best = _best(metric.comparisons, metric.direction)
     numbers = best.estimate if best is not None else None
     enough = best.sufficiency if best is not None else None
+    read = deciding(best) if best is not None else None
     return BatchRow(
         experiment=found.subject.key,
         first_day=day,
@@ -149,6 +163,8 @@ def _line(found: checks.Findings, verdict: Verdict, flags: tuple[Check, ...], da
         lift_sequence=None if numbers is None else numbers.lift_sequence,
         adjusted_p=None if best is None else best.adjusted_p,
         n_compared=None if numbers is None else numbers.n_control + numbers.n_variant,
+        decided_lift=None if read is None else read.lift_interval,
+        decided_p=None if read is None else read.p,
     )
 
 

@@ -29,7 +29,7 @@ from analysis.planning.sufficiency import Progress, progress
 from analysis.totals import Centred, Exact, Totals, minor_units
 from analysis.validity import event_gate
 from analysis.validity.event_gate import Counted
-from experiment.definition import Design, Direction, Metric, MetricType, Size
+from experiment.definition import Design, Direction, Metric, MetricType, Role, Size
 
 Mask = NDArray[np.bool_]
 
@@ -212,7 +212,9 @@ def _counts(metric: Metric, totals: Totals, used: Mask) -> Float:
 
 def _needed(metric: Metric, scored: Mask, design: Design) -> Float:
     """Events the smaller variant needs where this design reads it."""
-    anytime = design is Design.SEQUENTIAL
+    # a plan or a prior decides the primary metric; the others are then read by the confidence sequence
+    watched = design is not Design.FIXED and metric.role is not Role.PRIMARY
+    anytime = design is Design.SEQUENTIAL or watched
     what = event_gate.counted(metric)
     unscored = Counted.BOUNDED if what is Counted.SCORE else what
     least, otherwise = (event_gate.needed(kind, anytime=anytime) for kind in (what, unscored))
@@ -320,11 +322,16 @@ class Guards:
     harmed: Mask
 
 
-def guards(given: Pairs, metric: Metric, margin: Size, n_star: Float, alpha: float, design: Design) -> Guards:
+def guards(
+    given: Pairs, metric: Metric, margin: Size, n_star: Float, alpha: float, *, once: bool = False
+) -> Guards:
     """Whether each variant is shown to be within the margin, or shown to be beyond it.
 
-    `safe` by the rule's design, one-sided at full alpha (every guardrail must pass, so alpha is not
-    split); `harmed` always by the confidence sequence, because a guardrail is watched at every look.
+    Both by the confidence sequence, one-sided at full alpha (every guardrail must pass, so alpha is not
+    split): a guardrail is watched at every look, also while a variant that has won waits for it.
+
+    Args:
+        once: the data are read at one look (a file under the fixed design): `safe` by the fixed test.
     """
     up = metric.direction is Direction.INCREASE
     safe_side, harm_side = (
@@ -332,9 +339,9 @@ def guards(given: Pairs, metric: Metric, margin: Size, n_star: Float, alpha: flo
     )
     null = -margin.value if up else margin.value
     watched = contrast.lift_sequence if margin.relative else contrast.sequence
-    if design is Design.FIXED:
-        once = contrast.lift if margin.relative else contrast.effect
-        shown = once(given.contrast, alpha=alpha, alternative=safe_side, null=null)
+    if once:
+        at_once = contrast.lift if margin.relative else contrast.effect
+        shown = at_once(given.contrast, alpha=alpha, alternative=safe_side, null=null)
     else:
         shown = watched(given.contrast, n_star=n_star, alpha=alpha, alternative=safe_side, null=null)
     harm = watched(given.contrast, n_star=n_star, alpha=alpha, alternative=harm_side, null=null)

@@ -40,8 +40,9 @@ def corrected(
     """Correct the headline p-values (looks, variants − 1 or more) of every metric at one look."""
     p = [column[look, :others] for column in headline]
     secondary = [place for place, m in enumerate(measured) if m.metric.role is Role.SECONDARY]
+    holm = rule.design is not Design.BAYESIAN  # a posterior is not corrected: its prior is what shrinks it
     adjusted = [
-        adjust(own, Correction.HOLM) if m.metric.role is Role.PRIMARY else own
+        adjust(own, Correction.HOLM) if m.metric.role is Role.PRIMARY and holm else own
         for m, own in zip(measured, p, strict=True)
     ]
     selected: list[Estimates | None] = [None] * len(measured)
@@ -75,11 +76,7 @@ def sentences(
     """The families of a report in words."""
     count = {role: sum(m.metric.role is role for m in measured) for role in Role}
     method = "BH" if rule.design is Design.FIXED else "e-BH"
-    lines = [
-        f"Primary: {_tests(others)}, Holm at {rule.alpha:g}."
-        if others > 1
-        else f"Primary: one comparison at {rule.alpha:g}."
-    ]
+    lines = [_primary(others, rule)]
     if guards := count[Role.GUARDRAIL]:
         lines.append(
             f"Guardrails: {_tests(guards * others)}, each at full {rule.alpha:g}, because all have to pass."
@@ -100,6 +97,20 @@ def segments_sentence(tests: int, rule: DecisionRule) -> str:
     return (
         f"Segments: {tests} tests of a metric (segments × variants) in one family, {method} at "
         f"{rule.alpha:g}; units needed are those of its strictest step, {rule.alpha:g}/{tests}."
+    )
+
+
+def _primary(others: int, rule: DecisionRule) -> str:
+    if rule.design is Design.BAYESIAN:
+        return (
+            f"Primary: posterior probability above {1 - rule.alpha / 2:g}, prior of the lift "
+            f"N({rule.belief.mean:.3g}, {rule.belief.sd:.3g}²); not corrected for variants or looks: false "
+            "promotions are not held at alpha when it is watched."
+        )
+    return (
+        f"Primary: {_tests(others)}, Holm at {rule.alpha:g}."
+        if others > 1
+        else f"Primary: one comparison at {rule.alpha:g}."
     )
 
 

@@ -8,21 +8,25 @@ metrics and looks in one call each (`measure`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis import estimates
+from analysis import deciding, estimates
 from analysis.columnar import joined, rows
+from analysis.deciding import Series
 from analysis.estimates import Guards, Pairs
 from analysis.inference import contrast
+from analysis.inference.effect_prior import EffectPosterior
 from analysis.inference.result import Estimates, Float
+from analysis.looks import Watched
 from analysis.planning.accrual import Accrual
 from analysis.planning.sufficiency import Progress, Sufficiency, sufficiency
 from analysis.totals import Totals
-from experiment.definition import DecisionRule, Metric, Role, Size
+from experiment.definition import DecisionRule, Design, Metric, Role, Size
 
 UNPLANNED_UNITS = 10_000.0
 """Where the confidence sequence is tightest while the data cannot say how many units are needed yet."""
@@ -73,8 +77,9 @@ class Measured:
     """One metric: its rows `start` to `end` of the whole.
 
     `guard` only for guardrails, `sufficiency` only where an effect size is stated for the metric: the rule's
-    MDE for primaries, the margin for guardrails; both with the metric's own looks, `pooled` with those of
-    `pooled_at`.
+    MDE for primaries, the margin for guardrails; both with the metric's own looks, `pooled` and `posterior`
+    with those of `pooled_at`. `headline`: what the rule decides by. `watched`: what a group sequential plan
+    reads of its `series`.
     """
 
     metric: Metric
@@ -86,19 +91,47 @@ class Measured:
     accrual: Accrual | None
     pooled: Estimates
     pooled_at: Sequence[int]
+    posterior: EffectPosterior
+    headline: Headline
+    series: Series | None = None
+    watched: Watched | None = None
+
+
+class Headline(StrEnum):
+    """What a metric is judged by."""
+
+    INTERVAL = "interval"  # the fixed design
+    SEQUENCE = "sequence"  # the confidence sequence
+    PLANNED = "planned"  # the looks of a group sequential plan
+    POSTERIOR = "posterior"  # a Bayesian rule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What measuring needs to know of the rule: `accrual` (None: no dates), `window_days`, and `n_star` per
     variant other than control. `tuned_at` is the look of the primary metric whose needed units become
-    `n_star`; with neither, every metric is tuned at each look for the units it needs there itself."""
+    `n_star`; with neither, every metric is tuned at each look for the units it needs there itself. `once`:
+    the data are a closed file, read at one look. `series`: where a group sequential plan finds its looks."""
 
     rule: DecisionRule
     accrual: Accrual | None = None
     window_days: float = 0.0
     n_star: Float | None = None
     tuned_at: int | None = None
+    once: bool = False
+    series: Series | None = None
+
+
+def headline_of(metric: Metric, rule: DecisionRule) -> Headline:
+    """What decides a metric. A plan or a prior decides the primary metric; guardrails and secondary metrics
+    are then watched at every look, by the confidence sequence."""
+    if rule.design is Design.FIXED:
+        return Headline.INTERVAL
+    if metric.role is Role.PRIMARY and rule.design is Design.GROUP_SEQUENTIAL:
+        return Headline.PLANNED
+    if metric.role is Role.PRIMARY and rule.design is Design.BAYESIAN:
+        return Headline.POSTERIOR
+    return Headline.SEQUENCE
 
 
 def target_size(metric: Metric, rule: DecisionRule) -> Size | None:
@@ -174,10 +207,14 @@ def measure(collected: Collected, plan: Plan, lifts: NDArray[np.bool_] | None = 
     return tuple(
         Measured(
             metric=metric, whole=whole, start=own.start, end=own.stop, accrual=plan.accrual,
-            guard=_guard(metric, rows(pairs, own), n_star[own], rule) if _guards(metric) else None,
+            guard=_guard(metric, rows(pairs, own), n_star[own], plan) if _guards(metric) else None,
             sufficiency=enough[place],
             pooled=rows(collected.pooled, slice(place * size, (place + 1) * size)),
             pooled_at=collected.pooled_at,
+            posterior=_posterior(metric, rows(pairs, own), collected.pooled_at, rule),
+            headline=headline_of(metric, rule),
+            series=plan.series if headline_of(metric, rule) is Headline.PLANNED else None,
+            watched=_watched(metric, rows(pairs, own), enough[place], plan),
         )
         for place, (metric, own) in enumerate(zip(collected.metrics, here, strict=True))
     )  # fmt: skip
@@ -206,14 +243,33 @@ def _guards(metric: Metric) -> bool:
     return metric.role is Role.GUARDRAIL and metric.margin is not None
 
 
-def _guard(metric: Metric, pairs: Pairs, n_star: Float, rule: DecisionRule) -> Guards | None:
+def _guard(metric: Metric, pairs: Pairs, n_star: Float, plan: Plan) -> Guards | None:
     if metric.margin is None:
         return None
-    return estimates.guards(pairs, metric, metric.margin, n_star, rule.alpha, rule.design)
+    once = plan.once and plan.rule.design is Design.FIXED
+    return estimates.guards(pairs, metric, metric.margin, n_star, plan.rule.alpha, once=once)
+
+
+def _posterior(metric: Metric, pairs: Pairs, at: Sequence[int], rule: DecisionRule) -> EffectPosterior:
+    """Lifts after the rule's prior, at the overall looks; exact where a Bayesian rule decides by them."""
+    here = rows(pairs, np.array(at, dtype=np.int64))
+    exact = headline_of(metric, rule) is Headline.POSTERIOR
+    return (deciding.judged if exact else deciding.believed)(here, metric, rule.belief, rule.alpha)
+
+
+def _watched(metric: Metric, pairs: Pairs, enough: Sufficiency | None, plan: Plan) -> Watched | None:
+    if plan.series is None or enough is None or headline_of(metric, plan.rule) is not Headline.PLANNED:
+        return None
+    return deciding.watch(pairs, enough, plan.series)
 
 
 def _sufficiency(metric: Metric, now: Progress, plan: Plan) -> Sufficiency | None:
     size = target_size(metric, plan.rule)
     if size is None or size.value == 0:
         return None
-    return sufficiency(now, plan.rule, accrual=plan.accrual, window_days=plan.window_days, mde=size)
+    watched = metric.role is Role.GUARDRAIL and not (plan.once and plan.rule.design is Design.FIXED)
+    rule = replace(plan.rule, design=Design.SEQUENTIAL) if watched else plan.rule
+    assumed = metric.direction if metric.role is Role.PRIMARY else None
+    return sufficiency(
+        now, rule, accrual=plan.accrual, window_days=plan.window_days, mde=size, assumed=assumed
+    )

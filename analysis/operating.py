@@ -6,7 +6,7 @@ the order of its verdict (`analysis.verdicts`), until it promotes, keeps control
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import ceil
 
@@ -15,14 +15,12 @@ import numpy as np
 from analysis import draw, estimates, verdicts
 from analysis.draw import Baseline, Counts, Scenario, World
 from analysis.estimates import Pairs
-from analysis.inference.repeated import Looks
 from analysis.inference.result import Float
 from analysis.monte_carlo import Rate, rate
 from analysis.planning.accrual import constant_accrual
 from analysis.planning.power import planned_units
-from analysis.planning.spending import planned
 from analysis.totals import Totals
-from analysis.verdicts import Guarded, Judged, Verdicts
+from analysis.verdicts import Guarded, Verdicts
 from experiment.decision import VerdictKind
 from experiment.definition import DAY_MS, Design, Experiment, Metric, MetricType, Role
 
@@ -82,28 +80,19 @@ def operating(
     *,
     rng: np.random.Generator,
     runs: int = RUNS,
-    looks: Sequence[int] | None = None,
     progress: Progress | None = None,
 ) -> Operating:
     """Measure false promotion, missed promotion and duration of the definition's rule.
-
-    Args:
-        looks: read the primary metric group sequentially at these matured days, the last of which ends the
-            plan (`planned_looks`). Guardrails stay under confidence sequences; a variant that won waits for
-            them day by day after the plan. None: every day by the rule's own design.
 
     Raises:
         BadInput: a baseline is missing or impossible, or the shares do not fit the segments.
     """
     draw.check(definition, world)
-    if looks is not None:
-        rule = replace(definition.decision, design=Design.SEQUENTIAL)
-        definition = replace(definition, decision=rule)
-    schedule = _schedule(definition, world, looks)
+    schedule = _schedule(definition, world)
     rows = [s for s in Scenario if s is not Scenario.HARM or len(draw.judged_metrics(definition)) > 1]
     rule = definition.decision
     return Operating(
-        design=rule.design.value if looks is None else "group sequential",
+        design=rule.design.value,
         runs=runs, alpha=rule.alpha, power=rule.power, mde=rule.mde.value, mde_relative=rule.mde.relative,
         per_day=world.per_day, units_needed=ceil(schedule.needed),
         days_needed=ceil(schedule.needed / schedule.pace[0] + schedule.window_days),
@@ -122,31 +111,14 @@ def fixed_units(definition: Experiment, world: World) -> float:
     return _units(replace(definition, decision=rule), world)
 
 
-def planned_looks(definition: Experiment, world: World, *, every: int = 7) -> tuple[int, ...]:
-    """Matured days of a group sequential plan: each `every` days from the minimum runtime on, the last look
-    on the day that brings the units the plan needs (the maximum runtime at the latest)."""
-    rule, pace = definition.decision, float(_pace(definition, world)[0])
-    first, fixed = max(rule.min_runtime_days, every), fixed_units(definition, world)
-    last, count = first, 1
-    for _ in range(rule.max_runtime_days):
-        found = planned(count, alpha=rule.alpha, power=rule.power)
-        last = min(max(ceil(fixed * found.inflation / pace), first), rule.max_runtime_days)
-        needed = len(range(first, last, every)) + 1
-        if needed == count:
-            break
-        count = needed
-    return (*range(first, last, every), last)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Schedule:
-    """What every run has in common: the matured days of its looks, the group sequential plan if any, the
-    units needed, and units a day of control with each other variant."""
+    """What every run has in common: the matured days of its looks, the units needed, and units a day of
+    control with each other variant."""
 
     definition: Experiment
     world: World
     days: Counts
-    looks: tuple[Looks, ...] | None
     needed: float
     pace: Float
 
@@ -155,20 +127,11 @@ class _Schedule:
         return self.definition.window_ms / DAY_MS
 
 
-def _schedule(definition: Experiment, world: World, looks: Sequence[int] | None) -> _Schedule:
-    pace, rule = _pace(definition, world), definition.decision
-    if looks is None:
-        days = np.arange(1, rule.max_runtime_days + 1)
-        return _Schedule(
-            definition=definition, world=world, days=days, looks=None, needed=_units(definition, world),
-            pace=pace,
-        )  # fmt: skip
-    ends = np.asarray(sorted(set(looks)), dtype=np.int64)
-    times = tuple((ends / ends[-1]).tolist())
-    plan = tuple(Looks(times=times[: place + 1]) for place in range(len(times)))
-    days = np.concatenate([ends, np.arange(ends[-1] + 1, rule.max_runtime_days + 1)])
-    needed = float(pace[0] * ends[-1])
-    return _Schedule(definition=definition, world=world, days=days, looks=plan, needed=needed, pace=pace)
+def _schedule(definition: Experiment, world: World) -> _Schedule:
+    return _Schedule(
+        definition=definition, world=world, days=np.arange(1, definition.decision.max_runtime_days + 1),
+        needed=_units(definition, world), pace=_pace(definition, world),
+    )  # fmt: skip
 
 
 def _pace(definition: Experiment, world: World) -> Float:
@@ -232,11 +195,10 @@ def _runs(
     accrual = constant_accrual(
         schedule.pace, enrolled=schedule.pace * np.tile(days, runs)[:, None], day=np.tile(days, runs)[:, None]
     )
-    enough = verdicts.units_needed(pairs, rule, accrual, schedule.window_days)
-    p = verdicts.headline_p(pairs, enough, rule, schedule.looks, runs)
-    judged = verdicts.judged(definition.primary, pairs, p, enough, rule, runs)
-    if schedule.looks is not None:
-        judged = _planned(judged, len(schedule.looks))
+    enough = verdicts.units_needed(definition.primary, pairs, rule, accrual, schedule.window_days)
+    at = np.broadcast_to(days, (runs, len(days)))
+    found = verdicts.reading(definition.primary, pairs, enough, rule, at)
+    judged = verdicts.judged(definition.primary, pairs, found, enough, rule, runs)
     tuned = verdicts.n_star(enough)
     guards = [
         _guard(m, at_looks(m), world.baselines[m.key], tuned, schedule, runs)
@@ -245,14 +207,6 @@ def _runs(
     ]
     enrolled = n[:, days - 1].sum(axis=(2, 3))
     return verdicts.decide(judged, guards, rule, days), np.asarray(enrolled, dtype=np.int64)
-
-
-def _planned(judged: Judged, looks: int) -> Judged:
-    """A group sequential plan is complete at its last look, whose reading counts from then on."""
-    complete, gain = np.zeros_like(judged.enough), judged.gain.copy()
-    complete[:, looks - 1 :] = True
-    gain[:, looks:] = gain[:, looks - 1 : looks]
-    return replace(judged, enough=complete, gain=gain, futile=np.zeros_like(complete))
 
 
 def _guard(

@@ -7,7 +7,7 @@ variants), and the units a segment still needs are those of the family's stricte
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from analysis.inference.tail import critical
 from analysis.measure import Measured, Whole, target_size
 from analysis.planning.accrual import Accrual
 from analysis.planning.sufficiency import Progress, Sufficiency, sufficiency
-from experiment.definition import DecisionRule
+from experiment.definition import DecisionRule, Design, Role
 
 Places = NDArray[np.int64]
 
@@ -105,7 +105,9 @@ def _sufficiency(
     if size is None or size.value == 0 or not tests:
         return None
     now: Progress = columnar_rows(m.whole.pairs.progress, rows)
+    # a plan or a prior decides the whole experiment; its segments are watched by the sequence
+    watched = rule if rule.design is Design.FIXED else replace(rule, design=Design.SEQUENTIAL)
     return sufficiency(
-        now, rule, accrual=arrivals.accrual, window_days=arrivals.window_days, mde=size,
-        alpha=rule.alpha / tests,
+        now, watched, accrual=arrivals.accrual, window_days=arrivals.window_days, mde=size,
+        alpha=rule.alpha / tests, assumed=m.metric.direction if m.metric.role is Role.PRIMARY else None,
     )  # fmt: skip

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analysis.report import format as fmt
+from analysis.report.headline import NAMES, Deciding, deciding
 from analysis.report.model import (
     Check,
     Comparison,
@@ -54,7 +55,7 @@ def decide(case: Case) -> Verdict:
     if invalid:
         return _invalid(invalid)
     gates = [check for check in case.checks if check.severity is Severity.GATE]
-    wins = [c for c in case.primary.comparisons if _shown(case, c) and c.better]
+    wins = [c for c in case.primary.comparisons if _shown(case, c) and c.better and _cheap(case, c)]
     safe = [c for c in wins if not _unsafe(case, c.variant)]
     if safe and not gates:
         return _promote(case, max(safe, key=lambda c: _gain(case, c)))
@@ -72,16 +73,28 @@ def _shown(case: Case, c: Comparison) -> bool:
     """Significant under the running design, and with enough data for it."""
     if not c.significant or not enough_events(c):
         return False
-    return case.rule.design is Design.SEQUENTIAL or _enough(c)
+    return case.rule.design is not Design.FIXED or _enough(c)
 
 
 def _enough(c: Comparison) -> bool:
+    """The units the rule asked for are there; a plan says so by its end."""
+    if c.planned is not None:
+        return c.planned.ended
     return c.sufficiency is not None and c.sufficiency.enough
+
+
+def _cheap(case: Case, c: Comparison) -> bool:
+    """Under a Bayesian rule with a `loss`: choosing the variant gives up less than that on average."""
+    allowed = case.rule.belief.loss
+    if case.rule.design is not Design.BAYESIAN or allowed is None:
+        return True
+    return c.posterior is not None and c.posterior.loss_variant < allowed
 
 
 def _gain(case: Case, c: Comparison) -> float:
     sign = 1.0 if case.primary.direction == "increase" else -1.0
-    return sign * c.estimate.effect if c.estimate is not None else 0.0
+    found = deciding(c)
+    return sign * found.effect if found is not None else 0.0
 
 
 def _unsafe(case: Case, variant: str) -> list[tuple[MetricReading, Comparison]]:
@@ -271,6 +284,10 @@ def _continue(case: Case, wins: Sequence[Comparison]) -> Verdict:
 
 
 def _outlook(c: Comparison) -> str:
+    if c.planned is not None and c.planned.next_day is not None:
+        when = f" ({c.planned.next_date})" if c.planned.next_date else ""
+        day = f"day {c.planned.next_day}{when}"
+        return f"{c.variant}: the look on {day}, or when the planned units have arrived."
     enough = c.sufficiency
     if enough is None or enough.n_needed is None:
         return f"{c.variant}: enough units to say how many are needed."
@@ -302,24 +319,50 @@ def sentence(metric: MetricReading, c: Comparison, rule: DecisionRule) -> str:
     if found is None:
         why = c.missing.message if c.missing is not None else ""
         return f"{metric.key}, {c.variant} against {c.control}: no estimate. {why}"
-    sequential = rule.design is Design.SEQUENTIAL
-    bounds = found.sequence if sequential else found.interval
-    p = found.anytime_p if sequential else found.p
-    digits = found.log10_anytime_p if sequential else found.log10_p
-    lift = f" ({fmt.share(found.lift, signed=True)} of control)" if found.lift is not None else ""
+    now = deciding(c)
+    shown = now or found
+    lift = f" ({fmt.share(shown.lift, signed=True)} of control)" if shown.lift is not None else ""
     text = (
-        f"{metric.key}: {c.variant} {fmt.value_of(metric, found.variant_value)}, {c.control} "
-        f"{fmt.value_of(metric, found.control_value)}; effect {fmt.effect_of(metric, found.effect)}{lift}"
+        f"{metric.key}: {c.variant} {fmt.value_of(metric, shown.variant_value)}, {c.control} "
+        f"{fmt.value_of(metric, shown.control_value)}; effect {fmt.effect_of(metric, shown.effect)}{lift}"
     )
-    if bounds is None or p is None:
-        why = found.sequence_missing.message if found.sequence_missing is not None else ""
-        return f"{text}; no interval yet. {why}"
-    name = "confidence sequence" if sequential else "interval"
-    text += f", {1 - rule.alpha:.0%} {name} {fmt.interval_of(metric, bounds)}, {fmt.p_is(p, digits)}"
-    if c.adjusted_p is not None and c.adjusted_p != p:
-        text += f" ({fmt.probability(c.adjusted_p)} after Holm)"
+    text += f", {_reading(metric, c, rule)}" if _known(now) else _unread(c)
+    plan = f" {c.planned.sentence}" if c.planned is not None else ""
+    return f"{text}{plan}{_loss(c)}"
+
+
+def _known(now: Deciding | None) -> bool:
+    return now is not None and (now.better is not None or (now.interval is not None and now.p is not None))
+
+
+def _reading(metric: MetricReading, c: Comparison, rule: DecisionRule) -> str:
+    """The deciding interval with its p or probability, and what it says."""
+    now, name, level = deciding(c), NAMES[c.headline], f"{1 - rule.alpha:.0%}"
+    if now is None:
+        return ""
     word = "no difference shown" if not c.significant else ("better" if c.better else "worse")
+    if now.better is not None:
+        bounds = fmt.lift_interval(now.lift_interval)
+        return f"{level} {name} {bounds}, probability of being better {now.better:.1%}: {word}."
+    text = f"{level} {name} {fmt.interval_of(metric, now.interval)}, {fmt.p_is(now.p, now.log10_p)}"
+    if c.adjusted_p is not None and c.adjusted_p != now.p:
+        text += f" ({fmt.probability(c.adjusted_p)} after Holm)"
     return f"{text}: {word}."
+
+
+def _unread(c: Comparison) -> str:
+    """Why there is no deciding interval."""
+    found = c.estimate
+    missing = (c.planned and c.planned.missing) or (found and (found.sequence_missing or found.lift_missing))
+    why = f" {missing.message}" if missing else ""
+    return f"; no interval yet.{why}"
+
+
+def _loss(c: Comparison) -> str:
+    """What choosing the variant now gives up on average."""
+    if c.posterior is None:
+        return ""
+    return f" Expected loss of choosing {c.variant}: {fmt.share(c.posterior.loss_variant)} of control."
 
 
 def _guard_sentence(metric: MetricReading, c: Comparison) -> str:

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis import estimates
+from analysis import deciding, estimates
 from analysis.columnar import rows
 from analysis.estimates import Pairs
-from analysis.inference import group_sequential
 from analysis.inference.multiplicity import Correction, adjust
-from analysis.inference.repeated import Looks
 from analysis.inference.result import Float
+from analysis.looks import follow
 from analysis.measure import UNPLANNED_UNITS
 from analysis.planning.accrual import Accrual
 from analysis.planning.sufficiency import Sufficiency, sufficiency
@@ -40,11 +39,13 @@ class Judged:
     """The primary metric at every look of every run; arrays (runs, looks, variants − 1).
 
     `shown`: significant under the design after Holm over the variants, with the events and units it needs.
-    `gain`: effect in the direction that is better. `enough`: the units the rule asked for are there.
+    `gain`: effect in the direction that is better. `cheap`: a promotion loses no more than is allowed.
+    `enough`: the units the rule asked for are there.
     """
 
     shown: Mask
     gain: Float
+    cheap: Mask
     gate: Mask
     enough: Mask
     futile: Mask
@@ -81,10 +82,16 @@ def flat(totals: Totals) -> Totals:
 
 
 def units_needed(
-    pairs: Pairs, rule: DecisionRule, accrual: Accrual | None = None, window_days: float = 0.0
+    metric: Metric,
+    pairs: Pairs,
+    rule: DecisionRule,
+    accrual: Accrual | None = None,
+    window_days: float = 0.0,
 ) -> Sufficiency:
     """Sufficiency of the primary metric at every look."""
-    return sufficiency(pairs.progress, rule, accrual=accrual, window_days=window_days)
+    return sufficiency(
+        pairs.progress, rule, accrual=accrual, window_days=window_days, assumed=metric.direction
+    )
 
 
 def n_star(enough: Sufficiency) -> Float:
@@ -93,66 +100,110 @@ def n_star(enough: Sufficiency) -> Float:
     return np.where(known, enough.n_needed, UNPLANNED_UNITS)
 
 
-def headline_p(
-    pairs: Pairs,
-    enough: Sufficiency,
-    rule: DecisionRule,
-    looks: Sequence[Looks] | None = None,
-    runs: int = 1,
-) -> Float:
-    """The p-value the design decides by, 1 where there is none; arrays (runs · looks, variants − 1).
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What the design decides by at every look, arrays (runs · looks, variants − 1).
+
+    `p` lies on the side of alpha (and of its shares after Holm) of the report's, 1 where there is none.
+    `effect` is that of the reading. `complete`: the units the rule asked for are there. `cheap`: choosing the
+    variant loses no more than a Bayesian rule allows.
+    """
+
+    p: Float
+    effect: Float
+    complete: Mask
+    cheap: Mask
+
+
+def reading(
+    metric: Metric, pairs: Pairs, enough: Sufficiency, rule: DecisionRule, days: NDArray[np.int64]
+) -> Reading:
+    """What the rule reads of the primary metric.
 
     The fixed design is read only where the units it asked for have arrived: nothing is decided before.
 
     Args:
-        looks: of a group sequential design: the plan up to each of its looks. A run may have more looks than
-            the plan: for those the reading at the plan's end counts.
-        runs: how many runs the looks belong to; only asked with `looks`.
+        days: exposure days at each look (runs, looks); the looks of a run follow each other along the rows.
     """
-    if looks is not None:
-        return _group_sequential(pairs, looks, rule.alpha, runs)
-    if rule.design is not Design.FIXED:
-        found, _ = estimates.anytime(pairs, n_star(enough), rule.alpha)
-        return np.where(found.reason == 0, found.p_value, 1.0)
-    p = np.ones(enough.n_now.shape)
-    if (due := np.flatnonzero(enough.sufficient.any(axis=-1))).size:
-        fixed, _ = estimates.fixed_effect(rows(pairs, due), rule.alpha)
-        p[due] = np.where(fixed.reason == 0, fixed.p_value, 1.0)
-    return p
+    everywhere = np.ones(enough.n_now.shape, dtype=bool)
+    p, effect, complete, cheap = (
+        np.ones(everywhere.shape),
+        pairs.contrast.effect,
+        enough.sufficient,
+        everywhere,
+    )
+    match rule.design:
+        case Design.GROUP_SEQUENTIAL:
+            p, effect, complete = _planned(pairs, enough, rule, days)
+        case Design.BAYESIAN:
+            p, effect, cheap = _believed(metric, pairs, rule, days.reshape(-1))
+        case Design.FIXED:
+            if (due := np.flatnonzero(enough.sufficient.any(axis=-1))).size:
+                fixed, _ = estimates.fixed_effect(rows(pairs, due), rule.alpha)
+                p[due] = np.where(fixed.reason == 0, fixed.p_value, 1.0)
+        case _:
+            found, _ = estimates.anytime(pairs, n_star(enough), rule.alpha)
+            p = np.where(found.reason == 0, found.p_value, 1.0)
+    return Reading(p=p, effect=effect, complete=complete, cheap=cheap)
 
 
-def _group_sequential(pairs: Pairs, looks: Sequence[Looks], alpha: float, runs: int) -> Float:
-    """Repeated p-values; the looks of a run follow each other along the leading axis."""
-    each = len(pairs.events) // runs
-    of_run = np.arange(len(pairs.events)) % each
-    p = np.ones(pairs.events.shape)
-    for place, plan in enumerate(looks):
-        here = of_run == place
-        found = group_sequential.contrast_effect(pairs.contrast[here], plan, alpha=alpha)
-        p[here] = np.where(found.reason == 0, found.p_value, 1.0)
-    ended = np.repeat(p[of_run == len(looks) - 1], each, axis=0)
-    return np.where((of_run < len(looks))[:, None], p, ended)
+def _planned(
+    pairs: Pairs, enough: Sufficiency, rule: DecisionRule, days: NDArray[np.int64]
+) -> tuple[Float, Float, Mask]:
+    """p, effect and completeness of the look that counts, at every look of every run."""
+    others = pairs.events.shape[-1]
+    places = np.arange(days.size).reshape(days.shape)
+    series = deciding.Series(rows=places, days=days, at=(), variants=(others,) * len(days))
+    found = follow(deciding.watch(pairs, enough, series), rule)
+    # the row that counts, as a place among all rows
+    counted = np.maximum(found.counted, 0) + places[:, :1, None]
+    effect = np.take_along_axis(pairs.contrast.effect, counted.reshape(-1, others), axis=0)
+    return found.p.reshape(-1, others), effect, found.ended.reshape(-1, others)
+
+
+def _believed(
+    metric: Metric, pairs: Pairs, rule: DecisionRule, days: NDArray[np.int64]
+) -> tuple[Float, Float, Mask]:
+    """Twice the smaller tail of the posterior, an effect on the side that is probably better, and whether the
+    expected loss is low enough; before the minimum runtime nothing is decided, so nothing is integrated."""
+    due = np.flatnonzero(days >= rule.min_runtime_days)
+    here = rows(pairs, due)
+    found = deciding.judged(here, metric, rule.belief, rule.alpha)
+    known = found.reason == 0
+    p, cheap, effect = (
+        np.ones(pairs.events.shape),
+        np.zeros(pairs.events.shape, dtype=bool),
+        np.zeros(pairs.events.shape),
+    )
+    p[due] = np.where(known, 2 * np.minimum(found.better, 1 - found.better), 1.0)
+    allowed = np.inf if rule.belief.loss is None else rule.belief.loss
+    cheap[due] = known & (found.loss_treatment < allowed)
+    up = (found.better > 0.5) == (metric.direction is Direction.INCREASE)
+    effect[due] = np.where(up, 1.0, -1.0) * np.abs(here.contrast.effect)
+    return p, effect, cheap
 
 
 def judged(
-    metric: Metric, pairs: Pairs, p: Float, enough: Sufficiency, rule: DecisionRule, runs: int
+    metric: Metric, pairs: Pairs, found: Reading, enough: Sufficiency, rule: DecisionRule, runs: int
 ) -> Judged:
     """The primary metric's readings, from arrays (runs · looks, variants − 1)."""
     sign = 1.0 if metric.direction is Direction.INCREASE else -1.0
     gate = pairs.events >= pairs.needed
-    shown = (adjust(p, Correction.HOLM) < rule.alpha) & gate
+    corrected = found.p if rule.design is Design.BAYESIAN else adjust(found.p, Correction.HOLM)
+    shown = (corrected < rule.alpha) & gate
     if rule.design is Design.FIXED:
         shown &= enough.sufficient
 
     def by_run(part: NDArray[np.generic]) -> NDArray[np.generic]:
         return part.reshape(runs, -1, part.shape[-1])
 
-    gain = sign * pairs.contrast.effect
+    gain = sign * found.effect
     return Judged(
         shown=np.asarray(by_run(shown), dtype=bool),
         gain=np.asarray(by_run(np.nan_to_num(gain)), dtype=np.float64),
         gate=np.asarray(by_run(gate), dtype=bool),
-        enough=np.asarray(by_run(enough.sufficient), dtype=bool),
+        cheap=np.asarray(by_run(found.cheap), dtype=bool),
+        enough=np.asarray(by_run(found.complete), dtype=bool),
         futile=np.asarray(by_run(enough.futile & (enough.duration_reason == 0)), dtype=bool),
     )
 
@@ -161,7 +212,7 @@ def guarded(metric: Metric, pairs: Pairs, tuned: Float, rule: DecisionRule, runs
     """A guardrail's readings; without enough events it is neither safe nor harmed."""
     if metric.margin is None:
         raise ValueError(f"guardrail {metric.key} has no margin")
-    found = estimates.guards(pairs, metric, metric.margin, tuned, rule.alpha, rule.design)
+    found = estimates.guards(pairs, metric, metric.margin, tuned, rule.alpha)
     gate = pairs.events >= pairs.needed
     shape = (runs, -1, gate.shape[-1])
     return Guarded(safe=(found.safe & gate).reshape(shape), harmed=(found.harmed & gate).reshape(shape))
@@ -184,7 +235,7 @@ def decide(
     harmed = np.zeros((runs, looks), dtype=bool)
     for guardrail in guardrails:
         harmed |= guardrail.harmed.any(axis=-1)
-    winner = primary.shown & (primary.gain > 0) & safe
+    winner = primary.shown & (primary.gain > 0) & primary.cheap & safe
     kinds = _kinds(primary, winner, harmed, rule, np.broadcast_to(days, (runs, looks)), limits)
     ended = kinds != KINDS.index(_GO_ON)
     look = np.where(ended.any(axis=-1), ended.argmax(axis=-1), looks - 1)
@@ -204,7 +255,7 @@ def _kinds(
     limits: Thresholds,
 ) -> NDArray[np.int64]:
     """The verdict at every look of every run, in the order of `analysis.verdict.decide`."""
-    wins, lost = primary.shown & (primary.gain > 0), primary.shown & ~(primary.gain > 0)
+    wins, lost = primary.shown & (primary.gain > 0) & primary.cheap, primary.shown & ~(primary.gain > 0)
     early, overdue = days < max(rule.min_runtime_days, limits.whole_week_days), days >= rule.max_runtime_days
     few = ~primary.gate.any(axis=-1)
     rules = (  # the first that holds counts

@@ -16,12 +16,15 @@ from experiment.definition import (
     TOTAL_BOUND,
     Covariate,
     DecisionRule,
+    Design,
     Experiment,
+    LookPlan,
     Measure,
     Metric,
     MetricType,
     Segment,
     Size,
+    Spending,
 )
 from experiment.document import digest_of
 from experiment.reading import show_duration
@@ -104,8 +107,8 @@ def _covariate(covariate: Covariate, decimals: int) -> str | dict[str, Any]:
 
 
 def decision_document(rule: DecisionRule) -> dict[str, Any]:
-    """The decision rule as JSON values."""
-    return {
+    """The decision rule as JSON values; only the keys its design reads."""
+    common = {
         "design": rule.design.value,
         "alpha": rule.alpha,
         "power": rule.power,
@@ -114,6 +117,23 @@ def decision_document(rule: DecisionRule) -> dict[str, Any]:
         "max_runtime": f"{rule.max_runtime_days}d",
         "evidence": rule.evidence.value,
     }
+    match rule.design:
+        case Design.GROUP_SEQUENTIAL:
+            return common | _looks(rule.looks)
+        case Design.BAYESIAN:
+            belief = rule.belief
+            return common | _compact(prior={"mean": belief.mean, "sd": belief.sd}, loss=belief.loss)
+        case _:
+            return common
+
+
+def _looks(looks: LookPlan) -> dict[str, Any]:
+    return _compact(
+        looks_every=f"{looks.every_days}d",
+        spending=looks.spending.value,
+        gamma=looks.gamma if looks.spending is Spending.POWER else None,
+        units=looks.units,
+    )
 
 
 def _measure(measure: Measure, decimals: int) -> dict[str, Any]:

@@ -23,6 +23,9 @@ TOTAL_BOUND = 2**40
 
 DAY_MS = 86_400_000
 
+WEAK_LIFT = 0.3
+"""Standard deviation of a weak prior for lifts: hardly any change moves a metric by more (GrowthBook)."""
+
 
 class MetricType(StrEnum):
     """How a unit's events become numbers."""
@@ -50,8 +53,23 @@ class Direction(StrEnum):
 class Design(StrEnum):
     """Which inference the decision rule reads."""
 
-    FIXED = "fixed"
-    SEQUENTIAL = "sequential"
+    FIXED = "fixed"  # one look, where the planned units have arrived
+    SEQUENTIAL = "sequential"  # a confidence sequence, valid at every look
+    GROUP_SEQUENTIAL = "group_sequential"  # planned looks that share alpha
+    BAYESIAN = "bayesian"  # posterior probability and expected loss
+
+
+class Spending(StrEnum):
+    """Cumulative alpha spent by information fraction u, of a one-sided total a (half of a two-sided one).
+
+    `OBRIEN_FLEMING`: 2·(1 − Φ(z_{a/2}/√u)): almost nothing early, the last bound close to the fixed one
+    (default). `POCOCK`: a·ln(1 + (e − 1)·u): nearly the same bound at every look. `POWER`: a·u^gamma (Kim &
+    DeMets 1987).
+    """
+
+    OBRIEN_FLEMING = "obrien-fleming"
+    POCOCK = "pocock"
+    POWER = "power"
 
 
 class Grade(StrEnum):
@@ -182,8 +200,41 @@ class Metric:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LookPlan:
+    """When a group sequential rule looks, and how alpha is spent on the looks.
+
+    The first look is at the first multiple of `every_days` at or after the minimum runtime, the last one on
+    the day that brings the planned units, at the latest at the maximum runtime. `units`: planned maximum of
+    control and one other variant; None = those the MDE needs, estimated without unblinding. `gamma`: only
+    read by `Spending.POWER`.
+    """
+
+    every_days: int = 7
+    spending: Spending = Spending.OBRIEN_FLEMING
+    gamma: float = 2.0
+    units: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Belief:
+    """What a Bayesian rule starts from, and what it may risk; lifts, as fractions of control.
+
+    `mean`, `sd`: the normal prior of a lift. `loss`: a variant is promoted only if choosing it gives up less
+    than this on average; None = not asked.
+    """
+
+    mean: float = 0.0
+    sd: float = WEAK_LIFT
+    loss: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DecisionRule:
-    """The rule frozen at start. Runtimes in whole days."""
+    """The rule frozen at start. Runtimes in whole days.
+
+    `looks` is read by the design group_sequential, `belief` decides under bayesian; beside the other designs
+    the belief only gives the expected loss shown with a verdict.
+    """
 
     design: Design
     alpha: float
@@ -192,6 +243,8 @@ class DecisionRule:
     min_runtime_days: int
     max_runtime_days: int
     evidence: Grade
+    looks: LookPlan = LookPlan()
+    belief: Belief = Belief()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 from experiment.canonical import digest, rule_digest, to_document
 from experiment.definition import Experiment, Layer, Metric, ModelRef, Segment, Spec, Variant
 from experiment.errors import DefinitionError
-from experiment.parsing_metrics import parse_decision, parse_metrics
+from experiment.parsing_decision import parse_decision
+from experiment.parsing_metrics import parse_metrics
 from experiment.parsing_segments import everyone, parse_segments
 from experiment.parsing_source import parse_source
 from experiment.reading import (

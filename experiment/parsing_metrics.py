@@ -1,18 +1,14 @@
-"""Strict parsing of metrics and of the decision rule, which definitions and specs share."""
+"""Strict parsing of metrics, which definitions and specs share."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from decimal import Decimal
 
 from experiment.definition import (
     TOTAL_BOUND,
     Covariate,
-    DecisionRule,
-    Design,
     Direction,
-    Grade,
     Measure,
     Metric,
     MetricType,
@@ -23,7 +19,6 @@ from experiment.reading import (
     Fields,
     Place,
     choice,
-    days,
     each,
     fraction,
     key,
@@ -74,29 +69,6 @@ def parse_metrics(place: Place, *, events: bool = True) -> tuple[Metric, ...]:
         )
         place.record(found, "give exactly one metric `role: primary`: the decision reads it.")
     return metrics
-
-
-def parse_decision(place: Place) -> DecisionRule:
-    """The `decision` block. Defaults: sequential, alpha 0.05, power 0.8, 7 to 42 days, randomised."""
-    block = Fields(place, ("design", "alpha", "power", "mde", "min_runtime", "max_runtime", "evidence"))
-    rule = DecisionRule(
-        design=block.take("design", choice(Design), Design.SEQUENTIAL),
-        alpha=block.take("alpha", _between(Decimal(0), Decimal("0.5")), 0.05),
-        power=block.take("power", _between(Decimal("0.5"), Decimal(1)), 0.8),
-        mde=block.need("mde", size, "2%"),
-        min_runtime_days=block.take("min_runtime", days, 7),
-        max_runtime_days=block.take("max_runtime", days, 42),
-        evidence=block.take("evidence", choice(Grade), Grade.RANDOMISED),
-    )
-    block.done()
-    if rule.min_runtime_days > rule.max_runtime_days:
-        block.record(
-            f"min_runtime {rule.min_runtime_days}d is longer than max_runtime {rule.max_runtime_days}d",
-            "raise max_runtime.",
-            "max_runtime" if block.has("max_runtime") else "min_runtime",
-        )
-    block.done()
-    return rule
 
 
 def size(place: Place) -> Size:
@@ -221,13 +193,3 @@ def _currency(place: Place) -> str:
     if not _CURRENCY.fullmatch(found):
         place.fail(f"{show(found)} is not a currency", "write its ISO 4217 code: EUR.")
     return found
-
-
-def _between(low: Decimal, high: Decimal) -> Callable[[Place], float]:
-    def reader(place: Place) -> float:
-        exact = fraction(place)
-        if not low < exact < high:
-            place.fail(f"{show(place.value)} is out of range", f"between {low} and {high}.")
-        return float(exact)
-
-    return reader

@@ -9,12 +9,17 @@ from __future__ import annotations
 from typing import Any
 
 from experiment.condition import OPERATORS
-from experiment.definition import Design, Direction, Grade, MetricType, Role
+from experiment.definition import Design, Direction, Grade, MetricType, Role, Spending
 from experiment.source import Shape, Table
 
 SCHEMA_ID = "https://switchpoint.invalid/schemas/experiment.json"
 
 Schema = dict[str, Any]
+
+_DESIGNS = (
+    "group_sequential: planned looks share alpha; sequential: valid at every look; fixed: one look; "
+    "bayesian: posterior probability, error not controlled when watched."
+)
 
 _KEY_PATTERN = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 _NAME_PATTERN = "^[A-Za-z_][A-Za-z0-9_-]{0,63}$"
@@ -214,15 +219,48 @@ def _covariate() -> Schema:
 def _decision() -> Schema:
     fraction = {"exclusiveMinimum": 0, "exclusiveMaximum": 1}
     properties = {
-        "design": _choice("Design", "sequential: valid at every look; fixed: one look.", Design),
+        "design": _choice("Design", _DESIGNS, Design),
         "alpha": _number_or_percent("Alpha", "False alarms tolerated (default 0.05).", fraction, 0.05),
         "power": _number_or_percent("Power", "Chance to see the MDE (default 0.8).", fraction, 0.8),
         "mde": _size("MDE", "Smallest effect worth knowing; 2% is relative."),
         "min_runtime": _duration("Minimum runtime", "Whole days (default 7d).", "14d"),
         "max_runtime": _duration("Maximum runtime", "Whole days (default 42d).", "42d", "8w"),
         "evidence": _choice("Evidence", "Weakest grade that may promote (default randomised).", Grade),
+        "looks_every": _duration("Looks", "group_sequential: days between looks (default 7d).", "7d"),
+        "spending": _choice(
+            "Spending", "group_sequential: alpha spent over the plan (default obrien-fleming).", Spending
+        ),
+        "gamma": {
+            "title": "Gamma",
+            "description": "spending power: alpha is spent as fraction^gamma (default 2).",
+            "type": "number",
+            "exclusiveMinimum": 0,
+            "exclusiveMaximum": 20,
+        },
+        "units": {
+            "title": "Units",
+            "description": "group_sequential: planned maximum of control and one other variant; left out: "
+            "what the MDE needs.",
+            "type": "integer",
+            "minimum": 4,
+            "examples": [120_000],
+        },
+        "prior": _prior(),
+        "loss": _number_or_percent(
+            "Loss", "bayesian: most a promotion may give up on average.", fraction, "0.1%"
+        ),
     }
     return _object("Decision", "The rule, frozen at start.", properties, ["mde"])
+
+
+def _prior() -> Schema:
+    properties = {
+        "mean": _number_or_percent("Mean", "Expected lift (default 0).", {"minimum": -1}, 0),
+        "sd": _number_or_percent("Standard deviation", "Of the lift.", {"exclusiveMinimum": 0}, "30%", 0.05),
+    }
+    return _object(
+        "Prior", "bayesian: normal prior of the lift (default mean 0, sd 30%).", properties, ["sd"]
+    )
 
 
 def _source() -> Schema:

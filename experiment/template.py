@@ -46,7 +46,12 @@ metrics:                            # exactly one primary; frozen at start
 window: 7d                          # outcomes count this long after the unit's first exposure
 
 decision:                           # frozen at start
-  design: sequential                # sequential: valid at every look; fixed: one look, at the planned end
+  # group_sequential: planned looks that share alpha, for a promotion with a plan. sequential: valid at every
+  # look, for tests without a planned end. fixed: one look, at the planned end. bayesian: a posterior, which
+  # does not hold false promotions at alpha when it is watched. Guardrails are always watched at every look.
+  design: group_sequential
+  looks_every: 7d                   # from min_runtime on; the last look is when the planned units have come
+  spending: obrien-fleming          # little alpha early, nearly all at the end; or pocock, power (with gamma)
   alpha: 0.05
   power: 0.8
   mde: 2%                           # the smallest effect worth knowing; relative, or absolute without %

@@ -17,11 +17,8 @@ from analysis.errors import CannotEstimate, Codes, Reason, first_code, first_rea
 from analysis.inference.random_effects import Heterogeneity, Reference, pool_effects
 from analysis.inference.result import Alternative, Estimates, Float
 from analysis.inference.tail import critical
-from experiment.definition import Direction
+from experiment.definition import WEAK_LIFT, Direction
 from experiment.errors import BadInput
-
-WEAK_LIFT = 0.3
-"""Standard deviation of a weak prior for lifts: hardly any change moves a metric by more (GrowthBook)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,14 +73,34 @@ def effect_posterior(
     Raises:
         BadInput: for a prior whose standard deviation is not above 0 and finite.
     """
+    return normal_posterior(
+        estimate.estimate, estimate.standard_error, estimate.reason, prior=prior, direction=direction,
+        alpha=alpha,
+    )  # fmt: skip
+
+
+def normal_posterior(
+    value: Float,
+    error: Float,
+    given: Codes,
+    *,
+    prior: EffectPrior | None,
+    direction: Direction = Direction.INCREASE,
+    alpha: float = 0.05,
+) -> EffectPosterior:
+    """`effect_posterior` of an estimate with its standard error; `given` says why one is not there.
+
+    Raises:
+        BadInput: for a prior whose standard deviation is not above 0 and finite.
+    """
     if prior is not None and not (np.isfinite(prior.mean) and 0 < prior.sd < np.inf):
         raise BadInput(
             "a prior is proper", field="prior", value=(prior.mean, prior.sd), fix="give sd above 0"
         )
-    x, v = estimate.estimate, np.square(estimate.standard_error)
+    x, v = value, np.square(error)
     with np.errstate(invalid="ignore", divide="ignore"):
         flat = ~(v > 0)
-        reason = first_code(estimate.reason, first_reason((flat, Reason.ZERO_VARIANCE)))
+        reason = first_code(given, first_reason((flat, Reason.ZERO_VARIANCE)))
         extra = 0.0 if prior is None else 1 / prior.sd**2
         pull = 0.0 if prior is None else prior.mean * extra
         precision = 1 / v + extra

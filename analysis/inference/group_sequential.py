@@ -87,7 +87,7 @@ def position(
     """Where the last of these looks stands in the plan."""
     bounds = looks.bounds(alpha, alternative)
     here, ended = len(looks.times) - 1, bounds.ended
-    fraction = float(bounds.times[-1])
+    fraction = float(bounds.shares[-1])
     if ended is not None and ended < here:
         stage = Stage.LATE
     elif ended == here:

@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike
 
 from analysis.inference.result import Alternative, Float
 from analysis.inference.tail import bracketed_root
-from analysis.planning.spending import Bounds, Spending, spending_bounds
+from analysis.planning.spending import Bounds, spending_bounds
+from experiment.definition import Spending
 
 _LOWEST_LOG, _LIKELY_LOG, _HIGHEST_LOG = -34.0, -9.0, float(np.log(0.999))
 _FEW, _BEYOND = 6, 60.0
@@ -19,18 +20,19 @@ _FEW, _BEYOND = 6, 60.0
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Looks:
     """The looks of one comparison so far: information fractions (units then over units planned), first
-    look first, this look last, and how alpha is spent on them. `final`: see `spending_bounds`."""
+    look first, this look last, and how alpha is spent on them. `final`, `shares`: see `spending_bounds`."""
 
     times: tuple[float, ...]
     spending: Spending = Spending.OBRIEN_FLEMING
     gamma: float = 2.0
     final: bool = False
+    shares: tuple[float, ...] | None = None
 
     def bounds(self, alpha: float, alternative: Alternative = Alternative.TWO_SIDED) -> Bounds:
         """The bounds of these looks at this alpha."""
         return spending_bounds(
             self.times, alpha=alpha, alternative=alternative, spending=self.spending, gamma=self.gamma,
-            final=self.final,
+            final=self.final, shares=self.shares,
         )  # fmt: skip
 
 

@@ -8,10 +8,11 @@ import numpy as np
 
 from analysis.inference.result import Float
 from analysis.planning.boundary import sequential_cost
-from analysis.planning.power import equal_spread, proportion_spread, units_needed
-from experiment.definition import Design
-from experiment.errors import BadInput
+from analysis.planning.power import equal_spread, posterior_cost, proportion_spread, units_needed
+from analysis.planning.spending import planned
+from experiment.definition import Belief, Design
 
+WEAK = Belief()
 POWERS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.975)
 _LIFTS = np.geomspace(0.4, 2.5, 21)
 
@@ -21,7 +22,8 @@ class Planned:
     """What a test is planned from.
 
     Control's mean, the variance of one unit (None: a proportion, whose variance follows from its rate), the
-    absolute effect to see, treatment units per control unit, alpha and power.
+    absolute effect to see, treatment units per control unit, alpha and power; equally spaced looks of a group
+    sequential plan, and the prior of a Bayesian rule.
     """
 
     mean: float
@@ -30,6 +32,8 @@ class Planned:
     ratio: float
     alpha: float
     power: float
+    looks: int = 5
+    belief: Belief = WEAK
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,12 +58,7 @@ def curve(plan: Planned, design: Design) -> Curve:
     """The curves of a design through the same formula as the plan's own units.
 
     Every point asks "how many units for this effect with this power", so the curve passes through the plan.
-
-    Raises:
-        BadInput: for a design without a closed formula here (fixed and sequential have one).
     """
-    if design not in {Design.FIXED, Design.SEQUENTIAL}:
-        raise BadInput("has no power curve", field="design", value=design.value, fix="fixed or sequential")
     return Curve(
         design=design.value,
         powers=tuple(
@@ -81,6 +80,20 @@ def _effects(plan: Planned) -> Float:
     return np.asarray(effects)
 
 
+def inflation(plan: Planned, effect: float, target: float, design: Design) -> float:
+    """Maximum units of a design over those of the fixed one with this power for this effect."""
+    match design:
+        case Design.FIXED:
+            return 1.0
+        case Design.GROUP_SEQUENTIAL:
+            return planned(plan.looks, alpha=plan.alpha, power=target).inflation
+        case Design.BAYESIAN:
+            lift = abs(effect / plan.mean)
+            return float(posterior_cost(lift, plan.belief, alpha=plan.alpha, target=target))
+        case _:
+            return sequential_cost(plan.alpha, target).inflation
+
+
 def _units(plan: Planned, effect: float, target: float, design: Design) -> int:
     """Units of both variants, each rounded up."""
     if plan.variance is None:
@@ -88,5 +101,5 @@ def _units(plan: Planned, effect: float, target: float, design: Design) -> int:
     else:
         spread = equal_spread(plan.variance)
     fixed = units_needed(spread, effect, ratio=plan.ratio, alpha=plan.alpha, target=target)
-    cost = 1.0 if design is Design.FIXED else sequential_cost(plan.alpha, target).inflation
+    cost = inflation(plan, effect, target, design)
     return int(sum(np.ceil(float(n) * cost) for n in (fixed.control, fixed.treatment)))

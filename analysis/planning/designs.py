@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike
 from analysis.inference.result import Alternative, Float
 from analysis.inference.sample import Sample
 from analysis.planning.power import Spread, Units, equal_spread, units_needed
-from analysis.planning.spending import Characteristics, Spending, planned
+from analysis.planning.spending import Characteristics, planned
+from experiment.definition import Spending
 from experiment.errors import BadInput
 
 

@@ -19,7 +19,8 @@ from scipy import special
 from analysis.inference.result import Alternative, Distribution, Float
 from analysis.inference.tail import bracketed_root, critical
 from analysis.planning.boundary import sequential_cost
-from experiment.definition import DecisionRule, Design, Size
+from analysis.planning.look_days import plan_cost
+from experiment.definition import Belief, DecisionRule, Design, Size
 
 _PRECISION = 1e-12
 
@@ -250,21 +251,59 @@ def planned_units(
         fixed = units_for_proportions(base, base + delta, ratio=ratio, alpha=rule.alpha, target=rule.power)
     else:
         fixed = units_needed(equal_spread(variance), delta, ratio=ratio, alpha=rule.alpha, target=rule.power)
-    factor = design_factor(rule.design, alpha=rule.alpha, power=rule.power)
+    factor = design_factor(rule, lift=relative_effect(delta, base))
     return Units(control=np.asarray(fixed.control * factor), treatment=np.asarray(fixed.treatment * factor))
 
 
-def design_factor(design: Design, *, alpha: float, power: float, tuning: ArrayLike = 1.0) -> Float:
-    """Maximum units of a design as a multiple of the fixed design's with the same alpha and power.
+def design_factor(
+    rule: DecisionRule, *, alpha: float | None = None, tuning: ArrayLike = 1.0, lift: ArrayLike | None = None
+) -> Float:
+    """Maximum units of a rule's design as a multiple of the fixed design's with the same alpha and power.
 
     Fixed: 1. Sequential: `sequential_cost`, whose `tuning` is n_star over the maximum units; between the
-    tabulated tunings (1/16 to 16) it is interpolated on the log scale, beyond them held.
+    tabulated tunings (1/16 to 16) it is interpolated on the log scale, beyond them held. Group sequential:
+    `plan_cost`. Bayesian: `posterior_cost` at one look, so it needs the `lift` of the MDE (default: that of a
+    relative one).
     """
-    ratio = np.asarray(tuning, float)
-    if design is Design.FIXED:
-        return np.ones_like(ratio)
+    ratio, level = np.asarray(tuning, float), rule.alpha if alpha is None else alpha
+    match rule.design:
+        case Design.FIXED:
+            return np.ones_like(ratio)
+        case Design.GROUP_SEQUENTIAL:
+            return np.full_like(ratio, plan_cost(rule, level).inflation)
+        case Design.BAYESIAN:
+            size = rule.mde.value if lift is None else lift
+            return posterior_cost(np.abs(size), rule.belief, alpha=level, target=rule.power)
+        case _:
+            return _sequence_factor(ratio, level, rule.power)
+
+
+def _sequence_factor(ratio: Float, alpha: float, target: float) -> Float:
     if (ratio == 1).all():
-        return np.full_like(ratio, sequential_cost(alpha, power).inflation)
+        return np.full_like(ratio, sequential_cost(alpha, target).inflation)
     grid = np.arange(-4, 5)
-    factors = [sequential_cost(alpha, power, tuning=2.0 ** float(step)).inflation for step in grid]
+    factors = [sequential_cost(alpha, target, tuning=2.0 ** float(step)).inflation for step in grid]
     return np.asarray(np.interp(np.log2(ratio), grid, factors), dtype=np.float64)
+
+
+def posterior_cost(lift: ArrayLike, belief: Belief, *, alpha: float, target: float) -> Float:
+    """Units at which one look finds P(better) > 1 − alpha/2 with power `target`, over the fixed design's.
+
+    The posterior's z passes z_α where x > s·z_α·√(1 + s²/s₀²) − s²·m₀/s₀², with x ~ N(lift, s²); solved for
+    s. A prior much wider than the lift costs nothing.
+    """
+    delta = np.asarray(lift, float)
+    reach, aim = critical(alpha, np.inf, Alternative.TWO_SIDED), special.ndtri(target)
+    known = np.isfinite(delta) & (delta > 0)
+    found = np.where(known, delta, 1.0)
+
+    def shortfall(s: Float) -> Float:
+        share = np.square(s / belief.sd)
+        return np.asarray(s * (aim + reach * np.sqrt(1 + share)) - share * belief.mean - found)
+
+    fixed = found / (reach + aim)
+    top = fixed
+    while (low := shortfall(top) < 0).any():  # a prior on the variant's side moves the root up
+        top = np.where(low, 2 * top, top)
+    root = bracketed_root(shortfall, np.zeros_like(found), top, precision=_PRECISION)
+    return np.where(known, np.square(fixed / root), np.nan)

@@ -8,6 +8,11 @@ Looks may come at any fractions: the alpha spent by u is a function fixed before
 Overrun: the first look at or past the plan (u ≥ 1) spends all that is left, with the correlation it really
 has, so a plan that is overrun keeps its error. Nothing is left for looks after it: their bound is infinite,
 and the result to read is the one at the look that ended the plan.
+
+Where the planned information is itself estimated, the fraction that alpha is spent by moves with the
+estimate, while the correlation of two looks is the ratio of their information whatever was planned. Both can
+be given (`shares` and `times`); alpha is kept because blinded estimates do not depend on the effect (Lan &
+DeMets 1989, Stat. Med. 8:1191).
 """
 
 from __future__ import annotations
@@ -23,6 +28,7 @@ from scipy import special
 from analysis.inference.result import Alternative, Float
 from analysis.inference.tail import bracketed_root
 from analysis.planning.boundary import Crossing, Paths, crossing, fixed_drift, start_paths
+from experiment.definition import Spending
 from experiment.errors import BadInput
 
 _LEAST_SPENT = 1.1e-16
@@ -30,19 +36,6 @@ _LEAST_SPENT = 1.1e-16
 
 _HIGHEST = 40.0
 _NEWTON_STEPS = 60
-
-
-class Spending(StrEnum):
-    """Cumulative alpha spent by information fraction u, of a one-sided total a (half of a two-sided one).
-
-    `OBRIEN_FLEMING`: 2·(1 − Φ(z_{a/2}/√u)): almost nothing early, the last bound close to the fixed one
-    (default). `POCOCK`: a·ln(1 + (e − 1)·u): nearly the same bound at every look. `POWER`: a·u^gamma (Kim &
-    DeMets 1987).
-    """
-
-    OBRIEN_FLEMING = "obrien-fleming"
-    POCOCK = "pocock"
-    POWER = "power"
 
 
 class Shape(StrEnum):
@@ -56,11 +49,12 @@ class Shape(StrEnum):
 class Bounds:
     """Looks so far and what each demands.
 
-    `times`: information fractions. `z`: the |Z| to pass (inf = nothing can be rejected here). `spent`:
-    alpha spent by each look, both sides together.
+    `times`: information fractions. `shares`: the fractions alpha was spent by, mostly the same. `z`: the |Z|
+    to pass (inf = nothing can be rejected here). `spent`: alpha spent by each look, both sides together.
     """
 
     times: Float
+    shares: Float
     z: Float
     spent: Float
     alternative: Alternative
@@ -68,7 +62,7 @@ class Bounds:
     @property
     def ended(self) -> int | None:
         """Index of the look that ended the plan (all alpha spent); None while it runs."""
-        over = np.flatnonzero(self.times >= 1 - 1e-9)
+        over = np.flatnonzero(self.shares >= 1 - 1e-9)
         return int(over[0]) if over.size else None
 
     def crossing(self, drift: float) -> Crossing:
@@ -102,6 +96,7 @@ def spending_bounds(
     spending: Spending = Spending.OBRIEN_FLEMING,
     gamma: float = 2.0,
     final: bool = False,
+    shares: ArrayLike | None = None,
 ) -> Bounds:
     """Bounds of the looks at these information fractions.
 
@@ -111,22 +106,29 @@ def spending_bounds(
         gamma: exponent of `Spending.POWER`.
         final: this is the last look although the plan was not filled (the deadline came first), so it
             spends all that is left. To be said before looking.
+        shares: the fractions alpha is spent by, where they are not `times` (never falling); `times` are then
+            information in any unit.
 
     Raises:
-        BadInput: for fractions that do not increase from above 0, alpha outside (0, 1) or gamma ≤ 0.
+        BadInput: for fractions that do not increase from above 0, shares that fall, alpha outside (0, 1) or
+            gamma ≤ 0.
     """
     fractions = _fractions(times)
     if not 0 < alpha < 1 or gamma <= 0:
         raise BadInput(
             "alpha lies between 0 and 1, gamma above 0", field="alpha, gamma", value=(alpha, gamma)
         )
-    z, spent = _solve(tuple(fractions.tolist()), alpha, alternative, spending, gamma, final)
-    return Bounds(times=fractions, z=np.array(z), spent=np.array(spent), alternative=alternative)
+    by = fractions if shares is None else _shares(shares, len(fractions))
+    z, spent = _solve(
+        tuple(fractions.tolist()), tuple(by.tolist()), alpha, alternative, spending, gamma, final
+    )
+    return Bounds(times=fractions, shares=by, z=np.array(z), spent=np.array(spent), alternative=alternative)
 
 
 @lru_cache(maxsize=4096)
 def _solve(
     times: tuple[float, ...],
+    shares: tuple[float, ...],
     alpha: float,
     alternative: Alternative,
     spending: Spending,
@@ -135,7 +137,7 @@ def _solve(
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Each look's bound so that first crossing there has the probability newly spent."""
     sides = 2 if alternative is Alternative.TWO_SIDED else 1
-    plan = spent_alpha(times, alpha, alternative, spending, gamma=gamma)
+    plan = spent_alpha(shares, alpha, alternative, spending, gamma=gamma)
     if final:
         plan[-1] = alpha
     z, spent, paths, before = [], [], start_paths(), 0.0
@@ -184,7 +186,13 @@ def shaped_bounds(
     profile = np.ones_like(fractions) if shape is Shape.POCOCK else np.sqrt(fractions[-1] / fractions)
 
     def bounds(constant: float) -> Bounds:
-        return Bounds(times=fractions, z=constant * profile, spent=np.zeros(0), alternative=alternative)
+        return Bounds(
+            times=fractions,
+            shares=fractions,
+            z=constant * profile,
+            spent=np.zeros(0),
+            alternative=alternative,
+        )
 
     def surplus(constant: Float) -> Float:
         first = bounds(float(constant)).crossing(0.0)
@@ -194,15 +202,17 @@ def shaped_bounds(
     found = bounds(float(constant))
     first = found.crossing(0.0)
     return Bounds(
-        times=fractions, z=found.z, spent=np.cumsum(first.above + first.below), alternative=alternative
-    )
+        times=fractions, shares=fractions, z=found.z, spent=np.cumsum(first.above + first.below),
+        alternative=alternative,
+    )  # fmt: skip
 
 
 def ever_crossing(times: ArrayLike, z: ArrayLike, alternative: Alternative = Alternative.TWO_SIDED) -> float:
     """Probability under the null of passing |Z| = z at any look: the error of peeking with these bounds."""
     fractions = _fractions(times)
     level = np.broadcast_to(np.asarray(z, float), fractions.shape)
-    found = Bounds(times=fractions, z=level, spent=np.zeros(0), alternative=alternative).crossing(0.0)
+    bounds = Bounds(times=fractions, shares=fractions, z=level, spent=np.zeros(0), alternative=alternative)
+    found = bounds.crossing(0.0)
     return float((found.above + found.below).sum())
 
 
@@ -281,3 +291,13 @@ def _fractions(times: ArrayLike) -> Float:
             fix="give units at each look over units planned, first look first, each look once",
         )
     return fractions
+
+
+def _shares(shares: ArrayLike, looks: int) -> Float:
+    found = np.atleast_1d(np.asarray(shares, float))
+    if not (found.size == looks and np.isfinite(found).all() and (np.diff(found, prepend=0.0) >= 0).all()):
+        raise BadInput(
+            "shares of the plan do not fall", field="shares", value=found.tolist(),
+            fix="give one share for each look, first look first",
+        )  # fmt: skip
+    return found

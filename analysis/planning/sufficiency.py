@@ -19,7 +19,7 @@ from analysis.inference.sample import Sample
 from analysis.planning.accrual import Accrual
 from analysis.planning.boundary import fixed_drift
 from analysis.planning.power import absolute_effect, design_factor
-from experiment.definition import DecisionRule, Size
+from experiment.definition import DecisionRule, Design, Direction, Size
 
 _TUNING_STEPS = 8
 
@@ -28,13 +28,24 @@ _TUNING_STEPS = 8
 class Progress:
     """What a comparison has collected (matured), blind to which variant is better.
 
-    `n`: units of control and treatment together. `baseline`: their common mean. `error_variance`: squared
-    standard error of the effect now, if both variants had one variance per stratum.
+    `n`: units of control and treatment together. `baseline`: their common mean, `treated` the treatment's
+    part in it. `error_variance`: squared standard error of the effect now, if both variants had one variance
+    per stratum.
     """
 
     n: Float
     baseline: Float
+    treated: Float
     error_variance: Float
+
+    def control(self, size: Size, assumed: Direction | None) -> Float:
+        """Control's mean if the effect had this size: a relative MDE refers to control, and under it the
+        common mean lies above (or below) control's by `treated` times the MDE. Without this a rule would
+        ask for too few units exactly where there is something to find."""
+        if assumed is None or not size.relative:
+            return self.baseline
+        sign = 1.0 if assumed is Direction.INCREASE else -1.0
+        return np.asarray(self.baseline / (1 + sign * self.treated * size.value))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,8 +134,9 @@ def progress(control: Sample, treatment: Sample, weight: ArrayLike | None = None
         within = _squares(control) + _squares(treatment) + control.n * treatment.n / n * np.square(between)
         squared = within / (n - 1) * (1 / control.n + 1 / treatment.n)
         mean = (control.n * control.mean + treatment.n * treatment.mean) / n
+        part = treatment.n / n
     if weight is None:
-        return Progress(n=n, baseline=mean, error_variance=squared)
+        return Progress(n=n, baseline=mean, treated=part, error_variance=squared)
     given = np.broadcast_to(np.asarray(weight, float), n.shape)
     used = (given > 0) & np.isfinite(squared)
     share = np.where(used, given, 0.0)
@@ -134,6 +146,7 @@ def progress(control: Sample, treatment: Sample, weight: ArrayLike | None = None
     return Progress(
         n=np.where(used, n, 0.0).sum(axis=-1),
         baseline=np.where(none, np.nan, np.where(used, share * mean, 0.0).sum(axis=-1)),
+        treated=np.where(none, np.nan, np.where(used, share * part, 0.0).sum(axis=-1)),
         error_variance=np.where(none, np.nan, (np.square(share) * np.where(used, squared, 0.0)).sum(axis=-1)),
     )
 
@@ -147,6 +160,7 @@ def sufficiency(
     window_days: float = 0.0,
     alpha: float | None = None,
     mde: Size | None = None,
+    assumed: Direction | None = None,
 ) -> Sufficiency:
     """How far a comparison is under its decision rule.
 
@@ -157,20 +171,24 @@ def sufficiency(
         n_star: units the confidence sequence was tuned for; None = tuned for the units needed.
         window_days: a unit matures this long after it arrived.
         alpha, mde: replace the rule's (a share of alpha in a family; another metric's effect size).
+        assumed: the side on which an effect of the MDE is planned for (`Progress.control`); None where no
+            effect is (guardrails).
     """
     size, level = mde or rule.mde, rule.alpha if alpha is None else alpha
-    delta = np.abs(absolute_effect(size, now.baseline))
+    baseline = now.control(size, assumed)
+    delta = np.abs(absolute_effect(size, baseline))
     reason = _reason(now, delta)
     with np.errstate(invalid="ignore", divide="ignore"):
         required = np.square(delta / fixed_drift(level, rule.power, Alternative.TWO_SIDED))
         fixed_n = np.where(reason == 0, now.n * now.error_variance / required, np.nan)
-        factor = _factor(rule, level, fixed_n, n_star)
+        factor = _factor(rule, level, fixed_n, n_star, np.abs(delta / baseline))
         exact = fixed_n * factor
-        fraction = now.n / exact
-    n_needed = np.ceil(exact - 1e-9 * exact)
+        planned = _stated(rule, exact)
+        fraction = now.n / planned
+    n_needed = np.ceil(planned - 1e-9 * planned)
     n_later, days, futile, no_date = _dates(now, n_needed, rule, accrual, window_days)
     with np.errstate(invalid="ignore", divide="ignore"):
-        visible_now, later = size.value / np.sqrt(fraction), size.value * np.sqrt(exact / n_later)
+        visible_now, later = size.value * np.sqrt(exact / now.n), size.value * np.sqrt(exact / n_later)
     return Sufficiency(
         n_now=now.n,
         n_needed=n_needed,
@@ -188,6 +206,13 @@ def sufficiency(
     )
 
 
+def _stated(rule: DecisionRule, needed: Float) -> Float:
+    """The units a group sequential plan states, where it states them; else those the MDE needs."""
+    if rule.design is not Design.GROUP_SEQUENTIAL or rule.looks.units is None:
+        return needed
+    return np.where(np.isfinite(needed), float(rule.looks.units), np.nan)
+
+
 def _squares(sample: Sample) -> Float:
     """Sum of squared deviations of a variant; a single unit has none."""
     known = (sample.n > 1) & np.isfinite(sample.variance)
@@ -203,15 +228,15 @@ def _reason(now: Progress, delta: Float) -> Codes:
         )
 
 
-def _factor(rule: DecisionRule, alpha: float, fixed_n: Float, n_star: ArrayLike | None) -> Float:
+def _factor(rule: DecisionRule, alpha: float, fixed_n: Float, n_star: ArrayLike | None, lift: Float) -> Float:
     """Inflation of the design; with a given n_star it depends on the units needed, so it is iterated."""
-    factor = np.broadcast_to(design_factor(rule.design, alpha=alpha, power=rule.power), fixed_n.shape)
-    if n_star is None:
+    factor = np.broadcast_to(design_factor(rule, alpha=alpha, lift=lift), fixed_n.shape)
+    if n_star is None or rule.design is not Design.SEQUENTIAL:
         return np.array(factor)
     tuned = np.asarray(n_star, float)
     for _ in range(_TUNING_STEPS):
         tuning = np.where(np.isfinite(fixed_n), tuned / (fixed_n * factor), 1.0)
-        factor = design_factor(rule.design, alpha=alpha, power=rule.power, tuning=tuning)
+        factor = design_factor(rule, alpha=alpha, tuning=tuning)
     return factor
 
 

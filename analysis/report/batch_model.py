@@ -22,7 +22,8 @@ class BatchRow:
     The effect is that of `variant`, the best one by point estimate. `n` counts the units of the whole
     experiment, `n_compared` those of control and `variant`, which `n_needed` asks for too. `headline` is
     "interval" or "sequence": which of `interval` and `sequence` (`p` and `anytime_p`) the rule decides by;
-    `adjusted_p` is that p after Holm over the experiment's variants. `flags` are the checks that found
+    "planned" or "posterior": `decided_lift` and `decided_p` of a group sequential or Bayesian rule (which has
+    no p). `adjusted_p` is that p after Holm over the experiment's variants. `flags` are the checks that found
     something.
     """
 
@@ -53,15 +54,21 @@ class BatchRow:
     lift_sequence: Interval | None = None
     adjusted_p: float | None = None
     n_compared: int | None = None
+    decided_lift: Interval | None = None
+    decided_p: float | None = None
 
     @property
     def headline_lift(self) -> Interval | None:
         """The interval of the lift that the rule's design decides by."""
+        if self.headline in {"planned", "posterior"}:
+            return self.decided_lift
         return self.lift_sequence if self.headline == "sequence" else self.lift_interval
 
     @property
     def headline_p(self) -> float | None:
         """The p that the rule's design decides by, before Holm."""
+        if self.headline in {"planned", "posterior"}:
+            return self.decided_p
         return self.anytime_p if self.headline == "sequence" else self.p
 
 

@@ -10,7 +10,8 @@ from math import sqrt
 from typing import Any
 
 from analysis.report import format as fmt
-from analysis.report.layout import headline_interval, headline_lift, primary
+from analysis.report.headline import deciding
+from analysis.report.layout import headline_interval, primary
 from analysis.report.marks import (
     Spec,
     band,
@@ -57,8 +58,8 @@ def lifts(report: Report) -> Spec | None:
     rows = []
     for metric in report.matured.metrics:
         for c in metric.comparisons:
-            e = c.estimate
-            bounds = None if e is None else headline_lift(c, e)
+            e = deciding(c)
+            bounds = None if e is None else e.lift_interval
             if e is None or e.lift is None or bounds is None:
                 continue
             arrow = "lower is better" if metric.direction == "decrease" else "higher is better"
@@ -161,9 +162,12 @@ def _forest_rows(metric: MetricReading, comparison: Comparison) -> Iterable[dict
     for where, estimate, shrunk in readings:
         if estimate is None:
             continue
-        bounds = headline_interval(comparison, estimate)
-        label = fmt.effect_of(metric, estimate.effect)
-        row = _interval_row(comparison.variant, where, estimate.effect, bounds, scale, label)
+        # without a deciding interval of the effect (no look yet, a posterior) the one that may always be read
+        bounds = headline_interval(comparison, estimate) or estimate.sequence
+        read = deciding(comparison) if estimate is comparison.estimate else None
+        effect = estimate.effect if read is None else read.effect
+        label = fmt.effect_of(metric, effect)
+        row = _interval_row(comparison.variant, where, effect, bounds, scale, label)
         yield row if shrunk is None else {**row, "shrunken": shrunk * scale}
 
 

@@ -9,6 +9,7 @@ from math import isfinite, log
 
 from analysis.family import Corrected
 from analysis.inference.result import Estimates
+from analysis.measure import Headline
 from analysis.report.numbers import (
     Comparison,
     Estimate,
@@ -17,15 +18,18 @@ from analysis.report.numbers import (
     Interval,
     MetricReading,
     MixRow,
+    Planned,
     Pooled,
+    Posterior,
     SegmentReading,
     Unadjusted,
     Value,
 )
+from analysis.report.planned import planned
 from analysis.report.sheet import Sheet, listed, span, why
 from analysis.report.sufficiency import of_segment, segment_finding, sufficiency
 from analysis.segments import Shrunken
-from experiment.definition import DAY_MS, DecisionRule, Design, Direction
+from experiment.definition import DAY_MS, DecisionRule, Direction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,17 +116,19 @@ def comparison(s: Sheet, at: Place, rule: DecisionRule) -> Comparison:
     look, v = at.looks.overall, at.v
     found = estimate(s, look, v)
     significant = found is not None and isfinite(at.adjusted) and at.adjusted < rule.alpha
-    raised = found is not None and found.effect > 0
+    plan = planned(s, look, v, rule, {row: day for day, row in at.looks.days})
+    belief = _posterior(s, look, v, rule)
+    raised = _raised(s, found, plan, belief)
     up = s.m.metric.direction is Direction.INCREASE
     return Comparison(
         variant=at.variants[v + 1],
         control=at.variants[0],
-        headline="interval" if rule.design is Design.FIXED else "sequence",
+        headline=_headline(s, look),
         estimate=found,
         missing=why(s.interval.code[look][v]),
         significant=significant,
         better=raised == up if significant else None,
-        adjusted_p=number(at.adjusted),
+        adjusted_p=None if _believed(s) else number(at.adjusted),
         events=s.events[look][v],
         events_needed=s.needed[look][v],
         pooled=_pooled(s, look, v, found, at.mix),
@@ -133,6 +139,46 @@ def comparison(s: Sheet, at: Place, rule: DecisionRule) -> Comparison:
         selected_interval=_selected(at, significant=significant),
         unadjusted=_unadjusted(s, look, v, found),
         heterogeneity=_heterogeneity(at),
+        planned=plan,
+        posterior=belief,
+    )
+
+
+def _raised(s: Sheet, found: Estimate | None, plan: Planned | None, belief: Posterior | None) -> bool:
+    """Whether the deciding reading lies above control."""
+    if _believed(s):
+        return belief is not None and (belief.better > 0.5) == (s.m.metric.direction is Direction.INCREASE)
+    if plan is not None:
+        return plan.effect is not None and plan.effect > 0
+    return found is not None and found.effect > 0
+
+
+def _believed(s: Sheet) -> bool:
+    return s.m.headline is Headline.POSTERIOR
+
+
+def _headline(s: Sheet, look: int) -> str:
+    """What decides at this look; away from the looks of a plan the confidence sequence is read."""
+    away = s.m.headline is Headline.PLANNED and look not in s.plans
+    return (Headline.SEQUENCE if away else s.m.headline).value
+
+
+def _posterior(s: Sheet, look: int, v: int, rule: DecisionRule) -> Posterior | None:
+    if look not in s.m.pooled_at:
+        return None
+    found, at = s.m.posterior, (s.m.pooled_at.index(look), v)
+    if found.reason[at]:
+        return None
+    exact = _believed(s) and bool(s.m.whole.pairs.scored[s.m.start + look, v])
+    return Posterior(
+        better=float(found.better[at]),
+        mean=float(found.mean[at]),
+        interval=Interval(lower=float(found.low[at]), upper=float(found.high[at])),
+        loss_variant=float(found.loss_treatment[at]),
+        loss_control=float(found.loss_control[at]),
+        prior_mean=rule.belief.mean,
+        prior_sd=rule.belief.sd,
+        method="binomial" if exact else "normal",
     )
 
 

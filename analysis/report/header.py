@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from experiment.definition import DAY_MS, DecisionRule
+from analysis.planning.look_days import first_look
+from experiment.definition import DAY_MS, DecisionRule, Design, Spending
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +25,7 @@ class Header:
 
     `source` is "ledger" or "table". `mde` and the runtimes are the frozen rule's; `rule_digest` is None for
     tables. `assignment` is "randomised" or "unknown". `at` is the instant of this look ("" for a closed table
-    without days).
+    without days). `plan` says in words what a group sequential or Bayesian design adds to the rule.
     """
 
     key: str
@@ -50,6 +51,7 @@ class Header:
     max_runtime_days: int
     evidence_required: str
     window_days: float
+    plan: str = ""
 
 
 def instant(ms: int) -> str:
@@ -65,5 +67,25 @@ def blank(rule: DecisionRule, window_ms: int) -> Header:
         design=rule.design.value, alpha=rule.alpha, power=rule.power, mde=rule.mde.value,
         mde_relative=rule.mde.relative, min_runtime_days=rule.min_runtime_days,
         max_runtime_days=rule.max_runtime_days, evidence_required=rule.evidence.value,
-        window_days=window_ms / DAY_MS,
+        window_days=window_ms / DAY_MS, plan=_plan(rule),
     )  # fmt: skip
+
+
+def _plan(rule: DecisionRule) -> str:
+    looks, belief = rule.looks, rule.belief
+    match rule.design:
+        case Design.GROUP_SEQUENTIAL:
+            power = f" with gamma {looks.gamma:g}" if looks.spending is Spending.POWER else ""
+            units = f", {looks.units:,} units planned" if looks.units is not None else ""
+            return (
+                f"a look every {looks.every_days} days from day {first_look(rule)}, {looks.spending.value} "
+                f"spending{power}{units}"
+            )
+        case Design.BAYESIAN:
+            loss = f", expected loss below {belief.loss:.3g}" if belief.loss is not None else ""
+            return (
+                f"prior of the lift N({belief.mean:.3g}, {belief.sd:.3g}²){loss}; errors are not held at "
+                "alpha when it is watched"
+            )
+        case _:
+            return ""

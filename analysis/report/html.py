@@ -7,7 +7,8 @@ from html import escape
 
 from analysis.report import format as fmt
 from analysis.report.charts import charts
-from analysis.report.layout import VERDICT_TONE, Section, headline_lift, primary_comparisons
+from analysis.report.headline import deciding
+from analysis.report.layout import VERDICT_TONE, Section, primary_comparisons
 from analysis.report.marks import Spec, theme
 from analysis.report.markup import page, plain_section, table, text
 from analysis.report.model import Comparison, MetricReading, Report
@@ -89,10 +90,11 @@ def _comparison_tiles(metric: MetricReading, comparison: Comparison) -> list[str
     tiles = []
     estimate, enough = comparison.estimate, comparison.sufficiency
     if estimate is not None:
-        bounds = headline_lift(comparison, estimate)
-        values = [fmt.value_of(metric, v) for v in (estimate.control_value, estimate.variant_value)]
-        name, effect = f"{metric.key} lift, {comparison.variant}", fmt.effect_of(metric, estimate.effect)
-        tiles.append(_tile(name, fmt.share(estimate.lift, signed=True), fmt.lift_interval(bounds)))
+        read = deciding(comparison)
+        shown, bounds = read or estimate, None if read is None else read.lift_interval
+        values = [fmt.value_of(metric, v) for v in (shown.control_value, shown.variant_value)]
+        name, effect = f"{metric.key} lift, {comparison.variant}", fmt.effect_of(metric, shown.effect)
+        tiles.append(_tile(name, fmt.share(shown.lift, signed=True), fmt.lift_interval(bounds)))
         tiles.append(_tile(f"{metric.key} effect, {comparison.variant}", effect, " → ".join(values)))
     if enough is not None and enough.share is not None:
         width = min(100.0, 100 * enough.share)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from analysis.report.headline import deciding
 from analysis.report.model import Comparison, Estimate, Interval, MetricReading, Reading, Severity
 from experiment.decision import VerdictKind
 
@@ -107,13 +108,20 @@ def primary(reading: Reading) -> MetricReading | None:
 
 
 def headline_interval(comparison: Comparison, estimate: Estimate) -> Interval | None:
-    """The interval of the effect that the rule's design decides by."""
-    return estimate.sequence if comparison.headline == "sequence" else estimate.interval
+    """The interval of the effect that the rule's design decides by; of a segment's estimate under a plan or a
+    prior the confidence sequence. None where there is none."""
+    if estimate is comparison.estimate:
+        read = deciding(comparison)
+        return None if read is None else read.interval
+    return estimate.interval if comparison.headline == "interval" else estimate.sequence
 
 
 def headline_lift(comparison: Comparison, estimate: Estimate) -> Interval | None:
-    """The interval of the lift that the rule's design decides by."""
-    return estimate.lift_sequence if comparison.headline == "sequence" else estimate.lift_interval
+    """The interval of the lift that the rule's design decides by, as `headline_interval`."""
+    if estimate is comparison.estimate:
+        read = deciding(comparison)
+        return None if read is None else read.lift_interval
+    return estimate.lift_interval if comparison.headline == "interval" else estimate.lift_sequence
 
 
 def primary_comparisons(reading: Reading) -> tuple[tuple[MetricReading, Comparison], ...]:

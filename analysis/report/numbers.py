@@ -112,8 +112,9 @@ class Pooled:
 class Guard:
     """Non-inferiority of a guardrail. `margin` is absolute, in the metric's unit, and positive.
 
-    `loss` is the effect turned so that positive is worse. `safe`: the bound of the running design on the
-    loss lies within the margin. `harmed`: the confidence sequence on the loss lies beyond the margin.
+    `loss` is the effect turned so that positive is worse. `safe`: the bound of the confidence sequence on
+    the loss (of the fixed test where a file is read once by that design) lies within the margin. `harmed`:
+    the confidence sequence on the loss lies beyond the margin.
     """
 
     margin: float
@@ -229,10 +230,76 @@ class Unadjusted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LookTaken:
+    """One look of a group sequential plan.
+
+    `day`: exposure days by then (None: not recorded), `date` the last of them. `units` of both variants,
+    `share` of the plan (information over that planned), alpha `spent` so far, `bound` that |z| has to pass
+    (None: nothing can be rejected here), `passed`: it does.
+    """
+
+    day: int | None
+    date: str | None
+    units: int
+    share: float
+    spent: float
+    bound: float | None
+    z: float
+    passed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """The group sequential reading: every look taken, and the one whose reading counts.
+
+    `counted`: its number, from 1 (None before the first look): the first that passed, else the last taken.
+    `p` is the repeated p-value and `interval` the repeated interval of that look: p < alpha exactly where the
+    interval excludes 0. `effect`, `lift`, `control_value`, `variant_value` are of that look too. `ended`: all
+    alpha is spent. `next_day`: exposure day of the next look, unless the planned units arrive before.
+    """
+
+    looks: tuple[LookTaken, ...]
+    counted: int | None
+    ended: bool
+    effect: float | None
+    interval: Interval | None
+    p: float | None
+    lift: float | None
+    lift_interval: Interval | None
+    control_value: float | None
+    variant_value: float | None
+    next_day: int | None
+    next_date: str | None
+    sentence: str
+    missing: Missing | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Posterior:
+    """What is believed of the lift after the data, from the prior N(`prior_mean`, `prior_sd`²) of the lift.
+
+    `better`: probability that the variant is better in the metric's direction. `mean` and `interval`
+    (credible, at the rule's alpha) of the lift. `loss_variant`, `loss_control`: what choosing each gives up
+    on average, as a fraction of control. `method`: "normal", or "binomial" (exact) where a Bayesian rule
+    decides by it.
+    """
+
+    better: float
+    mean: float
+    interval: Interval
+    loss_variant: float
+    loss_control: float
+    prior_mean: float
+    prior_sd: float
+    method: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
     """One variant against control on one metric. Exactly one of `estimate` and `missing` is None.
 
-    `headline` is "sequence" or "interval": the reading that the rule's design decides by. `significant` and
+    `headline` is the reading that decides: "interval" (fixed), "sequence" (anytime-valid), "planned" (group
+    sequential) or "posterior" (Bayesian: `adjusted_p` is then None). `significant` and
     `better` are of that headline (`better` None: no direction established). `adjusted_p` is the headline p
     after the correction of its family: Holm over the variants of the primary metric, Benjamini-Hochberg over
     all secondary comparisons (e-BH for sequences), the p itself for guardrails. `selected_interval` is the
@@ -259,6 +326,8 @@ class Comparison:
     selected_interval: Interval | None = None
     unadjusted: Unadjusted | None = None
     heterogeneity: Heterogeneity | None = None
+    planned: Planned | None = None
+    posterior: Posterior | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis import family
+from analysis.deciding import Series
 from analysis.evidence import COUNTS, DayLooks, Evidence, Mask
 from analysis.measure import Collected, Measured, Plan, collect, measure
 from analysis.planning.accrual import Accrual, fit_accrual
@@ -196,9 +197,23 @@ def _plan(evidence: Evidence, collected: Collected, layout: _Layout) -> Plan:
         rule=evidence.rule,
         accrual=_accrual(evidence),
         window_days=0.0 if evidence.closed else evidence.window_ms / DAY_MS,
+        once=evidence.closed,
+        series=_series(evidence, layout),
     )
     rows = [row for row in layout.overall if collected.n[row].sum() > 0]
     return replace(plan, tuned_at=rows[0] if rows else layout.overall[0])
+
+
+def _series(evidence: Evidence, layout: _Layout) -> Series:
+    """The matured days; without recorded days the one look there is."""
+    variants = (len(evidence.subjects[SUBJECT].variants) - 1,)
+    if not evidence.day_width:
+        return Series(rows=np.array([[0]]), days=np.array([[0]]), at=(0,), variants=variants)
+    held = np.array(layout.numbers[: layout.lengths[0]], dtype=np.int64)
+    return Series(
+        rows=layout.empty + np.arange(len(held))[None, :],
+        days=(held - held[:1].sum() + evidence.day_width)[None, :], at=layout.overall[:1], variants=variants,
+    )  # fmt: skip
 
 
 def _accrual(evidence: Evidence) -> Accrual | None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from analysis.report import design_sections
 from analysis.report import format as fmt
 from analysis.report import segment_sections as segment
 from analysis.report import validity_sections as validity
+from analysis.report.headline import deciding
 from analysis.report.layout import Cell, Section, Table, Tone, headline_interval, primary, primary_comparisons
 from analysis.report.model import Comparison, MetricReading, Reading, Report, Verdict
 from experiment.decision import VerdictKind
@@ -52,6 +54,7 @@ def report_sections(report: Report) -> tuple[Section, ...]:
         _experiment(report),
         _primary_effect(report),
         _live(report),
+        design_sections.looks(report),
         *(_of_matured(report) if report.matured.n else ()),
         validity.sufficiency(report),
         validity.sample_ratio(report, short=False),
@@ -66,6 +69,7 @@ def report_sections(report: Report) -> tuple[Section, ...]:
 def _of_matured(report: Report) -> tuple[Section, ...]:
     """Parts that are empty tables before anything has matured."""
     return (
+        design_sections.losses(report),
         segment.segments(report),
         segment.segment_data(report),
         _metrics(report),
@@ -93,9 +97,10 @@ def _verdict(report: Report) -> Section:
 def _experiment(report: Report) -> Section:
     head = report.header
     mde = fmt.share(head.mde) if head.mde_relative else fmt.amount(head.mde)
+    plan = f" ({head.plan})" if head.plan else ""
     rule = (
-        f"{head.design} design, alpha {head.alpha:g}, power {head.power:g}, MDE {mde}, "
-        f"{head.min_runtime_days} to {head.max_runtime_days} days, "
+        f"{head.design.replace('_', ' ')} design{plan}, alpha {head.alpha:g}, power {head.power:g}, "
+        f"MDE {mde}, {head.min_runtime_days} to {head.max_runtime_days} days, "
         + (f"window {head.window_days:g} days, " if head.window_days else "")
         + f"evidence {head.evidence_required}"
     )
@@ -208,19 +213,24 @@ def _metric_row(metric: MetricReading, comparison: Comparison) -> tuple[Cell, ..
     estimate = comparison.estimate
     if estimate is None:
         return (*names, *(Cell(fmt.ABSENT, Tone.MUTED),) * 6, finding(comparison))
-    sequential = comparison.headline == "sequence"
+    read = deciding(comparison)
+    shown = read or estimate
+    interval = fmt.ABSENT
+    if read is not None:
+        believed = read.better is not None
+        interval = (
+            f"lift {fmt.lift_interval(read.lift_interval)}"
+            if believed
+            else fmt.interval_of(metric, read.interval)
+        )
     return (
         *names,
-        Cell(fmt.value_of(metric, estimate.control_value)),
-        Cell(fmt.value_of(metric, estimate.variant_value)),
-        Cell(fmt.effect_of(metric, estimate.effect)),
-        Cell(fmt.interval_of(metric, headline_interval(comparison, estimate))),
-        Cell(fmt.share(estimate.lift, signed=True)),
-        Cell(
-            fmt.probability(estimate.anytime_p, estimate.log10_anytime_p)
-            if sequential
-            else fmt.probability(estimate.p, estimate.log10_p)
-        ),
+        Cell(fmt.value_of(metric, shown.control_value)),
+        Cell(fmt.value_of(metric, shown.variant_value)),
+        Cell(fmt.effect_of(metric, shown.effect)),
+        Cell(interval),
+        Cell(fmt.share(shown.lift, signed=True)),
+        Cell(fmt.ABSENT if read is None else fmt.probability(read.p, read.log10_p)),
         finding(comparison),
     )
 

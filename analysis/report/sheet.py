@@ -6,7 +6,7 @@ turned into Python values once. None stands for a number that does not exist.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from analysis import columnar
 from analysis.errors import Reason
 from analysis.inference.result import Estimates, Float
-from analysis.measure import Measured, Whole
+from analysis.measure import Headline, Measured
+from analysis.plans import PlanRead, plans
 from analysis.report.numbers import DayPoint, Interval, Missing
-from experiment.definition import DecisionRule, Design
+from experiment.definition import DecisionRule
 
 Mask = NDArray[np.bool_]
 Numbers = list[list[float | None]]
@@ -87,7 +88,8 @@ def span(found: Estimates) -> Span:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sheet:
-    """One metric, every array a nested list; `m` are the arrays themselves.
+    """One metric, every array a nested list; `m` are the arrays themselves, `plans` the group sequential
+    plans of all variants by look, `headline` the p-values the metric is decided by.
 
     `daily`: the points of the series, per variant other than control.
     """
@@ -114,6 +116,7 @@ class Sheet:
     needed: list[list[float]]
     method: list[list[str]]
     headline: Float
+    plans: Mapping[int, tuple[PlanRead, ...]]
 
     def value(self, look: int, variant: int) -> float | None:
         """Numerator over denominator of a variant, strata summed."""
@@ -153,7 +156,6 @@ def sheets(
         "events": part.numbers(pairs.events),
         "needed": part.placed(pairs.needed),
         "method": part.placed(found.method),
-        "headline": headline_p(found, rule.design),
     }
     spans: dict[str, Any] = {
         "interval": part.span(found.effect),
@@ -161,10 +163,13 @@ def sheets(
         "lift_interval": part.span(found.lift),
         "lift_sequence": part.span(found.lift_sequence),
     }
+    held = [plans(m, rule) for m in measured]
     return tuple(
         Sheet(
             m=m,
             daily=() if daily is None else daily[place],
+            plans=held[place],
+            headline=_headline(m, held[place]),
             **{name: column[m.start : m.end] for name, column in lists.items()},
             **{name: column.rows(slice(m.start, m.end)) for name, column in spans.items()},
         )
@@ -204,7 +209,18 @@ class _Part:
         return found
 
 
-def headline_p(found: Whole, design: Design) -> Float:
-    """The p-values the rule's design decides by; NaN where there is none."""
-    own = found.effect if design is Design.FIXED else found.sequence
-    return np.where(own.reason == 0, own.p_value, np.nan)
+def _headline(m: Measured, held: Mapping[int, tuple[PlanRead, ...]]) -> Float:
+    """The p-values the metric is decided by; NaN where there is none. Away from the looks that a plan or a
+    posterior decides, by the confidence sequence."""
+    own = m.whole.effect if m.headline is Headline.INTERVAL else m.whole.sequence
+    here = slice(m.start, m.end)
+    p = np.where(own.reason[here] == 0, own.p_value[here], np.nan)
+    for look, reads in held.items():
+        p[look] = np.nan
+        for v, one in enumerate(reads):
+            if one.effect is not None and int(one.effect.reason[0]) == 0:
+                p[look, v] = float(one.effect.p_value[0])
+    if m.headline is Headline.POSTERIOR:
+        better = m.posterior.better
+        p[list(m.pooled_at)] = 2 * np.minimum(better, 1 - better)
+    return p

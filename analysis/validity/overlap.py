@@ -102,7 +102,7 @@ def units_inside(kind: MetricType, samples: Sample, rule: DecisionRule) -> int |
     else:
         spread = equal_spread(np.where(held, share * samples.variance, 0.0).sum())
     needed = units_needed(spread, effect, alpha=rule.alpha, target=rule.power).total
-    return ceil(float(needed * design_factor(rule.design, alpha=rule.alpha, power=rule.power)))
+    return ceil(float(needed * design_factor(rule, lift=effect / baseline)))
 
 
 SWITCHBACK_WINDOWS = 40

@@ -97,9 +97,9 @@ def _show(found: AACheck) -> None:
         f"{found.looks} looks over {found.days} days" + (f"; left out: {', '.join(apart)}" if apart else "")
     )
     click.echo(
-        f"whole rule ({found.design}): promotes falsely in {rate_text(found.promoted)}, rolls back in "
-        f"{rate_text(found.rolled_back)}; sample-ratio alarms {rate_text(found.alarms)} (tested at "
-        f"{found.srm_level:g})"
+        f"whole rule ({found.design.replace('_', ' ')}): promotes falsely in {rate_text(found.promoted)}, "
+        f"rolls back in {rate_text(found.rolled_back)}; sample-ratio alarms {rate_text(found.alarms)} ("
+        f"tested at {found.srm_level:g})"
     )
     click.echo(f"called different although nothing is (level {found.alpha:g}, ± is one standard error):")
     show_table(

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from experiment.store.ledger import Ledger
 
 F = TypeVar("F", bound=Callable[..., object])
-GROUP_SEQUENTIAL = "group sequential"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,21 +71,20 @@ def measure(context: Context, definition: Experiment, asked: Asked) -> tuple[Ope
 
     from rich.progress import BarColumn, Progress, TextColumn
 
-    from analysis.operating import operating, planned_looks, seeded
+    from analysis.operating import operating, seeded
     from router.cli.render import console
 
     world = world_of(context, definition, asked)
     own = definition.decision.design
-    others = [design for design in (Design.FIXED, Design.SEQUENTIAL) if design is not own]
+    others = [design for design in Design if design is not own]
     found = []
     with Progress(TextColumn("simulating"), BarColumn(), console=console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=None)
-        for design in (own, *others, None):
-            decision = replace(definition.decision, design=design or Design.SEQUENTIAL)
+        for design in (own, *others):
+            decision = replace(definition.decision, design=design)
             found.append(
                 operating(
                     replace(definition, decision=decision), world, rng=seeded(asked.seed), runs=asked.runs,
-                    looks=planned_looks(definition, world) if design is None else None,
                     progress=lambda finished: bar.advance(task, finished),
                 )
             )  # fmt: skip
@@ -186,8 +184,9 @@ def show(found: tuple[Operating, ...]) -> None:
     own = found[0]
     click.echo("")
     click.echo(
-        f"operating characteristics of this rule ({own.design}, alpha {own.alpha:g}, power {own.power:g}, "
-        f"MDE {_size(own)}): {own.runs:,} simulated runs at {own.per_day:,.0f} units a day"
+        f"operating characteristics of this rule ({_named_design(own)}, alpha {own.alpha:g}, "
+        f"power {own.power:g}, MDE {_size(own)}): {own.runs:,} simulated runs at {own.per_day:,.0f} units "
+        "a day"
     )
     click.echo(
         f"it asks for {own.units_needed:,} units of control and the first other variant: about "
@@ -220,7 +219,12 @@ def _line(found: Operating) -> tuple[str, ...]:
     missed = rate_of(mde.promoted.trials - mde.promoted.count, mde.promoted.trials)
     longest = max(null.longest_days, mde.longest_days)
     days = (null.mean_days, mde.mean_days, longest)
-    return (found.design, rate_text(null.promoted), rate_text(missed), *(f"{day:.0f}" for day in days))
+    return (
+        _named_design(found),
+        rate_text(null.promoted),
+        rate_text(missed),
+        *(f"{day:.0f}" for day in days),
+    )
 
 
 def _row(row: Characteristic) -> tuple[str, ...]:
@@ -229,6 +233,10 @@ def _row(row: Characteristic) -> tuple[str, ...]:
     ends = (row.promoted, row.kept, row.rolled_back, row.stopped, row.undecided)
     numbers = (row.mean_days, row.late_days, row.longest_days, row.mean_units)
     return (row.scenario.value, *map(rate_text, ends), *(f"{number:,.0f}" for number in numbers))
+
+
+def _named_design(found: Operating) -> str:
+    return found.design.replace("_", " ")
 
 
 def _size(found: Operating) -> str:

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from experiment.definition import WEAK_LIFT, Belief, Design
 from experiment.errors import BadInput
 from router.cli.context import Context, json_option, now_ms, pass_context
 from router.cli.reading import deliver
 
 if TYPE_CHECKING:
+    from analysis.planning.curves import Planned
     from analysis.report.model import Report
 
 
@@ -59,7 +61,21 @@ class Needed:
 @click.option(
     "--power", "target", type=click.FloatRange(0.5, 1, max_open=True), default=0.8, show_default=True
 )
-@click.option("--design", type=click.Choice(["sequential", "fixed"]), default="sequential", show_default=True)
+@click.option(
+    "--design",
+    type=click.Choice([design.value for design in Design]),
+    default="sequential",
+    show_default=True,
+)
+@click.option(
+    "--looks", type=click.IntRange(1, 100), default=5, show_default=True, help="Looks of group_sequential."
+)
+@click.option(
+    "--prior-sd",
+    default=f"{WEAK_LIFT:.0%}",
+    show_default=True,
+    help="bayesian: sd of the lift's prior, mean 0.",
+)
 @click.option(
     "--treatment-share", default="50%", show_default=True, help="Share of units that get the treatment."
 )
@@ -88,6 +104,8 @@ def power(  # noqa: PLR0913 - one parameter per option
     alpha: float,
     target: float,
     design: str,
+    looks: int,
+    prior_sd: str,
     treatment_share: str,
     per_day: float | None,
     form: str,
@@ -98,12 +116,15 @@ def power(  # noqa: PLR0913 - one parameter per option
     \b
     Examples:
       switchpoint power --rate 10% --mde 5% --per-day 4000
-      switchpoint power --mean 12.5 --sd 40 --mde 3% --design fixed
+      switchpoint power --mean 12.5 --sd 40 --mde 3% --design group_sequential --looks 4
       switchpoint power home-ranker --mde 1%
       switchpoint power --rate 10% --mde 5% --format html --output power.html
     """
     baseline = _history(context, experiment, metric) if experiment else _typed(rate, mean, sd)
-    rule = _Rule(alpha=alpha, power=target, design=design, share=_share(treatment_share, "--treatment-share"))
+    rule = _Rule(
+        alpha=alpha, power=target, design=Design(design), looks=looks,
+        prior_sd=_share(prior_sd, "--prior-sd"), share=_share(treatment_share, "--treatment-share"),
+    )  # fmt: skip
     effect = _effect(mde, baseline.mean)
     found = _needed(baseline, effect, rule, per_day or baseline.per_day)
     form = "json" if as_json else form
@@ -117,12 +138,14 @@ def power(  # noqa: PLR0913 - one parameter per option
 class _Rule:
     alpha: float
     power: float
-    design: str
+    design: Design
+    looks: int
+    prior_sd: float
     share: float
 
 
 def _needed(baseline: Baseline, effect: float, rule: _Rule, per_day: float | None) -> Needed:
-    from analysis.planning.boundary import sequential_cost
+    from analysis.planning.curves import inflation
     from analysis.planning.power import equal_spread, proportion_spread, units_needed
 
     if baseline.variance is None:
@@ -138,14 +161,14 @@ def _needed(baseline: Baseline, effect: float, rule: _Rule, per_day: float | Non
         spread = equal_spread(baseline.variance)
     ratio = rule.share / (1 - rule.share)
     fixed = units_needed(spread, effect, ratio=ratio, alpha=rule.alpha, target=rule.power)
-    inflation = sequential_cost(rule.alpha, rule.power).inflation if rule.design == "sequential" else 1.0
-    control, treatment = (math.ceil(float(n) * inflation) for n in (fixed.control, fixed.treatment))
+    cost = inflation(_plan(baseline, effect, rule), effect, rule.power, rule.design)
+    control, treatment = (math.ceil(float(n) * cost) for n in (fixed.control, fixed.treatment))
     days = math.ceil((control + treatment) / per_day) if per_day else None
     return Needed(
         baseline=baseline.mean,
         effect=effect,
         lift=effect / baseline.mean,
-        design=rule.design,
+        design=rule.design.value,
         alpha=rule.alpha,
         power=rule.power,
         units_control=control,
@@ -155,6 +178,15 @@ def _needed(baseline: Baseline, effect: float, rule: _Rule, per_day: float | Non
         weeks=math.ceil(days / 7) if days else None,
         source=baseline.source,
     )
+
+
+def _plan(baseline: Baseline, effect: float, rule: _Rule) -> Planned:
+    from analysis.planning.curves import Planned
+
+    return Planned(
+        mean=baseline.mean, variance=baseline.variance, effect=effect, ratio=rule.share / (1 - rule.share),
+        alpha=rule.alpha, power=rule.power, looks=rule.looks, belief=Belief(sd=rule.prior_sd),
+    )  # fmt: skip
 
 
 def _typed(rate: str | None, mean: float | None, sd: float | None) -> Baseline:
@@ -247,19 +279,15 @@ class Plot:
 
 def _rendered(found: Needed, plot: Plot, form: str) -> str:
     """The answer with its power curves as the text of a file."""
-    from analysis.planning.curves import Planned, curve
+    from analysis.planning.curves import curve
     from analysis.report.plain import to_plain
     from analysis.report.power_html import power_html
-    from experiment.definition import Design
 
     if form == "text":
         return "".join(f"{name}: {value}\n" for name, value in _facts(found))
-    rule = plot.rule
-    plan = Planned(
-        mean=plot.baseline.mean, variance=plot.baseline.variance, effect=plot.effect,
-        ratio=rule.share / (1 - rule.share), alpha=rule.alpha, power=rule.power,
-    )  # fmt: skip
-    curves = [curve(plan, design) for design in (Design.FIXED, Design.SEQUENTIAL)]
+    plan = _plan(plot.baseline, plot.effect, plot.rule)
+    designs = (Design.FIXED, Design.SEQUENTIAL, Design.GROUP_SEQUENTIAL)
+    curves = [curve(plan, design) for design in dict.fromkeys((*designs, plot.rule.design))]
     if form == "html":
         return power_html(plan, curves, _facts(found))
     document = {**asdict(found), "curves": to_plain(curves)}

@@ -19,7 +19,18 @@ from analysis.thresholds import DEFAULT
 from analysis.totals import Exact
 from analysis.unit_log import UnitLog, unit_log
 from experiment.assignment import compile as compile_experiment
-from experiment.definition import DAY_MS, Covariate, Experiment, Measure, Metric, MetricType, Role
+from experiment.definition import (
+    DAY_MS,
+    Covariate,
+    Design,
+    Experiment,
+    LookPlan,
+    Measure,
+    Metric,
+    MetricType,
+    Role,
+    Size,
+)
 from experiment.errors import BadInput
 from experiment.event import Event, Exposure
 from experiment.fold import Standing, UnitRecord, experiment_plan, fold, fold_unit, ledger_plan
@@ -280,3 +291,18 @@ def test_too_few_rounds_are_refused() -> None:
 def test_a_rate_above_its_level_by_chance_alone_is_not_called_too_high() -> None:
     """59 of 1,000 happens at 5 % about once in nine checks."""
     assert not rate_of(59, 1_000).above(0.05, significance=aa._SIGNIFICANCE / 10)
+
+
+@pytest.mark.parametrize("design", [Design.GROUP_SEQUENTIAL, Design.BAYESIAN])
+def test_the_whole_rule_is_checked_under_every_design(design: Design) -> None:
+    """A plan keeps its error on the log; a Bayesian rule promises none, so its promotions accuse nobody."""
+    rule = replace(
+        SHOP.decision, design=design, min_runtime_days=2, max_runtime_days=10, mde=Size(value=0.4, relative=True),
+        looks=LookPlan(every_days=2),
+    )  # fmt: skip
+    found = aa_check(log_of(replace(SHOP, decision=rule, metrics=(BUYERS,))), rounds=300, seed=3)
+    assert found.design == design.value
+    assert found.outcome is Outcome.OK, found.findings
+    assert found.promoted.count > 0
+    if design is Design.GROUP_SEQUENTIAL:
+        assert not found.promoted.above(rule.alpha / 2, significance=1e-3)

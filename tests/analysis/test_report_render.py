@@ -62,7 +62,7 @@ def _cell(n: int, rate: float, rng: np.random.Generator) -> MomentsCell:
     return MomentsCell(n, n, 0, 0, 0, (sums(clicks, shown), sums(bought), sums(cents)))
 
 
-def _moments(seed: int = 1) -> Moments:
+def _moments(seed: int = 1, times: int = 1) -> Moments:
     rng = np.random.default_rng(seed)
     weight = {
         ("us", "control"): 90,
@@ -72,7 +72,7 @@ def _moments(seed: int = 1) -> Moments:
     }
     return {
         CellKey("home", 1, segment, variant, START // DAY_MS + day): _cell(
-            n, 0.12 if variant == "treatment" else 0.09, rng
+            n * times, 0.12 if variant == "treatment" else 0.09, rng
         )
         for day in range(DAYS)
         for (segment, variant), n in weight.items()
@@ -85,6 +85,15 @@ def report() -> Report:
     state = lifecycle.start(state, digests=DIGESTS, at=START, actor="a")
     # the look of day 14: one day has not matured, so live and matured readings differ
     return analyze_ledger(state, _moments(), at=START + DAYS * DAY_MS + DAY_MS // 2, pending=2, late=3)
+
+
+@pytest.fixture(scope="module", params=["sequential", "fixed", "group_sequential", "bayesian"])
+def designed(request: pytest.FixtureRequest) -> Report:
+    """The same experiment under every design."""
+    text = DEFINITION.replace("design: sequential", f"design: {request.param}").replace("14d", "7d")
+    state = lifecycle.create(parsing.load(text), ordinal=1, at=START, actor="a")
+    state = lifecycle.start(state, digests=DIGESTS, at=START, actor="a")
+    return analyze_ledger(state, _moments(times=3), at=START + DAYS * DAY_MS + DAY_MS // 2)
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +153,30 @@ def young() -> Report:
     state = lifecycle.start(state, digests=DIGESTS, at=START, actor="a")
     first = {key: cell for key, cell in _moments().items() if key.day == START // DAY_MS}
     return analyze_ledger(state, first, at=START + DAY_MS + 1)
+
+
+def test_every_design_has_its_headline_in_every_rendering(designed: Report) -> None:
+    """Text, Markdown, HTML and JSON of one report say the same design, interval and expected loss."""
+    name, design = designed.header.design, designed.header.design.replace("_", " ")
+    comparison = designed.matured.metrics[0].comparisons[0]
+    words = {
+        "fixed": "interval", "sequential": "confidence sequence", "group_sequential": "repeated interval",
+        "bayesian": "credible interval",
+    }  # fmt: skip
+    for text in (text_of(designed), markdown(designed), html(designed)):
+        assert f"{design} design" in text
+        assert words[name] in text
+        assert "Expected loss" in text
+    keys = [section.key for section in report_sections(designed)]
+    assert ("looks" in keys) == (name == "group_sequential")
+    assert set(charts(designed)) == {"cumulative", "segments", "metrics", "ratio"}
+    found = json.loads(json.dumps(designed.to_dict(), allow_nan=False))
+    held = found["matured"]["metrics"][0]["comparisons"][0]
+    assert held["headline"] == comparison.headline
+    assert held["posterior"]["loss_variant"] == comparison.posterior.loss_variant  # type: ignore[union-attr]
+    assert (held["planned"] is not None) == (name == "group_sequential")
+    others = [c.headline for m in designed.matured.metrics[1:] for c in m.comparisons]
+    assert set(others) == ({"interval"} if name == "fixed" else {"sequence"})
 
 
 @pytest.mark.parametrize(("name", "least"), [("report", 80), ("young", 40)])

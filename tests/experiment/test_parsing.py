@@ -172,6 +172,21 @@ MISTAKES = [
     ("mde: 2%", "mde: 2%, alpha: 1.5", 14, "decision.alpha", "out of range"),
     ("mde: 2%", "mde: 2%, min_runtime: 36h", 14, "decision.min_runtime", "whole days"),
     ("mde: 2%", "mde: 2%, min_runtime: 50d", 14, "decision.min_runtime", "longer than max_runtime"),
+    ("mde: 2%", "mde: 2%, looks_every: 7d", 14, "decision.looks_every", "write `design: group_sequential`"),
+    ("mde: 2%", "mde: 2%, design: fixed, prior: {sd: 10%}", 14, "decision.prior", "belongs to the design bayesian"),
+    ("mde: 2%", "mde: 2%, design: bayesian, units: 5000", 14, "decision.units", "remove 'units'"),
+    ("mde: 2%", "mde: 2%, design: group_sequential, loss: 1%", 14, "decision.loss", "design: bayesian"),
+    ("mde: 2%", "mde: 2%, design: group_sequential, spending: pocok", 14, "decision.spending", "did you mean 'pocock'"),
+    ("mde: 2%", "mde: 2%, design: group_sequential, gamma: 3", 14, "decision.gamma", "write `spending: power`"),
+    ("mde: 2%", "mde: 2%, design: group_sequential, looks_every: 36h", 14, "decision.looks_every", "whole days"),
+    ("mde: 2%", "mde: 2%, design: group_sequential, looks_every: 400d", 14, "decision.looks_every", "at most 366d"),
+    ("mde: 2%", "mde: 2%, design: group_sequential, units: 1.5", 14, "decision.units", "not a whole number"),
+    ("mde: 2%", "mde: 2%, design: group_sequential, units: 0", 14, "decision.units", "control and one other variant"),
+    ("mde: 2%", "mde: 2%, design: bayesian, prior: {mean: 0}", 14, "decision.prior", "'sd' is missing"),
+    ("mde: 2%", "mde: 2%, design: bayesian, prior: {sd: 0}", 14, "decision.prior.sd", "out of range"),
+    ("mde: 2%", "mde: 2%, design: bayesian, prior: {mean: 20%, sd: 10%}", 14, "decision.prior", "without any data"),
+    ("mde: 2%", "mde: 2%, design: bayesian, loss: 0", 14, "decision.loss", "out of range"),
+    ("mde: 2%", "mde: 2%, design: group-sequential", 14, "decision.design", "did you mean 'group_sequential'"),
     ("unit: user_id", "unit: user_id\nlayer: {key: home, slice: [0.6, 0.4]}", 3, "layer.slice", "start below end"),
     ("unit: user_id", "unit: user_id\nlayer: {key: home, slice: [0.6, 1.4]}", 3, "layer.slice[1]", "not a share"),
     ("unit: user_id", "unit: user_id\ndimensions: [a, a]", 3, "dimensions[1]", "second dimension"),
@@ -347,8 +362,16 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
             "mde": draw(percents),
             "alpha": draw(st.sampled_from([0.01, 0.05, "5%"])),
             "max_runtime": "8w",
-        },
+        }
+        | draw(st.sampled_from(DESIGNS)),
     )
+
+
+DESIGNS: list[dict[str, Any]] = [
+    {}, {"design": "fixed"}, {"design": "group_sequential"}, {"design": "bayesian"},
+    {"design": "group_sequential", "looks_every": "1w", "spending": "power", "gamma": 1.5, "units": 12_345},
+    {"design": "bayesian", "prior": {"mean": "1%", "sd": 0.07}, "loss": "0.1%"},
+]  # fmt: skip
 
 
 @settings(max_examples=100, deadline=None)
@@ -366,6 +389,31 @@ def test_a_stored_definition_is_a_file_again(document: dict[str, Any]) -> None:
     """JSON is YAML, so an export can be applied."""
     found = parsing.from_document(document)
     assert parsing.load(json.dumps(parsing.to_document(found))) == found
+
+
+def test_definitions_of_before_keep_their_digests() -> None:
+    """Digests from before rules knew looks or a prior: a frozen rule is recognised for ever."""
+    for text, whole, rule in (
+        (
+            DESIGN_EXAMPLE,
+            "sha256:9e84167cf4e527d2d0d31afe6fb9c12614a370946bf21cd1e71ce3f4190a5c15",
+            "sha256:529bdd58943d2aaaa2378376992e1852f944c3787d41e1a890b663d018975047",
+        ),
+        (
+            DESIGN_EXAMPLE.replace("design: sequential", "design: fixed"),
+            "sha256:bc70d48ae1788960d011bc179b915122b21fbcfe2eb20263e1693dc535b8eeb6",
+            "sha256:71555c1aab82f672692087c7bdd49ade0ceb12416bfa0102e0df7e218d35cd42",
+        ),
+    ):
+        found = parsing.load(text)
+        assert (parsing.digest(found), parsing.rule_digest(found)) == (whole, rule)
+
+
+def test_what_a_design_reads_is_part_of_its_rule() -> None:
+    digests = {
+        parsing.rule_digest(parsing.from_document(minimal(decision={"mde": "2%"} | more))) for more in DESIGNS
+    }
+    assert len(digests) == len(DESIGNS)
 
 
 def test_the_digest_covers_meaning_not_typing() -> None:

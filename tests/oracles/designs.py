@@ -20,8 +20,8 @@ from analysis.inference.beta_binomial import BetaPrior
 from analysis.inference.effect_prior import EffectPrior
 from analysis.inference.result import Alternative
 from analysis.planning import designs, midway, power, spending
-from analysis.planning.spending import Bounds, Shape, Spending
-from experiment.definition import Direction
+from analysis.planning.spending import Bounds, Shape
+from experiment.definition import Direction, Spending
 from tests.oracles.shared import Inputs, Method, Outputs, moments, outputs, pair
 
 _SIDES = {1: Alternative.GREATER, 2: Alternative.TWO_SIDED}

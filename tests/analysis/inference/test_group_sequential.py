@@ -13,7 +13,7 @@ from analysis.inference.group_sequential import Stage, position
 from analysis.inference.repeated import Looks, repeated_p
 from analysis.inference.result import Alternative
 from analysis.inference.sample import Sample, from_moments
-from analysis.planning.spending import Spending
+from experiment.definition import Spending
 from tests.analysis.inference.strategies import pairs
 
 PLANS = [

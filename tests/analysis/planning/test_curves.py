@@ -13,12 +13,11 @@ from analysis.planning.curves import Curve, Planned, curve
 from analysis.planning.power import planned_units
 from analysis.report.power_html import power_html
 from experiment.definition import Design, Size
-from experiment.errors import BadInput
 from tests.analysis.cases import RULE
 
 MEAN = Planned(mean=12.5, variance=1600.0, effect=0.375, ratio=1.0, alpha=0.05, power=0.8)
 RATE = Planned(mean=0.1, variance=None, effect=0.005, ratio=1.0, alpha=0.05, power=0.8)
-DESIGNS = [Design.FIXED, Design.SEQUENTIAL]
+DESIGNS = tuple(Design)
 
 
 def test_a_fixed_curve_has_the_power_another_library_gives_its_units() -> None:
@@ -41,7 +40,9 @@ def test_the_curve_passes_through_the_units_of_the_plan(
     rule = replace(RULE, design=design, mde=Size(value=plan.effect / plan.mean, relative=True))
     needed = planned_units(rule, baseline=plan.mean, variance=variance)
     point = next(p for p in curve(plan, design).powers if p.power == plan.power)
-    assert point.units == 2 * math.ceil(float(needed.control))
+    # the rule's looks lie in calendar time, those of a curve are equally spaced
+    loose = 0.005 if design is Design.GROUP_SEQUENTIAL else 0.0
+    assert point.units == pytest.approx(2 * math.ceil(float(needed.control)), rel=loose, abs=0)
 
 
 @pytest.mark.parametrize("design", DESIGNS)
@@ -58,14 +59,7 @@ def test_no_lift_leads_a_rate_beyond_one() -> None:
     assert all(0 < 0.9 * (1 + p.lift) < 1 for p in curve(near, Design.FIXED).lifts)
 
 
-def test_a_design_without_a_formula_is_refused_by_name() -> None:
-    others = [design for design in Design if design not in DESIGNS]
-    for design in others:
-        with pytest.raises(BadInput, match="power curve"):
-            curve(RATE, design)
-
-
-def test_the_page_draws_both_curves_and_needs_nothing_from_outside() -> None:
+def test_the_page_draws_every_curve_and_needs_nothing_from_outside() -> None:
     page = power_html(RATE, [curve(RATE, design) for design in DESIGNS], [("control", "0.1")])
     assert page.count("<svg") == 4  # two charts, light and dark
     assert "<script" not in page

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.inference import fixed, sample
+from analysis.inference.effect_prior import EffectPrior, normal_posterior
 from analysis.inference.result import Alternative, Distribution
 from analysis.planning import power
+from analysis.planning.boundary import fixed_drift
 from analysis.planning.power import Convention
-from experiment.definition import DecisionRule, Design, Grade, Size
+from experiment.definition import Belief, DecisionRule, Design, Grade, LookPlan, Size, Spending
 
 ratios = st.floats(0.05, 20)
 
@@ -87,16 +91,40 @@ def test_planned_power_is_the_power_of_the_analysis() -> None:
 def test_planned_units_follow_the_rule() -> None:
     fixed_plan = power.planned_units(_rule(Design.FIXED), baseline=0.05)
     sequential_plan = power.planned_units(_rule(), baseline=0.05)
-    factor = power.design_factor(Design.SEQUENTIAL, alpha=0.05, power=0.8)
+    factor = power.design_factor(_rule())
     np.testing.assert_allclose(sequential_plan.total, fixed_plan.total * factor)
     mean = power.planned_units(_rule(Design.FIXED), baseline=5.0, variance=100.0)
     np.testing.assert_allclose(mean.control, power.units_needed(power.equal_spread(100.0), 0.5).control)
 
 
 def test_the_factor_of_a_mistuned_sequence_is_larger() -> None:
-    factors = power.design_factor(
-        Design.SEQUENTIAL, alpha=0.05, power=0.8, tuning=np.array([1 / 16, 1.0, 16.0])
-    )
+    factors = power.design_factor(_rule(), tuning=np.array([1 / 16, 1.0, 16.0]))
     assert factors[1] < factors[0]
     assert factors[1] < factors[2]
-    assert (power.design_factor(Design.FIXED, alpha=0.05, power=0.8, tuning=np.ones(3)) == 1).all()
+    assert (power.design_factor(_rule(Design.FIXED), tuning=np.ones(3)) == 1).all()
+
+
+def test_a_group_sequential_plan_costs_what_its_looks_cost() -> None:
+    """Five looks of 42 days from day 14 on; Pocock's cost more, one look costs nothing."""
+    rule = _rule(Design.GROUP_SEQUENTIAL)
+    assert float(power.design_factor(rule)) == pytest.approx(1.029, abs=0.002)
+    assert float(power.design_factor(replace(rule, looks=LookPlan(spending=Spending.POCOCK)))) > 1.15
+    once = replace(rule, min_runtime_days=42)
+    assert float(power.design_factor(once)) == pytest.approx(1, abs=1e-9)
+
+
+@pytest.mark.parametrize("belief", [Belief(), Belief(sd=0.05), Belief(mean=0.03, sd=0.05)])
+def test_a_bayesian_rule_needs_the_units_at_which_its_posterior_passes_with_the_wanted_power(
+    belief: Belief,
+) -> None:
+    """Against random draws of an estimated lift of 10 % and the posterior of that module."""
+    rule = replace(_rule(Design.BAYESIAN), belief=belief)
+    error = 0.1 / fixed_drift(0.05, 0.8, Alternative.TWO_SIDED) / np.sqrt(float(power.design_factor(rule)))
+    x = np.random.default_rng(4).normal(0.1, error, 200_000)
+    found = normal_posterior(
+        x,
+        np.full_like(x, error),
+        np.zeros(x.shape, np.uint8),
+        prior=EffectPrior(mean=belief.mean, sd=belief.sd),
+    )
+    assert (found.better > 0.975).mean() == pytest.approx(0.8, abs=0.004)

@@ -7,7 +7,8 @@ import pytest
 
 from analysis.inference.result import Alternative
 from analysis.planning import spending
-from analysis.planning.spending import Shape, Spending
+from analysis.planning.spending import Shape
+from experiment.definition import Spending
 from experiment.errors import BadInput
 
 

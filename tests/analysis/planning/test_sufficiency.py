@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,7 +14,7 @@ from analysis.inference.sample import from_moments, proportion
 from analysis.planning import power
 from analysis.planning.accrual import constant_accrual, fit_accrual
 from analysis.planning.sufficiency import progress, sufficiency
-from experiment.definition import DecisionRule, Design, Grade, Size
+from experiment.definition import DecisionRule, Design, Direction, Grade, LookPlan, Size
 
 
 def _rule(
@@ -96,7 +98,7 @@ def test_the_tuned_sequence_needs_what_its_own_factor_says() -> None:
     baseline = sufficiency(now, _rule(Design.FIXED)).at()
     tuning = 5000 / found.n_needed
     assert found.factor == pytest.approx(
-        float(power.design_factor(Design.SEQUENTIAL, alpha=0.05, power=0.8, tuning=tuning)), rel=1e-3
+        float(power.design_factor(_rule(Design.SEQUENTIAL), tuning=tuning)), rel=1e-3
     )
     assert found.n_needed == pytest.approx(baseline.n_needed * found.factor, rel=1e-3)
 
@@ -212,3 +214,25 @@ def test_projections_are_ordered_and_grow(arrivals: list[int]) -> None:
     low, high = accrual.units_by(np.arange(day, day + 30))
     assert (low <= high + 1e-9).all()
     assert low[0] == pytest.approx(total)
+
+
+@pytest.mark.parametrize("assumed", list(Direction))
+def test_the_units_for_a_relative_mde_are_those_of_control_under_that_effect(assumed: Direction) -> None:
+    """Blinded data of a true effect of the MDE ask for as many units as a plan that knows both rates; a mean
+    that mixes both variants would ask for 5 % fewer, and the power would be missed."""
+    sign = 1 if assumed is Direction.INCREASE else -1
+    rates = 0.1, 0.1 * (1 + sign * 0.1)
+    now = progress(*(proportion(20_000, round(20_000 * rate)) for rate in rates))
+    found = sufficiency(now, _rule(), assumed=assumed).at()
+    wanted = power.units_for_proportions(*rates).total
+    assert found.n_needed == pytest.approx(float(wanted), rel=0.002)
+    naive = sufficiency(now, _rule()).at()
+    assert abs(naive.n_needed / float(wanted) - 1) > 0.04
+
+
+def test_a_plan_that_states_its_units_is_full_when_they_have_come() -> None:
+    rule = replace(_rule(Design.GROUP_SEQUENTIAL), looks=LookPlan(units=1_500))
+    now = progress(proportion(1_000, 100), proportion(500, 50))
+    found = sufficiency(now, rule).at()
+    assert (found.n_needed, found.fraction, found.sufficient) == (1_500, 1.0, True)
+    assert found.visible_now > 0.1

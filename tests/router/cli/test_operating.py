@@ -47,10 +47,10 @@ def test_typed_in_baselines_give_every_design_in_json(cli: Cli, file: Path) -> N
     done = cli("plan", str(file), "--operating", *TYPED, "--json")
     assert done.code == 0, done.err
     found = done.json()["operating"]
-    assert [one["design"] for one in found] == ["sequential", "fixed", "group sequential"]
+    assert [one["design"] for one in found] == ["sequential", "fixed", "group_sequential", "bayesian"]
     for one in found:
         null, mde, harm = one["scenarios"]
-        assert null["promoted"]["share"] < 0.08
+        assert null["promoted"]["share"] < (0.2 if one["design"] == "bayesian" else 0.08)
         assert mde["promoted"]["share"] > 0.5
         assert harm["promoted"]["share"] < 0.3
         assert mde["mean_days"] <= mde["longest_days"] <= 29

@@ -1,0 +1,105 @@
+"""What the designs with looks of their own, or with a prior, read of pairs brought to one composition."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.errors import Reason, first_code, first_reason
+from analysis.estimates import Pairs
+from analysis.inference import contrast, group_sequential
+from analysis.inference.effect_prior import EffectPosterior, EffectPrior, normal_posterior
+from analysis.inference.lift_posterior import binomial_lift
+from analysis.inference.repeated import Looks
+from analysis.inference.result import Estimates, Float
+from analysis.looks import Watched
+from analysis.planning.sufficiency import Sufficiency
+from experiment.definition import Belief, Metric
+
+
+def statistic(given: Pairs) -> Float:
+    """Z of the headline test of no effect: the score statistic where that decides, else effect over error;
+    NaN where there is none."""
+    found = given.contrast
+    xc, nc, xt, nt = np.moveaxis(given.counts, -1, 0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        rate = (xc + xt) / (nc + nt)
+        score = (xt / nt - xc / nc) / np.sqrt(rate * (1 - rate) * (1 / nc + 1 / nt))
+        z = np.where(given.scored, score, found.effect / np.sqrt(found.variance))
+    return np.where((found.reason == 0) & np.isfinite(z), z, np.nan)
+
+
+def planned(given: Pairs, row: int, v: int, looks: Looks, alpha: float) -> tuple[Estimates, Estimates]:
+    """Repeated effect and lift of variant `v` + 1 at the last of these looks, by the headline test; arrays
+    of one entry."""
+    if given.scored[row, v]:
+        xc, nc, xt, nt = (given.counts[row, v, part : part + 1] for part in range(4))
+        counts = xc, nc, xt, nt
+        return (
+            group_sequential.score_effect(counts, looks, alpha=alpha),
+            group_sequential.score_lift(counts, looks, alpha=alpha),
+        )
+    found = given.contrast[row : row + 1, v]
+    return (
+        group_sequential.contrast_effect(found, looks, alpha=alpha),
+        group_sequential.contrast_lift(found, looks, alpha=alpha),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """The rows a group sequential plan follows, in order of time, and their exposure days (subjects, rows);
+    day 0 = not recorded. `at`: the row of each subject whose headline is the plan's; `variants` other than
+    control that it has."""
+
+    rows: NDArray[np.int64]
+    days: NDArray[np.int64]
+    at: tuple[int, ...]
+    variants: tuple[int, ...]
+
+
+def watch(given: Pairs, enough: Sufficiency, series: Series) -> Watched:
+    """What a group sequential plan reads; `enough` is the metric's sufficiency at every row of `given`."""
+    rows = series.rows
+    with np.errstate(divide="ignore", invalid="ignore"):
+        information = 1 / given.progress.error_variance
+    z = statistic(given)
+    ready = (given.events >= given.needed) & np.isfinite(z)
+    share = np.where(enough.reason == 0, enough.fraction, np.nan)
+    return Watched(
+        days=series.days, variants=series.variants, z=z[rows], share=share[rows],
+        information=information[rows], ready=ready[rows],
+    )  # fmt: skip
+
+
+def believed(given: Pairs, metric: Metric, belief: Belief, alpha: float) -> EffectPosterior:
+    """Normal posteriors of the lifts (delta method) under the rule's prior."""
+    found = given.contrast
+    positive = found.baseline > 0
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio = np.where(positive, found.effect / found.baseline, np.nan)
+        _, error = contrast.lift_statistic(found, ratio)
+    return normal_posterior(
+        ratio, error, first_code(found.reason, first_reason((~positive, Reason.ZERO_CONTROL))),
+        prior=EffectPrior(mean=belief.mean, sd=belief.sd), direction=metric.direction, alpha=alpha,
+    )  # fmt: skip
+
+
+def judged(given: Pairs, metric: Metric, belief: Belief, alpha: float) -> EffectPosterior:
+    """The posteriors a Bayesian rule decides by: exact where the score test would be the headline."""
+    base, where = believed(given, metric, belief, alpha), given.scored
+    if not where.any():
+        return base
+    exact = binomial_lift(
+        given.counts[where], prior=EffectPrior(mean=belief.mean, sd=belief.sd), direction=metric.direction,
+        alpha=alpha,
+    )  # fmt: skip
+    columns: dict[str, Any] = {}
+    for name in (f.name for f in fields(base) if f.name != "alpha"):
+        column: NDArray[Any] = np.array(getattr(base, name))
+        column[where] = getattr(exact, name)
+        columns[name] = column
+    return EffectPosterior(alpha=alpha, **columns)
