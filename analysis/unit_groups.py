@@ -68,7 +68,6 @@ class Measured:
         for s, side in enumerate(self.sides):
             yield from ((f"{s}z{i}", side, part) for i, part in enumerate(self.before))
 
-
     def named(self, factors: dict[str, nw.Expr]) -> Measured:
         """The same with every amount a column of its own; how they are computed is put into `factors`."""
 
