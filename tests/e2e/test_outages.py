@@ -121,8 +121,9 @@ def test_no_durable_place_is_never_acknowledged(project: Project) -> None:
 
 def test_slow_model_falls_back_and_stalls_nobody(project: Project) -> None:
     """A forest that computes for longer than the deadline: control answers, assignments stay quick."""
-    rows = np.random.default_rng(0).normal(size=(2000, 2))
-    forest = RandomForestClassifier(1200, max_depth=6, random_state=0).fit(rows, (rows[:, 0] > 0).astype(int))
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(2000, 2))  # nothing to learn, so the trees grow deep
+    forest = RandomForestClassifier(700, random_state=0).fit(rows, rng.random(2000) < 0.5)
     artifacts = Artifacts(project.data / "models")
     for content in (world.model_bytes(1), skops.io.dumps(forest)):
         made = Content(format=Format.SKOPS, artifact={"m.skops": artifacts.put_bytes(content)})
@@ -130,8 +131,8 @@ def test_slow_model_falls_back_and_stalls_nobody(project: Project) -> None:
     text = world.DEFINITION.replace("ranker@", "mixed@").replace("model: ranker", "model: mixed")
     project.catalog.apply(parsing.load(text.replace("home-ranker", "mix")), at=world.now_ms(), actor="t")
     project.catalog.start("mix", at=world.now_ms(), actor="t")
-    body = {"attributes": US, "inputs": rows[:1].tolist() * 9000}
-    with project.serving(workers=1, environ={"SWITCHPOINT_DEADLINE_MS": "100"}) as serving:
+    body = {"attributes": US, "inputs": rng.normal(size=(10_000, 2)).round(2).tolist()}
+    with project.serving(workers=1, environ={"SWITCHPOINT_DEADLINE_MS": "250"}) as serving:
         entry = post(serving, "/v1/assign", {"unit": "x", "attributes": US, "experiments": ["mix"]})
         assert entry[0] == 200
         treated = [
