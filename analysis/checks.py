@@ -38,6 +38,8 @@ N, EXPOSURES, FALLBACKS, MISMATCHES, CARRIED = range(len(COUNTS))
 Counts = NDArray[np.int64]
 _OF_MATURED = {"sample ratio", "events", "strata", "mix", "novelty", "denominator", "before exposure"}
 """Checks that have nothing to read before a unit has matured."""
+_OF_SPLIT = {"sample ratio", "sample ratio by day"}
+"""Checks that have nothing to read where no stratum was split."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,9 +110,18 @@ def run(found: Findings, limits: Thresholds) -> tuple[Check, ...]:
         gates.mix(found.metrics, limits),
         gates.pending(found.pending, found.late),
     )
-    if found.matured:
-        return results
-    return tuple(gates.not_yet(check.name) if check.name in _OF_MATURED else check for check in results)
+    if not found.matured:
+        return tuple(gates.not_yet(check.name) if check.name in _OF_MATURED else check for check in results)
+    if _apart(found):
+        return tuple(gates.no_split(check.name) if check.name in _OF_SPLIT else check for check in results)
+    return results
+
+
+def _apart(found: Findings) -> bool:
+    """Whether every variant has units, none of them beside control: nobody was split, so no split broke."""
+    others = len(found.subject.variants) - 1
+    units = found.live[..., N].sum(axis=0)[: others + 1]
+    return len(found.overlap.aliased) == others > 0 and bool((units > 0).all())
 
 
 def _of_rows(found: Findings, limits: Thresholds) -> tuple[Check, ...]:

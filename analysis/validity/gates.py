@@ -44,6 +44,12 @@ def not_yet(name: str) -> Check:
     return Check(name=name, severity=Severity.OK, message=text, numbers={}, checked=False)
 
 
+def no_split(name: str) -> Check:
+    """A check of how units split, where no segment holds control and another variant."""
+    text = "Not checked: no segment holds both control and another variant, so no split can be judged."
+    return Check(name=name, severity=Severity.OK, message=text, numbers={}, checked=False)
+
+
 def runtime(days: int | None, rule: DecisionRule, limits: Thresholds) -> Check:
     """Matured exposure days against the minimum runtime and a whole week; None = days are not recorded."""
     least = max(rule.min_runtime_days, limits.whole_week_days)

@@ -108,6 +108,7 @@ def test_the_aliased_lecture_example_is_refused_with_the_reason_and_a_way_out() 
     assert found.verdict.kind is VerdictKind.INVALID
     assert "not identified" in found.verdict.headline
     assert "difference = model + country" in found.verdict.reasons[0]
+    assert len(found.verdict.reasons) == 1  # no unit was lost: nobody was split
     assert found.overlap.aliased == ("model_2",)
     assert found.matured.metrics[0].comparisons[0].estimate is None
     # VanderWeele & Ding: a risk ratio of 3 has the E-value 3 + √6
