@@ -1,10 +1,10 @@
-"""power: how many units and days a test needs, from typed-in figures or from an experiment's own history."""
+"""power: how many units and days a test needs, from typed-in figures, an experiment's history or a file."""
 
 from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,9 +51,17 @@ class Needed:
 @click.command()
 @click.argument("experiment", required=False)
 @click.option("--metric", help="Metric of EXPERIMENT; default: its primary metric.")
+@click.option("--file", "file", help="A table to learn from, with --spec: as `analyze` reads it.")
+@click.option("--spec", "spec_file", type=click.Path(path_type=Path), help="How to read --file.")
 @click.option("--rate", help="Control's rate, for a proportion: 10%.")
 @click.option("--mean", type=float, help="Control's mean per unit; with --sd.")
 @click.option("--sd", type=float, help="Standard deviation of one unit.")
+@click.option(
+    "--correlation",
+    type=click.FloatRange(-1, 1, min_open=True, max_open=True),
+    default=0.0,
+    help="Of a unit's value with its covariate from before exposure, which removes that share, squared.",
+)
 @click.option(
     "--mde", default="5%", show_default=True, help="Smallest effect to see: 5% is relative, 0.5 absolute."
 )
@@ -95,11 +103,14 @@ def power(  # noqa: PLR0913 - one parameter per option
     context: Context,
     experiment: str | None,
     metric: str | None,
+    file: str | None,
+    spec_file: Path | None,
     rate: str | None,
     mean: float | None,
     sd: float | None,
     *,
     as_json: bool,
+    correlation: float,
     mde: str,
     alpha: float,
     target: float,
@@ -111,16 +122,24 @@ def power(  # noqa: PLR0913 - one parameter per option
     form: str,
     output: Path | None,
 ) -> None:
-    """Units and days a test needs to see an effect, from figures or from EXPERIMENT's own history.
+    """Units and days a test needs to see an effect, from figures, from EXPERIMENT's own history or a file.
 
     \b
     Examples:
       switchpoint power --rate 10% --mde 5% --per-day 4000
       switchpoint power --mean 12.5 --sd 40 --mde 3% --design group_sequential --looks 4
+      switchpoint power --mean 12.5 --sd 40 --mde 3% --correlation 0.6
       switchpoint power home-ranker --mde 1%
+      switchpoint power --file units.parquet --spec spec.yaml --mde 2%
       switchpoint power --rate 10% --mde 5% --format html --output power.html
     """
-    baseline = _history(context, experiment, metric) if experiment else _typed(rate, mean, sd)
+    if experiment is not None:
+        baseline = _of_experiment(context, experiment, metric)
+    elif file is not None:
+        baseline = _of_file(file, spec_file, metric)
+    else:
+        baseline = _typed(rate, mean, sd)
+    baseline = _with_covariate(baseline, correlation)
     rule = _Rule(
         alpha=alpha, power=target, design=Design(design), looks=looks,
         prior_sd=_share(prior_sd, "--prior-sd"), share=_share(treatment_share, "--treatment-share"),
@@ -194,19 +213,50 @@ def _typed(rate: str | None, mean: float | None, sd: float | None) -> Baseline:
         return Baseline(mean=_share(rate, "--rate"), variance=None, per_day=None, source="typed in")
     if rate is None and mean and sd and sd > 0:
         return Baseline(mean=mean, variance=sd * sd, per_day=None, source="typed in")
-    raise click.UsageError("give --rate, or --mean with --sd, or an EXPERIMENT to learn from")
+    raise click.UsageError("give --rate, or --mean with --sd, or an EXPERIMENT or --file to learn from")
 
 
-def _history(context: Context, experiment: str, key: str | None) -> Baseline:
-    """Control's value, one unit's variance and the pace, from the experiment's live reading."""
+def _of_experiment(context: Context, experiment: str, metric: str | None) -> Baseline:
+    """What an experiment's live ledger says by now."""
     from router.look import look
 
     report = look(context.catalog, context.ledger, experiment, at=now_ms()).report
+    return _history(report, metric, experiment, "EXPERIMENT")
+
+
+def _of_file(file: str, spec_file: Path | None, metric: str | None) -> Baseline:
+    """What a table of somebody's earlier test says."""
+    from analysis.report.batch_model import BatchReport
+    from router.cli.table import judged
+
+    if spec_file is None:
+        raise click.UsageError("--file needs --spec, which says how to read it")
+    report = judged(file, spec_file, at=now_ms())
+    if isinstance(report, BatchReport):
+        raise BadInput(
+            "a table of many experiments has no single history", field="--file", value=file,
+            fix="leave `experiment` out of the source, or take the rows of one experiment.",
+        )  # fmt: skip
+    return _history(report, metric, Path(file).name, "--file")
+
+
+def _with_covariate(baseline: Baseline, correlation: float) -> Baseline:
+    """The same units with the variance that adjustment by a covariate leaves."""
+    from analysis.planning.designs import covariate_spread
+
+    if not correlation:
+        return baseline
+    variance = baseline.mean * (1 - baseline.mean) if baseline.variance is None else baseline.variance
+    return replace(baseline, variance=float(covariate_spread(variance, correlation).control))
+
+
+def _history(report: Report, key: str | None, name: str, field: str) -> Baseline:
+    """Control's value, one unit's variance and the pace, from a report."""
     reading = report.matured if report.matured.n else report.live
     readings = [m for m in reading.metrics if (m.key == key if key else m.role == "primary")]
     if not readings:
         raise BadInput(
-            f"{key!r} is not a metric of this experiment",
+            f"{key!r} is not a metric of {name}",
             field="--metric",
             value=key,
             fix=f"use one of {', '.join(m.key for m in reading.metrics)}",
@@ -214,10 +264,7 @@ def _history(context: Context, experiment: str, key: str | None) -> Baseline:
     comparison = next((c for c in readings[0].comparisons if c.estimate is not None), None)
     if comparison is None or comparison.estimate is None or not comparison.estimate.control_value:
         raise BadInput(
-            f"{experiment} has no estimate to learn from yet",
-            field="EXPERIMENT",
-            value=experiment,
-            fix="give --rate",
+            f"{name} has no estimate to learn from yet", field=field, value=name, fix="give --rate"
         )
     estimate = comparison.estimate
     # the standard error of the effect, undone: both variants share one unit variance
@@ -226,7 +273,7 @@ def _history(context: Context, experiment: str, key: str | None) -> Baseline:
         mean=float(estimate.control_value or 0.0),
         variance=variance,
         per_day=_pace(report),
-        source=f"{experiment}, {readings[0].key}, {reading.n:,} units",
+        source=f"{name}, {readings[0].key}, {reading.n:,} units",
     )
 
 

@@ -17,6 +17,7 @@ from router.cli.reading import at_option, deliver, format_options, instant, writ
 
 if TYPE_CHECKING:
     from analysis.report.batch_model import BatchReport
+    from analysis.report.model import Report
     from experiment.definition import Experiment, Spec
     from experiment.event import Event
 
@@ -56,19 +57,30 @@ def analyze(
       switchpoint analyze counts.csv --spec spec.yaml --format html --output report.html
       switchpoint analyze sqlite:///log.db --table units --spec spec.yaml
     """
-    from analysis.frame import analyze as judge
     from analysis.report.batch_model import BatchReport
 
-    spec = read_spec(spec_file)
-    at = datetime.fromtimestamp(instant(at_text) / 1000, UTC)
-    with _named(file, spec.source.outcomes.table if spec.source and spec.source.outcomes else ""):
-        first, second = _tables(file, spec, table_name, sql)
-        found = judge(first, spec, outcomes=second, at=at)
+    found = judged(file, spec_file, at=instant(at_text), table=table_name, sql=sql)
     form = "json" if as_json else form
     if isinstance(found, BatchReport):
         _write_batch(found, form, output)
     else:
         write_report(found, form, output)
+
+
+def judged(
+    file: str, spec_file: Path, *, at: int, table: str | None = None, sql: str | None = None
+) -> Report | BatchReport:
+    """The report of a file or database under a spec, at the instant `at` (ms).
+
+    Raises:
+        BadInput: names the table, and what in it does not fit.
+    """
+    from analysis.frame import analyze as judge
+
+    spec = read_spec(spec_file)
+    with _named(file, spec.source.outcomes.table if spec.source and spec.source.outcomes else ""):
+        first, second = _tables(file, spec, table, sql)
+        return judge(first, spec, outcomes=second, at=datetime.fromtimestamp(at / 1000, UTC))
 
 
 def _tables(file: str, spec: Spec | Experiment, table: str | None, sql: str | None) -> tuple[Any, Any]:

@@ -184,6 +184,26 @@ def test_power_learns_from_history_what_typed_figures_give(cli: Cli, imported: N
     assert cli("power", "--rate", "10%", "--mde", "20%", "--per-day", "500", "--json").json()["weeks"] >= 3
 
 
+def test_power_learns_from_the_table_of_an_earlier_test(cli: Cli) -> None:
+    """15.61 % of control clicked, strata of 10.3 and 26 % leave less variance than one rate; 3,000 a day."""
+    examples = Path(__file__).parents[3] / "docs" / "examples"
+    table, spec = examples / "lecture_randomised.csv", examples / "lecture_randomised.yaml"
+    asked = ("power", "--mde", "5%", "--design", "fixed", "--json")
+    found = cli(*asked, "--file", str(table), "--spec", str(spec)).json()
+    typed = cli(*asked, "--rate", "15.61%").json()
+    assert found["baseline"] == pytest.approx(0.1561, abs=1e-4)
+    assert 0.93 < found["units"] / typed["units"] < 1
+    assert found["days"] == pytest.approx(found["units"] / (42_128 / 14), rel=0.06)
+    asked_for = cli("power", "--file", str(table))
+    assert (asked_for.code, "--spec" in asked_for.err) == (2, True)
+
+
+def test_power_with_a_covariate_needs_what_is_left_of_the_variance(cli: Cli) -> None:
+    asked = ("power", "--mean", "12.5", "--sd", "40", "--mde", "3%", "--json")
+    alone, with_it = (cli(*asked, *more).json()["units"] for more in ((), ("--correlation", "-0.6")))
+    assert with_it / alone == pytest.approx(0.64, abs=1e-4)
+
+
 def test_power_knows_the_pace_of_the_experiment(cli: Cli, imported: None) -> None:
     found = cli("power", "outside", "--mde", "20%", "--json").json()
     # 1,600 visitors in 8 days
