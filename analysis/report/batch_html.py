@@ -40,7 +40,7 @@ def _head(report: BatchReport) -> str:
     head = report.header
     mde = fmt.share(head.mde) if head.mde_relative else fmt.amount(head.mde)
     rule = (
-        f"One rule judged every experiment: {head.design} design, alpha {head.alpha:g}, power "
+        f"One rule judged every experiment: {fmt.design(head.design)} design, alpha {head.alpha:g}, power "
         f"{head.power:g}, MDE {mde}, evidence {head.evidence_required}."
     )
     return (

@@ -44,9 +44,8 @@ def batch_title(report: BatchReport) -> str:
 def table_notes(report: BatchReport) -> tuple[str, ...]:
     """What the columns of the rows mean."""
     head = report.header
-    rule = (
-        f"The {p_name(report)} and interval are those the {head.design} design decides by at {head.alpha:g}"
-    )
+    design = fmt.design(head.design)
+    rule = f"The {p_name(report)} and interval are those the {design} design decides by at {head.alpha:g}"
     holm = "; Holm corrects over the variants of one experiment, not over experiments" * _several(report)
     return (f"{rule}{holm}.", "Units and needed count control and the variant of the row together.")
 

@@ -57,6 +57,11 @@ def p_is(value: float | None, log10: float | None = None) -> str:
     return f"p {text}" if text.startswith("<") else f"p = {text}"
 
 
+def design(name: str) -> str:
+    """A design's name as words: "group sequential"."""
+    return name.replace("_", " ")
+
+
 def plural(number: int, noun: str) -> str:
     """A number with its noun: `1 day`, `1,200 days`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

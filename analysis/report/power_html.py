@@ -48,13 +48,13 @@ def power_html(plan: Planned, curves: Sequence[Curve], facts: Sequence[tuple[str
 
 def power_figure(plan: Planned, curves: Sequence[Curve]) -> str:
     """Power by units."""
-    rows = [_row(c.design, p, "power", 100 * p.power) for c in curves for p in c.powers]
+    rows = [_row(fmt.design(c.design), p, "power", 100 * p.power) for c in curves for p in c.powers]
     return figure(_lines(rows, "power", "power, per cent", 100 * plan.power), _POWER)
 
 
 def lift_figure(plan: Planned, curves: Sequence[Curve]) -> str:
     """Smallest visible lift by units."""
-    rows = [_row(c.design, p, "lift", 100 * abs(p.lift)) for c in curves for p in c.lifts]
+    rows = [_row(fmt.design(c.design), p, "lift", 100 * abs(p.lift)) for c in curves for p in c.lifts]
     planned = 100 * abs(plan.effect / plan.mean)
     return figure(_lines(rows, "lift", "smallest visible lift, per cent of control", planned), _LIFT)
 
@@ -86,7 +86,7 @@ def _points(curves: Sequence[Curve]) -> Table:
         (Cell(fmt.share(power)), *(Cell(fmt.count(c.powers[place].units)) for c in curves))
         for place, power in enumerate(powers)
     )
-    return Table(columns=("power", *(f"units, {c.design}" for c in curves)), rows=rows)
+    return Table(columns=("power", *(f"units, {fmt.design(c.design)}" for c in curves)), rows=rows)
 
 
 def _lift(plan: Planned) -> str:
@@ -94,6 +94,6 @@ def _lift(plan: Planned) -> str:
 
 
 def _answer(plan: Planned, curves: Sequence[Curve]) -> str:
-    needed = {c.design: next(p.units for p in c.powers if p.power == plan.power) for c in curves}
+    needed = {fmt.design(c.design): next(p.units for p in c.powers if p.power == plan.power) for c in curves}
     said = ", ".join(f"{fmt.count(units)} under the {design} design" for design, units in needed.items())
     return f"{said}, to find it with a power of {fmt.share(plan.power, digits=0)}."

@@ -99,7 +99,7 @@ def _experiment(report: Report) -> Section:
     mde = fmt.share(head.mde) if head.mde_relative else fmt.amount(head.mde)
     plan = f" ({head.plan})" if head.plan else ""
     rule = (
-        f"{head.design.replace('_', ' ')} design{plan}, alpha {head.alpha:g}, power {head.power:g}, "
+        f"{fmt.design(head.design)} design{plan}, alpha {head.alpha:g}, power {head.power:g}, "
         f"MDE {mde}, {head.min_runtime_days} to {head.max_runtime_days} days, "
         + (f"window {head.window_days:g} days, " if head.window_days else "")
         + f"evidence {head.evidence_required}"

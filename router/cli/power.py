@@ -348,7 +348,7 @@ def _facts(found: Needed) -> list[tuple[str, str]]:
         ("from", found.source),
         ("control", fmt.amount(found.baseline)),
         ("effect to see", f"{fmt.amount(found.effect, signed=True)} ({fmt.share(found.lift, signed=True)})"),
-        ("design", f"{found.design}, alpha {found.alpha:g}, power {found.power:g}"),
+        ("design", f"{fmt.design(found.design)}, alpha {found.alpha:g}, power {found.power:g}"),
         ("units, control", fmt.count(found.units_control)),
         ("units, treatment", fmt.count(found.units_treatment)),
         ("units, both", fmt.count(found.units)),
