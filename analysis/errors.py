@@ -64,7 +64,7 @@ _SENTENCES = {
     Reason.TOO_FEW_EVENTS: "Too few events in the smallest variant for the approximation to hold.",
     Reason.IMPOSSIBLE_MOMENTS: "The counts or sums contradict each other (more successes than units, say).",
     Reason.NOT_FINITE: "An input is not a finite number.",
-    Reason.NOT_COMPARABLE: "No stratum holds units of both variants, so they cannot be compared.",
+    Reason.NOT_COMPARABLE: "No stratum holds two units or more of each variant, so they cannot be compared.",
     Reason.ONE_CLUSTER: "A variant has fewer than two clusters.",
     Reason.NO_ACCRUAL: "No units are arriving (or the arrival rate is unknown), so no date can be given.",
     Reason.OUT_OF_REACH: "The units needed will not arrive within the time considered.",

@@ -96,7 +96,7 @@ def effect_of(metric: MetricReading, effect: float | None) -> str:
     """An absolute effect with its sign; percentage points for shares."""
     if effect is None or not as_shares(metric):
         return amount(effect, signed=True)
-    return f"{effect * 100:+.2f} pp"
+    return f"{_percentage_points(effect)} pp"
 
 
 def interval_of(metric: MetricReading, interval: Interval | None) -> str:
@@ -113,7 +113,7 @@ def points(interval: Interval | None) -> str:
     if interval is None:
         return ABSENT
     sides = [
-        _infinite(low=low) if side is None else f"{side * 100:+.2f}"
+        _infinite(low=low) if side is None else _percentage_points(side)
         for side, low in ((interval.lower, True), (interval.upper, False))
     ]
     return f"{_brackets(sides)} pp"
@@ -129,6 +129,12 @@ def lift_interval(interval: Interval | None) -> str:
             for side, low in ((interval.lower, True), (interval.upper, False))
         ]
     )
+
+
+def _percentage_points(difference: float) -> str:
+    """Two decimals, below a hundredth two significant digits: a difference is never shown as none."""
+    points = difference * 100
+    return f"{points:+.2g}" if 0 < abs(points) < 0.01 else f"{points:+.2f}"
 
 
 def _side(value: float | None, *, low: bool) -> str:

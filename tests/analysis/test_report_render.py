@@ -338,3 +338,18 @@ def test_a_transposed_table_holds_the_same_cells() -> None:
     turned = transposed(table)
     assert turned.columns == ("a", "1", "3")
     assert [[c.text for c in row] for row in turned.rows] == [["b", "2", "4"]]
+
+
+@pytest.mark.parametrize(
+    ("effect", "shown"),
+    [
+        (0.0133, "+1.33 pp"),
+        (0.0, "+0.00 pp"),
+        (-0.00005, "-0.005 pp"),
+        (2e-9, "+2e-07 pp"),
+        (-1.2e-4, "-0.01 pp"),
+    ],
+)
+def test_no_difference_between_shares_is_rounded_away(report: Report, effect: float, shown: str) -> None:
+    buyers = next(m for m in report.matured.metrics if m.type == "proportion")
+    assert fmt.effect_of(buyers, effect) == shown
