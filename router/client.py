@@ -28,11 +28,11 @@ from typing import Any
 from uuid import uuid4
 
 from experiment.assignment import Assignment, Reason
-from experiment.codec import NAME_LENGTH, encode, parse_covariates, parse_event
+from experiment.codec import encode, parse_event
 from experiment.errors import BadInput, PlatformError, StoreUnavailable, SwitchpointError
 from experiment.event import Event, Status
 from experiment.store.spool import Spool, SpooledItem
-from experiment.wording import show
+from router import arguments
 from router.serving.drain import only_drainer
 from router.serving.exposure import covariate_values, dimension_values, exposure_event
 from router.serving.remote import RefusedBatch, Remote
@@ -115,7 +115,7 @@ class Client:
         try:
             entry = self._entry(experiment)
             refused = entry.refused
-            facts = _facts(unit, attributes)
+            facts = arguments.facts(unit, attributes)
         except SwitchpointError as error:
             _log.warning("control is served: %s", error)
             return Choice(unit=unit, assignment=refused, dimensions={}, covariates={})
@@ -136,7 +136,7 @@ class Client:
                 f"the service at {self._remote.address} cannot be reached or has no snapshot yet, "
                 "and none was kept from before"
             ) from None
-        _require_text(experiment, "experiment")
+        arguments.require_text(experiment, "experiment")
         return current.entry(experiment)
 
     def assign_all(self, unit: str, attributes: Mapping[str, Any] | None = None) -> dict[str, Choice]:
@@ -182,7 +182,7 @@ class Client:
             return False
         event = exposure_event(
             choice.assignment, choice.unit, at=_now(), dimensions=choice.dimensions,
-            covariates={**choice.covariates, **_numbers(covariates)},
+            covariates={**choice.covariates, **arguments.numbers(covariates)},
         )  # fmt: skip
         if event.id in self._exposed:
             return True
@@ -214,7 +214,7 @@ class Client:
             "at": _now() if at is None else at,
         }
         if properties is not None:
-            raw["properties"] = _plain(properties)
+            raw["properties"] = arguments.plain(properties)
         try:
             event = parse_event(raw, now=None)
         except BadInput as error:
@@ -351,45 +351,6 @@ def _after_fork(reference: weakref.ReferenceType[Client]) -> None:
 
 def _now() -> int:
     return time.time_ns() // 1_000_000
-
-
-def _plain(properties: object) -> object:
-    """A mapping as a dict; anything else as it is, for the codec to refuse."""
-    return dict(properties) if isinstance(properties, Mapping) else properties
-
-
-def _numbers(covariates: object) -> Mapping[str, float]:
-    """The covariates of a call, none where the service would refuse them."""
-    try:
-        return parse_covariates({"covariates": _plain(covariates)})
-    except BadInput as error:
-        _log.error("covariates are left out: %s", error)
-        return {}
-
-
-def _facts(unit: object, attributes: object) -> Mapping[str, Any]:
-    """The attributes of a call whose arguments the service would take too. Raises BadInput."""
-    _require_text(unit, "unit")
-    if attributes is None:
-        return {}
-    if not isinstance(attributes, Mapping):
-        raise BadInput(
-            f"is a mapping, not {type(attributes).__name__}",
-            field="attributes",
-            value=attributes,
-            fix='give {"country": "US"}',
-        )
-    return attributes
-
-
-def _require_text(value: object, field: str) -> None:
-    if not isinstance(value, str) or not 0 < len(value) <= NAME_LENGTH or not value.isprintable():
-        raise BadInput(
-            f"not a text of 1 to {NAME_LENGTH} characters: {show(value)}",
-            field=field,
-            value=value,
-            fix="give it as a string",
-        )
 
 
 def _unknown(experiment: str) -> Assignment:
