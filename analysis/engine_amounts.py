@@ -216,6 +216,11 @@ def fits(a: Amount, b: Amount | None, rows: int) -> bool:
     return a.size * (1 if b is None else b.size) * rows < _INT64
 
 
+def in_doubles(a: Amount, rows: int) -> bool:
+    """Whether doubles hold the sum of its squares over so many rows."""
+    return a.size * a.size * rows < _DOUBLE
+
+
 def _limbs(values: nw.Expr) -> tuple[nw.Expr, nw.Expr]:
     high = values // _LIMB
     return high, values - high * _LIMB

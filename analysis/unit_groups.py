@@ -22,6 +22,7 @@ from analysis.engine_amounts import (
     amount,
     covariate,
     fits,
+    in_doubles,
     product,
     wanted,
     wanted_before,
@@ -68,13 +69,17 @@ class Measured:
         for s, side in enumerate(self.sides):
             yield from ((f"{s}z{i}", side, part) for i, part in enumerate(self.before))
 
-    def named(self, factors: dict[str, nw.Expr]) -> Measured:
-        """The same with every amount a column of its own; how they are computed is put into `factors`."""
+    def named(self, factors: dict[str, nw.Expr], rows: int) -> Measured:
+        """The same with every amount a column of its own; how they are computed is put into `factors`.
+
+        Amounts whose squares are summed as integers over so many rows are made integers here, once.
+        """
 
         def column(place: str, part: Amount) -> Amount:
             name = f"{self.metric.key}\0{place}"
-            factors[name] = part.expression
-            return replace(part, expression=nw.col(name))
+            doubles = part.doubles and in_doubles(part, rows)
+            factors[name] = part.expression if doubles or not part.doubles else part.integer
+            return replace(part, expression=nw.col(name), doubles=doubles)
 
         return replace(
             self,
@@ -258,12 +263,12 @@ def _summed(
     frame: Frame, keys: Mapping[str, nw.Expr], measured: Sequence[Measured]
 ) -> tuple[Frame, list[Exact]]:
     """The groups with their number of rows, and every metric's sums; in chunks of rows where needed."""
-    factors: dict[str, nw.Expr] = {}
-    named = [one.named(factors) for one in measured]
-    pairs = [(one, name, a, b) for one in named for name, a, b in one.pairs()]
     rows = max(len(frame), 1)
-    if not all(fits(a, b, rows) for _, _, a, b in pairs):
+    if not all(fits(a, b, rows) for one in measured for _, a, b in one.pairs()):
         rows = min(rows, CHUNK)
+    factors: dict[str, nw.Expr] = {}
+    named = [one.named(factors, rows) for one in measured]
+    pairs = [(one, name, a, b) for one in named for name, a, b in one.pairs()]
     parts = {(one.metric.key, name): product(a, b, rows) for one, name, a, b in pairs}
     sums = {
         f"{key}\0{name}\0{place}": expression
