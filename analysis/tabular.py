@@ -180,6 +180,7 @@ class Columns:
             array = series.cast(nw.Float64).fill_null(0.0).to_numpy()
             values = np.where(np.isnan(array), 0.0, array)
         else:
+            # NaN is the one value that does not equal itself
             known = [0 if value is None or value != value else value for value in series.to_list()]  # noqa: PLR0124
             codes, said = _distinct(known)
             read = [self._meaning(column, codes, place, value, number_of) for place, value in enumerate(said)]

@@ -1,6 +1,6 @@
 """Draws the two main charts of a demo run's report into docs/images/report.png.
 
-switchpoint --data /tmp/demo demo --once && python -m bench.report_image /tmp/demo/demo docs/images
+switchpoint --data here demo --once && python -m bench.report_image here/demo docs/images
 """
 
 from __future__ import annotations

@@ -24,17 +24,14 @@ from analysis.estimates import pairs
 from analysis.frame import analyze
 from analysis.inference import contrast
 from analysis.totals import Covariates, Exact
-from bench.statistics_frames import best, frame
+from bench.statistics_frames import RULE, best, frame
 from bench.statistics_peers import COLUMNS, PRODUCTS
 from experiment.definition import Design
 from experiment.parsing import load_spec
 
-SPEC = """
-metrics:
-  - {key: ctr, type: ratio, numerator: click, denominator: impression, role: primary}
-  - {key: buyers, type: proportion, event: purchase}
-  - {key: revenue, type: mean, event: purchase, value: amount, decimals: 2}
-decision: {design: sequential, mde: 2%, min_runtime: 14d, max_runtime: 42d}
+SPEC = (
+    RULE
+    + """
 source:
   shape: units
   assignment: randomised
@@ -43,6 +40,7 @@ source:
   covariate: {revenue: before}
   columns: {ctr: {numerator: clicks, denominator: impressions}, buyers: bought, revenue: revenue}
 """
+)
 TESTS = 1_000
 PEERS = {"tea_tasting": "tea-tasting", "gbstats": "gbstats", "spotify_confidence": "spotify-confidence"}
 Sums = dict[str, float]

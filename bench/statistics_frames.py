@@ -24,12 +24,16 @@ import polars as pl
 from analysis.frame import analyze
 from experiment.parsing import load_spec
 
-SPEC = """
+RULE = """
 metrics:
   - {key: ctr, type: ratio, numerator: click, denominator: impression, role: primary}
   - {key: buyers, type: proportion, event: purchase}
   - {key: revenue, type: mean, event: purchase, value: amount, decimals: 2}
 decision: {design: sequential, mde: 2%, min_runtime: 14d, max_runtime: 42d}
+"""
+SPEC = (
+    RULE
+    + """
 source:
   shape: units
   assignment: randomised
@@ -39,6 +43,7 @@ source:
   weights: equal
   columns: {ctr: {numerator: clicks, denominator: impressions}, buyers: bought, revenue: revenue}
 """
+)
 UNITS = ("none", "number", "text")
 """Every row is a unit; or the units are named by a number or a text in a shuffled column."""
 LIBRARIES = ("polars", "arrow", "pandas")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 
@@ -62,11 +63,17 @@ def curve(plan: Planned, design: Design) -> Curve:
     return Curve(
         design=design.value,
         powers=tuple(
-            Point(units=_units(plan, plan.effect, target, design), lift=plan.effect / plan.mean, power=target)
+            Point(
+                units=sum(units(plan, plan.effect, target, design)),
+                lift=plan.effect / plan.mean,
+                power=target,
+            )
             for target in sorted({*POWERS, plan.power})
         ),
         lifts=tuple(
-            Point(units=_units(plan, effect, plan.power, design), lift=effect / plan.mean, power=plan.power)
+            Point(
+                units=sum(units(plan, effect, plan.power, design)), lift=effect / plan.mean, power=plan.power
+            )
             for effect in _effects(plan).tolist()
         ),
     )
@@ -94,12 +101,15 @@ def inflation(plan: Planned, effect: float, target: float, design: Design) -> fl
             return sequential_cost(plan.alpha, target).inflation
 
 
-def _units(plan: Planned, effect: float, target: float, design: Design) -> int:
-    """Units of both variants, each rounded up."""
+def units(plan: Planned, effect: float, target: float, design: Design) -> tuple[int, int]:
+    """Units of control and treatment, each rounded up, at which a design finds the effect with this power.
+
+    The fixed design's units (`power.units_needed`) times the design's `inflation`.
+    """
     if plan.variance is None:
         spread = proportion_spread(plan.mean, plan.mean + effect)
     else:
         spread = equal_spread(plan.variance)
     fixed = units_needed(spread, effect, ratio=plan.ratio, alpha=plan.alpha, target=target)
     cost = inflation(plan, effect, target, design)
-    return int(sum(np.ceil(float(n) * cost) for n in (fixed.control, fixed.treatment)))
+    return ceil(float(fixed.control) * cost), ceil(float(fixed.treatment) * cost)

@@ -25,7 +25,6 @@ _CAPTION = (
     "Experiments by verdict and quarter of their first day. A quarter full of invalid ones had a broken "
     "assignment; grey ones ended before their data could decide."
 )
-_WIDE = 10
 
 
 def batch_html(report: BatchReport) -> str:

@@ -8,7 +8,7 @@ sensitivity figure.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import isfinite, sqrt
+from math import isfinite
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from analysis.inference.result import Float
 from analysis.report.model import Sensitivity
 from analysis.report.numbers import Comparison, MetricReading, MixRow
 from analysis.totals import Totals
+from analysis.validity.sensitivity import e_value
 
 
 def mix(totals: Totals, used: NDArray[np.bool_], v: int, strata: Sequence[str]) -> tuple[MixRow, ...]:
@@ -60,16 +61,6 @@ def used_strata(totals: Totals) -> NDArray[np.bool_]:
     return np.asarray(known[:, :1] & known[:, 1:])
 
 
-def e_value(ratio: float) -> float:
-    """RR + √(RR·(RR − 1)), for RR < 1 of its inverse. VanderWeele & Ding (2017), Ann. Intern. Med. 167:268.
-
-    >>> round(e_value(3.9), 2)
-    7.26
-    """
-    up = max(ratio, 1 / ratio)
-    return up + sqrt(up * (up - 1))
-
-
 def sensitivity(metric: MetricReading, source: str) -> tuple[Sensitivity, ...]:
     """E-values of every comparison of a metric, for units whose assignment was not random.
 
@@ -85,7 +76,7 @@ def _sensitivity(metric: MetricReading, c: Comparison, source: str) -> Sensitivi
     if control is None or variant is None or control <= 0 or variant <= 0:
         return None
     ratio = variant / control
-    figure, bound = e_value(ratio), _bound(c)
+    figure, bound = float(e_value(ratio)), _bound(c)
     held = "" if bound is None else f" ({bound:.2f} to move its interval to no effect)"
     text = (
         f"{metric.key}, {c.variant}: {source} A hidden cause tied to both variant and outcome "
@@ -110,7 +101,7 @@ def _bound(c: Comparison) -> float | None:
     if interval.lower <= 0 <= interval.upper:
         return 1.0
     near = interval.lower if interval.lower > 0 else interval.upper
-    return e_value(1 + near) if near > -1 else None
+    return float(e_value(1 + near)) if near > -1 else None
 
 
 def _number(value: Float | float) -> float | None:

@@ -164,24 +164,16 @@ class _Rule:
 
 
 def _needed(baseline: Baseline, effect: float, rule: _Rule, per_day: float | None) -> Needed:
-    from analysis.planning.curves import inflation
-    from analysis.planning.power import equal_spread, proportion_spread, units_needed
+    from analysis.planning.curves import units
 
-    if baseline.variance is None:
-        if not 0 < baseline.mean + effect < 1:
-            raise BadInput(
-                f"an effect of {effect:g} leads from {baseline.mean:g} to a rate outside 0 to 1",
-                field="--mde",
-                value=effect,
-                fix="choose a smaller one",
-            )
-        spread = proportion_spread(baseline.mean, baseline.mean + effect)
-    else:
-        spread = equal_spread(baseline.variance)
-    ratio = rule.share / (1 - rule.share)
-    fixed = units_needed(spread, effect, ratio=ratio, alpha=rule.alpha, target=rule.power)
-    cost = inflation(_plan(baseline, effect, rule), effect, rule.power, rule.design)
-    control, treatment = (math.ceil(float(n) * cost) for n in (fixed.control, fixed.treatment))
+    if baseline.variance is None and not 0 < baseline.mean + effect < 1:
+        raise BadInput(
+            f"an effect of {effect:g} leads from {baseline.mean:g} to a rate outside 0 to 1",
+            field="--mde",
+            value=effect,
+            fix="choose a smaller one",
+        )
+    control, treatment = units(_plan(baseline, effect, rule), effect, rule.power, rule.design)
     days = math.ceil((control + treatment) / per_day) if per_day else None
     return Needed(
         baseline=baseline.mean,

@@ -16,7 +16,6 @@ from experiment.store.ledger import Ledger
 from experiment.store.spool import Spool, SpooledItem
 from router.serving.counting import StoreGate, count
 
-PROBE_SECONDS = 1.0
 _BATCHES_AT_A_TIME = 5
 
 

@@ -5,14 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from analysis.inference import proportion
+from analysis.frame import analyze
 from analysis.inference.sample import from_moments
 from analysis.inference.sample import proportion as rate
-from analysis.validity import event_gate, sensitivity, simpson, skewness
+from analysis.report.model import Report
+from analysis.totals import Exact
+from analysis.validity import confounding, event_gate, sensitivity, simpson, skewness
 from analysis.validity.event_gate import Counted
 from experiment.definition import Measure, Metric, MetricType
+from experiment.parsing import load_spec
+from tests.analysis.cases import BUYERS
 
 
 @pytest.mark.parametrize(("ratio", "value"), [(3.9, 7.26), (1.8, 3.0), (0.80, 1.81), (1.0, 1.0)])
@@ -21,13 +26,25 @@ def test_published_e_values(ratio: float, value: float) -> None:
     assert float(sensitivity.e_value(ratio)) == pytest.approx(value, abs=6e-3)
 
 
-def test_the_limit_is_one_where_the_interval_holds_no_effect() -> None:
-    lift = proportion.score_lift([100, 100], [1000, 1000], [101, 180], [1000, 1000])
-    found = sensitivity.sensitivity(lift)
-    assert found.limit[0] == 1
-    assert 1 < found.limit[1] < found.estimate[1]
-    none = sensitivity.sensitivity(proportion.score_lift(0, 10, 3, 10))
-    assert np.isnan(none.estimate)
+UNKNOWN = """
+metrics: [{key: ctr, type: proportion, role: primary}]
+decision: {design: fixed, mde: 20%, min_runtime: 7d, max_runtime: 60d}
+source: {shape: counts, assignment: unknown, variant: v, weights: equal, columns: {ctr: {n: n, sum: k}}}
+"""
+
+
+@pytest.mark.parametrize(("successes", "figure", "clear"), [(180, 3.0, True), (101, 1.11, False)])
+def test_a_report_of_an_unknown_assignment_says_what_a_hidden_cause_would_take(
+    successes: int, figure: float, *, clear: bool
+) -> None:
+    """A risk ratio of 1.8 has the published E-value 3; that of an interval that holds no effect is 1."""
+    table = pa.table({"v": ["a", "b"], "n": [1000, 1000], "k": [100, successes]})
+    found = analyze(table, load_spec(UNKNOWN))
+    assert isinstance(found, Report)
+    (one,) = found.sensitivity
+    assert one.e_value == pytest.approx(figure, abs=6e-3)
+    assert one.bound is not None
+    assert (1 < one.bound < one.e_value) if clear else one.bound == 1
 
 
 def test_kidney_stones_reverse_when_pooled() -> None:
@@ -36,6 +53,16 @@ def test_kidney_stones_reverse_when_pooled() -> None:
     assert found.reversal
     assert found.pooled < 0 < found.within.estimate
     assert float(found.pooled) == pytest.approx(float(found.within.estimate + found.composition))
+
+
+def test_the_rows_of_a_report_add_up_to_the_composition() -> None:
+    """The same stones, by what each stratum adds: the difference of pooled and stratified, nothing else."""
+    n, x = np.array([[270, 87], [80, 263]]), np.array([[234, 81], [55, 192]])
+    zero = np.zeros_like(n)
+    totals = Exact(metric=BUYERS, n=n, x=x, xx=x, y=zero, yy=zero, xy=zero)
+    rows = confounding.mix(totals, np.ones(2, dtype=bool), 1, ["small", "large"])
+    found = simpson.decompose(rate([270, 80], [234, 55]), rate([87, 263], [81, 192]))
+    assert sum(row.contribution for row in rows) == pytest.approx(float(found.composition), rel=1e-12)
 
 
 def test_equal_composition_leaves_nothing_to_composition() -> None:
