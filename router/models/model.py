@@ -29,7 +29,7 @@ class ModelFailure(PlatformError):
     code = "model_failed"
 
     def __init__(self, cause: Cause, message: str) -> None:
-        self.cause = cause
+        self.cause, self.message = cause, message
         super().__init__(f"{cause}: {message}")
 
 

@@ -61,8 +61,8 @@ class CallPool:
         """Run `work` in the pool and wait at most `deadline` seconds for it, queueing included.
 
         Raises:
-            ModelFailure: BUSY when no slot came free, TIMEOUT when the answer did not come; whatever `work`
-                raises is raised here.
+            ModelFailure: BUSY when no slot came free, or too late to leave `work` half of the deadline,
+                TIMEOUT when the answer did not come; whatever `work` raises is raised here.
         """
         end = time.monotonic() + deadline
         own = self._by_key[key]
@@ -71,6 +71,7 @@ class CallPool:
         if not self._slots.acquire(timeout=max(0.0, end - time.monotonic())):
             own.release()
             raise ModelFailure(Cause.BUSY, f"{key}: every slot of the pool is taken")
+        left = max(0.0, end - time.monotonic())
 
         def release(_: Future[Outcome[T]]) -> None:
             self._slots.release()
@@ -78,8 +79,10 @@ class CallPool:
 
         future = self._submit(work, release)
         try:
-            value, error = future.result(timeout=max(0.0, end - time.monotonic()))
+            value, error = future.result(timeout=left)
         except FutureTimeout:
+            if left < deadline / 2:  # most of the deadline went by in the queue
+                raise ModelFailure(Cause.BUSY, f"{key}: a slot came free too late") from None
             raise ModelFailure(Cause.TIMEOUT, f"{key}: no answer within {deadline * 1000:.0f} ms") from None
         if error is not None:
             raise error

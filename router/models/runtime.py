@@ -23,7 +23,7 @@ _NOT_ITS_FAULT = frozenset({Cause.BUSY, Cause.LOADING})
 class _Slot:
     """One version: its model once loaded, the load under way, its breaker."""
 
-    __slots__ = ("breaker", "failed_at", "loading", "model", "native", "version")
+    __slots__ = ("breaker", "failed_at", "failure", "loading", "model", "native", "version")
 
     def __init__(self, version: ModelVersion, *, native: bool) -> None:
         self.version, self.native = version, native
@@ -31,6 +31,7 @@ class _Slot:
         self.model: LoadedModel | None = None
         self.loading: Future[Outcome[LoadedModel]] | None = None
         self.failed_at = float("-inf")
+        self.failure = ""  # why the last load failed
 
 
 class Models:
@@ -50,20 +51,37 @@ class Models:
         self._slots: dict[str, _Slot] = {}
 
     def warm(self, versions: Iterable[ModelVersion], *, seconds: float) -> None:
-        """Load these versions, all at once, and wait at most `seconds` for them; failures are logged."""
+        """Load these versions, all at once, and wait at most `seconds` for all of them."""
         end = time.monotonic() + seconds
+        for slot in self.load(versions):
+            with suppress(ModelFailure):  # logged where the load ended, and said by `not_ready`
+                self._loaded(slot, max(0.0, end - time.monotonic()))
+
+    def load(self, versions: Iterable[ModelVersion]) -> list[_Slot]:
+        """Begin to load what is not loaded yet, again where an earlier load failed; waits for nothing."""
         slots = []
         for version in versions:
-            try:
+            with suppress(ModelFailure):  # a format that nothing here loads
                 slots.append(self._slot(version))
                 self._begin(slots[-1])
-            except ModelFailure as failure:
-                _log.error("%s", failure)
-        for slot in slots:
+        return slots
+
+    def not_ready(self, versions: Iterable[ModelVersion]) -> list[str]:
+        """Which of these versions cannot answer here, one sentence each; [] when all of them can.
+
+        A version held back by its breaker is loaded: whoever runs behind it has failed, not this process.
+        """
+        self._settle_finished()
+        sentences = []
+        for version in versions:
             try:
-                self._loaded(slot, max(0.0, end - time.monotonic()))
+                slot = self._slot(version)
             except ModelFailure as failure:
-                _log.error("%s is not ready: %s", _name(slot.version), failure)
+                sentences.append(failure.message)
+                continue
+            if slot.model is None:
+                sentences.append(slot.failure or f"loading {_name(version)}")
+        return sentences
 
     def keep(self, versions: Iterable[ModelVersion]) -> None:
         """Forget every version but these."""
@@ -78,7 +96,7 @@ class Models:
             ModelFailure: with the cause; repeated failures open the version's breaker.
             InputsRefused: the caller's inputs do not fit; the breaker does not count it.
         """
-        end = time.monotonic() + deadline
+        end, left = time.monotonic() + deadline, deadline
         slot = self._slot(version)
         if not slot.breaker.allow():
             raise ModelFailure(Cause.BREAKER, f"{_name(version)} failed repeatedly")
@@ -90,6 +108,9 @@ class Models:
         except InputsRefused:
             raise
         except ModelFailure as failure:
+            if failure.cause is Cause.TIMEOUT and left < deadline / 2:
+                late = f"{_name(version)} was being loaded for most of the deadline"
+                raise ModelFailure(Cause.LOADING, late) from failure
             if failure.cause not in _NOT_ITS_FAULT:
                 slot.breaker.failure()
             raise
@@ -101,16 +122,20 @@ class Models:
 
     def facts(self) -> dict[str, list[str]]:
         """Versions by state, for /readyz: `loaded`, `not_loaded`, `held_back` (by their breaker)."""
+        self._settle_finished()
         slots = list(self._slots.values())
-        for slot in slots:
-            if slot.loading is not None and slot.loading.done():  # a load that no call has asked for yet
-                with suppress(ModelFailure):
-                    self._settle(slot, slot.loading.result())
         return {
             "loaded": sorted(_name(slot.version) for slot in slots if slot.model is not None),
             "not_loaded": sorted(_name(slot.version) for slot in slots if slot.model is None),
             "held_back": sorted(_name(slot.version) for slot in slots if slot.breaker.is_open),
         }
+
+    def _settle_finished(self) -> None:
+        """Take what finished loads left that no call has asked for yet."""
+        for slot in self._slots.values():
+            if slot.loading is not None and slot.loading.done():
+                with suppress(ModelFailure):
+                    self._settle(slot, slot.loading.result())
 
     def _slot(self, version: ModelVersion) -> _Slot:
         slot = self._slots.get(version.digest)
@@ -135,7 +160,7 @@ class Models:
             return slot.model
         self._begin(slot)
         if slot.loading is None:
-            raise ModelFailure(Cause.LOAD, f"{_name(slot.version)} could not be loaded")
+            raise ModelFailure(Cause.LOAD, slot.failure)
         try:
             outcome = slot.loading.result(timeout=deadline)
         except FutureTimeout:
@@ -148,10 +173,14 @@ class Models:
         slot.loading = None
         if model is None:
             slot.failed_at = time.monotonic()
-            if isinstance(error, ModelFailure):
-                raise error
-            raise ModelFailure(Cause.LOAD, f"{_name(slot.version)}: {error!r}")
-        slot.model = model
+            failure = error if isinstance(error, ModelFailure) else ModelFailure(Cause.LOAD, repr(error))
+            name = _name(slot.version)
+            said = f"{name} cannot be loaded: {failure.message.removeprefix(f'{name}: ')}"
+            if said != slot.failure:  # once, not at every attempt
+                _log.error("%s", said)
+            slot.failure = said
+            raise failure
+        slot.model, slot.failure = model, ""
         return model
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from experiment.errors import PlatformError, StoreUnavailable
 from experiment.store.connection import ServerFinding, Severity
 from experiment.store.spool import Spool
+from router.models.runtime import Models
 from router.serving.counting import StoreGate
 from router.serving.drain import Drainer
 from router.serving.metrics import Metrics
@@ -33,12 +34,13 @@ class Background:
         spool: Spool | None,
         gate: StoreGate,
         metrics: Metrics,
+        models: Models,
         *,
         inspect: Callable[[], list[ServerFinding]],
     ) -> None:
         """`inspect` reads the server's settings that decide whether it keeps its promises."""
         self._holder, self._drainer, self._spool, self._gate = holder, drainer, spool, gate
-        self._metrics, self._inspect = metrics, inspect
+        self._metrics, self._models, self._inspect = metrics, models, inspect
         self._findings: list[ServerFinding] = []
         self._inspected_at = float("-inf")
         self._renewed_at = float("-inf")
@@ -65,27 +67,32 @@ class Background:
 
     def step(self) -> None:
         """One round; a fault of one part never ends the thread."""
-        for part in (self._holder.refresh, self._drainer.step, self._look, self._measure):
+        for part in (self._holder.refresh, self._load, self._drainer.step, self._look, self._measure):
             try:
                 part()
             except Exception:  # noqa: BLE001 - the next round may do better
                 _log.exception("a background round failed")
 
     def readiness(self) -> dict[str, Any]:
-        """The facts of /readyz. Ready: a snapshot is loaded and there is a durable place for events."""
+        """The facts of /readyz. `reasons` says in words what is missing; ready is to have none.
+
+        Ready: this worker and its neighbours can answer for every live version by the store's own snapshot,
+        and there is a durable place for events, whether the store is there or not.
+        """
         settings = {finding.name: finding.value for finding in self._findings}
-        wrong = [f"{f.name} {f.value}: {f.fix}" for f in self._findings if f.severity is Severity.ERROR]
         waiting = self._waiting()
+        reasons = self._missing(spool=waiting is not None)
+        if not reasons and not self._metrics.others_ready():
+            reasons = ["another worker of this service is not ready"]
         return {
-            "ready": self._holder.loaded and not wrong and (self._gate.up or waiting is not None),
+            "ready": not reasons,
+            "reasons": reasons,
             "store": {
                 "up": self._gate.up and self._holder.stale_since is None,
                 "server": settings.get("version", "unknown"),
                 "durability": settings.get("appendfsync", "unknown"),
-                "wrong": wrong,
-                "warnings": [
-                    f"{f.name} {f.value}: {f.fix}" for f in self._findings if f.severity is Severity.WARN
-                ],
+                "wrong": _sentences(self._findings, Severity.ERROR),
+                "warnings": _sentences(self._findings, Severity.WARN),
             },
             "snapshot": {
                 "loaded": self._holder.loaded,
@@ -94,7 +101,19 @@ class Background:
                 "stale_seconds": round(self._holder.stale_seconds, 3),
             },
             "spool": {"available": waiting is not None, "batches": waiting},
+            "models": self._models.facts(),
         }
+
+    def _missing(self, *, spool: bool) -> list[str]:
+        """What this worker lacks to be ready, one sentence each."""
+        snapshot, reasons = self._holder.current, []
+        if not self._holder.loaded:
+            reasons.append("no snapshot: the store was not reached since this process started")
+        reasons += _sentences(self._findings, Severity.ERROR)
+        if not spool and not self._gate.up:
+            reasons.append("the store is away and there is no spool: events are refused")
+        reasons += [f"{ref} is live and not in the registry" for ref in snapshot.unregistered()]
+        return reasons + self._models.not_ready(snapshot.live_versions())
 
     def _waiting(self) -> int | None:
         try:
@@ -105,6 +124,9 @@ class Background:
     def _loop(self) -> None:
         while not self._stop.wait(PERIOD_SECONDS):
             self.step()
+
+    def _load(self) -> None:
+        self._models.load(self._holder.current.live_versions())
 
     def _look(self) -> None:
         due = time.monotonic() - self._inspected_at > _INSPECT_SECONDS
@@ -119,7 +141,12 @@ class Background:
                     _log.error("the store's %s is %s. Fix: %s", finding.name, finding.value, finding.fix)
 
     def _measure(self) -> None:
+        self._metrics.ready.set(not self._missing(spool=self._waiting() is not None))
         self._metrics.store_up.set(self._gate.up and self._holder.stale_since is None)
         self._metrics.spooled_batches.set(self._waiting() or 0)
         self._metrics.snapshot_revision.set(self._holder.current.revision)
         self._metrics.snapshot_age.set(self._holder.stale_seconds)
+
+
+def _sentences(findings: Iterable[ServerFinding], severity: Severity) -> list[str]:
+    return [f"{f.name} {f.value}: {f.fix}" for f in findings if f.severity is severity]

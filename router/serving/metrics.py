@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -38,6 +39,8 @@ class Metrics:
         self.predictions = self._counter(
             "predictions", "Predictions by outcome", "model", "version", "outcome"
         )
+        self.ready = self._gauge("ready", "1 while every worker can answer for all that is live", "livemin")
+        self.ready.set(1)  # until it takes requests, a worker that is starting misleads nobody
         self.store_up = self._gauge("store_up", "1 while the store answers", "livemin")
         self.spooled_batches = self._gauge("spool_batches", "Batches waiting for the store", "livemax")
         self.snapshot_revision = self._gauge("snapshot_revision", "Project revision served", "livemin")
@@ -69,6 +72,19 @@ class Metrics:
             yield
         finally:
             self._seconds.labels(door).observe(time.perf_counter() - begin)
+
+    def others_ready(self) -> bool:
+        """Whether every other worker that takes requests said that it is ready, about a second ago."""
+        folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+        if folder is None:
+            return True
+        files = [
+            str(path)
+            for path in Path(folder).glob("gauge_livemin_*.db")
+            if path.stem != f"gauge_livemin_{os.getpid()}"
+        ]
+        merged = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]  # not annotated
+        return all(sample.value == 1 for m in merged if m.name == "switchpoint_ready" for sample in m.samples)
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """The scrape's body and content type, over all workers where they share files."""

@@ -87,7 +87,10 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """One project revision; `running` are the keys that enrol, `by_model` those of each model."""
+    """One project revision; `running` are the keys that enrol, `by_model` those of each model.
+
+    `live` are the versions a call may need: of running experiments' variants and of champions.
+    """
 
     revision: int
     document: Document
@@ -97,6 +100,7 @@ class Snapshot:
     by_model: Mapping[str, tuple[Entry, ...]]
     champions: Mapping[str, ChampionOf]
     versions: Mapping[ModelRef, ModelVersion]
+    live: tuple[ModelRef, ...]
     plan: LedgerPlan
 
     @classmethod
@@ -126,6 +130,7 @@ class Snapshot:
             },
             champions=of_model,
             versions={ModelRef(v.name, v.version): v for v in versions},
+            live=_live(running, champions),
             plan=ledger_plan([s for s in states if s.status is not Status.DRAFT]),
         )
 
@@ -187,22 +192,20 @@ class Snapshot:
         return self.entries[experiment].state.definition.control.model
 
     def live_versions(self) -> list[ModelVersion]:
-        """The versions a call may need: of running experiments' variants and of champions."""
-        wanted = {
-            variant.model
-            for key in self.running
-            for variant in self.entries[key].state.definition.variants
-            if variant.model is not None
-        }
-        for body in self.document.get("champions", ()):
-            wanted |= champion_versions(from_body(Champion, body))
-        return [self.versions[ref] for ref in sorted(wanted, key=str) if ref in self.versions]
+        """The live versions, as far as the registry has them."""
+        return [self.versions[ref] for ref in self.live if ref in self.versions]
+
+    def unregistered(self) -> list[ModelRef]:
+        """The live versions that the registry does not have."""
+        return [ref for ref in self.live if ref not in self.versions]
 
 
-def champion_versions(champion: Champion) -> set[ModelRef]:
-    """Every version a champion record may name now."""
-    numbers = {rule.version for rule in champion.assignments} | {champion.default}
-    return {ModelRef(champion.model, number) for number in numbers if number is not None}
+def _live(running: Sequence[Entry], champions: Sequence[Champion]) -> tuple[ModelRef, ...]:
+    wanted = {variant.model for entry in running for variant in entry.state.definition.variants}
+    for champion in champions:
+        numbers = {rule.version for rule in champion.assignments} | {champion.default}
+        wanted |= {ModelRef(champion.model, number) for number in numbers if number is not None}
+    return tuple(sorted(filter(None, wanted), key=str))
 
 
 class SnapshotSource(Protocol):

@@ -99,7 +99,9 @@ def create(settings: Settings | None = None) -> WSGIApplication:
         swapped=lambda snapshot: models.keep(snapshot.live_versions()),
     )
     drainer = Drainer(ledger, spool, lambda: holder.current.plan, gate=gate)
-    background = Background(holder, drainer, spool, gate, metrics, inspect=lambda: check_server(client))
+    background = Background(
+        holder, drainer, spool, gate, metrics, models, inspect=lambda: check_server(client)
+    )
     recorder = Recorder(ledger, spool, lambda: holder.current.plan, gate=gate, renew=background.renew)
     body = BodyReader(timer=_timer if gevent.monkey.is_module_patched("socket") else no_timer)
     services = Services(
@@ -109,7 +111,7 @@ def create(settings: Settings | None = None) -> WSGIApplication:
         ),
         recorder=recorder,
         metrics=metrics,
-        readiness=lambda: {**background.readiness(), "models": models.facts()},
+        readiness=background.readiness,
         body=body,
         simulated=chosen.simulated_clock,
     )

@@ -8,13 +8,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 
 from experiment.model import Format, ModelVersion
 from router.models.breaker import Breaker
 from router.models.model import Cause, InputsRefused, LoadedModel, ModelFailure
-from router.models.pool import CallPool
+from router.models.pool import CallPool, _Slots
 from router.models.runtime import Models
 
 
@@ -35,10 +36,12 @@ class ScriptedLoader:
         self.works: dict[str, Callable[[object], object]] = {}
         self.loads: list[str] = []
         self.pause = 0.0
+        self.loading: Callable[[], object] = lambda: None
 
     def load(self, version: ModelVersion) -> LoadedModel:
         self.loads.append(version.digest)
         time.sleep(self.pause)
+        self.loading()
         return Scripted(self.works[version.digest])
 
 
@@ -72,6 +75,13 @@ def cause(call: Callable[[], object]) -> Cause:
     with pytest.raises(ModelFailure) as caught:
         call()
     return caught.value.cause
+
+
+def await_true(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.005)
 
 
 def test_answer_comes_back(rig: Rig) -> None:
@@ -125,7 +135,7 @@ def test_slots_survive_contention_under_gevent() -> None:
 from gevent import monkey; monkey.patch_all()
 import gevent, gevent.threadpool
 from router.models.model import ModelFailure
-from router.models.pool import CallPool
+from router.models.pool import CallPool, _Slots
 nap = monkey.get_original("time", "sleep")
 pool = CallPool(gevent.threadpool.ThreadPoolExecutor(3), 3)
 def one(i):
@@ -163,6 +173,75 @@ def test_breaker_opens_after_repeated_failures_and_probes(rig: Rig) -> None:
     assert rig.models.facts()["held_back"] == []
 
 
+def test_loading_does_not_open_the_breaker(rig: Rig) -> None:
+    """Twenty calls while the model loads: none is its failure, and the first one after it is answered."""
+    loaded = threading.Event()
+    model = rig.add("m", lambda x: x)
+    rig.loader.loading = lambda: loaded.wait(30)
+    assert {cause(lambda: rig.models.call(model, 1, 0.01)) for _ in range(20)} == {Cause.LOADING}
+    assert rig.models.not_ready([model]) == ["loading m@1"]
+    assert rig.models.facts()["held_back"] == []
+    loaded.set()
+    rig.models.warm([model], seconds=10.0)
+    assert rig.models.call(model, 1, 10.0) == 1
+    assert rig.models.not_ready([model]) == []
+
+
+def test_a_busy_pool_does_not_open_the_breaker(rig: Rig) -> None:
+    """All slots of the model are taken by calls that are under way: twenty more are busy, not failures."""
+    go_on = threading.Event()
+    model = rig.add("m", lambda x: go_on.wait(30) and x)
+    rig.models.warm([model], seconds=10.0)
+    with ThreadPoolExecutor(2) as pool:
+        under_way = [pool.submit(rig.models.call, model, 1, 30.0) for _ in range(2)]
+        await_true(lambda: rig.models._native._by_key["m"]._free.qsize() == 0)
+        assert {cause(lambda: rig.models.call(model, 1, 0.01)) for _ in range(20)} == {Cause.BUSY}
+        assert rig.models.facts()["held_back"] == []
+        go_on.set()
+        assert [future.result() for future in under_way] == [1, 1]
+    assert rig.models.call(model, 1, 10.0) == 1
+
+
+@pytest.mark.parametrize(
+    ("waited", "expected", "held_back"), [(0.021, Cause.BUSY, []), (0.019, Cause.TIMEOUT, ["m@1"])]
+)
+def test_a_deadline_spent_in_the_queue_is_no_timeout_of_the_model(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, waited: float, expected: Cause, held_back: list[str]
+) -> None:
+    """The slot comes free when more than half of the deadline has gone: the rest was no fair chance."""
+    clock, go_on = [0.0], threading.Event()
+    model = rig.add("m", lambda _: go_on.wait(30))
+    rig.models.warm([model], seconds=10.0)
+    rig.models._slots["m"].breaker._threshold = 1
+
+    class Late(_Slots):
+        def acquire(self, timeout: float) -> bool:
+            clock[0] += waited
+            return True
+
+    rig.models._native._by_key["m"] = Late(1)
+    monkeypatch.setattr("router.models.pool.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    assert cause(lambda: rig.models.call(model, 1, 0.04)) is expected
+    go_on.set()
+    assert rig.models.facts()["held_back"] == held_back
+
+
+@pytest.mark.parametrize(
+    ("took", "expected", "held_back"), [(0.021, Cause.LOADING, []), (0.019, Cause.TIMEOUT, ["m@1"])]
+)
+def test_a_deadline_spent_on_loading_is_no_timeout_of_the_model(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, took: float, expected: Cause, held_back: list[str]
+) -> None:
+    clock, go_on = [0.0], threading.Event()
+    model = rig.add("m", lambda _: go_on.wait(30))
+    rig.models._slot(model).breaker._threshold = 1
+    rig.loader.loading = lambda: clock.__setitem__(0, took)
+    monkeypatch.setattr("router.models.runtime.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    assert cause(lambda: rig.models.call(model, 1, 0.04)) is expected
+    go_on.set()
+    assert rig.models.facts()["held_back"] == held_back
+
+
 def test_bad_inputs_do_not_open_the_breaker(rig: Rig) -> None:
     """A caller with wrong inputs must not switch a model off for everybody."""
 
@@ -188,6 +267,31 @@ def test_failed_load_is_named_and_not_repeated_at_once(rig: Rig) -> None:
     assert cause(lambda: rig.models.call(missing, 1, 1.0)) is Cause.LOAD
     assert cause(lambda: rig.models.call(missing, 1, 1.0)) is Cause.LOAD
     assert rig.loader.loads == ["nothing"]
+
+
+def test_a_failed_load_is_said_once_and_tried_again_without_a_call(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody may ask a worker that is not ready: the next attempt is the background's."""
+    model = version("nothing")
+    for _ in range(2):
+        rig.models.warm([model], seconds=10.0)
+        assert rig.models.not_ready([model]) == ["nothing@1 cannot be loaded: KeyError('nothing')"]
+        rig.models._slots["nothing"].failed_at = float("-inf")
+    assert rig.loader.loads == ["nothing"] * 2
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    rig.add("nothing", lambda x: x)
+    rig.models.load([model])
+    await_true(lambda: rig.models.not_ready([model]) == [])
+    assert rig.models.call(model, 1, 10.0) == 1
+
+
+def test_a_start_whose_models_take_long_logs_nothing(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    loaded = threading.Event()
+    rig.loader.loading = lambda: loaded.wait(30)
+    rig.models.warm([rig.add("m", lambda x: x)], seconds=0.01)
+    loaded.set()
+    assert caplog.records == []
 
 
 def test_warm_loads_and_keep_forgets(rig: Rig) -> None:

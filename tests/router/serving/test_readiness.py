@@ -1,0 +1,164 @@
+"""/readyz in words: what a worker lacks to answer for everything that is live, and what its neighbours say."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from experiment.catalog import Catalog
+from experiment.definition import ModelRef
+from experiment.model import Content, Format
+from experiment.store.connection import ServerFinding, Severity
+from experiment.store.memory_ledger import MemoryLedger
+from experiment.store.memory_records import MemoryRecords
+from experiment.store.spool import Spool
+from router.serving.background import Background
+from router.serving.counting import StoreGate
+from router.serving.drain import Drainer
+from router.serving.metrics import Metrics
+from router.serving.snapshot import Snapshot, SnapshotHolder
+from router.serving.wsgi import RecordsSource
+from tests.router import world
+from tests.router.models.test_runtime import Rig, await_true
+
+
+@dataclass
+class Worker:
+    """The parts of a serving worker that readiness looks at, over records and a ledger in memory."""
+
+    catalog: Catalog
+    holder: SnapshotHolder
+    background: Background
+    gate: StoreGate
+    rig: Rig
+    findings: list[ServerFinding]
+
+    def reasons(self) -> list[str]:
+        facts = self.background.readiness()
+        assert facts["ready"] is (facts["reasons"] == [])
+        found: list[str] = facts["reasons"]
+        return found
+
+    def know(self, *refs: str) -> None:
+        """Teach the loader these versions; others fail to load."""
+        for name in refs:
+            model, _, number = name.partition("@")
+            self.rig.add(self.catalog.model(ModelRef(model, int(number))).digest, lambda x: x)
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> Iterator[Worker]:
+    records, ledger, gate, metrics, rig = MemoryRecords(), MemoryLedger(), StoreGate(), Metrics(), Rig()
+    catalog = world.build(records, tmp_path)
+    findings: list[ServerFinding] = []
+    holder = SnapshotHolder(RecordsSource(records))
+    with Spool(tmp_path / "spool.sqlite") as spool:
+        drainer = Drainer(ledger, spool, lambda: holder.current.plan, gate=gate)
+        background = Background(holder, drainer, spool, gate, metrics, rig.models, inspect=lambda: findings)
+        yield Worker(catalog, holder, background, gate, rig, findings)
+    for executor in rig.executors:
+        executor.shutdown()
+
+
+def test_before_the_store_was_read_nothing_is_ready(worker: Worker) -> None:
+    assert worker.reasons() == ["no snapshot: the store was not reached since this process started"]
+
+
+def test_a_version_that_loads_or_cannot_be_loaded_is_named_until_it_answers(worker: Worker) -> None:
+    loaded = threading.Event()
+    worker.know("ranker@1", "ranker@2")
+    worker.rig.loader.loading = lambda: loaded.wait(30)
+    worker.background.step()
+    assert worker.reasons() == ["loading ranker@1", "loading ranker@2"]
+    loaded.set()
+    await_true(lambda: worker.reasons() == [])
+
+    third = Content(format=Format.SKOPS, artifact={"m.skops": f"sha256:{'3' * 64}"})
+    version = worker.catalog.register_model("ranker", third, at=world.now_ms(), actor="t")
+    worker.background.step()
+    assert worker.reasons() == []  # registered is not live
+    worker.catalog.crown(version.ref, reason="test", at=world.now_ms(), actor="t")
+    worker.background.step()
+    await_true(lambda: worker.reasons() != ["loading ranker@3"])
+    assert worker.reasons() == [f"ranker@3 cannot be loaded: KeyError('{version.digest}')"]
+
+
+def test_a_live_version_that_the_registry_lost_is_named(worker: Worker) -> None:
+    worker.know("ranker@1", "ranker@2")
+    worker.background.step()
+    await_true(lambda: worker.reasons() == [])
+    document = dict(worker.holder.current.document)
+    worker.holder.current = Snapshot.from_document({**document, "models": document["models"][:1]})
+    assert worker.reasons() == ["ranker@2 is live and not in the registry"]
+
+
+def test_a_model_held_back_by_its_breaker_leaves_the_worker_ready(worker: Worker) -> None:
+    """Whoever runs behind it has failed, control answers: other workers would do no better."""
+    worker.know("ranker@1", "ranker@2")
+    worker.background.step()
+    await_true(lambda: worker.reasons() == [])
+    for slot in worker.rig.models._slots.values():
+        for _ in range(5):
+            slot.breaker.failure()
+    assert worker.background.readiness()["models"]["held_back"] == ["ranker@1", "ranker@2"]
+    assert worker.reasons() == []
+
+
+def test_a_server_that_may_lose_counts_is_named_with_its_fix(worker: Worker) -> None:
+    worker.know("ranker@1", "ranker@2")
+    wrong = ServerFinding(name="role", value="slave", severity=Severity.ERROR, fix="use the primary")
+    worker.findings += [wrong, replace(wrong, name="appendfsync", severity=Severity.WARN)]
+    worker.background.step()
+    await_true(lambda: worker.reasons() == ["role slave: use the primary"])
+
+
+NEIGHBOUR = """
+import sys
+from router.serving.metrics import Metrics
+metrics = Metrics()
+print("starts", flush=True)
+for line in sys.stdin:
+    metrics.ready.set(int(line))
+    print("said", flush=True)
+"""
+
+
+def test_a_neighbour_that_is_not_ready_makes_the_service_not_ready(tmp_path: Path) -> None:
+    """Requests reach any worker of the port. One that starts takes none yet; a dead one says nothing."""
+    environ = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[3])}
+    asker = (
+        "from router.serving.metrics import Metrics; m = Metrics(); m.ready.set(0); print(m.others_ready())"
+    )
+
+    def others_ready() -> str:
+        command = [sys.executable, "-c", asker]
+        said = subprocess.run(command, env=environ, capture_output=True, text=True, check=True).stdout.strip()
+        for path in tmp_path.glob("*.db"):  # what gunicorn's child_exit does with a dead worker's gauges
+            if not path.stem.endswith(f"_{neighbour.pid}"):
+                path.unlink()
+        return said
+
+    neighbour = subprocess.Popen(
+        [sys.executable, "-c", NEIGHBOUR],
+        env=environ,
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    with neighbour:
+        assert neighbour.stdin is not None
+        assert neighbour.stdout is not None
+        neighbour.stdout.readline()
+        assert others_ready() == "True"
+        for value, expected in (("0", "False"), ("1", "True")):
+            neighbour.stdin.write(f"{value}\n")
+            neighbour.stdin.flush()
+            neighbour.stdout.readline()
+            assert others_ready() == expected
+        neighbour.stdin.close()
