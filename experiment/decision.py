@@ -21,6 +21,11 @@ class VerdictKind(StrEnum):
     ROLLBACK = "rollback"
     INVALID = "invalid"
 
+    @property
+    def settled(self) -> bool:
+        """Whether it names a model to go on with; scripts read the others as "the rule says no"."""
+        return self in {VerdictKind.PROMOTE, VerdictKind.KEEP}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:

@@ -59,6 +59,9 @@ _KEYS = (
     "metrics", "window", "decision", "source",
 )  # fmt: skip
 
+_ASSIGNED = ("key", "unit", "variants", "segments")
+"""Keys by which a file is a definition, not a spec of somebody else's table."""
+
 
 def load(text: str, *, file: str = "<text>") -> Experiment:
     """The experiment a YAML text defines. Raises DefinitionErrors with everything that is wrong."""
@@ -78,6 +81,20 @@ def load_spec(text: str, *, file: str = "<text>") -> Spec:
 def load_spec_file(path: FilePath | str) -> Spec:
     """The spec a UTF-8 file holds. Raises DefinitionErrors."""
     return _load(_text(FilePath(path)), str(path), _spec)
+
+
+def load_either_file(path: FilePath | str) -> Experiment | Spec:
+    """The experiment or the spec a UTF-8 file holds: a spec has nothing that is assigned by Switchpoint.
+
+    Raises:
+        DefinitionErrors: everything that is wrong, with file, line and fix.
+    """
+    text = _text(FilePath(path))
+    return _load(text, str(path), lambda place: _experiment(place) if _assigns(place.value) else _spec(place))
+
+
+def _assigns(document: object) -> bool:
+    return not isinstance(document, dict) or not document.keys().isdisjoint(_ASSIGNED)
 
 
 def from_document(document: Mapping[str, Any]) -> Experiment:

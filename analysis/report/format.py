@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import floor
+from math import floor, log10
 
 from analysis.report.model import Interval, MetricReading
 
 ABSENT = "–"
 """Stands where a number is missing; the reason stands beside it."""
+_DECIMALS = 6
+"""Decimals beyond which a small number is only bounded: nobody reads 7.51e-24 %."""
+_WHOLE = 1e-9
 
 
 def share(value: float | None, *, signed: bool = False, digits: int = 1) -> str:
@@ -17,7 +20,7 @@ def share(value: float | None, *, signed: bool = False, digits: int = 1) -> str:
         return ABSENT
     scaled = value * 100
     if 0 < abs(scaled) < 1:
-        return f"{scaled:{'+' if signed else ''}.3g}%"
+        return f"{_small(scaled, 3, signed=signed)}%"
     return f"{scaled:{'+' if signed else ''}.{digits}f}%"
 
 
@@ -35,7 +38,7 @@ def amount(value: float | None, *, signed: bool = False) -> str:
         return f"{value:{sign},.0f}"
     if value == 0 or abs(value) >= 0.1:
         return f"{value:{sign}.4g}"
-    return f"{value:{sign}.6f}".rstrip("0")
+    return _small(value, _DECIMALS, signed=signed)
 
 
 def probability(value: float | None, log10: float | None = None) -> str:
@@ -55,6 +58,14 @@ def p_is(value: float | None, log10: float | None = None) -> str:
     """A p-value in a sentence: `p = 0.03`, `p < 1e-300`."""
     text = probability(value, log10)
     return f"p {text}" if text.startswith("<") else f"p = {text}"
+
+
+def days(number: float) -> str:
+    """A time span: `1 day`, `6 hours`, `90 minutes`; whatever is whole and largest."""
+    for size, noun in ((1, "day"), (24, "hour"), (24 * 60, "minute")):
+        if abs(number * size - round(number * size)) < _WHOLE:
+            return plural(round(number * size), noun)
+    return plural(round(number * 86_400), "second")
 
 
 def design(name: str) -> str:
@@ -134,7 +145,17 @@ def lift_interval(interval: Interval | None) -> str:
 def _percentage_points(difference: float) -> str:
     """Two decimals, below a hundredth two significant digits: a difference is never shown as none."""
     points = difference * 100
-    return f"{points:+.2g}" if 0 < abs(points) < 0.01 else f"{points:+.2f}"
+    return _small(points, 2, signed=True) if 0 < abs(points) < 0.01 else f"{points:+.2f}"
+
+
+def _small(value: float, digits: int, *, signed: bool) -> str:
+    """A number between -1 and 1 with so many significant digits, never in scientific notation, never as 0:
+    beyond `_DECIMALS` decimals it is bounded, `<0.000001` or `>-0.000001`."""
+    least = 10.0**-_DECIMALS
+    if abs(value) < least / 2:
+        return f"<{'+' if signed else ''}{least:f}" if value > 0 else f">-{least:f}"
+    decimals = min(digits - 1 - floor(log10(abs(value))), _DECIMALS)
+    return f"{value:{'+' if signed else ''}.{decimals}f}".rstrip("0").rstrip(".")
 
 
 def _side(value: float | None, *, low: bool) -> str:

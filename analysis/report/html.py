@@ -13,7 +13,7 @@ from analysis.report.marks import Spec, theme
 from analysis.report.markup import page, plain_section, table, text
 from analysis.report.model import Comparison, MetricReading, Report
 from analysis.report.page import SCRIPT
-from analysis.report.sections import daily_table, report_sections, said_once, verdict_label
+from analysis.report.sections import daily_table, report_sections, said_once, unsaid, verdict_label
 from analysis.report.validity_sections import overall_ratio, ratio_finding
 
 # Which chart stands in which section, and what it shows in words.
@@ -57,7 +57,7 @@ def html(report: Report) -> str:
 def _verdict(report: Report) -> str:
     verdict, head = report.verdict, report.header
     said = [*verdict.reasons, *(f"What would change it: {change}" for change in verdict.what_would_change)]
-    items = "".join(f"<li>{text(line)}</li>" for line in (*said, *report.warnings))
+    items = "".join(f"<li>{text(line)}</li>" for line in (*said, *unsaid(report)))
     return (
         f'<header class="verdict tone-{VERDICT_TONE[verdict.kind].value}">'
         f'<p class="eyebrow">Experiment {escape(head.key)} · looked at {escape(head.at)}</p>'

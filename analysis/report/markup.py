@@ -5,12 +5,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 
 from analysis.report.layout import Section, Table, Tone, transposed
 from analysis.report.page import STYLE
 
+# In front of a number, not inside a date, a name or an option.
+_MINUS = re.compile(r"(?<![\w.-])-(?=[\d∞.])")
 # More columns than this do not fit the page; a table of a few such rows is turned on its side.
 _WIDEST = 10
 
@@ -82,10 +85,8 @@ def table(cells: Table) -> str:
 
 
 def text(plain: str) -> str:
-    """Escaped text with a typographic minus in front of numbers."""
-    if plain[:1] == "-":
-        return "−" + text(plain[1:])
-    return escape(plain).replace("[-", "[−").replace(" -", " −")
+    """Escaped text with a typographic minus in front of numbers; `--per-day` stays what is typed."""
+    return _MINUS.sub("−", escape(plain))
 
 
 def _hash(script: str) -> str:

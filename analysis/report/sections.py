@@ -82,6 +82,11 @@ def said_once(verdict: Verdict) -> str:
     return "" if verdict.headline.rstrip(".").lower() == verdict_label(verdict).lower() else verdict.headline
 
 
+def unsaid(report: Report) -> tuple[str, ...]:
+    """The warnings that are not among the verdict's reasons already."""
+    return tuple(w for w in dict.fromkeys(report.warnings) if w not in report.verdict.reasons)
+
+
 def _verdict(report: Report) -> Section:
     verdict = report.verdict
     headline = said_once(verdict)
@@ -90,7 +95,7 @@ def _verdict(report: Report) -> Section:
         key="verdict",
         title=f"Verdict: {verdict_label(verdict)}",
         lines=(*([headline] if headline else []), *verdict.reasons, *changes),
-        notes=report.warnings,
+        notes=unsaid(report),
     )
 
 
@@ -101,7 +106,7 @@ def _experiment(report: Report) -> Section:
     rule = (
         f"{fmt.design(head.design)} design{plan}, alpha {head.alpha:g}, power {head.power:g}, "
         f"MDE {mde}, {head.min_runtime_days} to {head.max_runtime_days} days, "
-        + (f"window {head.window_days:g} days, " if head.window_days else "")
+        + (f"window {fmt.days(head.window_days)}, " if head.window_days else "")
         + f"evidence {head.evidence_required}"
     )
     rows = [

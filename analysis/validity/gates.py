@@ -29,10 +29,9 @@ def matured(units: int, window_days: float, waiting: Maturing | None = None) -> 
     if waiting is None:
         text += "no unit has come."
     else:
-        days = "1 day" if window_days == 1 else f"{window_days:g} days"
         text += (
-            f"outcomes count for {days} after the first exposure, so the first one, {waiting.day}, matures "
-            f"at {fmt.moment(waiting.at)}."
+            f"outcomes count for {fmt.days(window_days)} after the first exposure, so the first one, "
+            f"{waiting.day}, matures at {fmt.moment(waiting.at)}."
         )
     numbers = {"units": 0, "at": None if waiting is None else waiting.at}
     return Check(name="matured", severity=Severity.GATE, message=text, numbers=numbers)

@@ -43,7 +43,7 @@ def decide(
         click.echo(f"decision {decision.id}: {said}")
         for reason in decision.finding.reasons:
             click.echo(f"  {reason}")
-    if decision.finding.kind.value not in ("promote", "keep"):
+    if not decision.finding.kind.settled:
         ctx.exit(Exit.RULE_SAYS_NO)
 
 

@@ -27,7 +27,7 @@ _file = click.argument("file", type=click.Path(path_type=Path))
 @json_option
 @click.pass_context
 def validate(ctx: click.Context, files: tuple[Path, ...], *, schema: bool, as_json: bool) -> None:
-    """Check definition FILES without any server; every error names file, line and fix.
+    """Check definitions, and specs of `analyze`, without any server; every error names file, line and fix.
 
     Every file is checked and answered for, whatever is wrong with the others.
 
@@ -48,7 +48,7 @@ def validate(ctx: click.Context, files: tuple[Path, ...], *, schema: bool, as_js
         print_json(found)
     for result in found if not as_json else ():
         if result["valid"]:
-            click.echo(f"{result['file']}: {result['key']} is valid ({result['digest']})")
+            click.echo(f"{result['file']}: {result['message']}")
         else:
             click.echo(result["message"], err=True)
     if not all(result["valid"] for result in found):
@@ -56,16 +56,23 @@ def validate(ctx: click.Context, files: tuple[Path, ...], *, schema: bool, as_js
 
 
 def _checked(path: Path) -> dict[str, object]:
-    """What there is to say about one file: its key and digest, or what is wrong with it."""
+    """What there is to say about one file: what it defines, or what is wrong with it."""
     from experiment.canonical import digest
-    from experiment.parsing import load_file
+    from experiment.definition import Spec
+    from experiment.parsing import load_either_file
     from experiment.reading import DefinitionErrors
 
     try:
-        definition = load_file(path)
+        definition = load_either_file(path)
     except DefinitionErrors as error:
         return {"file": str(path), "valid": False, "errors": _errors(error), "message": message(error)}
-    return {"file": str(path), "valid": True, "key": definition.key, "digest": digest(definition)}
+    if isinstance(definition, Spec):
+        text = f"the spec of a table ({definition.source.shape.value}) is valid"
+        return {"file": str(path), "valid": True, "kind": "spec", "message": text}
+    key, version = definition.key, digest(definition)
+    text = f"{key} is valid ({version})"
+    known = {"kind": "definition", "key": key, "digest": version, "message": text}
+    return {"file": str(path), "valid": True, **known}
 
 
 def _errors(found: DefinitionErrors) -> list[dict[str, object]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
+import io
 import os
 import signal
 import sys
@@ -39,8 +41,32 @@ def exit_code(error: BaseException) -> Exit:
     return Exit.PLATFORM
 
 
+_SPELT = {
+    "─": "-", "━": "-", "…": "...", "→": "->", "×": "x", "·": "-", "–": "-", "−": "-", "±": "+/-", "≥": ">=",
+    "≤": "<=", "∞": "inf", "²": "^2",
+}  # fmt: skip
+"""What a terminal prints for our own signs where its encoding lacks them; others are escaped, so that two
+labels stay two."""
+
+
+def _spelt(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    signs = error.object[error.start : error.end]
+    return "".join(_SPELT.get(s) or s.encode("ascii", "backslashreplace").decode() for s in signs), error.end
+
+
+def _print_anything() -> None:
+    """No sign of a report or a label stops a command on a terminal that is not UTF-8."""
+    codecs.register_error("switchpoint", _spelt)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="switchpoint")
+
+
 def run(command: Callable[..., object]) -> NoReturn:
     """Run a click command and leave the process with its exit code."""
+    _print_anything()
     debug = "--debug" in sys.argv[1:]
     try:
         # click returns the code of ctx.exit(code) here, and None from a command that ran to its end

@@ -13,6 +13,7 @@ import click
 
 from experiment.errors import BadInput, Refused
 from router.cli.context import Context, json_option, now_ms, pass_context, print_json
+from router.cli.failure import Exit
 from router.cli.reading import at_option, deliver, format_options, instant, write_report
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ def analyze(
     same folder, a table of the same database. A table of many experiments gives a batch report: a summary,
     then a row per experiment.
 
+    Exit code 1 when the verdict on one experiment is neither promote nor keep; 0 for a table of many.
+
     \b
     Examples:
       switchpoint analyze upworthy.parquet --spec docs/examples/upworthy.yaml
@@ -63,8 +66,10 @@ def analyze(
     form = "json" if as_json else form
     if isinstance(found, BatchReport):
         _write_batch(found, form, output)
-    else:
-        write_report(found, form, output)
+        return
+    write_report(found, form, output)
+    if not found.verdict.kind.settled:
+        click.get_current_context().exit(Exit.RULE_SAYS_NO)
 
 
 def judged(
@@ -76,8 +81,9 @@ def judged(
         BadInput: names the table, and what in it does not fit.
     """
     from analysis.frame import analyze as judge
+    from experiment.parsing import load_either_file
 
-    spec = read_spec(spec_file)
+    spec = load_either_file(spec_file)
     with _named(file, spec.source.outcomes.table if spec.source and spec.source.outcomes else ""):
         first, second = _tables(file, spec, table, sql)
         return judge(first, spec, outcomes=second, at=datetime.fromtimestamp(at / 1000, UTC))
@@ -126,23 +132,6 @@ def _named(file: str | Path, second: str = "") -> Iterator[None]:
             raise
         place = f"{file}: {error.field}" if error.field else str(file)
         raise BadInput(error.message, field=place, value=error.value, fix=error.fix) from error
-
-
-def read_spec(path: Path) -> Spec | Experiment:
-    """A spec, or a whole definition where the file names variants.
-
-    Raises:
-        DefinitionError: names file, line and fix.
-    """
-    from experiment.parsing import load_file, load_spec_file
-    from experiment.yaml import read
-
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        return load_spec_file(path)  # which says what is wrong
-    document, _ = read(text, str(path))
-    return load_file(path) if isinstance(document, dict) and "variants" in document else load_spec_file(path)
 
 
 def _write_batch(found: BatchReport, form: str, output: Path | None) -> None:
@@ -211,8 +200,9 @@ def _collecting(context: Context, spec_file: Path) -> Experiment:
 
     from experiment.definition import Experiment
     from experiment.lifecycle import Status
+    from experiment.parsing import load_either_file
 
-    spec = read_spec(spec_file)
+    spec = load_either_file(spec_file)
     if not isinstance(spec, Experiment):
         if spec.source.experiment_key is None:
             raise BadInput(

@@ -12,13 +12,12 @@ import numpy as np
 import pytest
 
 from analysis.analyze import analyze_ledger
-from analysis.report import format as fmt
 from analysis.report.charts import charts
 from analysis.report.html import html
 from analysis.report.layout import Cell, Table, transposed
 from analysis.report.markdown import escape, markdown
 from analysis.report.marks import theme
-from analysis.report.model import Interval, Report
+from analysis.report.model import Report
 from analysis.report.sections import report_sections, status_sections
 from experiment import lifecycle, parsing
 from experiment.definition import DAY_MS
@@ -313,43 +312,8 @@ def test_markdown_escapes_what_would_be_markup(report: Report) -> None:
     assert escape("a|b\n*c*") == "a\\|b \\*c\\*"
 
 
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(0.1032, "10.3%"), (0.00463, "0.463%"), (0.0, "0.0%"), (None, "–"), (-0.5, "-50.0%"), (1.0, "100.0%")],
-)
-def test_shares_are_shown_in_per_cent(value: float | None, text: str) -> None:
-    assert fmt.share(value) == text
-
-
-def test_an_unbounded_side_is_shown_as_infinite() -> None:
-    assert fmt.lift_interval(Interval(lower=-0.1, upper=None)) == "[-10.0%, +∞]"
-
-
-def test_small_p_values_are_never_shown_as_zero() -> None:
-    assert fmt.probability(4.21e-25) == "4.2e-25"
-    assert fmt.probability(1.0) == "1"
-    assert fmt.probability(0.0) == "< 1e-300"
-    assert fmt.p_is(0.0) == "p < 1e-300"
-    assert fmt.p_is(0.0, -5430.978) == "p = 1.1e-5431"
-
-
 def test_a_transposed_table_holds_the_same_cells() -> None:
     table = Table(columns=("a", "b"), rows=((Cell("1"), Cell("2")), (Cell("3"), Cell("4"))))
     turned = transposed(table)
     assert turned.columns == ("a", "1", "3")
     assert [[c.text for c in row] for row in turned.rows] == [["b", "2", "4"]]
-
-
-@pytest.mark.parametrize(
-    ("effect", "shown"),
-    [
-        (0.0133, "+1.33 pp"),
-        (0.0, "+0.00 pp"),
-        (-0.00005, "-0.005 pp"),
-        (2e-9, "+2e-07 pp"),
-        (-1.2e-4, "-0.01 pp"),
-    ],
-)
-def test_no_difference_between_shares_is_rounded_away(report: Report, effect: float, shown: str) -> None:
-    buyers = next(m for m in report.matured.metrics if m.type == "proportion")
-    assert fmt.effect_of(buyers, effect) == shown

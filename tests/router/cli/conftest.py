@@ -31,7 +31,7 @@ class Ran:
         return json.loads(self.out)
 
 
-def run(*arguments: str, data: Path, cwd: Path = ROOT, **environ: str) -> Ran:
+def run(*arguments: str, data: Path, cwd: Path = ROOT, encoding: str = "utf-8", **environ: str) -> Ran:
     """Run `switchpoint --data DATA ARGUMENTS...`."""
     env = {k: v for k, v in os.environ.items() if not k.startswith("SWITCHPOINT_")}
     env |= {"SWITCHPOINT_ACTOR": "tester", "PYTHONPATH": str(ROOT), **environ}
@@ -41,7 +41,8 @@ def run(*arguments: str, data: Path, cwd: Path = ROOT, **environ: str) -> Ran:
         cwd=cwd,
         env=env,
         capture_output=True,
-        text=True,
+        encoding=encoding,
+        errors="replace",
         timeout=120,
     )
     return Ran(done.returncode, done.stdout, done.stderr)

@@ -139,6 +139,60 @@ def test_validate_answers_for_every_file_when_one_is_bad(tmp_path: Path, definit
     assert (plain.code, bad in plain.err, "home is valid" in plain.out) == (2, True, True)
 
 
+SPEC = """\
+metrics: [{key: buyers, type: proportion, role: primary}]
+decision: {design: fixed, mde: 10%, min_runtime: 7d, max_runtime: 42d}
+source: {shape: counts, assignment: randomised, variant: variant, control: old, weights: equal, columns: {buyers: {n: users, sum: buyers}}}
+"""
+
+
+def test_validate_knows_the_specs_of_tables(tmp_path: Path) -> None:
+    good = run("validate", _write(tmp_path, SPEC), "--json", data=tmp_path)
+    assert (good.code, good.json()[0]["kind"], good.json()[0]["valid"]) == (0, "spec", True)
+    bad = run(
+        "validate", _write(tmp_path, SPEC.replace("variant: variant", "varint: variant")), data=tmp_path
+    )
+    assert bad.code == 2
+    assert ":3: source.varint" in bad.err
+    missing = run("validate", _write(tmp_path, SPEC.partition("source")[0]), data=tmp_path)
+    assert (missing.code, "source" in missing.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("buyers", "verdict", "code"), [(1000, "continue", 1), (2000, "keep", 0), (4000, "promote", 0)]
+)
+def test_analyze_answers_with_the_exit_code_of_its_verdict(
+    tmp_path: Path, buyers: int, verdict: str, code: int
+) -> None:
+    table = tmp_path / "counts.csv"
+    table.write_text(f"variant,users,buyers\nold,20000,2000\nnew,20000,{buyers}\n")
+    done = run("analyze", str(table), "--spec", _write(tmp_path, SPEC), "--json", data=tmp_path)
+    assert (done.json()["verdict"]["kind"], done.code) == (verdict, code)
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "cp437", "ascii", "utf-8"])
+def test_a_terminal_that_is_not_utf_8_gets_the_whole_report(tmp_path: Path, encoding: str) -> None:
+    table = tmp_path / "counts.csv"
+    table.write_text(
+        "variant,users,buyers\nold,20000,2000\nnew 🙂,20000,4000\nмодель,20000,4001\n", encoding="utf-8"
+    )
+    arguments = ("analyze", str(table), "--spec", _write(tmp_path, SPEC))
+    # click writes UTF-8 to an ASCII terminal, which it takes for one that is not configured
+    read = "utf-8" if encoding == "ascii" else encoding
+    done = run(*arguments, data=tmp_path, encoding=read, PYTHONIOENCODING=encoding)
+    assert (done.code, "internal error" in done.err) == (0, False)
+    assert "Thresholds in force" in done.out  # to the last section
+    assert ("модель" if read == "utf-8" else r"\u043c\u043e\u0434\u0435\u043b\u044c") in done.out
+    page = tmp_path / "report.md"
+    assert (
+        run(
+            *arguments, "--format", "md", "--output", str(page), data=tmp_path, PYTHONIOENCODING=encoding
+        ).code
+        == 0
+    )
+    assert "модель" in page.read_text(encoding="utf-8")
+
+
 def test_a_percentage_is_not_taken_for_a_fraction(tmp_path: Path) -> None:
     def said(traffic: str) -> str:
         text = DEFINITION.replace("traffic: 20%", f"traffic: {traffic}")
