@@ -16,11 +16,12 @@ from analysis.inference.multiplicity import Correction, adjust
 from analysis.inference.result import Estimates, Float
 from analysis.planning.boundary import PLANNING_LOOKS
 from analysis.randomise import Places
+from analysis.rule import Mask
 from analysis.thresholds import Thresholds
 from analysis.totals import Covariates, Exact, Integers, add_into
 from analysis.unit_log import Column, UnitLog
 from analysis.validity import sample_ratio
-from analysis.verdicts import Mask, Verdicts
+from analysis.verdicts import Verdicts
 from experiment.definition import DecisionRule, Metric, Role
 
 

@@ -19,6 +19,7 @@ from analysis.inference.result import Float
 from analysis.monte_carlo import Rate, rate
 from analysis.planning.accrual import constant_accrual
 from analysis.planning.power import planned_units
+from analysis.rule import KINDS
 from analysis.totals import Totals
 from analysis.verdicts import Guarded, Verdicts
 from experiment.decision import VerdictKind
@@ -164,7 +165,7 @@ def _characteristic(
     kind = np.concatenate([part.kind for part in parts])
     days = schedule.days[np.concatenate([part.look for part in parts])] + schedule.window_days
     shares = {
-        name: rate(kind == verdicts.KINDS.index(ending))
+        name: rate(kind == KINDS.index(ending))
         for name, ending in (
             ("promoted", VerdictKind.PROMOTE), ("kept", VerdictKind.KEEP),
             ("rolled_back", VerdictKind.ROLLBACK), ("stopped", VerdictKind.STOP),

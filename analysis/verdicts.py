@@ -1,8 +1,8 @@
-"""The frozen rule at every look of many runs of one experiment: the columnar twin of `analysis.verdict`.
+"""The facts of the frozen rule at every look of many runs of one experiment, and the verdicts it comes to.
 
 Used where a rule is tried out on runs that were simulated or re-randomised, so the checks that find broken
-data have nothing to find here. What remains is the order of the rule: promotion that everything allows, harm,
-gates, control kept, futility, else continue. The estimates are those of a report, from the same functions.
+data have nothing to find here. The rule is `analysis.rule`, which reports read too; the estimates are those
+of a report, from the same functions.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis import deciding, estimates
+from analysis import rule as table
 from analysis.columnar import rows
 from analysis.estimates import Pairs
 from analysis.inference.multiplicity import Correction, adjust
@@ -22,16 +23,13 @@ from analysis.looks import follow
 from analysis.measure import UNPLANNED_UNITS
 from analysis.planning.accrual import Accrual
 from analysis.planning.sufficiency import Sufficiency, sufficiency
+from analysis.rule import KINDS, Facts, Mask, shown
 from analysis.thresholds import DEFAULT, Thresholds
 from analysis.totals import Totals
 from experiment.decision import VerdictKind
 from experiment.definition import DecisionRule, Design, Direction, Metric
 
-Mask = NDArray[np.bool_]
-KINDS = tuple(VerdictKind)
-"""`Verdicts.kind` holds places in this tuple."""
-
-_GO_ON = VerdictKind.CONTINUE
+_GO_ON = KINDS.index(VerdictKind.CONTINUE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,15 +37,14 @@ class Judged:
     """The primary metric at every look of every run; arrays (runs, looks, variants − 1).
 
     `shown`: significant under the design after Holm over the variants, with the events and units it needs.
-    `gain`: effect in the direction that is better. `cheap`: a promotion loses no more than is allowed.
-    `enough`: the units the rule asked for are there.
+    `gate`: enough events. The others are those of `analysis.rule.Facts`.
     """
 
     shown: Mask
     gain: Float
     cheap: Mask
     gate: Mask
-    enough: Mask
+    complete: Mask
     futile: Mask
 
 
@@ -190,20 +187,18 @@ def judged(
     sign = 1.0 if metric.direction is Direction.INCREASE else -1.0
     gate = pairs.events >= pairs.needed
     corrected = found.p if rule.design is Design.BAYESIAN else adjust(found.p, Correction.HOLM)
-    shown = (corrected < rule.alpha) & gate
-    if rule.design is Design.FIXED:
-        shown &= enough.sufficient
+    decided = shown(corrected < rule.alpha, enough_events=gate, complete=found.complete, design=rule.design)
 
     def by_run(part: NDArray[np.generic]) -> NDArray[np.generic]:
         return part.reshape(runs, -1, part.shape[-1])
 
     gain = sign * found.effect
     return Judged(
-        shown=np.asarray(by_run(shown), dtype=bool),
+        shown=np.asarray(by_run(decided), dtype=bool),
         gain=np.asarray(by_run(np.nan_to_num(gain)), dtype=np.float64),
         gate=np.asarray(by_run(gate), dtype=bool),
         cheap=np.asarray(by_run(found.cheap), dtype=bool),
-        enough=np.asarray(by_run(found.complete), dtype=bool),
+        complete=np.asarray(by_run(found.complete), dtype=bool),
         futile=np.asarray(by_run(enough.futile & (enough.duration_reason == 0)), dtype=bool),
     )
 
@@ -230,45 +225,38 @@ def decide(
     Args:
         days: matured exposure days at each look.
     """
-    runs, looks, others = primary.shown.shape
-    safe = np.logical_and.reduce([g.safe for g in guardrails]) if guardrails else np.ones(others, bool)
-    harmed = np.zeros((runs, looks), dtype=bool)
-    for guardrail in guardrails:
-        harmed |= guardrail.harmed.any(axis=-1)
-    winner = primary.shown & (primary.gain > 0) & primary.cheap & safe
-    kinds = _kinds(primary, winner, harmed, rule, np.broadcast_to(days, (runs, looks)), limits)
-    ended = kinds != KINDS.index(_GO_ON)
+    runs, looks, _ = primary.shown.shape
+    ruling = table.apply(facts(primary, guardrails, rule, np.broadcast_to(days, (runs, looks)), limits))
+    ended = ruling.kind != _GO_ON
     look = np.where(ended.any(axis=-1), ended.argmax(axis=-1), looks - 1)
     every = np.arange(runs)
-    kind = kinds[every, look]
-    best = np.where(winner, primary.gain, -np.inf)[every, look].argmax(axis=-1)
-    promoted = kind == KINDS.index(VerdictKind.PROMOTE)
-    return Verdicts(kind=kind, look=look, variant=np.where(promoted, best, -1))
+    return Verdicts(kind=ruling.kind[every, look], look=look, variant=ruling.variant[every, look])
 
 
-def _kinds(
+def facts(
     primary: Judged,
-    winner: Mask,
-    harmed: Mask,
+    guardrails: Sequence[Guarded],
     rule: DecisionRule,
     days: NDArray[np.int64],
     limits: Thresholds,
-) -> NDArray[np.int64]:
-    """The verdict at every look of every run, in the order of `analysis.verdict.decide`."""
-    wins, lost = primary.shown & (primary.gain > 0) & primary.cheap, primary.shown & ~(primary.gain > 0)
-    early, overdue = days < max(rule.min_runtime_days, limits.whole_week_days), days >= rule.max_runtime_days
-    few = ~primary.gate.any(axis=-1)
-    rules = (  # the first that holds counts
-        (winner.any(axis=-1) & ~early & ~few, VerdictKind.PROMOTE),
-        (harmed, VerdictKind.ROLLBACK),
-        (overdue & few & ~early, VerdictKind.KEEP),
-        (early | few, VerdictKind.CONTINUE),
-        (lost.all(axis=-1) | overdue, VerdictKind.KEEP),
-        (wins.any(axis=-1), VerdictKind.CONTINUE),
-        ((lost | primary.enough).all(axis=-1), VerdictKind.KEEP),
-        ((lost | primary.futile).all(axis=-1), VerdictKind.STOP),
+) -> Facts:
+    """What the rule reads at every look of every run; units were randomised and no data are broken."""
+    up, nowhere = primary.gain > 0, np.zeros(days.shape, dtype=bool)
+    safe, harmed = np.ones_like(primary.shown), np.zeros_like(primary.shown)
+    for guardrail in guardrails:
+        safe, harmed = safe & guardrail.safe, harmed | guardrail.harmed
+    return Facts(
+        better=primary.shown & up,
+        worse=primary.shown & ~up,
+        gain=primary.gain,
+        cheap=primary.cheap,
+        safe=safe,
+        harmed=harmed,
+        complete=primary.complete,
+        futile=primary.futile,
+        invalid=nowhere,
+        weak=nowhere,
+        few=np.asarray(~primary.gate.any(axis=-1)),
+        held=days < table.least_days(rule, limits.whole_week_days),
+        overdue=days >= rule.max_runtime_days,
     )
-    found = np.select(
-        [mask for mask, _ in rules], [KINDS.index(kind) for _, kind in rules], KINDS.index(_GO_ON)
-    )
-    return np.asarray(found, dtype=np.int64)

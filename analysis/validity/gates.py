@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from analysis.report import format as fmt
 from analysis.report.model import Check, Comparison, Maturing, MetricReading, Severity
+from analysis.rule import least_days
 from analysis.thresholds import Thresholds
 from experiment.definition import DecisionRule, Grade
 
@@ -51,7 +52,7 @@ def no_split(name: str) -> Check:
 
 def runtime(days: int | None, rule: DecisionRule, limits: Thresholds) -> Check:
     """Matured exposure days against the minimum runtime and a whole week; None = days are not recorded."""
-    least = max(rule.min_runtime_days, limits.whole_week_days)
+    least = least_days(rule, limits.whole_week_days)
     numbers = {"days": days or 0, "needed": least}
     if days is None:
         text = f"The table does not say on which days units arrived; {least} days are taken for granted."

@@ -17,6 +17,7 @@ from analysis.planning.accrual import constant_accrual
 from analysis.planning.look_days import plan_cost
 from analysis.report.build import build
 from analysis.report.header import blank
+from analysis.rule import KINDS
 from analysis.totals import Exact
 from experiment.decision import VerdictKind
 from experiment.definition import (
@@ -99,7 +100,7 @@ def test_the_columnar_rule_gives_the_verdict_of_a_report_at_every_look(
                     evidence(experiment, n[run, : look + 1], [t[run, : look + 1] for t in totals]),
                     header(experiment),
                 )
-                kind = verdicts.KINDS[ended.kind[run]]
+                kind = KINDS[ended.kind[run]]
                 # futility reads the arrival curve, which a report fits and a simulation knows; one in a
                 # thousand sample ratios alarms by chance, which only a report looks for
                 if VerdictKind.STOP in {kind, report.verdict.kind} or report.verdict.kind is INVALID:
