@@ -21,10 +21,11 @@ from analysis.report.header import Header
 from analysis.report.headline import deciding
 from analysis.report.model import Check, Comparison, MetricReading, Severity, Verdict
 from analysis.report.sheet import Sheet, sheets
+from analysis.sentences import sentence
 from analysis.thresholds import DEFAULT, Thresholds
 from analysis.totals import Totals
 from analysis.validity import allocation
-from analysis.verdict import Case, decide, sentence
+from analysis.verdict import Case, decide
 from experiment.decision import VerdictKind
 from experiment.definition import DecisionRule, Direction, Metric, MetricType, Role
 

@@ -47,6 +47,33 @@ def shown(significant: Truth, *, enough_events: Truth, complete: Truth, design: 
     return counts & complete if design is Design.FIXED else counts
 
 
+def finding(
+    *, better: bool | None, estimated: bool, enough_events: bool, complete: bool, design: Design
+) -> Finding:
+    """What a comparison shows.
+
+    Args:
+        better: the direction of a significant difference; None without one. complete: the units the rule
+            asked for are there, or nobody asked for any.
+    """
+    if not estimated:
+        return Finding.NO_ESTIMATE
+    if shown(better is not None, enough_events=enough_events, complete=complete, design=design):
+        return Finding.BETTER if better else Finding.WORSE
+    if not enough_events:
+        return Finding.FEW_EVENTS
+    return Finding.FEW_UNITS if design is Design.FIXED and not complete else Finding.UNDECIDED
+
+
+def guard_finding(*, safe: bool, harmed: bool, enough_events: bool) -> Finding:
+    """What a guardrail's comparison shows of its margin."""
+    if not enough_events:
+        return Finding.FEW_EVENTS
+    if harmed:
+        return Finding.HARMED
+    return Finding.SAFE if safe else Finding.NOT_SAFE
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """What the rule reads.

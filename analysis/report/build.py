@@ -15,6 +15,7 @@ from analysis.report.model import Check, Contamination, Maturing, Reading, Repor
 from analysis.report.model import Evidence as Grading
 from analysis.report.readings import SUBJECT, N, Readings, read
 from analysis.report.sheet import sheets
+from analysis.rule import Finding
 from analysis.thresholds import DEFAULT, Thresholds
 from analysis.validity import confounding, gates
 from analysis.verdict import Case, decide
@@ -138,13 +139,10 @@ def _live_harm(live: Reading, matured: Reading) -> tuple[str, ...]:
         for row in live.sample_ratio[:1]
         if row.severity is Severity.INVALID and matured.sample_ratio[0].severity is not Severity.INVALID
     )
-    seen = {(m.key, c.variant) for m in matured.metrics for c in m.comparisons if c.guard and c.guard.harmed}
+    seen = {(m.key, c.variant) for m in matured.metrics for c in m.comparisons if c.finding is Finding.HARMED}
     return told + tuple(
         f"Live, before its window closes: guardrail {m.key} is harmed by {c.variant}."
         for m in live.metrics
         for c in m.comparisons
-        if c.guard is not None
-        and c.guard.harmed
-        and gates.enough_events(c)
-        and (m.key, c.variant) not in seen
+        if c.finding is Finding.HARMED and (m.key, c.variant) not in seen
     )

@@ -22,14 +22,16 @@ from analysis.report.numbers import (
     Pooled,
     Posterior,
     SegmentReading,
+    Sufficiency,
     Unadjusted,
     Value,
 )
 from analysis.report.planned import planned
 from analysis.report.sheet import Sheet, listed, span, why
 from analysis.report.sufficiency import of_segment, segment_finding, sufficiency
+from analysis.rule import finding, guard_finding
 from analysis.segments import Shrunken
-from experiment.definition import DAY_MS, DecisionRule, Direction
+from experiment.definition import DAY_MS, DecisionRule, Direction, Role
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +101,8 @@ def _underflown(p: float | None, found: Estimates, s: Sheet, look: int, v: int) 
 class Place:
     """What a comparison is made of: variant `v` + 1 of these variants at these looks, `adjusted` its headline
     p after the family's correction, the interval if it was `selected`, its segments' random effects and
-    `segment_values` (every variant's), and the `mix` of strata behind the pooled effect."""
+    `segment_values` (every variant's), the `mix` of strata behind the pooled effect, and whether the units
+    that the rule asked for are there where that is known already (`complete`)."""
 
     v: int
     looks: Looks
@@ -109,6 +112,7 @@ class Place:
     shrunken: Shrunken | None = None
     segment_values: Sequence[tuple[Value, ...]] = ()
     mix: tuple[MixRow, ...] = ()
+    complete: bool | None = None
 
 
 def comparison(s: Sheet, at: Place, rule: DecisionRule) -> Comparison:
@@ -119,7 +123,13 @@ def comparison(s: Sheet, at: Place, rule: DecisionRule) -> Comparison:
     plan = planned(s, look, v, rule, {row: day for day, row in at.looks.days})
     belief = _posterior(s, look, v, rule)
     raised = _raised(s, found, plan, belief)
-    up = s.m.metric.direction is Direction.INCREASE
+    better = raised == (s.m.metric.direction is Direction.INCREASE) if significant else None
+    guard, enough, events = (
+        _guard(s, look, v, found),
+        sufficiency(s, look, v, rule),
+        _enough_events(s, look, v),
+    )
+    complete = _complete(s, plan, enough) if at.complete is None else at.complete
     return Comparison(
         variant=at.variants[v + 1],
         control=at.variants[0],
@@ -127,13 +137,26 @@ def comparison(s: Sheet, at: Place, rule: DecisionRule) -> Comparison:
         estimate=found,
         missing=why(s.interval.code[look][v]),
         significant=significant,
-        better=raised == up if significant else None,
+        better=better,
+        finding=(
+            finding(
+                better=better,
+                estimated=found is not None,
+                enough_events=events,
+                complete=complete,
+                design=rule.design,
+            )
+            if guard is None
+            else guard_finding(safe=guard.safe, harmed=guard.harmed, enough_events=events)
+        ),
         adjusted_p=None if _believed(s) else number(at.adjusted),
         events=s.events[look][v],
         events_needed=s.needed[look][v],
+        enough_events=events,
+        complete=complete,
         pooled=_pooled(s, look, v, found, at.mix),
-        guard=_guard(s, look, v, found),
-        sufficiency=sufficiency(s, look, v, rule),
+        guard=guard,
+        sufficiency=enough,
         segments=_segments(s, at, rule),
         daily=s.daily[v][: len(at.looks.days)] if at.looks.days else (),
         selected_interval=_selected(at, significant=significant),
@@ -142,6 +165,18 @@ def comparison(s: Sheet, at: Place, rule: DecisionRule) -> Comparison:
         planned=plan,
         posterior=belief,
     )
+
+
+def _enough_events(s: Sheet, look: int, v: int) -> bool:
+    events = s.events[look][v]
+    return events is not None and events >= s.needed[look][v]
+
+
+def _complete(s: Sheet, planned: Planned | None, enough: Sufficiency | None) -> bool:
+    """Whether the units the rule asked for are there; it asks for none but of the primary metric."""
+    if s.m.metric.role is not Role.PRIMARY:
+        return True
+    return planned.ended if planned is not None else enough is not None and enough.enough
 
 
 def _raised(s: Sheet, found: Estimate | None, plan: Planned | None, belief: Posterior | None) -> bool:
@@ -245,8 +280,8 @@ def _guard(s: Sheet, look: int, v: int, found: Estimate | None) -> Guard | None:
         margin_relative=metric.margin.value if metric.margin.relative else None,
         loss=sign * found.effect,
         loss_bound=None if bound is None else bound * scale,
-        safe=bool(guard.safe[look, v]),
-        harmed=bool(guard.harmed[look, v]),
+        safe=bool(guard.safe[look, v]) and _enough_events(s, look, v),
+        harmed=bool(guard.harmed[look, v]) and _enough_events(s, look, v),
     )
 
 

@@ -8,7 +8,7 @@ from html import escape
 from analysis.report import format as fmt
 from analysis.report.charts import charts
 from analysis.report.headline import deciding
-from analysis.report.layout import VERDICT_TONE, Section, primary_comparisons
+from analysis.report.layout import Section, primary_comparisons, verdict_tone
 from analysis.report.marks import Spec, theme
 from analysis.report.markup import page, plain_section, table, text
 from analysis.report.model import Comparison, MetricReading, Report
@@ -59,7 +59,7 @@ def _verdict(report: Report) -> str:
     said = [*verdict.reasons, *(f"What would change it: {change}" for change in verdict.what_would_change)]
     items = "".join(f"<li>{text(line)}</li>" for line in (*said, *unsaid(report)))
     return (
-        f'<header class="verdict tone-{VERDICT_TONE[verdict.kind].value}">'
+        f'<header class="verdict tone-{verdict_tone(verdict).value}">'
         f'<p class="eyebrow">Experiment {escape(head.key)} · looked at {escape(head.at)}</p>'
         f'<h1>{text(verdict_label(verdict))}</h1><p class="headline">{text(said_once(verdict))}</p>'
         + (f"<ul>{items}</ul>" if items else "")

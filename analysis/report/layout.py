@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from analysis.report.headline import deciding
-from analysis.report.model import Comparison, Estimate, Interval, MetricReading, Reading, Severity
+from analysis.report.model import Comparison, Estimate, Interval, MetricReading, Reading, Severity, Verdict
+from analysis.rule import Finding
 from experiment.decision import VerdictKind
 
 
@@ -94,6 +95,16 @@ VERDICT_TONE = {
     VerdictKind.ROLLBACK: Tone.BAD,
     VerdictKind.INVALID: Tone.BAD,
 }
+
+
+def verdict_tone(verdict: Verdict) -> Tone:
+    """The tone of a verdict; a promotion that does harm elsewhere is no good news alone."""
+    harm = {one.finding for one in verdict.worse if one.variant == verdict.variant} - {Finding.SAFE}
+    if verdict.kind is VerdictKind.PROMOTE and harm:
+        return Tone.WARN
+    return VERDICT_TONE[verdict.kind]
+
+
 SEVERITY_TONE = {
     Severity.OK: Tone.GOOD,
     Severity.WARN: Tone.WARN,

@@ -31,10 +31,12 @@ from analysis.report.numbers import (
     Value,
 )
 from analysis.report.plain import fields_of
+from analysis.rule import Finding
 from experiment.decision import VerdictKind
 
 __all__ = [
     "Check",
+    "CheckName",
     "Comparison",
     "Contamination",
     "DayPoint",
@@ -57,6 +59,7 @@ __all__ = [
     "SegmentReading",
     "Sensitivity",
     "Severity",
+    "Shown",
     "Sufficiency",
     "Unadjusted",
     "Value",
@@ -72,6 +75,39 @@ class Severity(StrEnum):
     WARN = "warn"  # shown in the verdict, changes nothing
     GATE = "gate"  # holds the verdict at `continue`
     INVALID = "invalid"  # no verdict can be reached
+
+
+class CheckName(StrEnum):
+    """The name of every check: the rule, the documentation and readers of the JSON rely on it."""
+
+    BEFORE_EXPOSURE = "before exposure"
+    CARRY_OVER = "carry-over"
+    CLUSTERS = "clusters"
+    CONTAMINATION = "contamination"
+    COPIES = "copies"
+    DENOMINATOR = "denominator"
+    EARLY_HARM = "early harm"
+    EARLY_OUTCOMES = "early outcomes"
+    ELIGIBILITY = "eligibility"
+    EVENTS = "events"
+    EVIDENCE = "evidence"
+    FALLBACK = "fallback"
+    IDS = "ids"
+    JUMP = "jump"
+    MATURED = "matured"
+    MIX = "mix"
+    NOVELTY = "novelty"
+    OTHER_EXPERIMENTS = "other experiments"
+    OUTLIER = "outlier"
+    OVERLAP = "overlap"
+    PENDING = "pending"
+    RUNTIME = "runtime"
+    SAMPLE_RATIO = "sample ratio"
+    SAMPLE_RATIO_BY_DAY = "sample ratio by day"
+    SERVED = "served"
+    STRATA = "strata"
+    UNIT_OF_ANALYSIS = "unit of analysis"
+    VARIANTS = "variants"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,14 +252,28 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """What a comparison shows, by its metric and variant."""
+
+    metric: str
+    variant: str
+    finding: Finding
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The frozen rule applied to the matured reading. `headline` is one line; `reasons` are sentences."""
+    """The frozen rule applied to the matured reading. `headline` is one line; `reasons` are sentences.
+
+    `worse`: the secondary and guardrail comparisons that are shown to be worse than control (a guardrail also
+    within its margin); each has a sentence among the reasons.
+    """
 
     kind: VerdictKind
     variant: str | None
     headline: str
     reasons: tuple[str, ...]
     what_would_change: tuple[str, ...]
+    worse: tuple[Shown, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from analysis.rule import Finding
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Missing:
@@ -114,7 +116,7 @@ class Guard:
 
     `loss` is the effect turned so that positive is worse. `safe`: the bound of the confidence sequence on
     the loss (of the fixed test where a file is read once by that design) lies within the margin. `harmed`:
-    the confidence sequence on the loss lies beyond the margin.
+    the confidence sequence on the loss lies beyond the margin. Both only with enough events.
     """
 
     margin: float
@@ -300,11 +302,15 @@ class Comparison:
 
     `headline` is the reading that decides: "interval" (fixed), "sequence" (anytime-valid), "planned" (group
     sequential) or "posterior" (Bayesian: `adjusted_p` is then None). `significant` and
-    `better` are of that headline (`better` None: no direction established). `adjusted_p` is the headline p
-    after the correction of its family: Holm over the variants of the primary metric, Benjamini-Hochberg over
-    all secondary comparisons (e-BH for sequences), the p itself for guardrails. `selected_interval` is the
-    headline interval at the false-coverage level of the selected secondary comparisons, None elsewhere.
-    `events` in the smaller variant and `events_needed` are the small-variant gate: below it no result counts.
+    `better` are of that headline (`better` None: no direction established). `finding` is what they show once
+    there are enough events (and units): the one word for this comparison; of a guardrail, the one for its
+    margin. `adjusted_p` is the headline p after the correction of its family: Holm over the variants of the
+    primary metric, Benjamini-Hochberg over all secondary comparisons (e-BH for sequences), the p itself for
+    guardrails. `selected_interval` is the headline interval at the false-coverage level of the selected
+    secondary comparisons, None elsewhere.
+    `events` in the smaller variant and `events_needed` are the small-variant gate: without `enough_events` no
+    result counts. `complete`: the units the rule asked for are there (a plan says so by its end); true where
+    it asks for none.
     `unadjusted` is there where a covariate was used, `heterogeneity` where there are several segments.
     """
 
@@ -315,9 +321,12 @@ class Comparison:
     missing: Missing | None
     significant: bool
     better: bool | None
+    finding: Finding
     adjusted_p: float | None
     events: float | None
     events_needed: float
+    enough_events: bool
+    complete: bool
     pooled: Pooled | None
     guard: Guard | None
     sufficiency: Sufficiency | None

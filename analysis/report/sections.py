@@ -9,6 +9,7 @@ from analysis.report import validity_sections as validity
 from analysis.report.headline import deciding
 from analysis.report.layout import Cell, Section, Table, Tone, headline_interval, primary, primary_comparisons
 from analysis.report.model import Comparison, MetricReading, Reading, Report, Verdict
+from analysis.rule import Finding
 from experiment.decision import VerdictKind
 
 
@@ -128,17 +129,18 @@ def _experiment(report: Report) -> Section:
     return Section(key="experiment", title=f"Experiment {head.key}", table=table)
 
 
+_FINDING_TONE = {
+    Finding.BETTER: Tone.GOOD,
+    Finding.SAFE: Tone.GOOD,
+    Finding.WORSE: Tone.BAD,
+    Finding.HARMED: Tone.BAD,
+    Finding.NOT_SAFE: Tone.WARN,
+}
+
+
 def finding(comparison: Comparison) -> Cell:
-    """What the headline reading says about a comparison, in one word."""
-    if comparison.estimate is None:
-        return Cell("no estimate", Tone.MUTED)
-    if comparison.guard is not None:
-        if comparison.guard.harmed:
-            return Cell("harmed", Tone.BAD)
-        return Cell("safe", Tone.GOOD) if comparison.guard.safe else Cell("not shown safe", Tone.WARN)
-    if not comparison.significant:
-        return Cell("undecided", Tone.MUTED)
-    return Cell("better", Tone.GOOD) if comparison.better else Cell("worse", Tone.BAD)
+    """What a comparison shows, as its record says it."""
+    return Cell(comparison.finding.value, _FINDING_TONE.get(comparison.finding, Tone.MUTED))
 
 
 def _primary_effect(report: Report) -> Section:

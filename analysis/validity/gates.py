@@ -97,7 +97,7 @@ def events(primary: Sequence[Comparison]) -> Check:
 
 def enough_events(comparison: Comparison) -> bool:
     """Whether a comparison passes the small-variant gate."""
-    return comparison.events is not None and comparison.events >= comparison.events_needed
+    return comparison.enough_events
 
 
 _ORDER = (Grade.RANDOMISED, Grade.CLUSTERED, Grade.QUASI, Grade.DESCRIPTIVE)

@@ -158,13 +158,13 @@ def _say_prepared(prepared: Prepared) -> None:
 
 def _say_decided(decided: Decided) -> None:
     from analysis.report import format as fmt
-    from analysis.report.layout import VERDICT_TONE
+    from analysis.report.layout import verdict_tone
     from analysis.report.sections import status_sections
     from router.cli.render import show, show_table
 
     report, judgement = decided.look.report, decided.judgement
     click.echo("")
-    show(status_sections(report), tone=VERDICT_TONE[report.verdict.kind])
+    show(status_sections(report), tone=verdict_tone(report.verdict))
     click.echo(f"The truth, which only the simulation knows: {judgement.sentence}.")
     show_table(
         (

@@ -72,10 +72,10 @@ def status(context: Context, experiment: str, at_text: str | None, *, as_json: b
     if as_json:
         print_json(short_document(found))
         return
-    from analysis.report.layout import VERDICT_TONE
+    from analysis.report.layout import verdict_tone
     from router.cli.render import show
 
-    show(status_sections(found), tone=VERDICT_TONE[found.verdict.kind])
+    show(status_sections(found), tone=verdict_tone(found.verdict))
 
 
 def short_document(report: Report) -> dict[str, object]:
@@ -122,11 +122,11 @@ def report(
 def write_report(found: Report, form: str, output: Path | None) -> None:
     """Print or write a report in one of `FORMATS`."""
     if form == "text" and output is None:
-        from analysis.report.layout import VERDICT_TONE
+        from analysis.report.layout import verdict_tone
         from analysis.report.sections import report_sections
         from router.cli.render import show
 
-        show(report_sections(found), tone=VERDICT_TONE[found.verdict.kind])
+        show(report_sections(found), tone=verdict_tone(found.verdict))
         return
     deliver(rendered(found, form), output)
 

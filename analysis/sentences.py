@@ -1,0 +1,134 @@
+"""What a comparison's record says, in plain words: the sentences that verdicts are made of.
+
+Every sentence ends in the `finding` of its record, which tables show too; nothing is concluded here.
+"""
+
+from __future__ import annotations
+
+from analysis.report import format as fmt
+from analysis.report.headline import NAMES, Deciding, deciding
+from analysis.report.model import Comparison, MetricReading
+from analysis.rule import Finding
+from experiment.definition import DecisionRule, Design
+
+_MARGIN = {
+    Finding.HARMED: "harmed: worse than its margin allows",
+    Finding.FEW_EVENTS: "not shown to be safe, too few events",
+}
+
+
+def sentence(metric: MetricReading, c: Comparison, rule: DecisionRule, correction: str | None = None) -> str:
+    """One comparison: values, effect, lift, the deciding interval and p, and what they show.
+
+    Args:
+        correction: how the family of the comparison was corrected; None = that of its metric's role.
+    """
+    found = c.estimate
+    if found is None:
+        why = c.missing.message if c.missing is not None else ""
+        return f"{metric.key}, {c.variant} against {c.control}: {c.finding}. {why}".rstrip()
+    now = deciding(c)
+    values = now or found
+    lift = f" ({fmt.share(values.lift, signed=True)} of {c.control})" if values.lift is not None else ""
+    text = (
+        f"{metric.key}: {c.variant} {fmt.value_of(metric, values.variant_value)}, {c.control} "
+        f"{fmt.value_of(metric, values.control_value)}; effect {fmt.effect_of(metric, values.effect)}{lift}"
+    )
+    text += _reading(metric, c, now, rule, correction or family(metric, rule)) if _known(now) else _unread(c)
+    plan = f" {c.planned.sentence}" if c.planned is not None else ""
+    return f"{text}{plan}{_loss(metric, c)}"
+
+
+def family(metric: MetricReading, rule: DecisionRule) -> str:
+    """The correction of a metric's comparisons with control, in a word."""
+    if metric.role == "secondary":
+        return "BH" if rule.design is Design.FIXED else "e-BH"
+    return "Holm"
+
+
+def _known(now: Deciding | None) -> bool:
+    return now is not None and (now.better is not None or (now.interval is not None and now.p is not None))
+
+
+def _reading(
+    metric: MetricReading, c: Comparison, now: Deciding | None, rule: DecisionRule, correction: str
+) -> str:
+    """The deciding interval with its p or probability, and what it shows."""
+    if now is None:
+        return ""
+    name, level = NAMES[c.headline], f"{1 - rule.alpha:.0%}"
+    if now.better is not None:
+        bounds = fmt.lift_interval(now.lift_interval)
+        return f", {level} {name} {bounds}, probability of being better {now.better:.1%}: {c.finding}."
+    text = f", {level} {name} {fmt.interval_of(metric, now.interval)}, {fmt.p_is(now.p, now.log10_p)}"
+    if c.adjusted_p is not None and c.adjusted_p != now.p:
+        text += f" ({fmt.probability(c.adjusted_p)} after {correction})"
+    return f"{text}: {c.finding}."
+
+
+def _unread(c: Comparison) -> str:
+    """Why there is no deciding interval."""
+    found = c.estimate
+    missing = (c.planned and c.planned.missing) or (found and (found.sequence_missing or found.lift_missing))
+    why = f" {missing.message}" if missing else ""
+    return f"; no interval yet: {c.finding}.{why}"
+
+
+def _loss(metric: MetricReading, c: Comparison) -> str:
+    """What choosing the variant now gives up on average."""
+    if c.posterior is None or metric.role != "primary":
+        return ""
+    return f" Expected loss of choosing {c.variant}: {fmt.share(c.posterior.loss_variant)} of {c.control}."
+
+
+def guard_sentence(metric: MetricReading, c: Comparison) -> str:
+    """A guardrail's comparison: the loss, the worst that is not excluded, the margin, and what they show."""
+    guard = c.guard
+    if guard is None:
+        why = c.missing.message if c.missing is not None else ""
+        return f"Guardrail {metric.key}, {c.variant}: {c.finding}. {why}".rstrip()
+    bound = "not known yet" if guard.loss_bound is None else fmt.effect_of(metric, guard.loss_bound)
+    return (
+        f"Guardrail {metric.key}, {c.variant}: loss {fmt.effect_of(metric, guard.loss)}, at worst {bound}, "
+        f"margin {fmt.effect_of(metric, guard.margin)}: {_MARGIN.get(c.finding, c.finding)}."
+    )
+
+
+def worse_sentence(metric: MetricReading, c: Comparison, rule: DecisionRule) -> str:
+    """A comparison that is shown to be worse, where the rule does not act on it."""
+    if c.guard is None:
+        return f"Shown to be worse: {sentence(metric, c, rule)}"
+    now = deciding(c)
+    p = "" if now is None else f", {fmt.p_is(now.p, now.log10_p)}"
+    return (
+        f"Shown to be worse, though not beyond its margin: {metric.key}, {c.variant}: loss "
+        f"{fmt.effect_of(metric, c.guard.loss)} against {c.control}{p}: {c.finding}."
+    )
+
+
+def is_worse(c: Comparison) -> bool:
+    """Whether a comparison is shown to be worse than control, by its corrected p and with enough events."""
+    if c.guard is not None:
+        return c.enough_events and (c.guard.harmed or c.better is False)
+    return c.finding is Finding.WORSE
+
+
+def outlook(c: Comparison) -> str:
+    """What it takes until more can be said."""
+    if c.planned is not None and c.planned.next_day is not None:
+        when = f" ({c.planned.next_date})" if c.planned.next_date else ""
+        day = f"day {c.planned.next_day}{when}"
+        return f"{c.variant}: the look on {day}, or when the planned units have arrived."
+    enough = c.sufficiency
+    if enough is None or enough.n_needed is None:
+        return f"{c.variant}: enough units to say how many are needed."
+    left = max(enough.n_needed - enough.n_now, 0)
+    text = f"{c.variant}: {left:,} more units (of {enough.n_needed:,})"
+    return (
+        f"{text}." if enough.weeks_left is None else f"{text}, about {fmt.plural(enough.weeks_left, 'week')}."
+    )
+
+
+def listed(names: list[str]) -> str:
+    """Names in a sentence: `B and C`."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
