@@ -9,27 +9,30 @@ back what `encode` wrote. On the wire an exposure's extra facts lie beside the c
 from __future__ import annotations
 
 import json
-import math
 import re
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from experiment.errors import EventError
-from experiment.event import Event, Exposure
+from experiment.event import (
+    NAME_LENGTH,
+    VALUE_LENGTH,
+    Event,
+    Exposure,
+    covariate_value,
+    dimension_value,
+    number,
+    shown,
+    text_fault,
+    unit_id,
+)
 
 EXPOSURE = "exposure"
-NAME_LENGTH = 256
-"""Longest id and unit, in characters."""
-VALUE_LENGTH = 128
-"""Longest dimension value, key of a property, experiment, variant, segment or cause, in characters."""
 PROPERTIES_LENGTH = 8192
 """Longest canonical JSON of an event's properties, in characters."""
 PROPERTIES_DEPTH = 5
-NUMBER_BOUND = 10**15
-"""Largest absolute number anywhere in an event."""
 AHEAD_MS = 300_000
 """How far ahead of the clock a live event may be."""
 EARLIEST, LATEST = 10**11, 2**43
@@ -56,17 +59,17 @@ def parse_event(raw: object, *, now: int | None) -> Event:
         EventError: names the field, the value and the fix.
     """
     if not isinstance(raw, dict):
-        raise EventError("an event is a JSON object", value=_shown(raw), fix="send {id, type, unit, at, ...}")
+        raise EventError("an event is a JSON object", value=shown(raw), fix="send {id, type, unit, at, ...}")
     kind = raw.get("type")
     if not isinstance(kind, str) or not _TYPE.fullmatch(kind):
         raise EventError(
-            f"not an event type: {_shown(kind)}", field="type", value=kind, fix="use [a-z][a-z0-9_.-]{0,63}"
+            f"not an event type: {shown(kind)}", field="type", value=kind, fix="use [a-z][a-z0-9_.-]{0,63}"
         )
     _refuse_unknown(raw, _EVENT_FIELDS | _EXPOSURE_FIELDS if kind == EXPOSURE else _EVENT_FIELDS)
     event = Event(
         id=_text(raw, "id", NAME_LENGTH),
         type=kind,
-        unit=_text(raw, "unit", NAME_LENGTH),
+        unit=unit_id(raw.get("unit"), EventError),
         at=_time(raw.get("at"), now),
         properties=_properties(raw.get("properties")),
     )
@@ -132,7 +135,7 @@ def _exposure_document(exposure: Exposure) -> dict[str, Any]:
 
 def _exposure(raw: Mapping[str, Any]) -> Exposure:
     named = {name: _text(raw, name, VALUE_LENGTH) for name in _NAMED}
-    propensity = _number(raw.get("propensity"), "propensity")
+    propensity = number(raw.get("propensity"), "propensity")
     if not 0 < propensity <= 1:
         raise EventError(
             "a propensity is a probability above 0, at most 1",
@@ -147,7 +150,7 @@ def _exposure(raw: Mapping[str, Any]) -> Exposure:
         propensity=float(propensity),
         served=_text(raw, "served", VALUE_LENGTH) if "served" in raw else named["variant"],
         cause=None if raw.get("cause") is None else _text(raw, "cause", VALUE_LENGTH),
-        dimensions={key: _dimension(key, value) for key, value in _mapping(raw, "dimensions").items()},
+        dimensions={key: dimension_value(key, value) for key, value in _mapping(raw, "dimensions").items()},
         covariates=parse_covariates(raw),
     )
 
@@ -159,15 +162,15 @@ def parse_covariates(raw: Mapping[str, Any]) -> dict[str, float]:
         EventError: not an object of finite numbers.
     """
     given = _mapping(raw, "covariates")
-    return {key: float(_number(value, f"covariates.{key}")) for key, value in given.items()}
+    return {key: covariate_value(key, value) for key, value in given.items()}
 
 
 def _refuse_unknown(raw: Mapping[Any, Any], known: frozenset[str]) -> None:
     unknown = [name for name in raw if name not in known]
     if unknown:
         raise EventError(
-            f"unknown field {_shown(unknown[0])}",
-            field=_shown(unknown[0]).strip("'"),
+            f"unknown field {shown(unknown[0])}",
+            field=shown(unknown[0]).strip("'"),
             value=raw[unknown[0]],
             fix="put your own facts into properties",
         )
@@ -175,26 +178,22 @@ def _refuse_unknown(raw: Mapping[Any, Any], known: frozenset[str]) -> None:
 
 def _text(raw: Mapping[str, Any], name: str, longest: int) -> str:
     value = raw.get(name)
-    if isinstance(value, str) and 1 <= len(value) <= longest and not _unprintable(value):
+    fault = text_fault(value, longest)
+    if fault is None and isinstance(value, str):
         return value
     raise EventError(
-        f"not a text of 1 to {longest} characters without control characters: {_shown(value)}",
+        str(fault),
         field=name,
         value=value,
         fix=_FROM_ASSIGNMENT if name in _EXPOSURE_FIELDS else f"give every event its own {name} as a string",
     )
 
 
-def _unprintable(text: str) -> bool:
-    """Control characters would break separators and terminals; lone surrogates are no Unicode text."""
-    return not text.isprintable() and any(unicodedata.category(c) in ("Cc", "Cs") for c in text)
-
-
 def _time(value: object, now: int | None) -> int:
     at = _milliseconds(value)
     if at is None:
         raise EventError(
-            f"not a time: {_shown(value)}",
+            f"not a time: {shown(value)}",
             field="at",
             value=value,
             fix="use milliseconds since 1970 as an integer, or ISO 8601 with a zone (2026-03-01T12:00:00Z)",
@@ -234,21 +233,11 @@ def _milliseconds(value: object) -> int | None:
     return (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000
 
 
-def _number(value: object, name: str) -> int | float:
-    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= NUMBER_BOUND:
-        return value  # NaN fails the comparison
-    raise EventError(
-        f"not a finite number of at most 1e15: {_shown(value)}", field=name, value=value, fix="send a number"
-    )
-
-
 def _count(raw: Mapping[str, Any], name: str) -> int:
     value = raw.get(name)
     if isinstance(value, int) and not isinstance(value, bool) and 1 <= value < 2**31:
         return value
-    raise EventError(
-        f"not a positive integer: {_shown(value)}", field=name, value=value, fix=_FROM_ASSIGNMENT
-    )
+    raise EventError(f"not a positive integer: {shown(value)}", field=name, value=value, fix=_FROM_ASSIGNMENT)
 
 
 def _mapping(raw: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -260,33 +249,14 @@ def _mapping(raw: Mapping[str, Any], name: str) -> dict[str, Any]:
             _key(key, name)
         return value
     raise EventError(
-        f"not an object of at most 100 entries: {_shown(value)}", field=name, value=value, fix="send {...}"
+        f"not an object of at most 100 entries: {shown(value)}", field=name, value=value, fix="send {...}"
     )
 
 
 def _key(key: object, where: str) -> None:
-    if not isinstance(key, str) or not 1 <= len(key) <= VALUE_LENGTH or _unprintable(key):
-        raise EventError(
-            f"not a key of 1 to {VALUE_LENGTH} characters: {_shown(key)}",
-            field=where,
-            value=key,
-            fix="rename it",
-        )
-
-
-def _dimension(key: str, value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int) and abs(value) <= NUMBER_BOUND:
-        return str(value)
-    if isinstance(value, str) and len(value) <= VALUE_LENGTH and not _unprintable(value):
-        return value
-    raise EventError(
-        f"not a short text, integer or boolean: {_shown(value)}",
-        field=f"dimensions.{key}",
-        value=value,
-        fix=f"send a label of at most {VALUE_LENGTH} characters",
-    )
+    fault = text_fault(key, VALUE_LENGTH)
+    if fault is not None:
+        raise EventError(f"a key: {fault}", field=where, value=key, fix="rename it")
 
 
 def _properties(value: object) -> dict[str, Any]:
@@ -294,7 +264,7 @@ def _properties(value: object) -> dict[str, Any]:
         return {}
     if not isinstance(value, dict):
         raise EventError(
-            f"not an object: {_shown(value)}",
+            f"not an object: {shown(value)}",
             field="properties",
             value=value,
             fix="send {...} or leave it out",
@@ -323,16 +293,6 @@ def _check_json(value: object, where: str, depth: int) -> None:
         if any("\ud800" <= c <= "\udfff" for c in value):
             raise EventError("a lone surrogate is no text", field=where, value=value, fix="send UTF-8")
     elif isinstance(value, int | float) and not isinstance(value, bool):
-        _number(value, where)
+        number(value, where)
     elif value is not None and not isinstance(value, bool):
-        raise EventError(f"not a JSON value: {_shown(value)}", field=where, value=value, fix="send JSON")
-
-
-def _shown(value: object) -> str:
-    """At most 60 characters of the value, safe to print."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**40:
-        return f"an integer of {value.bit_length()} bits"  # str() refuses beyond 4,300 digits
-    text = ascii(value) if isinstance(value, str | int | float) or value is None else type(value).__name__
-    return text if len(text) <= 60 else f"{text[:57]}..."
+        raise EventError(f"not a JSON value: {shown(value)}", field=where, value=value, fix="send JSON")

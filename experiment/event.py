@@ -1,14 +1,39 @@
-"""Events: what happened to a unit, when, under which id.
+"""Events: what happened to a unit, when, under which id; and what may stand in their fields.
 
 One event is counted once per (unit, id, event day). Times are integer milliseconds UTC.
+
+Every door (events, assignments, predictions, the client, imports) reads unit ids, dimensions and covariates
+here. The rule is written as code points, so that it does not change with Python's tables of Unicode:
+a text has no control character (U+0000 to U+001F, U+007F to U+009F), which breaks separators and terminals,
+no surrogate (U+D800 to U+DFFF), which is half a character, and no noncharacter (U+FDD0 to U+FDEF and the
+last two of every plane), which Unicode keeps out of interchange. Its length is counted in code points.
 """
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+
+from experiment.errors import BadInput, EventError
+
+NAME_LENGTH = 256
+"""Longest id and unit, in characters (at most 1,024 bytes of UTF-8)."""
+VALUE_LENGTH = 128
+"""Longest dimension value, key of a property, experiment, variant, segment or cause, in characters."""
+NUMBER_BOUND = 10**15
+"""Largest absolute number anywhere in an event."""
+
+_KINDS = {
+    "a control character": "\\x00-\\x1f\\x7f-\\x9f",
+    "half a character (a surrogate)": "\\ud800-\\udfff",
+    "no character (Unicode keeps it out of texts)": "\\ufdd0-\\ufdef"
+    + "".join(f"\\U{plane:04x}fffe\\U{plane:04x}ffff" for plane in range(17)),
+}
+_REFUSED = re.compile("|".join(f"([{signs}])" for signs in _KINDS.values()))
 
 
 class Status(StrEnum):
@@ -51,3 +76,73 @@ class Event:
     at: int
     properties: Mapping[str, Any] = field(default_factory=dict)
     exposure: Exposure | None = None
+
+
+def text_fault(value: object, longest: int, *, shortest: int = 1) -> str | None:
+    """Why `value` is no text that may stand in an event, None where it is one."""
+    if not isinstance(value, str) or not shortest <= len(value) <= longest:
+        return f"not a text of {shortest} to {longest} characters: {shown(value)}"
+    if value.isascii() and value.isprintable():  # the quick way: printable ASCII is U+0020 to U+007E for good
+        return None
+    sign = _REFUSED.search(value)
+    if sign is None:
+        return None
+    kind = tuple(_KINDS)[(sign.lastindex or 1) - 1]
+    return f"U+{ord(sign[0]):04X}, character {sign.start() + 1} of {shown(value)}, is {kind}"
+
+
+def unit_id(value: object, error: type[BadInput] = BadInput) -> str:
+    """A unit's id, as every door takes it.
+
+    Raises:
+        BadInput: (or `error`) not a text of 1 to NAME_LENGTH characters; names the sign that is refused.
+    """
+    fault = text_fault(value, NAME_LENGTH)
+    if fault is not None or not isinstance(value, str):
+        raise error(str(fault), field="unit", value=value, fix="send the unit's id as a string")
+    return value
+
+
+def dimension_value(name: str, value: object) -> str:
+    """A dimension's value as a label: a short text (it may be empty), an integer or a boolean.
+
+    Raises:
+        EventError: anything else.
+    """
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int) and abs(value) <= NUMBER_BOUND:
+        return str(value)
+    fault = text_fault(value, VALUE_LENGTH, shortest=0)
+    if fault is None and isinstance(value, str):
+        return value
+    raise EventError(
+        str(fault) if isinstance(value, str) else f"not a short text, integer or boolean: {shown(value)}",
+        field=f"dimensions.{name}",
+        value=value,
+        fix=f"send a label of at most {VALUE_LENGTH} characters",
+    )
+
+
+def number(value: object, name: str) -> int | float:
+    """A finite number within NUMBER_BOUND. Raises EventError."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= NUMBER_BOUND:
+        return value  # NaN fails the comparison
+    raise EventError(
+        f"not a finite number of at most 1e15: {shown(value)}", field=name, value=value, fix="send a number"
+    )
+
+
+def covariate_value(name: str, value: object) -> float:
+    """What was known of a unit before, as a number. Raises EventError."""
+    return float(number(value, f"covariates.{name}"))
+
+
+def shown(value: object) -> str:
+    """At most 60 characters of the value, safe to print."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**40:
+        return f"an integer of {value.bit_length()} bits"  # str() refuses beyond 4,300 digits
+    text = ascii(value) if isinstance(value, str | int | float) or value is None else type(value).__name__
+    return text if len(text) <= 60 else f"{text[:57]}..."

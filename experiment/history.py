@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import blake2b
 from typing import Any, TypeVar
 
@@ -25,7 +26,7 @@ from experiment.columns import (
 from experiment.condition import compile_condition
 from experiment.definition import BUCKETS, Experiment
 from experiment.errors import BadInput
-from experiment.event import Event, Exposure
+from experiment.event import Event, Exposure, dimension_value, unit_id
 from experiment.source import Shape, Source
 from experiment.wording import suggest
 
@@ -63,7 +64,7 @@ def events(
         reader = _Row(row=row, position=position)
         shown = exposure(definition, source, reader, revision=revision, epoch=epoch)
         token = _token(reader, source, columns)
-        unit = reader.read(source.unit, label_of) if source.unit is not None else f"row-{token}"
+        unit = reader.read(source.unit, _unit) if source.unit is not None else f"row-{token}"
         at, _ = reader.read(str(source.day), instant_of)
         yield Event(id=f"{token}-x", type="exposure", unit=unit, at=at, exposure=shown)
         for kind, outcome in outcomes.items():
@@ -154,7 +155,7 @@ def exposure(definition: Experiment, source: Source, row: _Row, *, revision: int
         revision=revision,
         propensity=segments[name].allocation[keys.index(variant)] / BUCKETS,
         served=variant if served is None else served_variant(source, variant, served),
-        dimensions={name: row.read(name, label_of) for name in definition.dimensions},
+        dimensions={name: row.read(name, partial(_dimension, name)) for name in definition.dimensions},
         covariates=_covariates(definition, source, row),
     )
 
@@ -171,6 +172,23 @@ def _covariates(definition: Experiment, source: Source, row: _Row) -> dict[str, 
             if number is not None:
                 found[name] = number
     return found
+
+
+def _unit(value: object) -> str:
+    """A cell as a unit's id, by the rule of every door."""
+    return _by_rule(unit_id, value)
+
+
+def _dimension(name: str, value: object) -> str:
+    """A cell as a dimension's value, by the rule of every door."""
+    return _by_rule(partial(dimension_value, name), value)
+
+
+def _by_rule(rule: Callable[[object], str], value: object) -> str:
+    try:
+        return rule(label_of(value))
+    except BadInput as error:
+        raise ValueError(error.message) from None
 
 
 def _known_number(value: object) -> float | None:

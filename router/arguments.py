@@ -6,9 +6,9 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from experiment.codec import NAME_LENGTH, parse_covariates
+from experiment.codec import parse_covariates
 from experiment.errors import BadInput
-from experiment.wording import show
+from experiment.event import NAME_LENGTH, text_fault, unit_id
 
 _log = logging.getLogger("switchpoint.client")
 
@@ -29,7 +29,7 @@ def numbers(covariates: object) -> Mapping[str, float]:
 
 def facts(unit: object, attributes: object) -> Mapping[str, Any]:
     """The attributes of a call whose arguments the service would take too. Raises BadInput."""
-    require_text(unit, "unit")
+    unit_id(unit)
     if attributes is None:
         return {}
     if not isinstance(attributes, Mapping):
@@ -43,11 +43,7 @@ def facts(unit: object, attributes: object) -> Mapping[str, Any]:
 
 
 def require_text(value: object, field: str) -> None:
-    """Raises BadInput for what is no printable text of a name's length."""
-    if not isinstance(value, str) or not 0 < len(value) <= NAME_LENGTH or not value.isprintable():
-        raise BadInput(
-            f"not a text of 1 to {NAME_LENGTH} characters: {show(value)}",
-            field=field,
-            value=value,
-            fix="give it as a string",
-        )
+    """Raises BadInput for what the doors would not take as a name."""
+    fault = text_fault(value, NAME_LENGTH)
+    if fault is not None:
+        raise BadInput(fault, field=field, value=value, fix="give it as a string")

@@ -6,6 +6,7 @@ import click
 
 from experiment.definition import BUCKETS
 from experiment.errors import BadInput
+from experiment.event import unit_id
 from experiment.lifecycle import ExperimentState
 from router.cli.context import Context, json_option, pass_context, print_json
 
@@ -79,6 +80,7 @@ def explain(
     from experiment.champion import compile_champion
 
     found = dict(_attribute(text) for text in attributes)
+    unit_id(unit)
     state = context.catalog.experiment(experiment)
     compiled = compile_assignment(state)
     assignment, steps = compiled.assign(unit, found), compiled.explain(unit, found)

@@ -14,8 +14,9 @@ from werkzeug.exceptions import HTTPException
 
 from experiment.codec import parse_covariates
 from experiment.errors import BadInput, SwitchpointError
+from experiment.event import unit_id
 from router.serving import problem
-from router.serving.asking import EVENTS_KEYS, PREDICT_KEYS, attributes_of, request_object, unit_of
+from router.serving.asking import EVENTS_KEYS, PREDICT_KEYS, attributes_of, request_object
 from router.serving.body import BodyReader
 from router.serving.metrics import Metrics
 from router.serving.predict import Prediction, Predictor
@@ -74,7 +75,7 @@ def _service_routes(app: Flask, services: Services) -> None:
             now = _now(services, request)
             found = services.predictor.predict(
                 model,
-                unit_of(body),
+                unit_id(body.get("unit")),
                 attributes_of(body),
                 body["inputs"],
                 at=_real_now() if now is None else now,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from experiment.codec import NAME_LENGTH
 from experiment.errors import BadInput
 from experiment.wording import suggest
 from router.serving.problem import shown
@@ -34,19 +33,6 @@ def refuse_unknown(body: Mapping[str, Any], known: frozenset[str]) -> NoReturn:
     hint = suggest(key[:_COMPARED_CHARACTERS], sorted(known)).rstrip(".")
     raise BadInput(
         f"unknown key {shown(key)}; {hint}", field="body", value=key, fix="rename it or leave it out"
-    )
-
-
-def unit_of(body: Mapping[str, Any]) -> str:
-    """The unit's id. Raises BadInput."""
-    unit = body.get("unit")
-    if isinstance(unit, str) and 0 < len(unit) <= NAME_LENGTH and unit.isprintable():
-        return unit
-    raise BadInput(
-        f"not a text of 1 to {NAME_LENGTH} characters: {shown(unit)}",
-        field="unit",
-        value=unit,
-        fix="send the unit's id as a string",
     )
 
 

@@ -9,8 +9,9 @@ import orjson
 
 from experiment.assignment import Assignment
 from experiment.errors import SwitchpointError
+from experiment.event import unit_id
 from router.serving import problem
-from router.serving.asking import ASSIGN_KEYS, attributes_of, experiments_of, request_object, unit_of
+from router.serving.asking import ASSIGN_KEYS, attributes_of, experiments_of, request_object
 from router.serving.body import BodyReader
 from router.serving.metrics import Metrics
 from router.serving.snapshot import Snapshot
@@ -62,7 +63,7 @@ class AssignDoor:
     def answer(self, body: object) -> bytes:
         """The JSON answer to a parsed body. Raises BadInput, NotFound."""
         asked = request_object(body, ASSIGN_KEYS)
-        unit, attributes, keys = unit_of(asked), attributes_of(asked), experiments_of(asked)
+        unit, attributes, keys = unit_id(asked.get("unit")), attributes_of(asked), experiments_of(asked)
         snapshot = self._snapshot()
         snapshot.require()
         entries = snapshot.entries

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from hashlib import sha256
-from typing import Any
+from typing import Any, TypeVar
 
 from experiment.assignment import Assignment
-from experiment.codec import NUMBER_BOUND, VALUE_LENGTH
 from experiment.definition import Experiment
-from experiment.errors import BadInput
-from experiment.event import Event, Exposure
+from experiment.errors import BadInput, EventError
+from experiment.event import Event, Exposure, covariate_value, dimension_value
+
+_T = TypeVar("_T")
 
 
 def exposure_id(experiment: str, epoch: int, unit: str) -> str:
@@ -19,29 +21,26 @@ def exposure_id(experiment: str, epoch: int, unit: str) -> str:
 
 
 def dimension_values(dimensions: Sequence[str], attributes: Mapping[str, Any]) -> dict[str, str]:
-    """The definition's dimensions as found in the attributes; what is no short label is left out."""
-    found: dict[str, str] = {}
-    for name in dimensions:
-        value = attributes.get(name)
-        if isinstance(value, bool):
-            found[name] = "true" if value else "false"
-        elif isinstance(value, str | int):
-            text = str(value)
-            if text.isprintable() and len(text) <= VALUE_LENGTH:
-                found[name] = text
-    return found
+    """The definition's dimensions as found in the attributes; what the events door refuses is left out."""
+    return _readable(dimensions, attributes, dimension_value)
 
 
 def covariate_values(definition: Experiment, attributes: Mapping[str, Any]) -> dict[str, float]:
     """The numbers the definition's metrics read as covariates, as found in the attributes; what is no
     number is left out."""
-    found: dict[str, float] = {}
-    for metric in definition.metrics:
-        for name in () if metric.covariate is None else metric.covariate.names:
-            value = attributes.get(name)
-            if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= NUMBER_BOUND:
-                found[name] = value
-    return found
+    names = (name for metric in definition.metrics if metric.covariate for name in metric.covariate.names)
+    return _readable(names, attributes, covariate_value)
+
+
+def _readable(
+    names: Iterable[str], attributes: Mapping[str, Any], read: Callable[[str, object], _T]
+) -> dict[str, _T]:
+    values: dict[str, _T] = {}
+    for name in names:
+        if name in attributes:
+            with suppress(EventError):
+                values[name] = read(name, attributes[name])
+    return values
 
 
 def exposure_event(
