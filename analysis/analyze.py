@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from analysis.evidence import from_ledger
+from analysis.ledger import from_ledger
 from analysis.report.build import build
 from analysis.report.header import Header, VariantHeader, blank, instant
+from analysis.report.history import history
 from analysis.report.model import Report
 from analysis.thresholds import DEFAULT, Thresholds
 from analysis.validity import concurrent
@@ -24,6 +25,7 @@ def analyze_ledger(
     pending: int = 0,
     late: int = 0,
     others: Sequence[ExperimentState] = (),
+    models: Mapping[str, str] | None = None,
     limits: Thresholds = DEFAULT,
 ) -> Report:
     """The report of one live experiment at the instant `at` (ms UTC): a pure function of its arguments.
@@ -32,6 +34,7 @@ def analyze_ledger(
         moments: at least the cells of this experiment; others are ignored.
         pending: units that wait for a refold. late: events kept but not summed.
         others: the other experiments of the project, to say which of them share units with this one.
+        models: names of model digests (`ranker@2`), to name those of history.
     """
     evidence = from_ledger(state, moments, at=at)
     return build(
@@ -40,6 +43,7 @@ def analyze_ledger(
         pending=pending,
         late=late,
         others=concurrent.configured(state, others) if others else None,
+        history=None if evidence.history is None else history(evidence.history, models or {}),
         limits=limits,
     )
 

@@ -87,7 +87,7 @@ def _measure(evidence: Evidence) -> _Many:
         evidence=evidence,
         sheets=sheets(measured, evidence.rule),
         primary=primary,
-        left_out=left_out(primary),
+        left_out=left_out(primary, evidence.compared()),
         counts=counts,
         contaminated=evidence.counts(~clean)[..., checks.N].sum(axis=(1, 2)),
         ratios=allocation.ratios(evidence, counts[..., checks.N]),

@@ -90,7 +90,7 @@ def from_history(evidence: Evidence, definition: Experiment) -> World:
         if metric.role in {Role.PRIMARY, Role.GUARDRAIL}
     }
     return World(
-        per_day=float(units.sum()) / (int(days[-1] - days[0]) + evidence.day_width),
+        per_day=float(units.sum()) / (int(np.ptp(evidence.running(days))) + evidence.day_width),
         shares=tuple((shares / shares.sum()).tolist()),
         baselines=baselines,
     )

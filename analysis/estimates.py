@@ -120,11 +120,17 @@ def _counted(metric: Metric, totals: Totals) -> bool:
     return exact and metric.type is MetricType.PROPORTION
 
 
-def left_out(totals: Totals) -> tuple[Codes, Float]:
+def left_out(totals: Totals, compared: Mask) -> tuple[Codes, Float]:
     """Per stratum why it takes no part although it holds units (looks, variants − 1, strata), and the share
-    of units the comparison speaks for."""
+    of units the comparison speaks for.
+
+    Args:
+        compared: whether a stratum is evidence for a variant (looks, strata, variants); one that is not is
+            not missed.
+    """
     strata = _strata(totals)
-    sides = stratify(strata.control, strata.treatment, strata.weight)
+    weight = np.where(np.swapaxes(compared[..., 1:], -1, -2), strata.weight, 0.0)
+    sides = stratify(strata.control, strata.treatment, weight)
     return sides.dropped, sides.covered
 
 
@@ -304,12 +310,23 @@ def anytime(given: Pairs, n_star: Float, alpha: float) -> tuple[Estimates, Estim
     )
 
 
-def pooled_effect(given: Sequence[Totals], alpha: float) -> Estimates:
+def pooled_effect(given: Sequence[Totals], alpha: float, compared: Mask | None = None) -> Estimates:
     """The naive effect over merged strata: what a reading without strata would say. Totals follow each other
-    along the looks."""
-    merged = joined([totals.merged(1).sample() for totals in given])
-    others = merged.n.shape[-1] - 1
-    sides = merged[:, np.zeros(others, dtype=int)], merged[:, 1:]
+    along the looks.
+
+    Args:
+        compared: whether a stratum is evidence for a variant (looks, strata, variants); None: every one is.
+    """
+
+    def control(part: NDArray[Any]) -> NDArray[Any]:
+        """Control's sums for each other variant, of the strata that are compared with it."""
+        own = np.repeat(part[..., :1], part.shape[-1] - 1, axis=-1)
+        return own if compared is None else np.where(compared[..., 1:], own, np.zeros_like(own))
+
+    sides = [
+        joined([totals.each(change).merged(1).sample() for totals in given])
+        for change in (control, lambda part: part[..., 1:])
+    ]
     return contrast.effect(contrast.from_samples(*sides), alpha=alpha)
 
 

@@ -7,33 +7,36 @@ later step works on all of them at once. Integers stay exact until `Totals.sampl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import chain, compress
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from analysis.facts import Facts
-from analysis.totals import Covariates, Exact, Index, Integers, Totals, add_into, integers
+from analysis.totals import Index, Integers, Totals, add_into
 from experiment.condition import attribute_names
-from experiment.definition import BUCKETS, DAY_MS, DecisionRule, Experiment, Metric, MetricType
-from experiment.lifecycle import ExperimentState
-from experiment.moments import Cell, CellKey, Moments, Sums
+from experiment.definition import BUCKETS, DAY_MS, DecisionRule, Experiment, Metric
 from experiment.source import RANDOMISED, UNKNOWN, Source
 
 Mask = NDArray[np.bool_]
+Digests = tuple[str | None, ...]
+"""The models behind the variants, in their order; None where one is not known."""
 COUNTS = ("n", "exposures", "fallbacks", "mismatches", "carried")
 """Columns of `Cells.counts`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stratum:
-    """Units that were randomised together. `weights` in the order of the variants, None = unknown."""
+    """Units that were randomised together. `weights` in the order of the variants, None = unknown.
+
+    `digests` of the variants' models in its epoch, in the same order (empty: there are no models).
+    """
 
     epoch: int
     segment: str
     weights: tuple[float, ...] | None
+    digests: Digests = ()
 
     @property
     def label(self) -> str:
@@ -45,7 +48,8 @@ class Stratum:
 class Subject:
     """One experiment: its variants (control first) and strata.
 
-    `segmented_by` names what segments differ in. `assignment` is "randomised" or "unknown".
+    `segmented_by` names what segments differ in. `assignment` is "randomised" or "unknown". `digests` of the
+    models in force (empty: there are none).
     """
 
     key: str
@@ -53,6 +57,7 @@ class Subject:
     strata: tuple[Stratum, ...]
     segmented_by: str
     assignment: str
+    digests: Digests = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +93,9 @@ class Evidence:
     `at` is the instant of the look (ms); `closed` sources (tables) have no window left to wait for.
     `day_width` is how many days one value of `day` stands for: 1, 7 for weeks, 0 when days are unknown.
     `snapshots` are cells of tables that say where things stood on each day; `cells` are then the last ones.
-    `facts` per subject are what only a table's rows can show. `clustered`: cells count clusters.
+    `facts` per subject are what only a table's rows can show. `clustered`: cells count clusters. `history` is
+    what was measured of other models. `gaps`, of one experiment: the days between that only history has, for
+    all variants together, then for each other one.
     """
 
     metrics: tuple[Metric, ...]
@@ -102,6 +109,8 @@ class Evidence:
     snapshots: Cells | None = None
     facts: tuple[Facts, ...] | None = None
     clustered: bool = False
+    history: History | None = None
+    gaps: tuple[Index, ...] = ()
 
     @property
     def series(self) -> Cells:
@@ -121,6 +130,20 @@ class Evidence:
             max((len(s.strata) for s in self.subjects), default=0),
             max((len(s.variants) for s in self.subjects), default=0),
         )
+
+    def compared(self) -> Mask:
+        """Whether a stratum's units of a variant are evidence for it, of `shape`."""
+        found = np.ones(self.shape, dtype=bool)
+        for e, subject in enumerate(self.subjects):
+            if subject.digests:
+                rows = [variants_compared(subject.digests, s.digests) for s in subject.strata]
+                found[e, : len(rows), : len(subject.variants)] = rows
+        return found
+
+    def running(self, days: Index, variant: int = 0) -> Index:
+        """Day numbers without the gaps, so that differences are days on which evidence was collected."""
+        gaps = self.gaps[variant] if self.gaps else np.zeros(0, dtype=np.int64)
+        return days - np.searchsorted(gaps, days)
 
     def clean(self) -> Mask:
         """Cells of units seen in one variant only."""
@@ -194,6 +217,19 @@ class Evidence:
         return (self.daily_totals(metric, looks) if single is None else single).cumulative()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """What was measured of models that are not the ones in force: shown and counted, never evidence.
+
+    `pairs` has one subject per former pair, of two variants. `units` are all of them, each once; `carried`
+    those that came back under later models, where they are not counted.
+    """
+
+    pairs: Evidence
+    units: int
+    carried: int
+
+
 def _carried(looks: DayLooks) -> Callable[[Integers], Integers]:
     """Snapshots in the order of `looks` as (days, strata, variants), each standing until the next one."""
     place = np.full(looks.shape, -1, dtype=np.int64)
@@ -210,31 +246,15 @@ def _carried(looks: DayLooks) -> Callable[[Integers], Integers]:
     return carry
 
 
-def from_ledger(state: ExperimentState, moments: Moments, *, at: int) -> Evidence:
-    """Evidence of one experiment from the live ledger's moments at the instant `at` (ms).
+def variants_compared(in_force: Digests, then: Digests) -> tuple[bool, ...]:
+    """Per variant whether its units under the models of `then` are evidence about those in force.
 
-    Strata are the segments of every epoch with the allocation of that epoch; cells of a dimension's
-    values are left out (the cells of all units hold the same units). An experiment with a `source` was
-    imported from a closed log, so nothing is waited for.
+    A comparison is of a pair of models, control's and the variant's: units count where both are the same.
+    Control's units count where any other variant's do.
     """
-    definition = state.definition
-    subject = Subject(
-        key=definition.key,
-        variants=tuple(v.key for v in definition.variants),
-        strata=_strata(state, moments),
-        segmented_by=segment_attribute(definition),
-        assignment=RANDOMISED if definition.source is None else stated_assignment(definition.source),
-    )
-    places = {(s.epoch, s.segment): place for place, s in enumerate(subject.strata)}
-    order = {variant: place for place, variant in enumerate(subject.variants)}
-    # two lists, not pairs: thousands of small objects that live on are what a garbage collection costs
-    mine = [k.experiment == definition.key and not k.dimension for k in moments]
-    keys, cells = list(compress(moments, mine)), list(compress(moments.values(), mine))
-    return Evidence(
-        metrics=definition.metrics, rule=definition.decision, window_ms=definition.window_ms, at=at,
-        closed=definition.source is not None, day_width=1, subjects=(subject,),
-        cells=_cells(keys, cells, definition.metrics, places, order),
-    )  # fmt: skip
+    same = [now == before for now, before in zip(in_force, then, strict=True)]
+    others = [same[0] and one for one in same[1:]]
+    return (any(others) if others else same[0], *others)
 
 
 def configured_strata(definition: Experiment, epoch: int = 1) -> tuple[Stratum, ...]:
@@ -265,84 +285,3 @@ def segment_attribute(definition: Experiment) -> str:
         return source.segment
     asked = {name for segment in definition.segments for name in attribute_names(segment.when)}
     return asked.pop() if len(asked) == 1 else "segment"
-
-
-def _strata(state: ExperimentState, moments: Moments) -> tuple[Stratum, ...]:
-    """Configured strata first (also empty ones), then any that only the data know."""
-    known = [
-        stratum
-        for epoch in state.epochs
-        for stratum in configured_strata(replace(state.definition, segments=epoch.segments), epoch.number)
-    ]
-    seen, key = {(s.epoch, s.segment) for s in known}, state.key
-    found = sorted({(k.epoch, k.segment) for k in moments if k.experiment == key} - seen)
-    return (*known, *(Stratum(epoch=epoch, segment=segment, weights=None) for epoch, segment in found))
-
-
-def _cells(
-    keys: Sequence[CellKey],
-    cells: Sequence[Cell],
-    metrics: tuple[Metric, ...],
-    places: Mapping[tuple[int, str], int],
-    order: Mapping[str, int],
-) -> Cells:
-    rows, width, size = len(cells), len(Sums._fields), len(metrics)
-    counts = _table(
-        lambda: ((c.n, c.exposures, c.fallbacks, c.mismatches, c.carried) for c in cells), rows, len(COUNTS)
-    )
-    sums = _table(lambda: chain.from_iterable(c.metrics[:size] for c in cells), rows, size * width).T.copy()
-    n = np.asarray(counts[:, 0], dtype=np.int64)
-    zero = np.zeros(rows, dtype=np.int64)
-    before = _covariates(cells, metrics)
-    return Cells(
-        subject=np.zeros(rows, dtype=np.int64),
-        stratum=np.array([places[k.epoch, k.segment] for k in keys], dtype=np.int64),
-        variant=np.array([order[k.variant] for k in keys], dtype=np.int64),
-        day=np.array([k.day for k in keys], dtype=np.int64),
-        contaminated=np.array([k.contaminated for k in keys], dtype=bool),
-        counts=np.asarray(counts, dtype=np.int64),
-        totals=tuple(
-            replace(
-                _sums(metric, n, sums[place * width : (place + 1) * width], zero),
-                covariates=before.get(metric.key),
-            )
-            for place, metric in enumerate(metrics)
-        ),
-    )
-
-
-def _sums(metric: Metric, n: Integers, columns: Integers, zero: Integers) -> Exact:
-    """A metric's totals; what a type does not have is one array of zeros."""
-    x, xx = integers(columns[0]), integers(columns[1])
-    if metric.type is MetricType.PROPORTION:
-        return Exact(metric=metric, n=n, x=x, xx=x, y=zero, yy=zero, xy=zero)
-    if metric.type is MetricType.MEAN:
-        return Exact(metric=metric, n=n, x=x, xx=xx, y=zero, yy=zero, xy=zero)
-    y, yy, xy = (integers(columns[part]) for part in (2, 3, 4))
-    return Exact(metric=metric, n=n, x=x, xx=xx, y=y, yy=yy, xy=xy)
-
-
-def _covariates(own: Sequence[Cell], metrics: tuple[Metric, ...]) -> dict[str, Covariates]:
-    """The sums of every metric's covariates, in the order of `Cell.covariates`."""
-    found: dict[str, Covariates] = {}
-    for metric in metrics:
-        if metric.covariate is None:
-            continue
-        k, place = len(metric.covariate.names), len(found)
-        squares = k + k * (k + 1) // 2
-        rows = np.array([cell.covariates[place] for cell in own], dtype=object)
-        columns = tuple(integers(column) for column in rows.reshape(len(own), squares + k * k).T)
-        found[metric.key] = Covariates(
-            z=columns[:k], zz=columns[k:squares], xz=columns[squares:],
-            units=(10**metric.covariate.decimals,) * k,
-        )  # fmt: skip
-    return found
-
-
-def _table(parts: Callable[[], Iterable[tuple[int, ...]]], rows: int, width: int) -> Integers:
-    """Integers given part by part as an array of rows, of Python integers where 64 bits are too few."""
-    try:
-        flat: Integers = np.fromiter(chain.from_iterable(parts()), dtype=np.int64, count=rows * width)
-    except OverflowError:
-        flat = np.array(list(chain.from_iterable(parts())), dtype=object)
-    return flat.reshape(rows, width)

@@ -146,12 +146,14 @@ def collect(
     batches: Sequence[Sequence[Totals]],
     rule: DecisionRule,
     pooled: Sequence[tuple[int, Sequence[Totals]]] | None = None,
+    compared: NDArray[np.bool_] | None = None,
 ) -> Collected:
     """Reduce the strata of metrics at their looks.
 
     Args:
         batches: totals (looks, strata, variants) per metric; batches may differ in their strata.
         pooled: the looks to read naively too, with their totals (1, strata, variants) per metric; None = all.
+        compared: whether a stratum is evidence for a variant (1, strata, variants); None: every one is.
     """
     sizes = [len(batch[0].n) for batch in batches]
     stacked = joined(
@@ -175,7 +177,7 @@ def collect(
         numerator=np.concatenate([numerator.sum(axis=1) for numerator, _ in sides]),
         denominator=np.concatenate([denominator.sum(axis=1) for _, denominator in sides]),
         pooled=estimates.pooled_effect(
-            [totals[place] for place in range(len(metrics)) for _, totals in naive], rule.alpha
+            [totals[place] for place in range(len(metrics)) for _, totals in naive], rule.alpha, compared
         ),
         # a range is searched at once: thousands of looks are
         pooled_at=range(sum(sizes)) if pooled is None else tuple(look for look, _ in pooled),

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate, compress
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.evidence import Stratum, configured_strata
+from analysis.evidence import Stratum, configured_strata, variants_compared
+from analysis.ledger import model_digests
 from analysis.randomise import Places, UnitIds, unit_ids
 from analysis.totals import Integers, integers
 from experiment.definition import BUCKETS, DAY_MS, Experiment, MetricType, Segment
@@ -32,11 +34,13 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeftOut:
-    """Units of the log that are not re-randomised, and why."""
+    """Units of the log that are not re-randomised, and why; `history` met models that are no longer in
+    force."""
 
     contaminated: int
     immature: int
     unreadable: int
+    history: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,22 +68,27 @@ class UnitLog:
 def unit_log(
     records: Iterable[tuple[str, UnitRecord | None]], state: ExperimentState, plan: ExperimentPlan, *, at: int
 ) -> UnitLog:
-    """The matured units of an experiment that were seen in one variant only.
+    """The matured units of an experiment that were seen in one variant only, with the models in force.
 
     Args:
         records: every unit's record, None where it cannot be read (`Ledger.units`). plan: of this experiment,
             the one the records were folded with. at: the instant of the look (ms).
     """
-    strata, segments = _strata(state)
+    compared = _compared(state)
+    strata, segments = _strata(state, compared)
     places = {(s.epoch, s.segment): place for place, s in enumerate(strata)}
     kept: list[tuple[str, Standing]] = []
-    contaminated = immature = unreadable = 0
+    contaminated = immature = unreadable = history = 0
     closed = state.definition.source is not None
     for unit, record in records:
         standing = None if record is None else record.standings.get(state.key)
         if record is None:
             unreadable += 1
-        elif standing is None or (standing.epoch, standing.segment) not in places:
+        elif standing is None or standing.epoch not in compared:
+            continue
+        elif standing.variant not in compared[standing.epoch]:
+            history += 1
+        elif (standing.epoch, standing.segment) not in places:
             continue
         elif standing.contaminated:
             contaminated += 1
@@ -97,22 +106,44 @@ def unit_log(
         columns=tuple(_column(metric, totals, before) for metric in plan.metrics),
         strata=strata,
         segments=segments,
-        left_out=LeftOut(contaminated=contaminated, immature=immature, unreadable=unreadable),
+        left_out=LeftOut(
+            contaminated=contaminated, immature=immature, unreadable=unreadable, history=history
+        ),
     )
 
 
-def _strata(state: ExperimentState) -> tuple[tuple[Stratum, ...], tuple[Segment, ...]]:
-    """Strata of every epoch, and the segment that randomises each."""
-    pairs = [
-        (stratum, replace(segment, traffic=BUCKETS))
+def _compared(state: ExperimentState) -> dict[int, frozenset[str]]:
+    """The variants whose units are evidence about the models in force, by epoch."""
+    keys, now = [variant.key for variant in state.definition.variants], model_digests(state, state.epoch)
+    return {
+        epoch.number: frozenset(compress(keys, variants_compared(now, model_digests(state, epoch))))
+        if now
+        else frozenset(keys)
         for epoch in state.epochs
-        for stratum, segment in zip(
-            configured_strata(replace(state.definition, segments=epoch.segments), epoch.number),
-            epoch.segments,
-            strict=True,
-        )
-    ]
-    return tuple(stratum for stratum, _ in pairs), tuple(segment for _, segment in pairs)
+    }
+
+
+def _strata(
+    state: ExperimentState, compared: Mapping[int, frozenset[str]]
+) -> tuple[tuple[Stratum, ...], tuple[Segment, ...]]:
+    """Strata of every epoch that is evidence, and the segment that randomises each."""
+    strata: list[Stratum] = []
+    segments: list[Segment] = []
+    for epoch in state.epochs:
+        kept = [variant.key in compared[epoch.number] for variant in state.definition.variants]
+        own = tuple(_among(replace(s, traffic=BUCKETS), kept) for s in epoch.segments) if any(kept) else ()
+        strata += configured_strata(replace(state.definition, segments=own), epoch.number)
+        segments += own
+    return tuple(strata), tuple(segments)
+
+
+def _among(segment: Segment, kept: Sequence[bool]) -> Segment:
+    """The segment with the whole allocation given to the variants kept, in their proportions."""
+    ends = list(accumulate(w if mine else 0 for w, mine in zip(segment.allocation, kept, strict=True)))
+    if not ends[-1]:
+        return segment
+    ends = [end * BUCKETS // ends[-1] for end in ends]
+    return replace(segment, allocation=tuple(b - a for a, b in zip([0, *ends], ends, strict=False)))
 
 
 def _column(metric: MetricPlan, totals: NDArray[Any], before: NDArray[Any]) -> Column:

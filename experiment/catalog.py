@@ -20,7 +20,7 @@ from experiment.canonical import digest
 from experiment.champion import Champion, Grounds, Move, promote, rollback
 from experiment.decision import DecisionRecord, VerdictKind
 from experiment.definition import Experiment, ModelRef
-from experiment.errors import Conflict
+from experiment.errors import Conflict, NotFound, Superseded
 from experiment.lifecycle import Change, ExperimentState, Status
 from experiment.model import Content, Lineage, ModelVersion, State, register
 from experiment.plan import LedgerPlan, ledger_plan
@@ -215,13 +215,15 @@ class Catalog:
             record: as the judgement made it; its `number` is replaced.
 
         Raises:
-            Conflict: the definition changed since the evidence was read.
+            Superseded: the definition or a model behind it changed since the evidence was read.
         """
 
         def step() -> _Step[DecisionRecord]:
             state = self.experiment(record.experiment)
             if record.definition_digest != digest(state.definition):
-                raise Conflict(f"{state.key} was revised since this evidence was read: decide again")
+                raise Superseded(f"{state.key} was revised since this evidence was read: decide again")
+            if record.digests != (state.epoch.digests if state.epoch else {}):
+                raise Superseded(f"a model of {state.key} changed since this evidence was read: decide again")
             numbered = replace(record, number=len(self.decisions(state.key)) + 1)
             puts = [stored.put_decision(self._records, numbered)]
             said = f"{record.finding.kind} {record.finding.variant or ''}".strip()
@@ -239,16 +241,16 @@ class Catalog:
 
         Raises:
             Refused: the latest decision does not say so and there is no override, or it is champion already.
-            Conflict: somebody else promoted there meanwhile.
+            Superseded: the decision is about other models, or somebody else promoted there meanwhile.
         """
 
         def step() -> _Step[Champion]:
             state = self.experiment(key)
             ref = promoted_model(state, request.variant)
-            usable_version(ref, stored.models(self._records))
+            version = usable_version(ref, stored.models(self._records))
             latest = self.decisions(key)[-1:]
             before = self.champion(ref.name)
-            after = promoted(state, before, latest[0] if latest else None, request)
+            after = promoted(state, before, latest[0] if latest else None, request, content=version.digest)
             place = ", ".join(after.history[-1].segments)
             note = _note(request.at, request.actor, "promote", f"{ref} in {place}", request.override or "")
             return _Step(note, [stored.put_champion(self._records, after)], after)
@@ -262,7 +264,7 @@ class Catalog:
 
         Raises:
             Refused: no reason is given.
-            Conflict: the champion outside all segments is not `expected` (None does not ask).
+            Superseded: the champion outside all segments is not `expected` (None does not ask).
         """
         require_reason(reason, "reason")
 
@@ -281,15 +283,24 @@ class Catalog:
         """Return a model to its previous champion, everywhere or in some segments. Needs no files, no fit.
 
         Raises:
+            NotFound: there is no such model.
             Refused: there is no earlier champion.
-            Conflict: the champion changed while this was under way; it may be somebody else's rollback.
+            Superseded: the champion changed while this was under way; it may be somebody else's rollback.
         """
         seen = self.champion(name)
+        if not seen.history and not self.models(name):
+            known = ", ".join(dict.fromkeys(version.name for version in self.models()))
+            raise NotFound(
+                f"unknown model {name}",
+                field="model",
+                value=name,
+                fix=f"known: {known}" if known else "register it with `switchpoint model register`",
+            )
 
         def step() -> _Step[Champion]:
             before = self.champion(name)
             if before != seen:
-                raise Conflict(f"champion {name} has just been changed: look at it and decide anew")
+                raise Superseded(f"champion {name} has just been changed: look at it and decide anew")
             grounds = Grounds(at=at, actor=actor, reason=reason)
             after = rollback(before, segments=segments, grounds=grounds)
             place = ", ".join(segments) or "everywhere"

@@ -15,7 +15,7 @@ from typing import Any
 
 from experiment.condition import compile_condition
 from experiment.definition import ModelRef, Segment
-from experiment.errors import Conflict, NotFound, Refused
+from experiment.errors import NotFound, Refused, Superseded
 
 
 class Move(StrEnum):
@@ -164,14 +164,14 @@ def promote(
         move: PROMOTE, or START for the first champion of a model.
 
     Raises:
-        Conflict: somebody else promoted in one of these segments meanwhile.
+        Superseded: somebody else promoted in one of these segments meanwhile.
     """
     before = champion.incumbents
     segments: list[str | None] = [rule.segment for rule in rules] or [None]
     for segment in segments if expected is not None else ():
         found = before.version_for(segment)
         if found != expected:
-            raise Conflict(
+            raise Superseded(
                 f"champion {champion.model}: {segment or 'everywhere'} is at version {found}, "
                 f"expected {expected}: read it again and decide anew"
             )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from experiment.document import digest_of
-from experiment.errors import Refused
+from experiment.errors import Refused, Superseded
 from experiment.moments import Moments
 
 
@@ -42,6 +42,7 @@ class DecisionRecord:
 
     `position` is where the event log stood (last stream id per shard), `moments_digest` what the ledger
     held then, `why` the decider's words. `segments` are the verdicts per segment, where they were reached.
+    `digests`: the models it compared, by variant key (empty where units were assigned elsewhere).
     """
 
     experiment: str
@@ -53,6 +54,7 @@ class DecisionRecord:
     moments_digest: str
     finding: Finding
     segments: Mapping[str, Finding] = field(default_factory=dict)
+    digests: Mapping[str, str] = field(default_factory=dict)
     at: int
     actor: str
     why: str = ""
@@ -67,8 +69,21 @@ class DecisionRecord:
         return self.segments.get(segment, self.finding)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InForce:
+    """What a promotion would act on: the definition's digest, and the models' by variant key.
+
+    `control` and `models` (name@version by variant key) are for messages.
+    """
+
+    definition_digest: str
+    digests: Mapping[str, str]
+    control: str
+    models: Mapping[str, str]
+
+
 def require_promotion(
-    decision: DecisionRecord | None, variant: str, segments: tuple[str, ...], *, definition_digest: str
+    decision: DecisionRecord | None, variant: str, segments: tuple[str, ...], now: InForce
 ) -> None:
     """Refuse unless the latest decision says that this variant is promoted here.
 
@@ -76,14 +91,23 @@ def require_promotion(
         decision: the experiment's latest decision, None when there is none.
         variant: what somebody wants to promote.
         segments: in which segments; empty asks for the verdict on the whole experiment.
-        definition_digest: of the definition in force; a decision on an older one does not count.
+        now: what is in force; a decision on an older definition does not count.
 
     Raises:
         Refused: says what the decision says instead.
+        Superseded: it is about other models than those in force; says which.
     """
     if decision is None:
         raise _refused("no decision is on record", variant)
-    if decision.definition_digest != definition_digest:
+    compared = dict.fromkeys((now.control, variant))
+    changed = [key for key in compared if decision.digests.get(key) != now.digests.get(key)]
+    if changed:
+        said = "; ".join(_changed(decision, key, now) for key in changed)
+        raise Superseded(
+            f"decision {decision.id} is not about the models in force: {said}. Fix: compare those, run "
+            "`switchpoint decide` again, or override with a reason"
+        )
+    if decision.definition_digest != now.definition_digest:
         raise _refused(f"decision {decision.id} is about an earlier definition", variant)
     findings = {segment: decision.finding_for(segment) for segment in segments} or {"": decision.finding}
     for segment, finding in findings.items():
@@ -92,6 +116,13 @@ def require_promotion(
             place = f" for segment {segment}" if segment else ""
             reasons = f" ({'; '.join(finding.reasons)})" if finding.reasons else ""
             raise _refused(f"decision {decision.id} says {said}{place}{reasons}", variant)
+
+
+def _changed(decision: DecisionRecord, key: str, now: InForce) -> str:
+    """Which model a decision is about, and which one is in force."""
+    decided, found = decision.digests.get(key, "no model on record"), now.digests.get(key, "no model")
+    name = f" ({now.models[key]})" if key in now.models else ""
+    return f"{key} was {decided}, it is {found}{name} now"
 
 
 def _refused(message: str, variant: str) -> Refused:

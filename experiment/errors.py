@@ -8,6 +8,7 @@ SwitchpointError
 │   ├── NotFound         an unknown experiment, model or version
 │   └── Refused          the rule says no (a promotion without a matching verdict)
 ├── Conflict             somebody else changed the record first: read again and retry
+│   └── Superseded       what a decision rests on is no longer in force: look again and decide anew
 └── PlatformError        not the caller's fault
     ├── StoreUnavailable Redis cannot be reached
     ├── SpoolFull        no durable place is left for an event
@@ -89,6 +90,10 @@ class Conflict(SwitchpointError):
     """The record changed between reading and writing it."""
 
     code = "conflict"
+
+
+class Superseded(Conflict):
+    """The models, the definition or the champion that a decision is about are not those in force."""
 
 
 class PlatformError(SwitchpointError):

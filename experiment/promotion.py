@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from experiment.canonical import digest
 from experiment.champion import Champion, Grounds, promote, rules_for
-from experiment.decision import DecisionRecord, require_promotion
+from experiment.decision import DecisionRecord, InForce, require_promotion
 from experiment.definition import ModelRef
 from experiment.errors import LifecycleError, NotFound, Refused
 from experiment.lifecycle import ExperimentState
@@ -53,21 +53,30 @@ def promoted_model(state: ExperimentState, variant: str) -> ModelRef:
 
 
 def promoted(
-    state: ExperimentState, champion: Champion, latest: DecisionRecord | None, request: Promotion
+    state: ExperimentState,
+    champion: Champion,
+    latest: DecisionRecord | None,
+    request: Promotion,
+    *,
+    content: str,
 ) -> Champion:
     """The champion after a promotion that the latest decision, or an override, allows.
 
     Segments that have this champion already are left as they are.
 
+    Args:
+        content: the digest of the variant's model as it is registered now.
+
     Raises:
         Refused: the latest decision does not say so and there is no override, or one without a reason; or
             this version is champion already in every segment, so that there is nothing to put on record.
-        Conflict: the champion is not `expected` in one of the segments.
+        Superseded: the decision is about other models than those in force, or the champion is not `expected`
+            in one of the segments.
     """
     ref = promoted_model(state, request.variant)
     definition = state.definition
     if request.override is None:
-        require_promotion(latest, request.variant, request.segments, definition_digest=digest(definition))
+        require_promotion(latest, request.variant, request.segments, _in_force(state, request, content))
     else:
         require_reason(request.override, "override")
     standing = champion.incumbents
@@ -90,6 +99,17 @@ def promoted(
             decision=latest.id if latest and request.override is None else None,
             override=request.override,
         ),
+    )
+
+
+def _in_force(state: ExperimentState, request: Promotion, content: str) -> InForce:
+    definition, epoch = state.definition, state.epoch
+    digests = {} if epoch is None else dict(epoch.digests)
+    return InForce(
+        definition_digest=digest(definition),
+        digests=digests | {request.variant: content},
+        control=definition.control.key,
+        models={v.key: str(v.model) for v in definition.variants if v.model is not None},
     )
 
 

@@ -17,7 +17,7 @@ def decide(
     """Record the verdict of a look as the experiment's next decision.
 
     Raises:
-        Conflict: the definition changed since the look.
+        Superseded: the definition or a model changed since the look.
     """
     verdict, definition = found.report.verdict, found.state.definition
     return catalog.record_decision(
@@ -30,6 +30,7 @@ def decide(
             position=ledger.position(),
             moments_digest=moments_digest(found.moments),
             finding=Finding(kind=verdict.kind, variant=verdict.variant, reasons=tuple(verdict.reasons)),
+            digests={} if found.state.epoch is None else found.state.epoch.digests,
             at=at,
             actor=actor,
             why=why,

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from analysis.report.model import Report
 from experiment.catalog import Catalog
+from experiment.errors import BadInput
 from experiment.lifecycle import ExperimentState
 from experiment.moments import Moments
+from experiment.plan import ledger_plan
 from experiment.store.ledger import Ledger
 
 
@@ -21,14 +24,35 @@ class Look:
 
 
 def look(catalog: Catalog, ledger: Ledger, key: str, *, at: int) -> Look:
-    """Judge one experiment at the instant `at` (ms); units that wait for a refold are refolded first."""
+    """Judge one experiment at the instant `at` (ms); units that wait for a refold are refolded first.
+
+    Raises:
+        NotFound: there is no such experiment.
+        BadInput: the instant lies before its start.
+    """
     from analysis.analyze import analyze_ledger
 
-    state, plan = catalog.experiment(key), catalog.plan()
-    if ledger.pending():
+    states = catalog.experiments()  # read once, so that the plan and the experiment are of one moment
+    state = next((each for each in states if each.key == key), None) or catalog.experiment(key)
+    refuse_before_start(state, at)
+    plan, pending = ledger_plan(states), ledger.pending()
+    if pending:
         ledger.refold(plan)
+        pending = ledger.pending()
     moments = ledger.moments(key, plan)
+    names = {version.digest: str(version.ref) for version in catalog.models(state.definition.model)}
     report = analyze_ledger(
-        state, moments, at=at, pending=ledger.pending(), late=ledger.late(), others=catalog.experiments()
+        state, moments, at=at, pending=pending, late=ledger.late(), others=states, models=names
     )
     return Look(report=report, state=state, moments=moments)
+
+
+def refuse_before_start(state: ExperimentState, at: int) -> None:
+    """Raise BadInput for an instant at which a live experiment did not run yet."""
+    started = state.started_at
+    if started is None or at >= started or state.definition.source is not None:
+        return
+    first = datetime.fromtimestamp(started / 1000, UTC).isoformat(timespec="seconds")
+    raise BadInput(
+        f"{state.key} had not started yet", field="--at", value=at, fix=f"choose an instant after {first}."
+    )

@@ -11,7 +11,7 @@ from analysis.measure import collect, measure
 from analysis.report import format as fmt
 from analysis.report.comparisons import Looks, Place, comparison, iso_day
 from analysis.report.header import Header, instant
-from analysis.report.model import Check, Contamination, Maturing, Reading, Report, Severity
+from analysis.report.model import Check, Contamination, History, Maturing, Reading, Report, Severity
 from analysis.report.model import Evidence as Grading
 from analysis.report.readings import SUBJECT, N, Readings, read
 from analysis.report.sheet import sheets
@@ -29,13 +29,14 @@ def build(
     pending: int = 0,
     late: int = 0,
     others: Check | None = None,
+    history: History | None = None,
     limits: Thresholds = DEFAULT,
 ) -> Report:
     """The report of evidence that holds exactly one experiment.
 
     Args:
         pending: units waiting for a refold. late: events kept but not summed. others: the check of the
-            experiments that run beside it.
+            experiments that run beside it. history: what was measured of models no longer in force.
     """
     readings = read(evidence, limits)
     matured, live = readings.matured, readings.live
@@ -61,7 +62,10 @@ def build(
         ),
         pending=pending,
         late=late,
-        warnings=(*(c.message for c in results if c.severity is Severity.WARN), *_live_harm(live, matured)),
+        warnings=(
+            *(c.message for c in results if c.severity is Severity.WARN), *_live_harm(live, matured),
+            *(() if history is None else (history.sentence,)),
+        ),
         thresholds=limits.to_dict(),
         family=family.sentences(
             readings.measured, len(subject.variants) - 1, len({s.segment for s in subject.strata}),
@@ -69,6 +73,7 @@ def build(
         ),
         sensitivity=confounding.sensitivity(primary, why) if reached is Grade.DESCRIPTIVE else (),
         matures=waiting,
+        history=history,
     )  # fmt: skip
 
 
@@ -83,7 +88,7 @@ def _findings(evidence: Evidence, header: Header, readings: Readings) -> checks.
     counts = evidence.counts(evidence.clean())[SUBJECT]
     per_day = live.n / live.days if live.days else None
     ready = overall[primary_of(evidence)]
-    dropped, covered = left_out(ready)
+    dropped, covered = left_out(ready, evidence.compared())
     facts = evidence.facts[SUBJECT] if evidence.facts is not None else None
     return checks.Findings(
         subject=evidence.subjects[SUBJECT], rule=evidence.rule, assignment=header.assignment,
@@ -116,7 +121,8 @@ def _contamination(evidence: Evidence, readings: Readings, found: checks.Finding
     totals = evidence.totals(place, evidence.matured())[SUBJECT : SUBJECT + 1]
     rule, variants = evidence.rule, evidence.subjects[SUBJECT].variants
     plan = replace(readings.plan, n_star=readings.measured[place].whole.n_star[:1], tuned_at=None)
-    measured = measure(collect([evidence.metrics[place]], [[totals]], rule), plan)
+    collected = collect([evidence.metrics[place]], [[totals]], rule, compared=evidence.compared())
+    measured = measure(collected, plan)
     with_them, (shown,) = measured[0], sheets(measured, rule)
     corrected = family.corrected([with_them], [shown.headline], 0, len(variants) - 1, rule)
     adjusted = corrected.adjusted[0].tolist()

@@ -42,8 +42,10 @@ __all__ = [
     "DayPoint",
     "Estimate",
     "Evidence",
+    "FormerPair",
     "Guard",
     "Heterogeneity",
+    "History",
     "Interval",
     "Maturing",
     "MetricReading",
@@ -285,12 +287,50 @@ class Maturing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FormerPair:
+    """What was measured of two models of which at least one is no longer in force.
+
+    `control_model`, `variant_model`: `name@version`, or the digest where the name is not known. `epochs` in
+    which they ran, and the exposure days from first to last (ISO dates). `n_control`, `n_variant`: units on
+    all these days. `estimate` of the primary metric's effect on the matured ones, exactly one of it and
+    `missing` is None.
+    """
+
+    variant: str
+    control: str
+    variant_model: str
+    control_model: str
+    epochs: tuple[int, ...]
+    first_day: str
+    last_day: str
+    n_control: int
+    n_variant: int
+    estimate: Estimate | None
+    missing: Missing | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """Units that met models no longer in force: shown, never evidence.
+
+    `units` are all of them, each once; `carried` those that came back later, where they are not counted.
+    `sentence` says both.
+    """
+
+    units: int
+    carried: int
+    pairs: tuple[FormerPair, ...]
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """One look at one experiment.
 
     `pending` units wait for a refold, `late` events were kept but not summed. `family` says in sentences
     which tests share which correction. `sensitivity` is there where units were not randomised. `matures` is
-    the next exposure day whose window is open, and when it closes (None: every day has matured).
+    the next exposure day whose window is open, and when it closes (None: every day has matured). `history`
+    is there where models were changed.
     """
 
     header: Header
@@ -308,6 +348,7 @@ class Report:
     family: tuple[str, ...] = ()
     sensitivity: tuple[Sensitivity, ...] = ()
     matures: Maturing | None = None
+    history: History | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-safe document with every number; ValueError on a number that is not finite."""

@@ -63,6 +63,7 @@ def read(evidence: Evidence, limits: Thresholds) -> Readings:
         list(zip(*(batches for batches, _ in per_metric), strict=True)),
         evidence.rule,
         list(zip(layout.overall, zip(*(overall for _, overall in per_metric), strict=True), strict=True)),
+        evidence.compared(),
     )
     plan = _plan(evidence, collected, layout)
     # single days show effects, not lifts
@@ -78,7 +79,7 @@ def read(evidence: Evidence, limits: Thresholds) -> Readings:
     found = [
         _reading(
             evidence, mask, _metrics(evidence, lists, layout.looks(which), mix, arrivals),
-            layout.looks(which), limits, layout.span(which, evidence.day_width),
+            layout.looks(which), limits, layout.span(which, evidence),
         )
         for which, (mask, mix) in enumerate(zip(masks, mixed, strict=True))
     ]  # fmt: skip
@@ -94,9 +95,14 @@ def _mixed(evidence: Evidence, overall: Totals) -> Mix:
     strata, others = [stratum.label for stratum in subject.strata], len(subject.variants) - 1
     if len(strata) < 2:
         return ((),) * others
-    totals = overall[0]
+    totals, compared = overall[0], evidence.compared()[SUBJECT]
     used = confounding.used_strata(totals)
-    return tuple(confounding.mix(totals, used[:, v], v + 1, strata) for v in range(others))
+    found = []
+    for v in range(1, others + 1):
+        held = np.flatnonzero(compared[:, v])
+        names = [strata[place] for place in held.tolist()]
+        found.append(confounding.mix(totals[held], used[held, v - 1], v, names))
+    return tuple(found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,10 +145,10 @@ class _Layout:
             strata=np.array([found + [absent] * (width - len(found)) for found in own], dtype=np.int64),
         )
 
-    def span(self, which: int, width: int) -> int:
+    def span(self, which: int, evidence: Evidence) -> int:
         """Exposure days of a reading from the first to the last; 0 where they are not recorded."""
-        held = self.numbers[: self.lengths[which]]
-        return held[-1] - held[0] + width if held else 0
+        held = evidence.running(np.array(self.numbers[: self.lengths[which]], dtype=np.int64))
+        return int(held[-1] - held[0]) + evidence.day_width if len(held) else 0
 
     def looks(self, which: int) -> Looks:
         """The rows of one reading."""
@@ -209,7 +215,7 @@ def _series(evidence: Evidence, layout: _Layout) -> Series:
     variants = (len(evidence.subjects[SUBJECT].variants) - 1,)
     if not evidence.day_width:
         return Series(rows=np.array([[0]]), days=np.array([[0]]), at=(0,), variants=variants)
-    held = np.array(layout.numbers[: layout.lengths[0]], dtype=np.int64)
+    held = evidence.running(np.array(layout.numbers[: layout.lengths[0]], dtype=np.int64))
     return Series(
         rows=layout.empty + np.arange(len(held))[None, :],
         days=(held - held[:1].sum() + evidence.day_width)[None, :], at=layout.overall[:1], variants=variants,
@@ -232,21 +238,24 @@ def _by_segment_accrual(evidence: Evidence, layout: _Layout) -> Accrual | None:
 
 
 def _arrived(evidence: Evidence) -> NDArray[np.float64] | None:
-    """Units (days, strata, variants) by the end of each whole calendar day."""
+    """Units of control and each other variant (days, strata, variants − 1) by the end of each whole
+    calendar day."""
     looks = evidence.by_day(SUBJECT, evidence.clean())
     if evidence.day_width != 1 or not len(looks.days):
         return None
-    first, last = int(looks.days[0]), int(looks.days[-1])
-    end = last if evidence.closed else max(evidence.at // DAY_MS - 1, first)
+    days = evidence.running(looks.days)
+    first, last, today = int(days[0]), int(days[-1]), int(evidence.running(np.array(evidence.at // DAY_MS)))
+    end = last if evidence.closed else max(today - 1, first)
     units = evidence.daily_units(looks)
-    by_day = np.zeros((max(end, last) - first + 1, *units.shape[1:]))
-    by_day[looks.days - first] = units
+    compared = evidence.compared()[SUBJECT, :, 1:]
+    by_day = np.zeros((max(end, last) - first + 1, *compared.shape))
+    by_day[days - first] = np.where(compared, units[..., :1] + units[..., 1:], 0)
     return np.asarray(by_day[: end - first + 1].cumsum(axis=0))
 
 
 def _fitted(cumulative: NDArray[np.float64]) -> Accrual:
-    """Accrual of control with each other variant, from units (days, …, variants)."""
-    return fit_accrual(np.moveaxis(cumulative[..., :1] + cumulative[..., 1:], 0, -1))
+    """Accrual of control with each other variant, from units (days, …, variants − 1)."""
+    return fit_accrual(np.moveaxis(cumulative, 0, -1))
 
 
 def _reading(

@@ -61,6 +61,7 @@ def report_sections(report: Report) -> tuple[Section, ...]:
         validity.sample_ratio(report, short=False),
         validity.checks(report),
         validity.variants(report),
+        validity.history(report),
         _pooled(report),
         validity.thresholds(report),
     )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from analysis.report import format as fmt
-from analysis.report.layout import SEVERITY_TONE, Cell, Section, Table, Tone, primary_comparisons
+from analysis.report.layout import SEVERITY_TONE, Cell, Section, Table, Tone, primary, primary_comparisons
 from analysis.report.model import (
     Comparison,
+    Estimate,
     MetricReading,
     Reading,
     Report,
@@ -226,6 +227,46 @@ def overlap(report: Report) -> Section:
         title="Not identified: segment and variant are aliased",
         lines=lines,
         table=Table(columns=("segment", *overlap.variants), rows=rows),
+    )
+
+
+def history(report: Report) -> Section:
+    """What was measured of models no longer in force; empty where they never changed."""
+    found, metric = report.history, primary(report.matured)
+    if found is None or metric is None:
+        return Section(key="history", title="History")
+    columns = (
+        "variant", "models", "epochs", "days", "units", "control", "variant value", "effect",
+        "confidence sequence",
+    )  # fmt: skip
+    rows = tuple(
+        (
+            Cell(pair.variant),
+            Cell(f"{pair.variant_model} against {pair.control_model}"),
+            Cell(", ".join(map(str, pair.epochs)), Tone.MUTED),
+            Cell(f"{pair.first_day} to {pair.last_day}", Tone.MUTED),
+            Cell(f"{fmt.count(pair.n_control)} / {fmt.count(pair.n_variant)}"),
+            *_former_effect(metric, pair.estimate),
+        )
+        for pair in found.pairs
+    )
+    return Section(
+        key="history",
+        title="History: not evidence",
+        lines=(found.sentence,),
+        table=Table(columns=columns, rows=rows, labels=4, spare=(2, 3)) if rows else None,
+        notes=("Effects of matured days, read by the confidence sequence; the verdict does not use them.",),
+    )
+
+
+def _former_effect(metric: MetricReading, found: Estimate | None) -> tuple[Cell, ...]:
+    if found is None:
+        return (Cell(fmt.ABSENT, Tone.MUTED),) * 4
+    return (
+        Cell(fmt.value_of(metric, found.control_value)),
+        Cell(fmt.value_of(metric, found.variant_value)),
+        Cell(fmt.effect_of(metric, found.effect)),
+        Cell(fmt.interval_of(metric, found.sequence)),
     )
 
 

@@ -46,14 +46,17 @@ def aa_check(
     from analysis.aa import Outcome
     from analysis.aa import aa_check as check
     from analysis.unit_log import unit_log
+    from router.look import refuse_before_start
 
+    at = instant(at_text)
     state, plan = context.catalog.experiment(experiment), context.catalog.plan()
     if context.ledger.pending():
         context.ledger.refold(plan)
     own = plan.by_key.get(experiment)
     if own is None:
         raise click.UsageError(f"{experiment} has not started, so it has no units")
-    log = unit_log(context.ledger.units(plan), state, own, at=instant(at_text))
+    refuse_before_start(state, at)
+    log = unit_log(context.ledger.units(plan), state, own, at=at)
     with _bar(rounds) as progress:
         found = check(log, rounds=rounds, seed=seed, progress=progress)
     if as_json:
@@ -88,7 +91,7 @@ def _show(found: AACheck) -> None:
         f"{n:,} {what}"
         for n, what in (
             (left.contaminated, "seen in several variants"), (left.immature, "not matured"),
-            (left.unreadable, "unreadable"),
+            (left.unreadable, "unreadable"), (left.history, "of models no longer in force"),
         )
         if n
     ]  # fmt: skip

@@ -15,7 +15,7 @@ from typing import NoReturn
 
 import click
 
-from experiment.errors import BadInput, Conflict, PlatformError, Refused, SwitchpointError
+from experiment.errors import BadInput, Conflict, PlatformError, Refused, Superseded, SwitchpointError
 
 
 class Exit(IntEnum):
@@ -30,7 +30,7 @@ class Exit(IntEnum):
 
 def exit_code(error: BaseException) -> Exit:
     """The exit code of an exception. Unknown ones are the platform's fault, not the caller's."""
-    if isinstance(error, Refused):
+    if isinstance(error, Refused | Superseded):
         return Exit.RULE_SAYS_NO
     if isinstance(error, PlatformError | Conflict):
         return Exit.PLATFORM
@@ -93,7 +93,7 @@ def run(command: Callable[..., object]) -> NoReturn:
 
 def message(error: BaseException) -> str:
     """What is printed on stderr."""
-    if isinstance(error, Refused):
+    if isinstance(error, Refused | Superseded):
         return f"refused: {error}"
     if isinstance(error, SwitchpointError | OSError):
         return f"error: {error}"

@@ -124,7 +124,7 @@ def _complete(definition: Experiment, asked: Asked) -> bool:
 def _past(find: Callable[[str], Any], context: Context, definition: Experiment) -> World | None:
     """The world of the experiment of this key in the store; None where there is none or it has no units."""
     from analysis.draw import from_history
-    from analysis.evidence import from_ledger
+    from analysis.ledger import from_ledger
 
     try:
         state = find(definition.key)

@@ -88,6 +88,7 @@ def short_document(report: Report) -> dict[str, object]:
         "live": _short_reading(document["live"]),
         "matures": document["matures"],
         "warnings": document["warnings"],
+        "history": document["history"],
     }
 
 

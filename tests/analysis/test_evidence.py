@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from analysis.evidence import from_ledger, segment_attribute
+from analysis.evidence import segment_attribute
+from analysis.ledger import from_ledger
 from experiment.definition import MetricType, Segment
 from experiment.moments import CellKey, Sums
 from experiment.source import Shape, Source

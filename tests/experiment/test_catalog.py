@@ -4,17 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from threading import Barrier
 from typing import Any
 
 import pytest
 
 from experiment import parsing
+from experiment.audit import Note
 from experiment.catalog import Catalog
 from experiment.champion import Move, champion_at, compile_champion
 from experiment.decision import DecisionRecord, Finding, VerdictKind
 from experiment.definition import Experiment, ModelRef
-from experiment.errors import BadInput, Conflict, Corrupt, DefinitionError, LifecycleError, NotFound, Refused
+from experiment.document import to_body
+from experiment.errors import (
+    BadInput,
+    Conflict,
+    Corrupt,
+    DefinitionError,
+    LifecycleError,
+    NotFound,
+    Refused,
+    Superseded,
+)
 from experiment.lifecycle import Status
 from experiment.model import Content, Format, State
 from experiment.promotion import Promotion
@@ -71,6 +83,7 @@ def decided(
             moments_digest="sha256:m",
             finding=Finding(kind=kind, variant="treatment" if kind is VerdictKind.PROMOTE else None),
             segments=segments or {},
+            digests=state.epoch.digests if state.epoch else {},
             at=at,
             actor="ana",
         )
@@ -303,11 +316,59 @@ def test_a_decision_on_an_outdated_definition_is_a_conflict(catalog: Catalog) ->
     started(catalog)
     old = decided(catalog)
     catalog.ramp("home", {"rest": 5000}, at=20, actor="ana")
-    with pytest.raises(Conflict, match="home was revised"):
+    with pytest.raises(Superseded, match="home was revised"):
         catalog.record_decision(old)
 
 
+def test_a_decision_on_a_model_that_changed_is_a_conflict(catalog: Catalog) -> None:
+    started(catalog)
+    record = decided(catalog)
+    with pytest.raises(Superseded, match="a model of home changed"):
+        catalog.record_decision(replace(record, digests={**record.digests, "treatment": "sha256:other"}))
+
+
 # promotion and rollback
+
+
+def test_a_decision_on_one_model_never_promotes_another(catalog: Catalog) -> None:
+    """Decided on ranker@2; then ranker@3 takes the variant's place, in a new epoch."""
+    started(catalog)
+    decided(catalog)
+    three = [{"key": "control", "model": "ranker@1"}, {"key": "treatment", "model": "ranker@3"}]
+    state = catalog.apply(ranker(variants=three), at=150, actor="bo")
+    assert state.epoch is not None
+    with pytest.raises(Superseded, match=r"treatment was sha256:\w+, it is sha256:\w+ \(ranker@3\) now"):
+        catalog.promote("home", ask())
+    with pytest.raises(Superseded, match="not about the models in force"):
+        catalog.promote("home", ask("us"))
+    assert versions(catalog) == [1, 1, 1]
+    catalog.promote("home", ask(override="model 2 is withdrawn"))
+    assert versions(catalog) == [3, 3, 3]
+
+
+def test_a_decision_against_one_control_never_promotes_against_another(catalog: Catalog) -> None:
+    started(catalog)
+    decided(catalog)
+    other = [{"key": "control", "model": "ranker@3"}, {"key": "treatment", "model": "ranker@2"}]
+    catalog.apply(ranker(variants=other), at=150, actor="bo")
+    with pytest.raises(Superseded, match=r"control was .*\(ranker@3\) now"):
+        catalog.promote("home", ask(expected=1))
+
+
+def test_a_version_that_is_not_what_was_registered_is_not_promoted(
+    catalog: Catalog, records: Records
+) -> None:
+    """The same name and number, other content: a store put together from two others."""
+    started(catalog)
+    decided(catalog)
+    known = records.get(Kind.MODEL, "ranker@2")
+    assert known is not None
+    body = {**known.body, **to_body(content("d")), "digest": content("d").digest}
+    swapped = Put(kind=Kind.MODEL, key="ranker@2", body=body, expected_version=known.version)
+    note = Note(at=150, actor="bo", action="swap", subject="ranker@2", reason="")
+    records.commit([swapped], note, revision=records.revision())
+    with pytest.raises(Superseded, match="treatment was"):
+        catalog.promote("home", ask())
 
 
 def test_promotion_follows_the_decision(catalog: Catalog) -> None:
@@ -362,7 +423,7 @@ def test_evidence_against_another_champion_does_not_promote(catalog: Catalog) ->
     started(catalog)
     decided(catalog)
     catalog.crown(ModelRef("ranker", 3), reason="hot fix", at=150, actor="bo")
-    with pytest.raises(Conflict, match="us is at version 3, expected 1"):
+    with pytest.raises(Superseded, match="us is at version 3, expected 1"):
         catalog.promote("home", ask())
     catalog.promote("home", ask(expected=3))
     assert versions(catalog) == [2, 2, 2]
@@ -411,6 +472,13 @@ def test_rollback_is_one_call_for_all_or_for_a_segment(catalog: Catalog) -> None
     assert [champion_at(champion.history, "ca", at) for at in (0, 11, 200, 399, 400)] == [None, 1, 2, 2, 1]
     with pytest.raises(Refused, match="no earlier version"):
         catalog.rollback("ranker", at=500, actor="bo")
+
+
+def test_rollback_of_a_model_nobody_knows_says_so(catalog: Catalog) -> None:
+    with pytest.raises(NotFound, match=r"unknown model rankr.*known: ranker"):
+        catalog.rollback("rankr", at=1, actor="ana")
+    with pytest.raises(Refused, match="no earlier version"):
+        catalog.rollback("ranker", at=1, actor="ana")
 
 
 def test_two_hands_on_the_rollback_take_one_step_back(catalog: Catalog) -> None:

@@ -8,12 +8,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiment.decision import DecisionRecord, Finding, VerdictKind, moments_digest, require_promotion
+from experiment.decision import (
+    DecisionRecord,
+    Finding,
+    InForce,
+    VerdictKind,
+    moments_digest,
+    require_promotion,
+)
 from experiment.document import from_body, to_body
-from experiment.errors import Refused
+from experiment.errors import Refused, Superseded
 from experiment.moments import Cell, CellKey, Moments, Sums
 
 PROMOTE = Finding(kind=VerdictKind.PROMOTE, variant="treatment", reasons=("ctr +4 %",))
+MODELS = {"control": "sha256:one", "treatment": "sha256:two", "other": "sha256:other"}
+NOW = InForce(
+    definition_digest="sha256:def", digests=MODELS, control="control",
+    models={"control": "ranker@1", "treatment": "ranker@2"},
+)  # fmt: skip
 KEEP = Finding(kind=VerdictKind.KEEP, reasons=("latency is worse",))
 
 
@@ -28,14 +40,17 @@ def decision(finding: Finding = PROMOTE, **segments: Finding) -> DecisionRecord:
         moments_digest="sha256:moments",
         finding=finding,
         segments=segments,
+        digests=MODELS,
         at=5,
         actor="ana",
         why="weekly review",
     )
 
 
-def require(record: DecisionRecord | None, *segments: str, variant: str = "treatment") -> None:
-    require_promotion(record, variant, segments, definition_digest="sha256:def")
+def require(
+    record: DecisionRecord | None, *segments: str, variant: str = "treatment", now: InForce = NOW
+) -> None:
+    require_promotion(record, variant, segments, now)
 
 
 def test_a_matching_verdict_allows_the_promotion() -> None:
@@ -73,6 +88,33 @@ def test_no_decision_and_one_on_an_older_definition_do_not_promote() -> None:
         require(None)
     with pytest.raises(Refused, match="earlier definition"):
         require(replace(decision(), definition_digest="sha256:older"))
+
+
+@pytest.mark.parametrize(
+    ("variant", "said"),
+    [
+        ("treatment", r"treatment was sha256:two, it is sha256:new \(ranker@2\) now"),
+        ("control", r"control was sha256:one, it is sha256:new \(ranker@1\) now"),
+    ],
+)
+def test_a_decision_about_other_models_promotes_nothing(variant: str, said: str) -> None:
+    """Control's model counts as much as the variant's: the comparison was of the pair."""
+    changed = replace(NOW, digests=MODELS | {variant: "sha256:new"}, definition_digest="sha256:newer")
+    with pytest.raises(Superseded, match=rf"home-ranker/3 is not about the models in force: {said}\. Fix: "):
+        require(decision(), now=changed)
+
+
+def test_another_variants_new_model_is_no_reason_to_refuse_this_one() -> None:
+    require(decision(), now=replace(NOW, digests=MODELS | {"other": "sha256:new"}))
+
+
+def test_a_decision_that_names_no_models_promotes_none() -> None:
+    with pytest.raises(Superseded, match="control was no model on record, it is sha256:one"):
+        require(replace(decision(), digests={}))
+
+
+def test_without_models_there_is_nothing_to_compare() -> None:
+    require(replace(decision(), digests={}), now=replace(NOW, digests={}, models={}))
 
 
 def test_a_decision_is_read_back_as_it_was_written() -> None:

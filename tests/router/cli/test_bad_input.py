@@ -14,6 +14,7 @@ from experiment.errors import (
     PlatformError,
     Refused,
     StoreUnavailable,
+    Superseded,
 )
 from router.cli.failure import Exit, exit_code, message
 from tests.router.cli.conftest import DEFINITION, Cli, run
@@ -266,7 +267,7 @@ def test_the_demo_never_touches_a_directory_that_is_not_its_own(tmp_path: Path) 
     ("error", "code"),
     [
         (Refused("no"), Exit.RULE_SAYS_NO), (NotFound("x"), Exit.BAD_INPUT), (BadInput("x"), Exit.BAD_INPUT),
-        (LifecycleError("x"), Exit.BAD_INPUT), (Conflict("x"), Exit.PLATFORM), (PlatformError("x"), Exit.PLATFORM),
+        (LifecycleError("x"), Exit.BAD_INPUT), (Conflict("x"), Exit.PLATFORM), (Superseded("x"), Exit.RULE_SAYS_NO), (PlatformError("x"), Exit.PLATFORM),
         (StoreUnavailable("x"), Exit.PLATFORM), (ZeroDivisionError("x"), Exit.PLATFORM),
     ],
 )  # fmt: skip
