@@ -1,7 +1,8 @@
 """What the ledger has to know of the experiments in order to count: who they are, what they measure.
 
-A `LedgerPlan` is compiled from the states of all experiments once per revision. It turns an event into the
-small integers that the metrics add up (`values`), and refuses what cannot be counted (`check`).
+A `LedgerPlan` is compiled from the states of all experiments once per revision. `check` turns an event into
+the integers that the metrics add up, once on its way from the door to the store, and refuses what cannot be
+counted.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_EVEN, Decimal
 from functools import cached_property
+from typing import NamedTuple
 
 from experiment.definition import TOTAL_BOUND, Experiment, Measure, Metric, MetricType
 from experiment.errors import DefinitionError, EventError
@@ -139,7 +141,7 @@ class LedgerPlan:
 
     experiments: tuple[ExperimentPlan, ...]
     slots: tuple[Slot, ...] = field(init=False)
-    """Every slot of the project once; `values` refers to positions in it."""
+    """Every slot of the project once; amounts refer to positions in it."""
 
     def __post_init__(self) -> None:
         unique = dict.fromkeys(slot for plan in self.experiments for slot in plan.slots)
@@ -157,27 +159,27 @@ class LedgerPlan:
             found.setdefault(slot.event, []).append((index, slot))
         return {event: tuple(slots) for event, slots in found.items()}
 
-    def values(self, event: Event) -> tuple[tuple[int, int], ...]:
-        """(slot, amount) for every slot that reads this event; empty for exposures.
-
-        Raises:
-            EventError: a needed property is missing, not a number or too large.
-        """
-        if event.exposure is not None:
-            return ()
-        return tuple((index, slot.amount(event)) for index, slot in self._by_event.get(event.type, ()))
-
-    def check(self, event: Event) -> None:
-        """Refuse an event that cannot be counted.
+    def check(self, event: Event | Checked) -> Checked:
+        """The event with its amounts; one that this very plan checked is not checked again.
 
         Raises:
             EventError: an exposure of an unknown experiment, variant, segment or epoch, a covariate that is
-                no number or too large, or what `values` raises.
+                no number or too large, or a property that a metric reads is missing, no number or too large.
         """
-        exposure = event.exposure
-        if exposure is None:
-            self.values(event)
-            return
+        if isinstance(event, Checked):
+            if event.plan is self:
+                return event
+            event = event.event
+        if event.exposure is not None:
+            known = self._exposed(event.exposure)
+            return Checked(event, self, tuple([covariate.amount(event.exposure) for covariate in known]))
+        amounts: list[int] = []
+        for position, slot in self._by_event.get(event.type, ()):
+            amounts += (position, slot.amount(event))
+        return Checked(event, self, tuple(amounts))
+
+    def _exposed(self, exposure: Exposure) -> tuple[CovariateSlot, ...]:
+        """The covariates its experiment reads; raises EventError for an exposure to what is not there."""
         plan = self.by_key.get(exposure.experiment)
         if plan is None:
             known = ", ".join(self.by_key) or "none"
@@ -188,8 +190,19 @@ class LedgerPlan:
             raise _unknown("segment", exposure.segment, f"segments: {', '.join(plan.segments)}")
         if not 1 <= exposure.epoch <= plan.epochs:
             raise _unknown("epoch", exposure.epoch, f"epochs: 1 to {plan.epochs}")
-        for covariate in plan.covariates:
-            covariate.amount(exposure)
+        return plan.covariates
+
+
+class Checked(NamedTuple):
+    """An event that a plan can count, with what it adds.
+
+    `amounts` are (position in the plan's slots, amount) one after the other for every slot that reads the
+    event; of an exposure one per covariate of its experiment.
+    """
+
+    event: Event
+    plan: LedgerPlan
+    amounts: tuple[int, ...]
 
 
 def _unknown(name: str, value: str | int, known: str) -> EventError:

@@ -13,6 +13,7 @@ from typing import Protocol
 from experiment.event import Event, Status
 from experiment.fold import DimensionValues, LedgerPlan, UnitRecord
 from experiment.moments import Moments
+from experiment.plan import Checked
 
 DEDUPE_DAYS = 7
 """Default days behind the newest event day for which event ids are kept; older events are `late`."""
@@ -32,8 +33,12 @@ class DeadLetter:
 class Ledger(Protocol):
     """Counts events once per (unit, id, event day) and keeps the moments of a plan's experiments."""
 
-    def record(self, events: Sequence[Event], plan: LedgerPlan, *, history: bool = False) -> list[Status]:
+    def record(
+        self, events: Sequence[Event | Checked], plan: LedgerPlan, *, history: bool = False
+    ) -> list[Status]:
         """Log and count validated events; one status each, in the order given.
+
+        What this very plan has checked already is not checked again.
 
         A second event of the same unit, id and day is `duplicate`. One more than the dedupe days behind the
         newest event day is `late`: logged apart and counted as late, never summed. `history` lifts that

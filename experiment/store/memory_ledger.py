@@ -18,6 +18,7 @@ from experiment.fold import (
     narrow,
 )
 from experiment.moments import Moments
+from experiment.plan import Checked
 from experiment.store.ledger import DEAD_LETTERS, DEDUPE_DAYS, DeadLetter
 
 
@@ -35,18 +36,19 @@ class MemoryLedger:
         self._late = 0
         self._dead: deque[DeadLetter] = deque(maxlen=DEAD_LETTERS)
 
-    def record(self, events: Sequence[Event], plan: LedgerPlan, *, history: bool = False) -> list[Status]:
+    def record(
+        self, events: Sequence[Event | Checked], plan: LedgerPlan, *, history: bool = False
+    ) -> list[Status]:
         """Keep each event unless it was seen or is late."""
-        oldest = 0 if history else self._newest - self._dedupe_days
+        oldest, before = 0 if history else self._newest - self._dedupe_days, len(self._log)
         statuses = [self._accept(event, plan, oldest) for event in events]
         if not history:
-            stored = (e for e, status in zip(events, statuses, strict=True) if status is Status.STORED)
-            self._newest = max((event.at // DAY_MS for event in stored), default=self._newest)
+            self._newest = max((event.at // DAY_MS for event in self._log[before:]), default=self._newest)
         return statuses
 
-    def _accept(self, event: Event, plan: LedgerPlan, oldest: int) -> Status:
+    def _accept(self, given: Event | Checked, plan: LedgerPlan, oldest: int) -> Status:
         try:
-            plan.check(event)
+            event = plan.check(given).event
         except EventError:
             return Status.REJECTED
         day = event.at // DAY_MS

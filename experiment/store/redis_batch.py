@@ -10,7 +10,7 @@ from experiment.codec import encode
 from experiment.definition import DAY_MS
 from experiment.errors import EventError
 from experiment.event import Event, Status
-from experiment.fold import LedgerPlan
+from experiment.plan import Checked, LedgerPlan
 from experiment.store.redis_keys import ShardKeys, bucket_of, event_hash, shard_of, unit_digest
 from experiment.store.redis_layout import Numbers, ScriptPlan, event_numbers
 
@@ -61,25 +61,33 @@ class Sorted:
         return [self.statuses[index] for index in range(count)]
 
 
-def sort_events(events: Sequence[Event], plan: LedgerPlan, numbers: Numbers, shards: int) -> Sorted:
+def check_events(events: Sequence[Event | Checked], plan: LedgerPlan) -> list[Checked | None]:
+    """Every event with its amounts, None in the place of one that cannot be counted."""
+    checked: list[Checked | None] = []
+    for event in events:
+        try:
+            checked.append(plan.check(event))
+        except EventError:
+            checked.append(None)
+    return checked
+
+
+def sort_events(checked: Sequence[Checked | None], numbers: Numbers, shards: int) -> Sorted:
     """Place every event; those that cannot be counted get REJECTED, repeated ones become twins."""
     found = Sorted()
     digests: dict[str, bytes] = {}
     seen: dict[tuple[str, str, int], int] = {}
-    for index, event in enumerate(events):
-        try:
-            if event.exposure is not None:
-                plan.check(event)
-            facts = event_numbers(event, plan, numbers)
-        except EventError:
+    for index, one in enumerate(checked):
+        if one is None:
             found.statuses[index] = Status.REJECTED
             continue
+        event = one.event
         first = seen.setdefault((event.unit, event.id, event.at // DAY_MS), index)
         if first != index:
             found.twins[index] = first
             continue
         digest = digests.get(event.unit) or digests.setdefault(event.unit, unit_digest(event.unit))
-        row = Row(index, event, digest, event_hash(digest, event.id), facts)
+        row = Row(index, event, digest, event_hash(digest, event.id), event_numbers(one, numbers))
         found.rows.setdefault(shard_of(digest, shards), []).append(row)
     return found
 

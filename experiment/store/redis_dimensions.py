@@ -10,8 +10,8 @@ from collections.abc import Iterable
 
 import redis
 
-from experiment.event import Event
 from experiment.fold import VALUES_PER_DIMENSION, DimensionValues, LedgerPlan
+from experiment.plan import Checked
 from experiment.store.redis_errors import store_errors
 from experiment.store.redis_keys import ProjectKeys
 from experiment.store.redis_layout import Numbers
@@ -41,14 +41,14 @@ class DimensionNumbers:
         """(ordinal, dimension position) → value → number, as far as this process has met them."""
         return self._known
 
-    def learn(self, events: Iterable[Event], plan: LedgerPlan) -> None:
+    def learn(self, checked: Iterable[Checked | None]) -> None:
         """Number the values that appear for the first time. Raises StoreUnavailable."""
         missing: dict[tuple[int, int], dict[str, None]] = {}
-        for event in events:
-            exposure = event.exposure
-            experiment = plan.by_key.get(exposure.experiment) if exposure else None
-            if exposure is None or experiment is None:
+        for one in checked:
+            exposure = None if one is None else one.event.exposure
+            if one is None or exposure is None:
                 continue
+            experiment = one.plan.by_key[exposure.experiment]
             for position, name in enumerate(experiment.dimensions, 1):
                 place = (experiment.ordinal, position)
                 value = exposure.dimensions.get(name, "")

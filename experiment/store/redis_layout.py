@@ -13,9 +13,9 @@ from itertools import pairwise
 
 from experiment.definition import MetricType
 from experiment.errors import Corrupt, DefinitionError
-from experiment.event import Event
 from experiment.fold import OTHER, ExperimentPlan, LedgerPlan, MetricPlan, Standing, UnitRecord
 from experiment.moments import Cell, CellKey, Moments, Sums
+from experiment.plan import Checked
 
 Numbers = Mapping[tuple[int, int], Mapping[str, int]]
 """(ordinal, dimension position) → value → number 1..100; a value without a number counts as OTHER."""
@@ -79,20 +79,13 @@ def script_plan(plan: LedgerPlan) -> ScriptPlan:
     return ScriptPlan(plan, tuple(e.ordinal for e in plan.experiments), tuple(texts))
 
 
-def event_numbers(event: Event, plan: LedgerPlan, numbers: Numbers) -> list[int]:
-    """kind and facts of a checked event, as ledger_record.lua reads them after unit and time.
-
-    Raises:
-        EventError: a needed property is missing, not a number or too large.
-    """
+def event_numbers(checked: Checked, numbers: Numbers) -> list[int]:
+    """kind and facts of a checked event, as ledger_record.lua reads them after unit and time."""
+    event = checked.event
     exposure = event.exposure
     if exposure is None:
-        values = plan.values(event)
-        flat = [0, len(values)]
-        for slot, amount in values:
-            flat += (slot, amount)
-        return flat
-    experiment = plan.by_key[exposure.experiment]
+        return [0, len(checked.amounts) // 2, *checked.amounts]
+    experiment = checked.plan.by_key[exposure.experiment]
     served = 0 if exposure.served == exposure.variant else (2 if exposure.cause is None else 1)
     return [
         experiment.ordinal,
@@ -104,7 +97,7 @@ def event_numbers(event: Event, plan: LedgerPlan, numbers: Numbers) -> list[int]
             numbers.get((experiment.ordinal, position), {}).get(exposure.dimensions.get(name, ""), 0)
             for position, name in enumerate(experiment.dimensions, 1)
         ),
-        *(covariate.amount(exposure) for covariate in experiment.covariates),
+        *checked.amounts,
     ]
 
 

@@ -14,8 +14,9 @@ from experiment.errors import BadInput, Conflict, Corrupt, NotFound
 from experiment.event import Event, Status
 from experiment.fold import DimensionValues, LedgerPlan, UnitRecord
 from experiment.moments import Moments
+from experiment.plan import Checked
 from experiment.store.ledger import DEAD_LETTERS, DEDUPE_DAYS, DeadLetter
-from experiment.store.redis_batch import Row, Settings, record_call, sort_events
+from experiment.store.redis_batch import Row, Settings, check_events, record_call, sort_events
 from experiment.store.redis_days import Days
 from experiment.store.redis_dimensions import DimensionNumbers
 from experiment.store.redis_errors import store_errors
@@ -88,11 +89,14 @@ class RedisLedger:
         self._compiled: ScriptPlan | None = None
         self._newest = 0
 
-    def record(self, events: Sequence[Event], plan: LedgerPlan, *, history: bool = False) -> list[Status]:
+    def record(
+        self, events: Sequence[Event | Checked], plan: LedgerPlan, *, history: bool = False
+    ) -> list[Status]:
         """Count events, `batch` at a time and shard by shard; see `Ledger.record`."""
         settings = self._open(create=True)
-        self._numbers.learn(events, plan)
-        found = sort_events(events, plan, self._numbers.known, settings.shards)
+        checked = check_events(events, plan)
+        self._numbers.learn(checked)
+        found = sort_events(checked, self._numbers.known, settings.shards)
         compiled = self._compile(plan)
         for shard, rows in found.rows.items():
             if history:

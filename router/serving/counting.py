@@ -10,6 +10,7 @@ from typing import NamedTuple
 from experiment.errors import BadInput, Corrupt
 from experiment.event import Event, Status
 from experiment.fold import LedgerPlan
+from experiment.plan import Checked
 from experiment.store.ledger import Ledger
 
 _log = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ class StoreGate:
             _log.warning("the store is back")
 
 
-def count(ledger: Ledger, events: Sequence[Event], plan: LedgerPlan) -> list[Outcome]:
+def count(ledger: Ledger, events: Sequence[Event | Checked], plan: LedgerPlan) -> list[Outcome]:
     """Record a batch; where stored bytes make the ledger refuse it as a whole, find the event concerned.
 
     Raises:

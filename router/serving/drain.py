@@ -12,6 +12,7 @@ from experiment.codec import decode, encode
 from experiment.errors import EventError, StoreUnavailable
 from experiment.event import Event, Status
 from experiment.fold import LedgerPlan
+from experiment.plan import Checked
 from experiment.store.ledger import Ledger
 from experiment.store.spool import Spool, SpooledItem
 from router.serving.counting import StoreGate, count
@@ -88,11 +89,10 @@ class Drainer:
     def _deliver(self, batch: SpooledItem) -> None:
         """Count a batch; what cannot be counted goes to the dead letters, so nothing leaves unseen."""
         plan = self._plan()
-        events: list[Event] = []
+        events: list[Checked] = []
         for line in batch.payload.split(b"\n"):
             try:
-                event = decode(line.decode())
-                plan.check(event)
+                event = plan.check(decode(line.decode()))
             except EventError as error:
                 self._ledger.dead_letter(line.decode(), str(error))
             except (ValueError, KeyError, TypeError) as error:
@@ -101,4 +101,4 @@ class Drainer:
                 events.append(event)
         for event, outcome in zip(events, count(self._ledger, events, plan), strict=True):
             if outcome.status is Status.REJECTED:
-                self._ledger.dead_letter(encode(event), outcome.reason or "")
+                self._ledger.dead_letter(encode(event.event), outcome.reason or "")

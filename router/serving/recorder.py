@@ -16,13 +16,15 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-from experiment.codec import encode, parse_event
+from experiment.codec import parse_event
 from experiment.errors import EventError, StoreUnavailable, SwitchpointError
 from experiment.event import Event, Status
 from experiment.fold import LedgerPlan
+from experiment.plan import Checked
 from experiment.store.ledger import Ledger
 from experiment.store.spool import Spool
 from router.serving.counting import Outcome, StoreGate, count
+from router.serving.drain import payload
 from router.serving.problem import shown
 
 MAX_EVENTS = 1_000
@@ -41,7 +43,7 @@ class Item:
     outcome: Outcome
 
 
-Work = tuple[Sequence[Event], "Future[list[Outcome]]"]
+Work = tuple[Sequence[Event | Checked], "Future[list[Outcome]]"]
 
 
 class Recorder:
@@ -96,11 +98,10 @@ class Recorder:
             SpoolFull, PlatformError: nothing durable is left; no event of the call is acknowledged.
         """
         items: list[Item | None] = [None] * len(raws)
-        good: list[tuple[int, Event]] = []
+        good: list[tuple[int, Event | Checked]] = []
         for place, raw in enumerate(raws):
             try:
-                event = parse_event(raw, now=now)
-                self._check(event)
+                event = self._check(parse_event(raw, now=now))
             except EventError as error:
                 items[place] = Item(_shown_id(raw), Outcome(Status.REJECTED, str(error)))
                 self._dead_letter(raw, str(error))
@@ -108,12 +109,12 @@ class Recorder:
                 good.append((place, event))
         outcomes = self.record([event for _, event in good])
         for (place, event), outcome in zip(good, outcomes, strict=True):
-            items[place] = Item(event.id, outcome)
+            items[place] = Item(_plain(event).id, outcome)
             if outcome.status is Status.REJECTED:
                 self._dead_letter(raws[place], outcome.reason or "")
         return [item for item in items if item is not None]
 
-    def record(self, events: Sequence[Event]) -> list[Outcome]:
+    def record(self, events: Sequence[Event | Checked]) -> list[Outcome]:
         """Make validated events durable and say what became of each. Raises as `submit`."""
         if self._writer is None:
             return self._write(events)
@@ -124,18 +125,19 @@ class Recorder:
             self._queue.put(work)
         return [outcome for _, future in works for outcome in future.result()]
 
-    def _check(self, event: Event) -> None:
+    def _check(self, event: Event) -> Event | Checked:
         """Refuse what the plan cannot count; a plan that may be a second old is renewed before it refuses."""
         try:
-            self._plan().check(event)
+            return self._plan().check(event)
         except EventError:
             self._renew()
             try:
-                self._plan().check(event)
+                return self._plan().check(event)
             except EventError:
                 if self._gate.up:
                     raise
                 # cut off from the store the plan may be old: keep the event, the drainer checks it again
+                return event
 
     def _dead_letter(self, raw: object, reason: str) -> None:
         if len(self._letters) < _MAX_WAITING_LETTERS:
@@ -177,7 +179,7 @@ class Recorder:
                     future.set_exception(error)
         self._post_letters()
 
-    def _write(self, events: Sequence[Event]) -> list[Outcome]:
+    def _write(self, events: Sequence[Event | Checked]) -> list[Outcome]:
         if not events:
             return []
         if self._gate.up:
@@ -187,7 +189,7 @@ class Recorder:
                 self._gate.failed(error)
         if self._spool is None:
             raise StoreUnavailable("the store is away and there is no spool")
-        self._spool.put([b"\n".join(encode(event).encode() for event in events)])
+        self._spool.put([payload(map(_plain, events))])
         return [Outcome(Status.SPOOLED)] * len(events)
 
     def _post_letters(self) -> None:
@@ -198,6 +200,10 @@ class Recorder:
             except SwitchpointError as error:
                 _log.warning("a rejected event could not be kept for inspection: %s", error)
                 return
+
+
+def _plain(event: Event | Checked) -> Event:
+    return event.event if isinstance(event, Checked) else event
 
 
 def _letter(raw: object) -> str:

@@ -141,13 +141,21 @@ def test_amounts_that_are_no_numbers_or_too_large_are_refused(value: object) -> 
 
 
 def test_equal_slots_of_several_experiments_are_computed_once() -> None:
+    bought = purchase("p", "u", START, 2)
     assert len(THREE.slots) == len(ONE.slots)
-    assert (
-        THREE.values(purchase("p", "u", START, 2))
-        == ONE.values(purchase("p", "u", START, 2))
-        == ((2, 1), (3, 200))
-    )
-    assert THREE.values(exposure("x", "u", START)) == ()
+    assert THREE.check(bought).amounts == ONE.check(bought).amounts == (2, 1, 3, 200)
+    assert THREE.check(exposure("x", "u", START)).amounts == ()
+    assert THREE.check(outcome("o", "u", START, "rating")).amounts == ()
+
+
+def test_what_a_plan_checked_is_not_checked_again_by_it_and_is_by_another() -> None:
+    checked = ONE.check(purchase("p", "u", START, 2))
+    assert ONE.check(checked) is checked
+    again = THREE.check(checked)
+    assert (again.plan, again.event) == (THREE, checked.event)
+    gone = LedgerPlan(ONE.experiments).check(exposure("x", "u", START))
+    with pytest.raises(EventError, match="unknown experiment"):
+        LedgerPlan(THREE.experiments[1:]).check(gone)
 
 
 @pytest.mark.parametrize(

@@ -245,7 +245,7 @@ def test_a_foreign_key_in_the_way_stops_the_step_before_any_write(
 ) -> None:
     ledger.record([], ONE)
     sent = [exposure(f"x{i}", f"u{i}", START) for i in range(64)] + [exposure("y", "u1", START - 1)]
-    ledger._numbers.learn(sent, ONE)
+    ledger._numbers.learn(map(ONE.check, sent))
     ledger_client.set(key, "foreign")
     before = everything(ledger_client)
     with pytest.raises(Corrupt):

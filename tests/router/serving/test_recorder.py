@@ -13,6 +13,7 @@ import pytest
 from experiment.errors import Corrupt, SpoolFull, StoreUnavailable
 from experiment.event import Event, Status
 from experiment.fold import LedgerPlan
+from experiment.plan import Checked, Slot
 from experiment.store.memory_ledger import MemoryLedger
 from experiment.store.memory_records import MemoryRecords
 from experiment.store.spool import Spool
@@ -31,12 +32,14 @@ class FlakyLedger(MemoryLedger):
         super().__init__()
         self.away, self.pause, self.poison, self.calls = False, 0.0, "", []
 
-    def record(self, events: Sequence[Event], plan: LedgerPlan, *, history: bool = False) -> list[Status]:
+    def record(
+        self, events: Sequence[Event | Checked], plan: LedgerPlan, *, history: bool = False
+    ) -> list[Status]:
         self.calls.append(len(events))
         time.sleep(self.pause)
         if self.away:
             raise StoreUnavailable("away")
-        if self.poison in {e.unit for e in events}:
+        if self.poison in {plan.check(e).event.unit for e in events}:
             raise Corrupt("unreadable record")
         return super().record(events, plan, history=history)
 
@@ -155,7 +158,9 @@ def test_outage_in_the_middle_of_a_drain_keeps_the_rest(rig: Rig) -> None:
     failing = iter([False, False, True])
     record = rig.ledger.record
 
-    def sometimes(events: Sequence[Event], plan: LedgerPlan, *, history: bool = False) -> list[Status]:
+    def sometimes(
+        events: Sequence[Event | Checked], plan: LedgerPlan, *, history: bool = False
+    ) -> list[Status]:
         if next(failing, False):
             raise StoreUnavailable("away again")
         return record(events, plan, history=history)
@@ -233,3 +238,18 @@ def test_stop_writes_what_is_queued(rig: Rig) -> None:
     rig.recorder.stop()
     thread.join()
     assert [e.id for e in rig.ledger.events()] == ["c1"]
+
+
+def test_the_door_computes_each_amount_once(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the door checked is handed on; only a plan that changed meanwhile checks again."""
+    computed: list[str] = []
+    amount = Slot.amount
+
+    def counting(slot: Slot, event: Event) -> int:
+        computed.append(event.id)
+        return amount(slot, event)
+
+    monkeypatch.setattr(Slot, "amount", counting)
+    rig.statuses(exposure(), click(1), click(2))
+    assert computed
+    assert len(computed) == len(set(computed))
