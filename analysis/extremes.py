@@ -73,7 +73,9 @@ def may_move(metric: Metric, cells: Cells, place: int, ends: Ends) -> bool:
         corners = [np.abs(a - R * b) for a in ends[0] for b in ends[1]]
         share = n.sum(axis=1, keepdims=True) / n.sum()
         moved = share * np.max(corners, axis=0) / y * n / (n - 1)
-        variance = (xx - 2 * R * xy + R * R * yy) / (y * y) * n / (n - 1)
+        # one unit has no variance, but rounding would leave ±inf of it; with none it is always looked at
+        squares = np.where(n > 1, np.maximum(xx - 2 * R * xy + R * R * yy, 0.0), 0.0)
+        variance = squares / (y * y) * n / np.maximum(n - 1, 1)
         spread = np.where(there, share * share * variance, 0.0).sum(axis=0)
     error = np.sqrt(max(float((spread[:1] + spread[1:]).min(initial=np.inf)), 0.0))
     return not bool((moved[there] <= NEGLIGIBLE * error).all())

@@ -213,13 +213,13 @@ def fieller(contrast: Contrast, quantile: Float) -> tuple[Float, Float, NDArray[
     a, beta, c = np.square(b) - q2 * vb, d * b - q2 * cov, np.square(d) - q2 * v
     unbounded = ~(a > 0)
     inner = q2 * (b * b * v - 2 * d * b * cov + d * d * vb) - np.square(q2) * (v * vb - cov * cov)
+    beta = np.where(unbounded, np.nan, beta)  # neither root is wanted there, and c / (...) may overflow
     with np.errstate(invalid="ignore", divide="ignore"):
         root = np.sqrt(np.maximum(inner, 0.0))
-        safe = np.where(unbounded, np.nan, a)
         up = beta > 0
-        low = np.where(up, c / (beta + root), (beta - root) / safe)
-        high = np.where(up, (beta + root) / safe, c / (beta - root))
-    return np.where(unbounded, np.nan, low), np.where(unbounded, np.nan, high), unbounded
+        low = np.where(up, c / (beta + root), (beta - root) / a)
+        high = np.where(up, (beta + root) / a, c / (beta - root))
+    return low, high, unbounded
 
 
 def _df(contrast: Contrast, distribution: Distribution) -> Float:

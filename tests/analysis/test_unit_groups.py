@@ -127,6 +127,22 @@ def test_a_table_holds_the_integers_of_its_units(rows: list[dict[str, Any]], mak
     assert held(evidence_of(make(rows), load_spec(SPEC))) == by_hand(rows)
 
 
+@pytest.mark.parametrize("make", LIBRARIES)
+@pytest.mark.parametrize("amounts", [(1.125, 2.675), (2.675, 1.125)])
+def test_one_unit_per_variant_has_no_spread_and_is_looked_at(make: Any, amounts: tuple[float, float]) -> None:
+    """What rounding leaves of its squares is above zero in one variant and below in the other."""
+    rows = [
+        {"user": variant, "variant": variant, "country": "us", "day": date(2020, 1, 1), "shown": variant,
+         "clicks": 0, "views": 3, "bought": 0, "amount": amount}
+        for variant, amount in zip("ab", amounts, strict=True)
+    ]  # fmt: skip
+    evidence = evidence_of(make(rows), load_spec(SPEC))
+    assert held(evidence) == by_hand(rows)
+    assert evidence.facts is not None
+    extreme = {(one.metric, one.variant): one.x for one in evidence.facts[0].extremes}
+    assert (extreme["basket", 0], extreme["basket", 1]) == tuple(cents(amount) for amount in amounts)
+
+
 def table(size: int = 600, **columns: Any) -> dict[str, Any]:
     rng = np.random.default_rng(size)
     return {
