@@ -9,6 +9,7 @@ back what `encode` wrote. On the wire an exposure's extra facts lie beside the c
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -33,6 +34,8 @@ EXPOSURE = "exposure"
 PROPERTIES_LENGTH = 8192
 """Longest canonical JSON of an event's properties, in characters."""
 PROPERTIES_DEPTH = 5
+INTEGER_BOUND = 2**63
+"""Integers of properties lie below: JSON readers keep no larger ones. What metrics read has closer bounds."""
 AHEAD_MS = 300_000
 """How far ahead of the clock a live event may be."""
 EARLIEST, LATEST = 10**11, 2**43
@@ -269,7 +272,7 @@ def _properties(value: object) -> dict[str, Any]:
             value=value,
             fix="send {...} or leave it out",
         )
-    _check_json(value, "properties", PROPERTIES_DEPTH)
+    check_json(value, "properties", PROPERTIES_DEPTH)
     if len(_json(value)) > PROPERTIES_LENGTH:
         raise EventError(
             f"more than {PROPERTIES_LENGTH} characters of JSON",
@@ -279,7 +282,8 @@ def _properties(value: object) -> dict[str, Any]:
     return value
 
 
-def _check_json(value: object, where: str, depth: int) -> None:
+def check_json(value: object, where: str, depth: int = PROPERTIES_DEPTH) -> None:
+    """Raise EventError for what properties may not hold, naming its dotted path."""
     if isinstance(value, dict | list):
         if depth == 0:
             raise EventError(f"nested deeper than {PROPERTIES_DEPTH}", field=where, fix="flatten it")
@@ -288,11 +292,21 @@ def _check_json(value: object, where: str, depth: int) -> None:
                 _key(key, where)
         pairs = value.items() if isinstance(value, dict) else enumerate(value)
         for key, inner in pairs:
-            _check_json(inner, f"{where}.{key}", depth - 1)
+            check_json(inner, f"{where}.{key}", depth - 1)
     elif isinstance(value, str):
         if any("\ud800" <= c <= "\udfff" for c in value):
             raise EventError("a lone surrogate is no text", field=where, value=value, fix="send UTF-8")
     elif isinstance(value, int | float) and not isinstance(value, bool):
-        number(value, where)
+        _property_number(value, where)
     elif value is not None and not isinstance(value, bool):
         raise EventError(f"not a JSON value: {shown(value)}", field=where, value=value, fix="send JSON")
+
+
+def _property_number(value: int | float, where: str) -> None:
+    if not (math.isfinite(value) if isinstance(value, float) else abs(value) < INTEGER_BOUND):
+        raise EventError(
+            f"not a finite number, or an integer beyond 2^63: {shown(value)}",
+            field=where,
+            value=value,
+            fix="send it as text",
+        )

@@ -25,7 +25,7 @@ NAME_LENGTH = 256
 VALUE_LENGTH = 128
 """Longest dimension value, key of a property, experiment, variant, segment or cause, in characters."""
 NUMBER_BOUND = 10**15
-"""Largest absolute number anywhere in an event."""
+"""Largest absolute number that is counted: integer dimension, covariate, propensity, amount."""
 
 _KINDS = {
     "a control character": "\\x00-\\x1f\\x7f-\\x9f",

@@ -15,8 +15,9 @@ from typing import NamedTuple
 
 from experiment.definition import TOTAL_BOUND, Experiment, Measure, Metric, MetricType
 from experiment.errors import DefinitionError, EventError
-from experiment.event import Event, Exposure
+from experiment.event import NUMBER_BOUND, Event, Exposure
 from experiment.lifecycle import ExperimentState
+from experiment.wording import show
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +36,14 @@ class Slot:
         """What `event` adds, rounded half to even (on the decimal digits as they were sent).
 
         Raises:
-            EventError: the property is missing, not a number, or beyond TOTAL_BOUND without a cap.
+            EventError: the property is missing, no number up to 1e15, or beyond TOTAL_BOUND without cap.
         """
         if self.value is None:
             return 1
         number = event.properties.get(self.value)
-        if not isinstance(number, int | float) or isinstance(number, bool):
+        if not isinstance(number, int | float) or isinstance(number, bool) or not abs(number) <= NUMBER_BOUND:
             raise EventError(
-                f"missing or not a number: {number!r}",
+                f"missing or not a number of at most 1e15: {show(number)}",
                 field=f"properties.{self.value}",
                 value=number,
                 fix=f"a metric reads it from every {self.event} event",

@@ -276,4 +276,13 @@ def _after_fork() -> None:
         _paused.pop()._lock.release()  # noqa: SLF001
 
 
-os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)
+def _after_fork_in_child() -> None:
+    """Hosts that fork in C (uWSGI) run this hook without the one before: what they inherit is left alone."""
+    for spool in [] if _paused else list(_OPEN):
+        _abandoned.append(spool._connection)  # noqa: SLF001 - closing it would touch the parent's file
+        spool._connection, spool._lock = None, threading.RLock()  # noqa: SLF001
+    _after_fork()
+
+
+_abandoned: list[sqlite3.Connection | None] = []
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)

@@ -29,16 +29,34 @@ def only_drainer(spool: Spool) -> Iterator[bool]:
         except BlockingIOError:
             yield False
         else:
-            yield True
+            try:
+                yield True
+            finally:
+                # closing would not do: a child forked meanwhile has the same open file
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 @contextmanager
 def _lock_file(path: Path) -> Iterator[int]:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    _open_locks.add(descriptor)
     try:
         yield descriptor
     finally:
+        _open_locks.discard(descriptor)
         os.close(descriptor)
+
+
+_open_locks: set[int] = set()
+
+
+def _leave_locks_to_the_parent() -> None:
+    """A child that kept its parent's lock file open would hold the lock after the parent was killed."""
+    while _open_locks:
+        os.close(_open_locks.pop())
+
+
+os.register_at_fork(after_in_child=_leave_locks_to_the_parent)
 
 
 def payload(events: Iterable[Event]) -> bytes:

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import http.client
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 from experiment.errors import BadInput, StoreUnavailable
+from experiment.event import Status
 from router.serving.snapshot import Document
 
+MAX_BYTES = 64 * 1024 * 1024
+"""Largest answer that is read."""
+_BYTES_AT_A_TIME = 65_536
 _FINAL_REFUSALS = frozenset({400, 413, 415, 422})
+_STATUSES = frozenset(Status)
 
 
 class RefusedBatch(Exception):
@@ -53,11 +60,9 @@ class Remote:
             return self._etag
         if reply.status != 200:
             raise StoreUnavailable(f"/v1/snapshot answered {reply.status}")
-        try:
-            self._document = json.loads(reply.body)
-        except ValueError as error:
-            raise StoreUnavailable(f"/v1/snapshot answered no JSON: {error}") from error
-        self._etag = reply.headers.get("etag", "")
+        self._document = _parsed(reply, "/v1/snapshot")
+        # a proxy may drop the tag; the body then says what changed
+        self._etag = reply.headers.get("etag") or sha256(reply.body).hexdigest()
         return self._etag
 
     def document(self) -> Document:
@@ -76,24 +81,21 @@ class Remote:
         reply = self._call("POST", "/v1/events", body=b'{"events":[' + b",".join(events) + b"]}")
         if reply.status in _FINAL_REFUSALS:
             raise RefusedBatch(f"/v1/events answered {reply.status}: {reply.body[:300]!r}")
-        try:
-            items = json.loads(reply.body)["items"] if reply.status == 200 else None
-        except (ValueError, LookupError, TypeError):
-            items = None
-        if not isinstance(items, list) or len(items) != len(events):
-            raise StoreUnavailable(f"/v1/events answered {reply.status}")
+        answer = _parsed(reply, "/v1/events") if reply.status == 200 else None
+        items = answer.get("items") if isinstance(answer, dict) else None
+        if not isinstance(items, list) or len(items) != len(events) or not all(map(_is_final, items)):
+            raise StoreUnavailable(f"/v1/events answered {reply.status} without a status for each event")
         return items
 
     def predict(self, model: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
         """Ask for a prediction. Raises StoreUnavailable, BadInput for a refused request."""
         reply = self._call("POST", f"/v1/predict/{quote(model, safe='')}", body=json.dumps(body).encode())
-        try:
-            answer = json.loads(reply.body)
-        except ValueError as error:
-            raise StoreUnavailable(f"/v1/predict answered {reply.status} without JSON") from error
+        answer = _parsed(reply, "/v1/predict")
+        if not isinstance(answer, dict):
+            raise StoreUnavailable(f"/v1/predict answered {reply.status} without an object")
         if reply.status == 200:
-            return dict(answer)
-        detail = str(answer.get("detail", "")) if isinstance(answer, dict) else ""
+            return answer
+        detail = str(answer.get("detail", ""))
         if 400 <= reply.status < 500:
             raise BadInput(detail, field="predict", fix="see the detail")
         raise StoreUnavailable(f"/v1/predict answered {reply.status}: {detail}")
@@ -101,14 +103,43 @@ class Remote:
     def _call(
         self, method: str, path: str, *, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> Reply:
+        deadline = time.monotonic() + self.timeout
         connection = self._kind(self._host, self._port, timeout=self.timeout)
         try:
             sent = {"Content-Type": "application/json"} if body is not None else {}
             connection.request(method, self._prefix + path, body, {**sent, **(headers or {})})
             with connection.getresponse() as answer:
                 found = {name.lower(): value for name, value in answer.getheaders()}
-                return Reply(answer.status, found, answer.read())
+                return Reply(answer.status, found, _body(answer, deadline))
         except (OSError, http.client.HTTPException) as error:
             raise StoreUnavailable(f"{path}: {error!r}") from error
         finally:
             connection.close()
+
+
+def _body(answer: http.client.HTTPResponse, deadline: float) -> bytes:
+    """The whole body, of a bounded size and by the deadline: an answer may trickle or never end."""
+    chunks: list[bytes] = []
+    size = 0
+    while chunk := answer.read1(_BYTES_AT_A_TIME):
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > MAX_BYTES:
+            raise StoreUnavailable(f"an answer of more than {MAX_BYTES} bytes")
+        if time.monotonic() > deadline:
+            raise StoreUnavailable("an answer did not end in time")
+    if answer.length:
+        raise StoreUnavailable(f"an answer ended {answer.length} bytes early")
+    return b"".join(chunks)
+
+
+def _parsed(reply: Reply, path: str) -> Any:
+    """The body as JSON. Raises StoreUnavailable."""
+    try:
+        return json.loads(reply.body)
+    except (ValueError, RecursionError) as error:
+        raise StoreUnavailable(f"{path} answered {reply.status} without JSON: {error}") from error
+
+
+def _is_final(item: object) -> bool:
+    return isinstance(item, dict) and item.get("status") in _STATUSES

@@ -240,6 +240,7 @@ class SnapshotHolder:
         self._prepare, self._swapped = prepare, swapped
         self.stale_since: float | None = clock()
         self.loaded = False
+        self._fault: str | None = None
         self._stamp: str | None = None  # the copy on disk has none: it may be of another store
         self.current = Snapshot.empty()
         copy = load_copy(path) if path else None
@@ -260,11 +261,13 @@ class SnapshotHolder:
                 _log.warning("the snapshot cannot be refreshed: %s", error)
                 self.stale_since = self._clock()
             return False
-        except (SwitchpointError, LookupError, TypeError, ValueError):
-            _log.exception("a new revision cannot be compiled, the last good snapshot stays")
+        except Exception as error:  # noqa: BLE001 - a thread that refreshes must outlive any answer
+            if repr(error) != self._fault:  # the same fault comes back with every look
+                _log.exception("a new revision cannot be compiled, the last good snapshot stays")
+            self._fault = repr(error)
             self.stale_since = self.stale_since or self._clock()
             return False
-        self.stale_since = None
+        self.stale_since = self._fault = None
         return True
 
     @property
@@ -308,6 +311,6 @@ def load_copy(path: Path) -> Snapshot | None:
         return Snapshot.from_document(json.loads(text))
     except FileNotFoundError:
         return None
-    except (SwitchpointError, OSError, LookupError, TypeError, ValueError) as error:
+    except (SwitchpointError, OSError, LookupError, TypeError, ValueError, RecursionError) as error:
         _log.warning("the snapshot copy %s is ignored: %s", path, error)
         return None

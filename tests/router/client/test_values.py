@@ -1,0 +1,209 @@
+"""What a Python host has, as JSON: the same decision and the same event as the value it stands for."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import datetime as dt
+import decimal
+import enum
+import fractions
+import ipaddress
+import json
+import math
+import pathlib
+import uuid
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from experiment.condition import compile_condition
+from experiment.errors import BadInput
+from router.client import arguments
+from router.client.values import json_value
+
+SHOP = "12345678-1234-5678-1234-567812345678"
+
+
+class Tier(enum.Enum):
+    GOLD = "gold"
+
+
+class Level(enum.IntEnum):
+    HIGH = 3
+
+
+class Name(str):
+    """A subclass that prints otherwise, as marked-up text does."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "<b>"
+
+
+@dataclasses.dataclass
+class Person:
+    age: int
+
+
+@pytest.mark.parametrize(
+    ("when", "value"),
+    [
+        ({"a": {"$gte": 18}}, 20),
+        ({"a": {"$gte": 18}}, np.int64(20)),
+        ({"a": {"$gte": 18}}, np.uint8(20)),
+        ({"a": {"$gte": 18}}, np.float32(20)),
+        ({"a": {"$gte": 18}}, np.float64(20)),
+        ({"a": {"$gte": 18}}, np.float16(20)),
+        ({"a": {"$gte": 18}}, np.array(20)),
+        ({"a": {"$gte": 18}}, fractions.Fraction(41, 2)),
+        ({"a": {"$gt": 10}}, decimal.Decimal("12.50")),
+        ({"a": 12}, decimal.Decimal("12.00")),
+        ({"a": True}, np.bool_(True)),
+        ({"a": True}, np.array([True])[0]),
+        ({"a": {"$in": ["beta"]}}, {"beta"}),
+        ({"a": {"$in": ["beta"]}}, frozenset({"beta", "x"})),
+        ({"a": {"$in": ["beta"]}}, ("beta",)),
+        ({"a": {"$in": ["beta"]}}, {"beta": 1}.keys()),
+        ({"a": {"$in": ["beta"]}}, collections.deque(["beta"])),
+        ({"a": {"$in": ["beta"]}}, np.array(["alpha", "beta"])),
+        ({"a": {"$in": ["beta"]}}, pd.Series(["alpha", "beta"])),
+        ({"a": {"$all": [1, 2]}}, {1, 2}),
+        ({"a": SHOP}, uuid.UUID(SHOP)),
+        ({"a": {"$gt": "2026-01-01"}}, dt.date(2026, 2, 1)),
+        ({"a": {"$gt": "2026-01-01"}}, dt.datetime(2026, 2, 1, 12)),  # noqa: DTZ001
+        ({"a": {"$gt": "2026-01-01"}}, pd.Timestamp("2026-02-01")),
+        ({"a": {"$gt": "2026-01-01"}}, np.datetime64("2026-02-01")),
+        ({"a": {"$gt": "2026-01-01"}}, np.datetime64("2026-02-01", "ns")),
+        ({"a": {"$lt": "12"}}, dt.time(11, 59)),
+        ({"a": "gold"}, Tier.GOLD),
+        ({"a": {"$gte": 3}}, Level.HIGH),
+        ({"a": "x"}, np.str_("x")),
+        ({"a": "x"}, Name("x")),
+        ({"a": "10.0.0.1"}, ipaddress.ip_address("10.0.0.1")),
+        ({"a": {"$regex": "^/srv"}}, pathlib.PurePosixPath("/srv/x")),
+        ({"a.b": {"$gte": 1}}, {"b": np.int32(1)}),
+        ({"a.b": 1}, collections.OrderedDict(b=1)),
+        ({"a.gold": 1}, {Tier.GOLD: 1}),
+        ({"a": {"$exists": False}}, math.nan),
+        ({"a": {"$exists": False}}, math.inf),
+        ({"a": {"$exists": False}}, np.float64("nan")),
+        ({"a": {"$exists": False}}, decimal.Decimal("NaN")),
+        ({"a": {"$exists": False}}, decimal.Decimal("Infinity")),
+        ({"a": {"$exists": False}}, pd.NaT),
+        ({"a": {"$exists": False}}, pd.NA),
+        ({"a": {"$exists": False}}, np.datetime64("NaT")),
+        ({"a": {"$type": "string"}}, 2**63),
+        ({"a": {"$type": "number"}}, 2**63 - 1),
+        ({"a": {"$exists": False}}, fractions.Fraction(10**400, 3)),
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_a_hosts_value_decides_as_the_json_value_it_stands_for(when: dict[str, Any], value: object) -> None:
+    found = arguments.attribute_values({"a": value})
+    assert compile_condition(when)(found)
+    assert compile_condition(when)(json.loads(json.dumps(found, allow_nan=False)))
+
+
+@pytest.mark.parametrize(
+    ("value", "field", "cure"),
+    [
+        (b"x", "attributes.a", r"decode it: value.decode\(\)"),
+        (bytearray(b"x"), "attributes.a", "decode"),
+        (memoryview(b"x"), "attributes.a", "decode"),
+        (1j, "attributes.a", "give a number"),
+        (np.complex128(1j), "attributes.a", "give a number"),
+        (object(), "attributes.a", "give a number"),
+        (Person(3), "attributes.a", "give a number"),
+        (dt.timedelta(1), "attributes.a", "give a number"),
+        ((x for x in "ab"), "attributes.a", "give a number"),
+        ({"b": [b"x"]}, "attributes.a.b", "decode"),
+        ({(1, 2): 3}, "a key of attributes.a", "flatten"),
+    ],
+    ids=repr,
+)
+def test_what_stands_for_no_json_value_is_refused_by_name(value: object, field: str, cure: str) -> None:
+    with pytest.raises(BadInput, match=cure) as caught:
+        arguments.attribute_values({"a": value})
+    assert caught.value.field.startswith(field)
+
+
+def test_a_list_inside_itself_is_refused() -> None:
+    endless: list[object] = []
+    endless.append(endless)
+    with pytest.raises(BadInput, match="nested deeper"):
+        json_value(endless, "a")
+
+
+def test_moments_with_a_zone_order_as_text() -> None:
+    """01:00 in Berlin is before 00:30 UTC."""
+    berlin = dt.timezone(dt.timedelta(hours=1))
+    earlier = json_value(dt.datetime(2026, 3, 1, 1, tzinfo=berlin), "a")
+    later = json_value(dt.datetime(2026, 3, 1, 0, 30, tzinfo=dt.UTC), "a")
+    assert isinstance(earlier, str)
+    assert isinstance(later, str)
+    assert earlier < later
+
+
+def test_keys_are_the_text_that_json_makes_of_them() -> None:
+    given: dict[object, int] = {1: 1, None: 2, Tier.GOLD: 4, uuid.UUID(SHOP): 5, np.int64(7): 6}
+    assert json_value(given, "a") == {"1": 1, "null": 2, "gold": 4, SHOP: 5, "7": 6}
+    assert json_value({False: 1, 1.5: 2}, "a") == {"false": 1, "1.5": 2}
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(1 - 2**63, 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)  # fmt: skip
+host_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.decimals() | st.fractions() | st.uuids()
+    | st.datetimes(timezones=st.none() | st.timezones()) | st.dates() | st.times()
+    | st.integers(-128, 127).map(np.int8) | st.floats(width=32).map(np.float32) | st.booleans().map(np.bool_)
+    | st.sampled_from([Tier.GOLD, Level.HIGH, pd.NaT, pd.NA]),
+    lambda inner: st.lists(inner, max_size=3) | st.tuples(inner, inner) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+) | st.frozensets(st.text() | st.integers() | st.none(), max_size=4)  # fmt: skip
+
+
+@settings(max_examples=500, deadline=None)
+@given(host_values)
+def test_every_hosts_value_becomes_json_once_and_for_all(value: object) -> None:
+    """Dumpable without NaN, unchanged by a second reading and by the wire."""
+    first = json_value(value, "a")
+    assert json_value(first, "a") == first
+    assert json.loads(json.dumps(first, allow_nan=False)) == first
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.dictionaries(st.text(), json_values))
+def test_json_is_taken_as_it_is(attributes: dict[str, Any]) -> None:
+    assert arguments.attribute_values(attributes) == attributes
+    scalars = {name: item for name, item in attributes.items() if not isinstance(item, list | dict)}
+    assert arguments.attribute_values(scalars) is scalars
+
+
+def test_integers_that_no_reader_keeps_are_text() -> None:
+    assert json_value(-(2**63), "a") == "-9223372036854775808"
+    assert str(json_value(10**5000, "a")).startswith("0x")
+
+
+def test_a_set_is_the_same_list_in_every_process() -> None:
+    assert json_value({"b", "a", 3, None, 1}, "a") == [None, 1, 3, "a", "b"]
+
+
+def test_times_of_events() -> None:
+    moment = dt.datetime(2026, 3, 1, 12, 0, 0, 999_999, tzinfo=dt.UTC)
+    assert arguments.event_time(moment) == 1_772_366_400_999
+    assert arguments.event_time(pd.Timestamp(moment)) == 1_772_366_400_999
+    assert arguments.event_time(np.int64(1_772_366_400_000)) == 1_772_366_400_000
+    assert arguments.event_time("2026-03-01T12:00:00Z") == "2026-03-01T12:00:00Z"
+    assert arguments.event_time(1772323200.5) == 1772323200.5
+    with pytest.raises(BadInput, match=r"give it one: at.replace\(tzinfo=UTC\)"):
+        arguments.event_time(dt.datetime(2026, 3, 1))  # noqa: DTZ001
