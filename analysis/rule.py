@@ -32,6 +32,7 @@ class Finding(StrEnum):
     NO_ESTIMATE = "no estimate"
     FEW_EVENTS = "too few events"
     FEW_UNITS = "too few units"
+    FEW_DAYS = "too few days"
     UNDECIDED = "no difference shown"
     BETTER = "better"
     WORSE = "worse"
@@ -48,16 +49,19 @@ def shown(significant: Truth, *, enough_events: Truth, complete: Truth, design: 
 
 
 def finding(
-    *, better: bool | None, estimated: bool, enough_events: bool, complete: bool, design: Design
+    *, better: bool | None, estimated: bool, enough_events: bool, complete: bool, design: Design, young: bool
 ) -> Finding:
     """What a comparison shows.
 
     Args:
         better: the direction of a significant difference; None without one. complete: the units the rule
-            asked for are there, or nobody asked for any.
+            asked for are there, or nobody asked for any. young: the variant came, or got its model, after
+            others, and has not run the minimum runtime itself.
     """
     if not estimated:
         return Finding.NO_ESTIMATE
+    if young:
+        return Finding.FEW_DAYS
     if shown(better is not None, enough_events=enough_events, complete=complete, design=design):
         return Finding.BETTER if better else Finding.WORSE
     if not enough_events:

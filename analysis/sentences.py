@@ -115,6 +115,10 @@ def is_worse(c: Comparison) -> bool:
 
 def outlook(c: Comparison) -> str:
     """What it takes until more can be said."""
+    if c.days is not None:
+        return (
+            f"{c.variant}: the minimum runtime with its present model ({fmt.plural(c.days, 'day')} so far)."
+        )
     if c.planned is not None and c.planned.next_day is not None:
         when = f" ({c.planned.next_date})" if c.planned.next_date else ""
         day = f"day {c.planned.next_day}{when}"

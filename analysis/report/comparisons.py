@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from math import isfinite, log
 
@@ -37,11 +37,13 @@ from experiment.definition import DAY_MS, DecisionRule, Direction, Role
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Looks:
     """Which place of the leading axis is what: the overall reading, segments by key, days by ISO date (the
-    first of the sheet's series)."""
+    first of the sheet's series). `young`: variants (from 1) that have not run the minimum runtime although
+    others have, with the exposure days of their own evidence."""
 
     overall: int = 0
     segments: Sequence[tuple[str, int]] = ()
     days: Sequence[tuple[str, int]] = ()
+    young: Mapping[int, int] = field(default_factory=dict)
 
 
 def iso_day(day: int) -> str:
@@ -129,7 +131,8 @@ def comparison(s: Sheet, at: Place, rule: DecisionRule) -> Comparison:
         sufficiency(s, look, v, rule),
         _enough_events(s, look, v),
     )
-    complete = _complete(s, plan, enough) if at.complete is None else at.complete
+    days = at.looks.young.get(v + 1) if s.m.metric.role is Role.PRIMARY else None
+    complete = (_complete(s, plan, enough) if at.complete is None else at.complete) and days is None
     return Comparison(
         variant=at.variants[v + 1],
         control=at.variants[0],
@@ -145,6 +148,7 @@ def comparison(s: Sheet, at: Place, rule: DecisionRule) -> Comparison:
                 enough_events=events,
                 complete=complete,
                 design=rule.design,
+                young=days is not None,
             )
             if guard is None
             else guard_finding(safe=guard.safe, harmed=guard.harmed, enough_events=events)
@@ -154,6 +158,7 @@ def comparison(s: Sheet, at: Place, rule: DecisionRule) -> Comparison:
         events_needed=s.needed[look][v],
         enough_events=events,
         complete=complete,
+        days=days,
         pooled=_pooled(s, look, v, found, at.mix),
         guard=guard,
         sufficiency=enough,

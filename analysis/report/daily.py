@@ -20,8 +20,8 @@ from analysis.report.sheet import Intervals, Points, intervals, listed
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calendar:
-    """The exposure days of a series: ISO dates, the look of the first day, and the units that arrived in each
-    variant on each day alone (days, variants)."""
+    """The exposure days of a series: ISO dates, the look of the first day, and the units that arrived on each
+    day alone, of control and each other variant compared with it (days, 2, variants − 1)."""
 
     names: Sequence[str]
     first: int
@@ -32,7 +32,7 @@ def day_points(m: Measured, calendar: Calendar) -> Points:
     """Per variant other than control: the comparison on all days up to each."""
     start, whole = m.start + calendar.first, m.whole
     here = slice(start, start + len(calendar.names))
-    units, own = whole.n[here].T.tolist(), calendar.units.T.tolist()
+    own, units = (column.T.tolist() for column in (calendar.units, calendar.units.cumsum(axis=0)))
     control, treatment = listed(whole.pairs.control.mean[here].T), listed(whole.pairs.treatment.mean[here].T)
     effect = listed(np.where(whole.effect.reason[here] == 0, whole.effect.estimate[here], np.nan).T)
     sequence, interval = _intervals(whole.sequence, here), _intervals(whole.effect, here)
@@ -44,11 +44,11 @@ def day_points(m: Measured, calendar: Calendar) -> Points:
                 interval=fixed,
             )
             for day, a, b, n_control, n_variant, before, after, difference, anytime, fixed in zip(
-                calendar.names, own[0], own[v + 1], units[0], units[v + 1], control[v], treatment[v],
-                effect[v], sequence[v], interval[v], strict=True,
+                calendar.names, *own[v], *units[v], control[v], treatment[v], effect[v], sequence[v],
+                interval[v], strict=True,
             )
         )
-        for v in range(len(calendar.units[0]) - 1)
+        for v in range(calendar.units.shape[2])
     )  # fmt: skip
 
 

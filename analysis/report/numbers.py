@@ -310,7 +310,8 @@ class Comparison:
     secondary comparisons, None elsewhere.
     `events` in the smaller variant and `events_needed` are the small-variant gate: without `enough_events` no
     result counts. `complete`: the units the rule asked for are there (a plan says so by its end); true where
-    it asks for none.
+    it asks for none. `days`: exposure days of the variant's own evidence, where they are fewer than the
+    minimum runtime although others have run it.
     `unadjusted` is there where a covariate was used, `heterogeneity` where there are several segments.
     """
 
@@ -327,6 +328,7 @@ class Comparison:
     events_needed: float
     enough_events: bool
     complete: bool
+    days: int | None
     pooled: Pooled | None
     guard: Guard | None
     sufficiency: Sufficiency | None

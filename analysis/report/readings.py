@@ -6,7 +6,7 @@ come first, so the matured reading is an earlier row of the same series and noth
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,6 +21,7 @@ from analysis.report.comparisons import Looks, iso_day, metric_reading
 from analysis.report.daily import Calendar, day_points
 from analysis.report.model import MetricReading, MixRow, Reading, VariantCount
 from analysis.report.sheet import Sheet, sheets
+from analysis.rule import least_days
 from analysis.segments import Arrivals, shrunken
 from analysis.thresholds import Thresholds
 from analysis.totals import Totals
@@ -75,10 +76,11 @@ def read(evidence: Evidence, limits: Thresholds) -> Readings:
     lists = sheets(measured, evidence.rule, shown, daily)
     primary = next(i for i, m in enumerate(evidence.metrics) if m.role is Role.PRIMARY)
     mixed = [_mixed(evidence, totals) for totals in per_metric[primary][1]]
+    young = [_young(evidence, layout, which, limits) for which in range(len(masks))]
     arrivals = Arrivals(accrual=_by_segment_accrual(evidence, layout), window_days=plan.window_days)
     found = [
         _reading(
-            evidence, mask, _metrics(evidence, lists, layout.looks(which), mix, arrivals),
+            evidence, mask, _metrics(evidence, lists, layout.looks(which, young[which]), mix, arrivals),
             layout.looks(which), limits, layout.span(which, evidence),
         )
         for which, (mask, mix) in enumerate(zip(masks, mixed, strict=True))
@@ -135,7 +137,7 @@ class _Layout:
             calendar=Calendar(
                 names=tuple(iso_day(day) for day in series.days.tolist()),
                 first=int(empty),
-                units=evidence.daily_units(series).sum(axis=1),
+                units=_pairs_by_day(evidence, series),
             ),
             numbers=tuple(series.days.tolist()),
             empty=empty,
@@ -150,7 +152,7 @@ class _Layout:
         held = evidence.running(np.array(self.numbers[: self.lengths[which]], dtype=np.int64))
         return int(held[-1] - held[0]) + evidence.day_width if len(held) else 0
 
-    def looks(self, which: int) -> Looks:
+    def looks(self, which: int, young: Mapping[int, int] | None = None) -> Looks:
         """The rows of one reading."""
         rows = max(len(self.calendar.names) + self.empty, 1) + which * len(self.segments)
         first = self.lengths[which] if self.lengths else 0
@@ -158,7 +160,34 @@ class _Layout:
             overall=self.overall[which],
             segments=[(name, rows + place) for place, name in enumerate(self.segments)],
             days=[(day, place + self.empty) for place, day in enumerate(self.calendar.names[:first])],
+            young=young or {},
         )
+
+
+def _young(evidence: Evidence, layout: _Layout, which: int, limits: Thresholds) -> dict[int, int]:
+    """Variants that came, or got their model, in a later epoch and have not run the minimum runtime although
+    others have: the exposure days of their own evidence."""
+    least = least_days(evidence.rule, limits.whole_week_days)
+    if len({stratum.epoch for stratum in evidence.subjects[SUBJECT].strata}) < 2:
+        return {}
+    if layout.span(which, evidence) < least:
+        return {}
+    numbers = np.array(layout.numbers[: layout.lengths[which]], dtype=np.int64)
+    arrived = layout.calendar.units[: len(numbers), 1] > 0
+    found = {}
+    for v in range(arrived.shape[1]):
+        days = evidence.running(numbers[arrived[:, v]], v + 1)
+        own = int(np.ptp(days)) + evidence.day_width if len(days) else 0
+        if own < least:
+            found[v + 1] = own
+    return found
+
+
+def _pairs_by_day(evidence: Evidence, series: DayLooks) -> NDArray[np.int64]:
+    """Units that arrived on each day alone, of control and of each other variant compared with it: (days, 2,
+    variants − 1)."""
+    units, compared = evidence.daily_units(series), evidence.compared()[SUBJECT, :, 1:]
+    return np.stack([np.where(compared, side, 0).sum(axis=1) for side in (units[..., :1], units[..., 1:])], 1)
 
 
 def _batches(
