@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from experiment.errors import EventError
 from experiment.event import Event, Status
 from experiment.fold import DimensionValues, LedgerPlan, UnitRecord
 from experiment.moments import Moments
@@ -22,12 +23,28 @@ DEAD_LETTERS = 10_000
 """Refused events kept for inspection."""
 
 
+BOUND, BYTES, SPOOL = "bound", "bytes", "spool"
+"""Causes without a field: a sum has no room, the unit's stored bytes or a spooled line cannot be read."""
+
+_FIELDS = frozenset({
+    "id", "type", "unit", "at", "properties", "experiment", "variant", "segment", "epoch", "revision",
+    "propensity", "served", "cause", "dimensions", "covariates",
+})  # fmt: skip
+
+
+def cause_of(error: EventError) -> str:
+    """Why an event was refused, in one of a few words: its field, `unknown field`, or `event` (no object)."""
+    field = error.field.partition(".")[0]
+    return field if field in _FIELDS else "unknown field" if field else "event"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetter:
-    """An event nobody could count, as it came, and why."""
+    """A refused event as it came (cut where it is long), why, and the one word it is counted under."""
 
     raw: str
     reason: str
+    cause: str
 
 
 class Ledger(Protocol):
@@ -88,10 +105,23 @@ class Ledger(Protocol):
         """The last log entry of each shard that has one; shard number as text → opaque position."""
         ...
 
-    def dead_letter(self, raw: str, reason: str) -> None:
-        """Keep an event that could not be accepted, for people to look at."""
+    def refuse(
+        self, letters: Sequence[DeadLetter], *, token: str, uncounted: Mapping[str, int] | None = None
+    ) -> None:
+        """Count refused events by cause and keep them for people to look at, in one step.
+
+        A call that failed is safe to repeat with its `token`. `uncounted` are further ones by cause of which
+        nothing is kept.
+
+        Raises:
+            StoreUnavailable: the outcome is unknown or nothing was done.
+        """
+        ...
+
+    def refusals(self) -> dict[str, int]:
+        """How many events were refused, by cause; one sent twice was refused twice."""
         ...
 
     def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
-        """The newest dead letters, newest first."""
+        """The newest refused events, newest first."""
         ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 
 from experiment.definition import DAY_MS
@@ -35,6 +35,8 @@ class MemoryLedger:
         self._newest = 0
         self._late = 0
         self._dead: deque[DeadLetter] = deque(maxlen=DEAD_LETTERS)
+        self._refused: Counter[str] = Counter()
+        self._tokens: set[str] = set()
 
     def record(
         self, events: Sequence[Event | Checked], plan: LedgerPlan, *, history: bool = False
@@ -119,9 +121,19 @@ class MemoryLedger:
         """The length of the log, as shard 0."""
         return {"0": str(len(self._log))} if self._log else {}
 
-    def dead_letter(self, raw: str, reason: str) -> None:
-        """Keep one refused event."""
-        self._dead.appendleft(DeadLetter(raw=raw, reason=reason))
+    def refuse(
+        self, letters: Sequence[DeadLetter], *, token: str, uncounted: Mapping[str, int] | None = None
+    ) -> None:
+        """Count and keep refused events."""
+        if token not in self._tokens:
+            self._tokens.add(token)
+            self._refused.update(letter.cause for letter in letters)
+            self._refused.update(uncounted or {})
+            self._dead.extendleft(letters)
+
+    def refusals(self) -> dict[str, int]:
+        """Refused events by cause."""
+        return dict(self._refused)
 
     def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
         """The newest refused events."""

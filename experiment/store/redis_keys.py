@@ -49,6 +49,14 @@ class ProjectKeys:
         """Stream: refused events."""
         return f"dl:{self._tag}"
 
+    def refusals(self) -> str:
+        """Hash: cause → how many events were refused for it."""
+        return f"rf:{self._tag}"
+
+    def refusal_token(self, token: str) -> str:
+        """String: a call that counted refused events; it expires."""
+        return f"rt:{self._tag}:{token}"
+
     def head(self) -> str:
         """String "<seq> <hash>": the last audit entry; its number is the project's revision."""
         return f"hd:{self._tag}"

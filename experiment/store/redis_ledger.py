@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
@@ -44,6 +45,19 @@ _REFOLD = _text("ledger.lua") + _text("ledger_refold.lua")
 _CREATE = """
 if redis.call('EXISTS', KEYS[1]) == 0 then redis.call('HSET', KEYS[1], unpack(ARGV)) end
 return redis.call('HGETALL', KEYS[1])
+"""
+
+# KEYS 1 letters, 2 counts, 3 token; ARGV 1 letters kept, 2 how many causes, then cause, count, ...,
+# then raw, reason, cause of each letter. A token that is there was counted before its answer was lost.
+_REFUSE = """
+if not redis.call('SET', KEYS[3], '', 'NX', 'EX', 86400) then return 0 end
+local letters = 3 + 2 * ARGV[2]
+for i = 3, letters - 1, 2 do redis.call('HINCRBY', KEYS[2], ARGV[i], ARGV[i + 1]) end
+for i = letters, #ARGV, 3 do
+  redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], '*',
+    'raw', ARGV[i], 'reason', ARGV[i + 1], 'cause', ARGV[i + 2])
+end
+return 1
 """
 
 
@@ -195,21 +209,33 @@ class RedisLedger:
             newest = pipeline.execute()
         return {str(shard): entries[0][0].decode() for shard, entries in enumerate(newest) if entries}
 
-    def dead_letter(self, raw: str, reason: str) -> None:
-        """Append to a stream of about DEAD_LETTERS entries."""
+    def refuse(
+        self, letters: Sequence[DeadLetter], *, token: str, uncounted: Mapping[str, int] | None = None
+    ) -> None:
+        """Count in a hash and append to a stream of about DEAD_LETTERS entries."""
+        counts = Counter(uncounted or {})
+        counts.update(letter.cause for letter in letters)
+        flat: list[str | int | bytes] = [item for pair in counts.items() for item in pair]
+        flat += [part.encode(errors="replace") for x in letters for part in (x.raw, x.reason, x.cause)]
+        keys = self._keys.dead_letters(), self._keys.refusals(), self._keys.refusal_token(token)
         with store_errors():
-            self._client.xadd(
-                self._keys.dead_letters(),
-                {"raw": raw.encode(errors="replace"), "reason": reason.encode(errors="replace")},
-                maxlen=DEAD_LETTERS,
-            )
+            self._client.eval(_REFUSE, len(keys), *keys, DEAD_LETTERS, len(counts), *flat)
+
+    def refusals(self) -> dict[str, int]:
+        """Refused events by cause."""
+        with store_errors():
+            stored = cast("dict[bytes, bytes]", self._client.hgetall(self._keys.refusals()))
+        return {cause.decode(): int(count) for cause, count in stored.items()}
 
     def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
         """The newest ones."""
         with store_errors():
             entries = self._client.xrevrange(self._keys.dead_letters(), count=limit)
         found = (fields for _, fields in cast("list[tuple[bytes, dict[bytes, bytes]]]", entries))
-        return [DeadLetter(raw=f[b"raw"].decode(), reason=f[b"reason"].decode()) for f in found]
+        return [
+            DeadLetter(raw=f[b"raw"].decode(), reason=f[b"reason"].decode(), cause=f[b"cause"].decode())
+            for f in found
+        ]
 
     def _open(self, *, create: bool = False) -> Settings:
         """The project's settings; those of a new project are only written by the first event."""

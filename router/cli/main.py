@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "power": ("power", "power", "How many units and days a test needs."),
     "analyze": ("table", "analyze", "Judge a table of somebody else's data; needs no server."),
     "import": ("table", "import_", "Bring a log into the live ledger."),
+    "events": ("events", "events", "The events that were refused, by cause, and the last ones."),
     "decide": ("decision", "decide", "Record the verdict as a decision."),
     "promote": ("decision", "promote", "Make a version champion, on a matching decision."),
     "rollback": ("decision", "rollback", "Return a model's champion to the one before."),

@@ -13,6 +13,7 @@ import click
 
 from experiment.errors import BadInput, SwitchpointError
 from router.cli.context import Context, json_option, pass_context, print_json
+from router.cli.events import refused_text
 from router.cli.failure import Exit
 
 _LOW_DISK = 1 << 30
@@ -114,6 +115,7 @@ def _server(context: Context) -> list[_Line]:
         findings = check_server(context.client)
         broken = check(context.records)
         pending, late = context.ledger.pending(), context.ledger.late()
+        refused = context.ledger.refusals()
     except SwitchpointError as error:
         return [_Line(name="server", value=str(error), severity="error", fix="see the message")]
     lines = [_Line(name="server", value=origin, severity="ok")]
@@ -121,6 +123,14 @@ def _server(context: Context) -> list[_Line]:
     lines += [_Line(name="records", value=text, severity="error", fix=_RESTORE) for text in broken]
     if not broken:
         lines.append(_Line(name="records", value="the audit chain holds", severity="ok"))
+    lines.append(
+        _Line(
+            name="refused events",
+            value=refused_text(refused),
+            severity="warn" if refused else "ok",
+            fix="`switchpoint events --refused` shows the last ones" if refused else "",
+        )
+    )
     lines.append(_Line(name="ledger", value=f"{pending} units pending, {late} late events", severity="ok"))
     return lines
 

@@ -12,6 +12,7 @@ import click
 
 from experiment.errors import BadInput
 from router.cli.context import Context, json_option, now_ms, pass_context, print_json
+from router.cli.events import refused_text
 
 if TYPE_CHECKING:
     from analysis.report.model import Report
@@ -69,13 +70,18 @@ def status(context: Context, experiment: str, at_text: str | None, *, as_json: b
     from router.look import look
 
     found = look(context.catalog, context.ledger, experiment, at=instant(at_text)).report
+    refused = context.ledger.refusals()
     if as_json:
-        print_json(short_document(found))
+        print_json({**short_document(found), "refused": refused})
         return
     from analysis.report.layout import verdict_tone
     from router.cli.render import show
 
     show(status_sections(found), tone=verdict_tone(found.verdict))
+    if refused:
+        click.echo(
+            f"Refused events of the project: {refused_text(refused)}; see `switchpoint events --refused`"
+        )
 
 
 def short_document(report: Report) -> dict[str, object]:

@@ -20,7 +20,7 @@ from router.serving.asking import EVENTS_KEYS, PREDICT_KEYS, attributes_of, requ
 from router.serving.body import BodyReader
 from router.serving.metrics import Metrics
 from router.serving.predict import Prediction, Predictor
-from router.serving.recorder import MAX_EVENTS, Recorder, statuses
+from router.serving.recorder import MAX_EVENTS, Recorder, answer
 from router.serving.snapshot import SnapshotHolder
 
 CLOCK_HEADER = "X-Switchpoint-Clock"
@@ -89,8 +89,8 @@ def _service_routes(app: Flask, services: Services) -> None:
             raws = _events_of(services.body.json(request.environ))
             items = services.recorder.submit(raws, now=_now(services, request))
             for item in items:
-                services.metrics.events.labels(item.outcome.status.value).inc()
-            return _json({"items": statuses(items)})
+                services.metrics.event(item.outcome)
+            return _json(answer(items))
 
     @app.get("/v1/snapshot")
     def snapshot() -> Response:

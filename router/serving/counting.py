@@ -11,16 +11,17 @@ from experiment.errors import BadInput, Corrupt
 from experiment.event import Event, Status
 from experiment.fold import LedgerPlan
 from experiment.plan import Checked
-from experiment.store.ledger import Ledger
+from experiment.store.ledger import BOUND, BYTES, Ledger
 
 _log = logging.getLogger(__name__)
 
 
 class Outcome(NamedTuple):
-    """What became of one event."""
+    """What became of one event; of a refused one why, and the word it is counted under."""
 
     status: Status
     reason: str | None = None
+    cause: str | None = None
 
 
 class StoreGate:
@@ -56,12 +57,12 @@ def count(ledger: Ledger, events: Sequence[Event | Checked], plan: LedgerPlan) -
         return [_outcome(status) for status in ledger.record(events, plan)]
     except (BadInput, Corrupt) as error:
         if len(events) == 1:
-            return [Outcome(Status.REJECTED, str(error))]
+            return [Outcome(Status.REJECTED, str(error), BYTES)]
     middle = len(events) // 2
     return count(ledger, events[:middle], plan) + count(ledger, events[middle:], plan)
 
 
 def _outcome(status: Status) -> Outcome:
     if status is Status.REJECTED:
-        return Outcome(status, "the ledger refused it: it would push a sum beyond its bound")
+        return Outcome(status, "the ledger refused it: it would push a sum beyond its bound", BOUND)
     return Outcome(status)

@@ -6,6 +6,7 @@ import fcntl
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from hashlib import blake2b
 from pathlib import Path
 
 from experiment.codec import decode, encode
@@ -13,7 +14,7 @@ from experiment.errors import EventError, StoreUnavailable
 from experiment.event import Event, Status
 from experiment.fold import LedgerPlan
 from experiment.plan import Checked
-from experiment.store.ledger import Ledger
+from experiment.store.ledger import SPOOL, DeadLetter, Ledger, cause_of
 from experiment.store.spool import Spool, SpooledItem
 from router.serving.counting import StoreGate, count
 
@@ -105,18 +106,23 @@ class Drainer:
         return delivered
 
     def _deliver(self, batch: SpooledItem) -> None:
-        """Count a batch; what cannot be counted goes to the dead letters, so nothing leaves unseen."""
+        """Count a batch; what cannot be counted is refused in one call, so nothing leaves unseen."""
         plan = self._plan()
         events: list[Checked] = []
+        letters: list[DeadLetter] = []
         for line in batch.payload.split(b"\n"):
             try:
-                event = plan.check(decode(line.decode()))
+                events.append(plan.check(decode(line.decode())))
             except EventError as error:
-                self._ledger.dead_letter(line.decode(), str(error))
+                letters.append(DeadLetter(raw=line.decode(), reason=str(error), cause=cause_of(error)))
             except (ValueError, KeyError, TypeError) as error:
-                self._ledger.dead_letter(line.decode(errors="replace"), f"unreadable in the spool: {error!r}")
-            else:
-                events.append(event)
+                reason = f"unreadable in the spool: {error!r}"
+                letters.append(DeadLetter(raw=line.decode(errors="replace"), reason=reason, cause=SPOOL))
         for event, outcome in zip(events, count(self._ledger, events, plan), strict=True):
             if outcome.status is Status.REJECTED:
-                self._ledger.dead_letter(encode(event.event), outcome.reason or "")
+                reason, cause = outcome.reason or "", outcome.cause or ""
+                letters.append(DeadLetter(raw=encode(event.event), reason=reason, cause=cause))
+        if letters:
+            # the batch comes again where this call fails, and must not be counted again
+            token = blake2b(batch.payload, digest_size=16, key=b"%d" % batch.row_id).hexdigest()
+            self._ledger.refuse(letters, token=token)

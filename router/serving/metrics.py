@@ -17,6 +17,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from router.serving.counting import Outcome
+
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 
@@ -34,7 +36,10 @@ class Metrics:
             buckets=_SECONDS,
             registry=self._registry,
         )
-        self.events = self._counter("events", "Events by what became of them", "status")
+        self._events = self._counter("events", "Events by what became of them", "status")
+        self._refused = self._counter(
+            "refused_events", "Refused events by the field or bound at fault", "cause"
+        )
         self.unrecorded = self._counter("unrecorded", "Predictions answered whose events could not be kept")
         self.predictions = self._counter(
             "predictions", "Predictions by outcome", "model", "version", "outcome"
@@ -59,6 +64,12 @@ class Metrics:
     def assigned(self) -> None:
         """One assignment request answered; its label is resolved once, the door is hot."""
         self._assigned.inc()
+
+    def event(self, outcome: Outcome) -> None:
+        """What became of one event."""
+        self._events.labels(outcome.status.value).inc()
+        if outcome.cause is not None:
+            self._refused.labels(outcome.cause).inc()
 
     def answered(self, door: str, status: int) -> None:
         """One request answered at a door."""

@@ -12,25 +12,28 @@ import logging
 import queue
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from uuid import uuid4
 
-from experiment.codec import parse_event
+from experiment.codec import parse_event, to_document
 from experiment.errors import EventError, StoreUnavailable, SwitchpointError
 from experiment.event import Event, Status
 from experiment.fold import LedgerPlan
 from experiment.plan import Checked
-from experiment.store.ledger import Ledger
+from experiment.store.ledger import DeadLetter, Ledger, cause_of
 from experiment.store.spool import Spool
 from router.serving.counting import Outcome, StoreGate, count
 from router.serving.drain import payload
-from router.serving.problem import shown
+from router.serving.problem import shown as shown_value
 
 MAX_EVENTS = 1_000
 BATCH_EVENTS = 200
 LETTER_CHARACTERS = 16_384
 _MAX_WAITING_LETTERS = 1_000
+_MAX_WAITING_CHARACTERS = 2_000_000
 
 _log = logging.getLogger(__name__)
 
@@ -72,7 +75,7 @@ class Recorder:
         self._ledger, self._spool, self._plan = ledger, spool, plan
         self._gate, self._renew, self._linger = gate, renew, linger
         self._queue: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
-        self._letters: list[tuple[str, str]] = []
+        self._refused = _Refused()
         self._writer: threading.Thread | None = None
 
     def start(self) -> None:
@@ -103,19 +106,26 @@ class Recorder:
             try:
                 event = self._check(parse_event(raw, now=now))
             except EventError as error:
-                items[place] = Item(_shown_id(raw), Outcome(Status.REJECTED, str(error)))
-                self._dead_letter(raw, str(error))
+                outcome = Outcome(Status.REJECTED, str(error), cause_of(error))
+                items[place] = Item(_shown_id(raw), outcome)
+                self._refused.add(raw, outcome)
             else:
                 good.append((place, event))
         outcomes = self.record([event for _, event in good])
         for (place, event), outcome in zip(good, outcomes, strict=True):
             items[place] = Item(_plain(event).id, outcome)
-            if outcome.status is Status.REJECTED:
-                self._dead_letter(raws[place], outcome.reason or "")
         return [item for item in items if item is not None]
 
     def record(self, events: Sequence[Event | Checked]) -> list[Outcome]:
         """Make validated events durable and say what became of each. Raises as `submit`."""
+        outcomes = self._outcomes(events)
+        for event, outcome in zip(events, outcomes, strict=True):
+            if outcome.status is Status.REJECTED:
+                self._refused.add(to_document(_plain(event)), outcome)
+        self._announce()
+        return outcomes
+
+    def _outcomes(self, events: Sequence[Event | Checked]) -> list[Outcome]:
         if self._writer is None:
             return self._write(events)
         works: list[Work] = [
@@ -139,11 +149,10 @@ class Recorder:
                 # cut off from the store the plan may be old: keep the event, the drainer checks it again
                 return event
 
-    def _dead_letter(self, raw: object, reason: str) -> None:
-        if len(self._letters) < _MAX_WAITING_LETTERS:
-            self._letters.append((_letter(raw), reason))
-            if self._writer is not None:
-                self._queue.put(((), Future()))
+    def _announce(self) -> None:
+        """Wake the writer for refused events; they are no reason for anybody to wait."""
+        if self._writer is not None and self._refused:
+            self._queue.put(((), Future()))
 
     def _write_forever(self) -> None:
         held: Work | None = None
@@ -151,6 +160,7 @@ class Recorder:
             first = held or self._queue.get()
             held = None
             if first is None:
+                self._post_refused()
                 return
             works, size, end = [first], len(first[0]), time.monotonic() + self._linger
             while size < BATCH_EVENTS:
@@ -177,7 +187,7 @@ class Recorder:
             for _, future in works:
                 if not future.done():
                     future.set_exception(error)
-        self._post_letters()
+        self._post_refused()
 
     def _write(self, events: Sequence[Event | Checked]) -> list[Outcome]:
         if not events:
@@ -192,14 +202,47 @@ class Recorder:
         self._spool.put([payload(map(_plain, events))])
         return [Outcome(Status.SPOOLED)] * len(events)
 
-    def _post_letters(self) -> None:
-        letters, self._letters = self._letters, []
-        for raw, reason in letters if self._gate.up else []:
+    def _post_refused(self) -> None:
+        if self._gate.up and self._refused:
             try:
-                self._ledger.dead_letter(raw, reason)
+                self._refused.post(self._ledger)
             except SwitchpointError as error:
-                _log.warning("a rejected event could not be kept for inspection: %s", error)
-                return
+                _log.warning("refused events wait to be counted: %s", error)
+
+
+class _Refused:
+    """Refused events that wait to be counted: all of them by cause, a bounded number with their content."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._letters: list[DeadLetter] = []
+        self._uncounted: Counter[str] = Counter()
+        self._characters = 0
+        self._sending: tuple[list[DeadLetter], Counter[str], str] | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self._letters or self._uncounted or self._sending)
+
+    def add(self, raw: object, outcome: Outcome) -> None:
+        """Take one refused event; without room for its content it is still counted."""
+        cause, text = outcome.cause or "", _letter(raw)
+        with self._lock:
+            room = self._characters + len(text) <= _MAX_WAITING_CHARACTERS
+            if room and len(self._letters) < _MAX_WAITING_LETTERS:
+                self._letters.append(DeadLetter(raw=text, reason=outcome.reason or "", cause=cause))
+                self._characters += len(text)
+            else:
+                self._uncounted[cause] += 1
+
+    def post(self, ledger: Ledger) -> None:
+        """Hand over what waits; a call that failed is repeated first, under its own token. Raises."""
+        with self._lock:
+            if self._sending is None:
+                self._sending = self._letters, self._uncounted, uuid4().hex
+                self._letters, self._uncounted, self._characters = [], Counter(), 0
+        letters, uncounted, token = self._sending
+        ledger.refuse(letters, uncounted=uncounted, token=token)
+        self._sending = None
 
 
 def _plain(event: Event | Checked) -> Event:
@@ -216,16 +259,19 @@ def _shown_id(raw: object) -> str | None:
     return (
         found
         if isinstance(found, str) and len(found) <= 256
-        else (shown(found) if found is not None else None)
+        else (shown_value(found) if found is not None else None)
     )
 
 
-def statuses(items: Iterable[Item]) -> list[dict[str, object]]:
-    """Items as the events door answers them."""
+def answer(items: Iterable[Item]) -> dict[str, object]:
+    """Items as the events door answers them, with the refused ones counted by cause."""
     answers: list[dict[str, object]] = []
+    refused: Counter[str] = Counter()
     for item in items:
-        answer: dict[str, object] = {"id": item.id, "status": item.outcome.status.value}
+        shown: dict[str, object] = {"id": item.id, "status": item.outcome.status.value}
         if item.outcome.reason is not None:
-            answer["reason"] = item.outcome.reason
-        answers.append(answer)
-    return answers
+            shown["reason"] = item.outcome.reason
+        if item.outcome.cause is not None:
+            refused[item.outcome.cause] += 1
+        answers.append(shown)
+    return {"items": answers, "refused": dict(refused)}

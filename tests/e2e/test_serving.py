@@ -127,7 +127,7 @@ def test_batch_limits(service: ServingProcess) -> None:
     assert post(service, "/v1/events", [click(f"n{i}", f"v{i}") for i in range(1000)])[0] == 200
     status, _, answer = post(service, "/v1/events", {"events": [{}] * 1001})
     assert (status, answer["errors"][0]["field"]) == (413, "events")
-    assert post(service, "/v1/events", {"events": []})[2] == {"items": []}
+    assert post(service, "/v1/events", {"events": []})[2] == {"items": [], "refused": {}}
 
 
 @pytest.mark.parametrize(

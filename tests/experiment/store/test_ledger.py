@@ -14,7 +14,7 @@ from experiment.errors import EventError, NotFound
 from experiment.event import Event, Status
 from experiment.fold import OTHER, VALUES_PER_DIMENSION, LedgerPlan, fold
 from experiment.moments import CellKey, Sums
-from experiment.store.ledger import Ledger
+from experiment.store.ledger import DEAD_LETTERS, DeadLetter, Ledger
 from experiment.verify import verify
 from tests.experiment.store.ledgers import (
     ADJUSTED,
@@ -257,11 +257,33 @@ def test_the_log_can_be_read_on_from_a_position(ledger: Ledger) -> None:
     assert 0 < len(list(ledger.events(position))) <= len(second)
 
 
-def test_dead_letters_are_kept_newest_first(ledger: Ledger) -> None:
-    for number in range(3):
-        ledger.dead_letter(f'{{"id": {number}}}', "no unit")
-    assert [letter.raw for letter in ledger.dead_letters(2)] == ['{"id": 2}', '{"id": 1}']
-    assert ledger.dead_letters()[0].reason == "no unit"
+def letter(number: int, cause: str = "unit") -> DeadLetter:
+    return DeadLetter(raw=f'{{"id": {number}}}', reason=f"{cause}: wrong", cause=cause)
+
+
+def test_refused_events_are_kept_newest_first_and_counted_by_cause(ledger: Ledger) -> None:
+    assert (ledger.refusals(), ledger.dead_letters()) == ({}, [])
+    ledger.refuse([letter(0), letter(1, "at")], token="a")
+    ledger.refuse([letter(2)], token="b", uncounted={"unit": 5, "bound": 1})
+    assert ledger.dead_letters(2) == [letter(2), letter(1, "at")]
+    assert ledger.refusals() == {"unit": 7, "at": 1, "bound": 1}
+
+
+def test_refused_events_of_a_repeated_call_are_counted_once(ledger: Ledger) -> None:
+    """The answer of the first call may be lost; the caller sends it again under its token."""
+    for _ in range(3):
+        ledger.refuse([letter(1)], token="a", uncounted={"at": 2})
+    assert ledger.refusals() == {"unit": 1, "at": 2}
+    assert len(ledger.dead_letters()) == 1
+
+
+def test_the_list_of_refused_events_is_bounded_and_their_count_is_not(ledger: Ledger) -> None:
+    for start in range(0, DEAD_LETTERS + 1000, 1000):
+        ledger.refuse([letter(number) for number in range(start, start + 1000)], token=str(start))
+    kept = ledger.dead_letters(2 * DEAD_LETTERS)
+    assert DEAD_LETTERS <= len(kept) <= DEAD_LETTERS + 200
+    assert kept[0] == letter(DEAD_LETTERS + 999)
+    assert ledger.refusals() == {"unit": DEAD_LETTERS + 1000}
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -444,7 +444,8 @@ def test_a_store_that_is_away_says_so(tmp_path: Path) -> None:
         for call in (
             lambda: ledger.record([exposure("x", "u", START)], ONE), lambda: ledger.moments("home", ONE),
             ledger.pending, ledger.late, ledger.position, ledger.sweep, lambda: ledger.refold(ONE),
-            lambda: list(ledger.events()), lambda: list(ledger.units(ONE)), lambda: ledger.dead_letter("{}", "r"),
+            lambda: list(ledger.events()), lambda: list(ledger.units(ONE)), ledger.refusals,
+            lambda: ledger.refuse([], token="t"),
         ):  # fmt: skip
             with pytest.raises(StoreUnavailable, match="cannot be reached"):
                 call()

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import time
+import urllib.request
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -37,6 +38,36 @@ def test_serve_answers_until_it_is_asked_to_stop(tmp_path: Path, ending: signal.
     assert serving.returncode == 0, log
     assert "Ctrl-C stops" in log
     assert processes_of(tmp_path) == []
+
+
+def test_refused_events_are_seen_in_the_answer_the_metrics_and_every_command(tmp_path: Path) -> None:
+    port = free_port()
+    serving = _serve(tmp_path, port)
+    try:
+        assert _status(port, "/healthz", seconds=30) == 200
+        good = {"id": "e1", "type": "click", "unit": "u", "at": int(time.time() * 1000)}
+        bad = [good | {"unit": f"tab\t{number}"} for number in range(3)]
+        answer = _post(port, "/v1/events", {"events": [good, *bad, good | {"at": 1}, 7]})
+        expected = {"unit": 3, "at": 1, "event": 1}
+        assert answer["refused"] == expected
+        _await(lambda: run("events", "--json", data=tmp_path).json() == {"refused": expected})
+        shown = run("events", "--refused", "--limit", "2", "--json", data=tmp_path).json()["last"]
+        assert [(x["cause"], x["event"]) for x in shown] == [
+            ("event", "7"),
+            ("at", json.dumps(good | {"at": 1})),
+        ]
+        text = run("events", "--refused", data=tmp_path).out
+        assert text.startswith("refused events: 5 (unit 3, at 1, event 1)\nan event is a JSON object")
+        assert "U+0009, character 4 of 'tab\\t2', is a control character" in text
+        doctor = {line["name"]: line for line in run("doctor", "--json", data=tmp_path).json()}
+        assert doctor["refused events"]["value"] == "5 (unit 3, at 1, event 1)"
+        assert doctor["refused events"]["severity"] == "warn"
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as found:
+            assert 'switchpoint_refused_events_total{cause="unit"} 3.0' in found.read().decode()
+    finally:
+        serving.terminate()
+        _, log = serving.communicate(timeout=30)
+    assert serving.returncode == 0, log
 
 
 def test_a_second_service_on_one_directory_is_refused_with_the_pid_and_the_fix(tmp_path: Path) -> None:

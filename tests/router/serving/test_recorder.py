@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +21,7 @@ from experiment.store.memory_records import MemoryRecords
 from experiment.store.spool import Spool
 from router.serving.counting import StoreGate
 from router.serving.drain import Drainer, only_drainer
-from router.serving.recorder import Recorder
+from router.serving.recorder import Recorder, answer
 from tests.router import world
 
 NOW = world.now_ms()
@@ -106,14 +108,87 @@ def test_one_bad_event_never_fails_its_batch(rig: Rig) -> None:
     assert items[6].id == "p"
 
 
-def test_rejected_events_are_kept_for_inspection(rig: Rig) -> None:
-    rig.statuses({"id": "b", "type": "click", "unit": "", "at": NOW})
-    rig.statuses(click(1))
+def test_refused_events_are_counted_by_cause_and_kept_as_they_came(rig: Rig) -> None:
+    bad_amount = {"id": "p", "type": "purchase", "unit": "u1", "at": NOW, "properties": {"amount": "12"}}
+    items = rig.recorder.submit(
+        [click(1), click(2, ""), 7, click(3) | {"at": NOW + 10**7}, click(4, "a\x07"), click(5) | {"amount": 1},
+         exposure(variant="nope"), bad_amount],
+        now=NOW,
+    )  # fmt: skip
+    expected = {"unit": 2, "event": 1, "at": 1, "unknown field": 1, "variant": 1, "properties": 1}
+    assert answer(items)["refused"] == expected
     rig.recorder.stop()
+    assert rig.ledger.refusals() == expected
     letters = rig.ledger.dead_letters()
-    assert len(letters) == 1
-    assert '"id": "b"' in letters[0].raw
-    assert letters[0].reason.startswith("unit:")
+    assert [letter.cause for letter in letters][-2:] == ["event", "unit"]
+    assert letters[-1].raw == json.dumps(click(2, ""))
+    assert letters[-1].reason.startswith("unit:")
+
+
+def test_refused_events_wait_for_the_store_and_are_counted_once(rig: Rig) -> None:
+    """In an outage, and when the answer of the store is lost after it counted."""
+    rig.ledger.away = True
+    rig.statuses(click(1), click(2, ""))
+    refuse, lost = rig.ledger.refuse, iter([True, True])
+
+    def answer_lost(*args: Any, **options: Any) -> None:
+        refuse(*args, **options)
+        if next(lost, False):
+            raise StoreUnavailable("no answer")
+
+    rig.ledger.refuse = answer_lost  # type: ignore[method-assign]
+    assert rig.ledger.refusals() == {}
+    rig.ledger.away = False
+    rig.gate.answered()
+    for number in range(3, 6):
+        rig.statuses(click(number), click(number, ""))
+    rig.recorder.stop()
+    assert rig.ledger.refusals() == {"unit": 4}
+    assert len(rig.ledger.dead_letters()) == 4
+
+
+def test_a_flood_of_refused_events_is_counted_in_full_and_kept_in_part(rig: Rig) -> None:
+    rig.recorder.stop()  # nobody takes what waits
+    for _ in range(3):
+        rig.statuses(*(click(i, "") for i in range(1_000)))
+    rig.statuses(*(click(i, "x" * 300) | {"properties": {"a": "y" * 9_000}} for i in range(1_000)))
+    rig.recorder.start()
+    rig.statuses(7)
+    rig.recorder.stop()
+    assert rig.ledger.refusals() == {"unit": 4_000, "event": 1}
+    assert len(rig.ledger.dead_letters(10_000)) == 1_000
+
+
+def test_long_refused_events_do_not_fill_the_memory(rig: Rig) -> None:
+    rig.recorder.stop()
+    rig.statuses(*({"id": "y" * 50_000} for _ in range(500)))
+    rig.recorder.start()
+    rig.statuses(7)
+    rig.recorder.stop()
+    kept = rig.ledger.dead_letters(10_000)
+    assert sum(len(letter.raw) for letter in kept) <= 2_000_000
+    assert max(len(letter.raw) for letter in kept) == 16_384
+    assert rig.ledger.refusals() == {"type": 500, "event": 1}
+
+
+def test_a_spooled_event_that_is_refused_is_counted_once_however_often_it_is_drained(rig: Rig) -> None:
+    rig.ledger.away = True
+    rig.statuses(click(1))
+    rig.statuses(exposure(experiment="brand-new"))
+    rig.ledger.away = False
+    refuse, failed = rig.ledger.refuse, iter([True])
+
+    def answer_lost(*args: Any, **options: Any) -> None:
+        refuse(*args, **options)
+        if next(failed, False):
+            raise StoreUnavailable("no answer")
+
+    rig.ledger.refuse = answer_lost  # type: ignore[method-assign]
+    rig.drainer.step()
+    assert len(rig.spool) == 1
+    rig.drainer.step()
+    assert len(rig.spool) == 0
+    assert rig.ledger.refusals() == {"experiment": 1}
 
 
 def test_concurrent_requests_share_a_ledger_call(tmp_path: Path) -> None:
