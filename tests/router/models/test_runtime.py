@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -17,6 +16,7 @@ from router.models.breaker import Breaker
 from router.models.model import Cause, InputsRefused, LoadedModel, ModelFailure
 from router.models.pool import CallPool, _Slots
 from router.models.runtime import Models
+from tests.waiting import HUNG, until
 
 
 class Scripted:
@@ -35,12 +35,10 @@ class ScriptedLoader:
     def __init__(self) -> None:
         self.works: dict[str, Callable[[object], object]] = {}
         self.loads: list[str] = []
-        self.pause = 0.0
         self.loading: Callable[[], object] = lambda: None
 
     def load(self, version: ModelVersion) -> LoadedModel:
         self.loads.append(version.digest)
-        time.sleep(self.pause)
         self.loading()
         return Scripted(self.works[version.digest])
 
@@ -77,56 +75,61 @@ def cause(call: Callable[[], object]) -> Cause:
     return caught.value.cause
 
 
-def await_true(condition: Callable[[], bool], seconds: float = 30.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.005)
+@pytest.fixture
+def still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that stands still: a busy machine uses up no deadline before the model is called."""
+    for module in ("pool", "runtime"):
+        monkeypatch.setattr(f"router.models.{module}.time", SimpleNamespace(monotonic=lambda: 0.0))
 
 
 def test_answer_comes_back(rig: Rig) -> None:
-    assert rig.models.call(rig.add("a", lambda x: [x, 1]), 5, 1.0) == [5, 1]
-    assert rig.models.call(version("a"), 6, 1.0) == [6, 1]
+    assert rig.models.call(rig.add("a", lambda x: [x, 1]), 5, HUNG) == [5, 1]
+    assert rig.models.call(version("a"), 6, HUNG) == [6, 1]
     assert rig.loader.loads == ["a"]
 
 
 def test_a_load_that_outlasts_the_warm_up_is_seen_without_a_call(rig: Rig) -> None:
     """Readiness says `loaded` as soon as it is, not when somebody happens to ask for a prediction."""
-    slow = rig.add("slow", lambda x: x)
-    rig.loader.pause = 0.5
+    slow, go_on = rig.add("slow", lambda x: x), threading.Event()
+    rig.loader.loading = lambda: go_on.wait(HUNG)
     rig.models.warm([slow], seconds=0.01)
     assert rig.models.facts()["not_loaded"] == ["slow@1"]
-    end = time.monotonic() + 5
-    while rig.models.facts()["not_loaded"] and time.monotonic() < end:
-        time.sleep(0.01)
+    go_on.set()
+    until(lambda: not rig.models.facts()["not_loaded"])
     assert rig.models.facts() == {"loaded": ["slow@1"], "not_loaded": [], "held_back": []}
 
 
-def test_slow_model_costs_its_caller_the_deadline_and_no_more(rig: Rig) -> None:
-    slow = rig.add("slow", lambda _: time.sleep(0.4))
-    begin = time.monotonic()
-    assert cause(lambda: rig.models.call(slow, 1, 0.1)) is Cause.TIMEOUT
-    assert time.monotonic() - begin < 0.25
+def test_slow_model_costs_its_caller_the_deadline_and_no_more(rig: Rig, still: None) -> None:
+    """The caller is told while the model still computes."""
+    go_on, ended = threading.Event(), threading.Event()
+    slow = rig.add("slow", lambda _: go_on.wait(HUNG) and ended.set())
+    rig.models.warm([slow], seconds=HUNG)
+    assert cause(lambda: rig.models.call(slow, 1, 0.05)) is Cause.TIMEOUT
+    assert not ended.is_set()
+    go_on.set()
+    assert ended.wait(HUNG)
 
 
-def test_stuck_model_cannot_take_every_slot(rig: Rig) -> None:
-    """With all its slots stuck, other models still answer at once."""
+def test_stuck_model_cannot_take_every_slot(rig: Rig, still: None) -> None:
+    """With all its slots stuck, other models still answer."""
     release = threading.Event()
-    stuck, good = rig.add("stuck", lambda _: release.wait(5)), rig.add("good", lambda x: x)
+    stuck, good = rig.add("stuck", lambda _: release.wait(HUNG)), rig.add("good", lambda x: x)
+    rig.models.warm([stuck, good], seconds=HUNG)
     for expected in (Cause.TIMEOUT, Cause.TIMEOUT, Cause.BUSY):
         assert cause(lambda: rig.models.call(stuck, 1, 0.05)) is expected
-    begin = time.monotonic()
-    assert rig.models.call(good, 7, 1.0) == 7
-    assert time.monotonic() - begin < 0.1
+    assert rig.models.call(good, 7, HUNG) == 7
+    assert not release.is_set()
     release.set()
 
 
-def test_slots_come_back_when_late_calls_end(rig: Rig) -> None:
-    slow = rig.add("slow", time.sleep)  # type: ignore[arg-type, func-returns-value]
-    for _ in range(3):
-        cause(lambda: rig.models.call(slow, 0.1, 0.01))
-    time.sleep(0.25)
-    assert rig.models.call(slow, 0.0, 0.5) is None
+def test_slots_come_back_when_late_calls_end(rig: Rig, still: None) -> None:
+    release = threading.Event()
+    slow = rig.add("slow", lambda _: release.wait(HUNG))
+    rig.models.warm([slow], seconds=HUNG)
+    for expected in (Cause.TIMEOUT, Cause.TIMEOUT, Cause.BUSY):
+        assert cause(lambda: rig.models.call(slow, 1, 0.01)) is expected
+    release.set()
+    assert rig.models.call(slow, 1, HUNG) is True
 
 
 def test_slots_survive_contention_under_gevent() -> None:
@@ -145,11 +148,14 @@ def one(i):
         return 0
 for _ in range(2):
     gevent.joinall([gevent.spawn(one, i) for i in range(400)])
-gevent.sleep(0.1)
-print(pool._slots._free.qsize(), sorted(own._free.qsize() for own in pool._by_key.values()))
+free = lambda: (pool._slots._free.qsize(), sorted(own._free.qsize() for own in pool._by_key.values()))
+with gevent.Timeout(60, False):
+    while free() != (3, [2, 2, 2]):  # late calls end when they end
+        gevent.sleep(0.01)
+print(*free())
 """
     said = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=HUNG
     )
     assert (said.stdout.strip(), said.stderr) == ("3 [2, 2, 2]", "")
 
@@ -163,13 +169,14 @@ def test_breaker_opens_after_repeated_failures_and_probes(rig: Rig) -> None:
         return x
 
     model = rig.add("m", work)
-    assert [cause(lambda: rig.models.call(model, 1, 1.0)) for _ in range(6)] == [Cause.ERROR] * 5 + [
-        Cause.BREAKER
-    ]
+    rig.models.warm([model], seconds=HUNG)
+    rig.models._slots["m"].breaker.cool_off = HUNG
+    causes = [cause(lambda: rig.models.call(model, 1, HUNG)) for _ in range(6)]
+    assert causes == [Cause.ERROR] * 5 + [Cause.BREAKER]
     assert rig.models.facts() == {"loaded": ["m@1"], "not_loaded": [], "held_back": ["m@1"]}
     state["down"] = False
     rig.models._slots["m"].breaker.cool_off = 0.0
-    assert rig.models.call(model, 1, 1.0) == 1
+    assert rig.models.call(model, 1, HUNG) == 1
     assert rig.models.facts()["held_back"] == []
 
 
@@ -177,29 +184,29 @@ def test_loading_does_not_open_the_breaker(rig: Rig) -> None:
     """Twenty calls while the model loads: none is its failure, and the first one after it is answered."""
     loaded = threading.Event()
     model = rig.add("m", lambda x: x)
-    rig.loader.loading = lambda: loaded.wait(30)
+    rig.loader.loading = lambda: loaded.wait(HUNG)
     assert {cause(lambda: rig.models.call(model, 1, 0.01)) for _ in range(20)} == {Cause.LOADING}
     assert rig.models.not_ready([model]) == ["loading m@1"]
     assert rig.models.facts()["held_back"] == []
     loaded.set()
-    rig.models.warm([model], seconds=10.0)
-    assert rig.models.call(model, 1, 10.0) == 1
+    rig.models.warm([model], seconds=HUNG)
+    assert rig.models.call(model, 1, HUNG) == 1
     assert rig.models.not_ready([model]) == []
 
 
 def test_a_busy_pool_does_not_open_the_breaker(rig: Rig) -> None:
     """All slots of the model are taken by calls that are under way: twenty more are busy, not failures."""
     go_on = threading.Event()
-    model = rig.add("m", lambda x: go_on.wait(30) and x)
-    rig.models.warm([model], seconds=10.0)
+    model = rig.add("m", lambda x: go_on.wait(HUNG) and x)
+    rig.models.warm([model], seconds=HUNG)
     with ThreadPoolExecutor(2) as pool:
-        under_way = [pool.submit(rig.models.call, model, 1, 30.0) for _ in range(2)]
-        await_true(lambda: rig.models._native._by_key["m"]._free.qsize() == 0)
+        under_way = [pool.submit(rig.models.call, model, 1, HUNG) for _ in range(2)]
+        until(lambda: rig.models._native._by_key["m"]._free.qsize() == 0)
         assert {cause(lambda: rig.models.call(model, 1, 0.01)) for _ in range(20)} == {Cause.BUSY}
         assert rig.models.facts()["held_back"] == []
         go_on.set()
         assert [future.result() for future in under_way] == [1, 1]
-    assert rig.models.call(model, 1, 10.0) == 1
+    assert rig.models.call(model, 1, HUNG) == 1
 
 
 @pytest.mark.parametrize(
@@ -210,8 +217,8 @@ def test_a_deadline_spent_in_the_queue_is_no_timeout_of_the_model(
 ) -> None:
     """The slot comes free when more than half of the deadline has gone: the rest was no fair chance."""
     clock, go_on = [0.0], threading.Event()
-    model = rig.add("m", lambda _: go_on.wait(30))
-    rig.models.warm([model], seconds=10.0)
+    model = rig.add("m", lambda _: go_on.wait(HUNG))
+    rig.models.warm([model], seconds=HUNG)
     rig.models._slots["m"].breaker._threshold = 1
 
     class Late(_Slots):
@@ -232,11 +239,14 @@ def test_a_deadline_spent_in_the_queue_is_no_timeout_of_the_model(
 def test_a_deadline_spent_on_loading_is_no_timeout_of_the_model(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, took: float, expected: Cause, held_back: list[str]
 ) -> None:
-    clock, go_on = [0.0], threading.Event()
-    model = rig.add("m", lambda _: go_on.wait(30))
-    rig.models._slot(model).breaker._threshold = 1
-    rig.loader.loading = lambda: clock.__setitem__(0, took)
-    monkeypatch.setattr("router.models.runtime.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    """The load has ended; the caller learns of it at `took` of its deadline."""
+    go_on = threading.Event()
+    model = rig.add("m", lambda _: go_on.wait(HUNG))
+    [slot] = rig.models.load([model])
+    slot.breaker._threshold = 1
+    until(lambda: slot.loading is not None and slot.loading.done())
+    moments = iter([0.0])  # when the call came
+    monkeypatch.setattr("router.models.runtime.time", SimpleNamespace(monotonic=lambda: next(moments, took)))
     assert cause(lambda: rig.models.call(model, 1, 0.04)) is expected
     go_on.set()
     assert rig.models.facts()["held_back"] == held_back
@@ -251,21 +261,23 @@ def test_bad_inputs_do_not_open_the_breaker(rig: Rig) -> None:
     model = rig.add("m", work)
     for _ in range(10):
         with pytest.raises(InputsRefused):
-            rig.models.call(model, 1, 1.0)
+            rig.models.call(model, 1, HUNG)
 
 
 def test_call_waits_for_loading_until_its_deadline(rig: Rig) -> None:
-    rig.loader.pause = 0.2
+    loaded = threading.Event()
+    rig.loader.loading = lambda: loaded.wait(HUNG)
     model = rig.add("m", lambda x: x)
     assert cause(lambda: rig.models.call(model, 1, 0.05)) is Cause.LOADING
-    assert rig.models.call(model, 1, 1.0) == 1
+    loaded.set()
+    assert rig.models.call(model, 1, HUNG) == 1
     assert rig.loader.loads == ["m"]
 
 
-def test_failed_load_is_named_and_not_repeated_at_once(rig: Rig) -> None:
+def test_failed_load_is_named_and_not_repeated_at_once(rig: Rig, still: None) -> None:
     missing = version("nothing")
-    assert cause(lambda: rig.models.call(missing, 1, 1.0)) is Cause.LOAD
-    assert cause(lambda: rig.models.call(missing, 1, 1.0)) is Cause.LOAD
+    assert cause(lambda: rig.models.call(missing, 1, HUNG)) is Cause.LOAD
+    assert cause(lambda: rig.models.call(missing, 1, HUNG)) is Cause.LOAD
     assert rig.loader.loads == ["nothing"]
 
 
@@ -275,20 +287,20 @@ def test_a_failed_load_is_said_once_and_tried_again_without_a_call(
     """Nobody may ask a worker that is not ready: the next attempt is the background's."""
     model = version("nothing")
     for _ in range(2):
-        rig.models.warm([model], seconds=10.0)
+        rig.models.warm([model], seconds=HUNG)
         assert rig.models.not_ready([model]) == ["nothing@1 cannot be loaded: KeyError('nothing')"]
         rig.models._slots["nothing"].failed_at = float("-inf")
     assert rig.loader.loads == ["nothing"] * 2
     assert [record.levelname for record in caplog.records] == ["ERROR"]
     rig.add("nothing", lambda x: x)
     rig.models.load([model])
-    await_true(lambda: rig.models.not_ready([model]) == [])
-    assert rig.models.call(model, 1, 10.0) == 1
+    until(lambda: rig.models.not_ready([model]) == [])
+    assert rig.models.call(model, 1, HUNG) == 1
 
 
 def test_a_start_whose_models_take_long_logs_nothing(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
     loaded = threading.Event()
-    rig.loader.loading = lambda: loaded.wait(30)
+    rig.loader.loading = lambda: loaded.wait(HUNG)
     rig.models.warm([rig.add("m", lambda x: x)], seconds=0.01)
     loaded.set()
     assert caplog.records == []
@@ -296,18 +308,18 @@ def test_a_start_whose_models_take_long_logs_nothing(rig: Rig, caplog: pytest.Lo
 
 def test_warm_loads_and_keep_forgets(rig: Rig) -> None:
     a, b = rig.add("a", lambda x: x), rig.add("b", lambda x: x)
-    rig.models.warm([a, b, version("missing")], seconds=2.0)
+    rig.models.warm([a, b, version("missing")], seconds=HUNG)
     assert sorted(rig.loader.loads) == ["a", "b", "missing"]
     rig.models.keep([b])
-    rig.models.call(b, 1, 1.0)
+    rig.models.call(b, 1, HUNG)
     assert sorted(rig.loader.loads) == ["a", "b", "missing"]
-    rig.models.call(a, 1, 1.0)
+    rig.models.call(a, 1, HUNG)
     assert rig.loader.loads.count("a") == 2
 
 
 def test_format_nobody_loads_is_a_failure(rig: Rig) -> None:
     other = ModelVersion(name="h", version=1, digest="h", format=Format.HTTP, created_at=0, created_by="t")
-    assert cause(lambda: rig.models.call(other, 1, 1.0)) is Cause.LOAD
+    assert cause(lambda: rig.models.call(other, 1, HUNG)) is Cause.LOAD
 
 
 def test_breaker_lets_one_probe_through_per_period() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -12,10 +11,13 @@ import pytest
 
 from router.models.model import Cause, ModelFailure
 from router.models.upstream import Upstream
+from tests.waiting import HUNG
 
 
 class Handler(BaseHTTPRequestHandler):
     """Answers what the path asks for."""
+
+    ending: threading.Event
 
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -29,7 +31,7 @@ class Handler(BaseHTTPRequestHandler):
             "large": b'{"prediction": "' + b"x" * 300_000 + b'"}',
         }.get(name, b"{}")
         if name == "slow":
-            time.sleep(0.5)
+            self.ending.wait(HUNG)
         if name == "drip":
             self._drip()
             return
@@ -44,10 +46,11 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", "100")
         self.end_headers()
         try:
-            for _ in range(20):
+            for _ in range(99):
                 self.wfile.write(b" ")
                 self.wfile.flush()
-                time.sleep(0.05)
+                if self.ending.wait(0.02):
+                    break
         except OSError:
             pass
 
@@ -57,20 +60,22 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def base() -> Iterator[str]:
+    Handler.ending = threading.Event()
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
+    Handler.ending.set()
     server.shutdown()
     thread.join()
     server.server_close()
 
 
-def ask(url: str, *, private: bool = True, deadline: float = 1.0) -> object:
+def ask(url: str, *, private: bool = True, deadline: float = HUNG) -> object:
     return Upstream.parse(url, private=private).predict([1, 2.5, "x"], deadline)
 
 
-def cause(url: str, *, private: bool = True, deadline: float = 1.0) -> Cause:
+def cause(url: str, *, private: bool = True, deadline: float = HUNG) -> Cause:
     with pytest.raises(ModelFailure) as caught:
         ask(url, private=private, deadline=deadline)
     return caught.value.cause
@@ -99,10 +104,9 @@ def test_unusable_answers_are_failures(base: str, path: str, expected: Cause) ->
 
 @pytest.mark.parametrize("path", ["slow", "drip"])
 def test_slow_answers_end_at_the_deadline(base: str, path: str) -> None:
-    """Also when single bytes keep coming, which would renew a plain socket timeout."""
-    begin = time.monotonic()
+    """Also when single bytes keep coming, which would renew a plain socket timeout: what comes in the end
+    would be no answer, not a timeout."""
     assert cause(f"{base}/{path}", deadline=0.15) is Cause.TIMEOUT
-    assert time.monotonic() - begin < 0.4
 
 
 def test_nobody_listening_is_an_error() -> None:

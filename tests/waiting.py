@@ -1,0 +1,17 @@
+"""Waiting for a state, however long a busy machine takes to reach it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+HUNG = 120.0
+"""Seconds after which a state is taken to be never reached. Not a measurement: nothing comes near it."""
+
+
+def until(condition: Callable[[], object], *, seconds: float = HUNG, every: float = 0.01) -> None:
+    """Return as soon as the condition is true. Raises AssertionError where it never becomes true."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"not reached within {seconds:g} s"
+        time.sleep(every)
