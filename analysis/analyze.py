@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from analysis.facts import Backlog
 from analysis.ledger import from_ledger
 from analysis.report.build import build
 from analysis.report.header import Header, VariantHeader, blank, instant
@@ -24,7 +25,7 @@ def analyze_ledger(
     at: int,
     pending: int = 0,
     late: int = 0,
-    others: Sequence[ExperimentState] = (),
+    others: Sequence[ExperimentState] | None = None,
     models: Mapping[str, str] | None = None,
     limits: Thresholds = DEFAULT,
 ) -> Report:
@@ -33,16 +34,16 @@ def analyze_ledger(
     Args:
         moments: at least the cells of this experiment; others are ignored.
         pending: units that wait for a refold. late: events kept but not summed.
-        others: the other experiments of the project, to say which of them share units with this one.
+        others: the other experiments of the project, to say which of them share units with this one; None:
+            they are not known.
         models: names of model digests (`ranker@2`), to name those of history.
     """
     evidence = from_ledger(state, moments, at=at)
     return build(
         evidence,
         ledger_header(state, assignment=evidence.subjects[0].assignment, at=at),
-        pending=pending,
-        late=late,
-        others=concurrent.configured(state, others) if others else None,
+        backlog=Backlog(pending=pending, late=late),
+        others=None if others is None else concurrent.configured(state, others),
         history=None if evidence.history is None else history(evidence.history, models or {}),
         limits=limits,
     )

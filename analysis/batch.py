@@ -1,4 +1,4 @@
-"""Thousands of experiments of one table under one rule, in one pass over the arrays."""
+"""Thousands of experiments of one table under one rule: each judged as it is alone, all measured at once."""
 
 from __future__ import annotations
 
@@ -8,33 +8,36 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis import checks, family
+from analysis import arrivals, columnar, family
 from analysis.deciding import Series
-from analysis.errors import Codes
-from analysis.estimates import left_out
-from analysis.evidence import Evidence
-from analysis.inference.result import Float
+from analysis.evidence import Evidence, Mask
+from analysis.judge import Judgement, Survey, judge, survey
 from analysis.measure import Plan, collect, measure
+from analysis.planning.accrual import Accrual
 from analysis.report.batch_model import ALL_GROUPS, BatchReport, BatchRow, BatchSummary
 from analysis.report.comparisons import Looks, iso_day, metric_reading
 from analysis.report.header import Header
 from analysis.report.headline import deciding
-from analysis.report.model import Check, Comparison, MetricReading, Severity, Verdict
+from analysis.report.model import Comparison, MetricReading, Missing, Severity, Verdict
+from analysis.report.readings import mixed
 from analysis.report.sheet import Sheet, sheets
 from analysis.sentences import sentence
 from analysis.thresholds import DEFAULT, Thresholds
-from analysis.totals import Totals
-from analysis.validity import allocation
-from analysis.verdict import Case, decide
+from analysis.totals import Index, join
+from analysis.validity.rows import readable
 from experiment.decision import VerdictKind
-from experiment.definition import DecisionRule, Direction, Metric, MetricType, Role
+from experiment.definition import DecisionRule, Design, Direction, Metric, MetricType, Role
 
 
 def batch(evidence: Evidence, header: Header, *, limits: Thresholds = DEFAULT) -> BatchReport:
     """A verdict for every experiment of the evidence, and counts by quarter of its first exposure day."""
-    many = _measure(evidence)
-    rows = tuple(_row(many, e, limits) for e in range(len(evidence.subjects)))
-    metric = next(m for m in evidence.metrics if m.role is Role.PRIMARY)
+    found = survey(evidence, limits)
+    many = _measure(found)
+    rows = (
+        *(_row(found, many, e, limits) for e in range(len(evidence.subjects))),
+        *(_unreadable(key, reason) for key, reason in evidence.unreadable.items()),
+    )
+    metric = evidence.metrics[found.primary]
     return BatchReport(
         header=header,
         metric=metric.key,
@@ -55,82 +58,100 @@ def _shares(metric: Metric, rows: Sequence[BatchRow]) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Many:
-    evidence: Evidence
+    """The lists of all metrics, and at which looks: experiment e at look e; where a plan follows the days,
+    those of all experiments from the look `days` on (None: they are not there)."""
+
     sheets: tuple[Sheet, ...]
-    primary: Totals
-    left_out: tuple[Codes, Float]
-    counts: checks.Counts
-    contaminated: checks.Counts
-    ratios: allocation.Ratios
-    first: checks.Counts
-    last: checks.Counts
+    compared: Mask
+    days: int | None
 
 
-def _measure(evidence: Evidence) -> _Many:
-    clean = evidence.clean()
-    totals = [evidence.totals(place, clean) for place in range(len(evidence.metrics))]
-    collected = collect(evidence.metrics, [totals], evidence.rule)
-    counts = evidence.counts(clean)
-    primary = next(t for t, m in zip(totals, evidence.metrics, strict=True) if m.role is Role.PRIMARY)
-    first = np.full(len(evidence.subjects), np.iinfo(np.int64).max)
-    last = np.zeros(len(evidence.subjects), dtype=np.int64)
-    np.minimum.at(first, evidence.series.subject, evidence.series.day)
-    np.maximum.at(last, evidence.series.subject, evidence.series.day)
-    places = np.arange(len(evidence.subjects))
-    # every experiment is read once, with what it has at the end
-    series = Series(
-        rows=places[:, None], days=_spans(evidence, first, last)[:, None], at=tuple(places.tolist()),
-        variants=tuple(len(subject.variants) - 1 for subject in evidence.subjects),
-    )  # fmt: skip
-    measured = measure(collected, Plan(rule=evidence.rule, once=True, series=series))
-    return _Many(
-        evidence=evidence,
-        sheets=sheets(measured, evidence.rule),
-        primary=primary,
-        left_out=left_out(primary, evidence.compared()),
-        counts=counts,
-        contaminated=evidence.counts(~clean)[..., checks.N].sum(axis=(1, 2)),
-        ratios=allocation.ratios(evidence, counts[..., checks.N]),
-        first=first,
-        last=last,
+def _measure(found: Survey) -> _Many:
+    """Every experiment at the end of its data; a group sequential plan also sees its days one by one."""
+    evidence, size = found.evidence, len(found.evidence.subjects)
+    planned = evidence.rule.design is Design.GROUP_SEQUENTIAL and bool(evidence.day_width)
+    looks = [list(found.overall)]
+    if planned:
+        places = range(len(evidence.metrics))
+        looks.append([totals[:1].each(np.zeros_like) for totals in found.overall])
+        looks.append([evidence.running_totals(place, found.looks, found.single[place]) for place in places])
+    together = [join(parts) for parts in zip(*looks, strict=True)]
+    collected = collect(
+        evidence.metrics, [together], evidence.rule, (range(size), found.overall), evidence.compared()
     )
+    tuned_at = np.arange(collected.looks)
+    first = size + 1 if planned else None
+    if first is not None:
+        tuned_at[size] = 0
+        tuned_at[first:] = np.repeat(np.arange(size), np.diff(found.looks.start))
+    plan = Plan(
+        rule=evidence.rule, accrual=_accrual(found, tuned_at), window_days=0.0, once=True,
+        series=_series(found, first), tuned_at=tuned_at,
+    )  # fmt: skip
+    # the days only say where a plan's looks were: their lifts are not read
+    read = np.arange(collected.looks) < size
+    lists = sheets(measure(collected, plan, read), evidence.rule)
+    return _Many(sheets=lists, compared=evidence.compared(), days=first)
 
 
-def _spans(evidence: Evidence, first: checks.Counts, last: checks.Counts) -> checks.Counts:
-    """Exposure days of every experiment from its first to its last; 0 where they are not recorded."""
-    return last - first + evidence.day_width if evidence.day_width else np.zeros_like(last)
+def _accrual(found: Survey, tuned_at: Index) -> Accrual | None:
+    """The arrivals of the experiment of every look."""
+    accrual = arrivals.accruals(found.evidence, found.looks)
+    return None if accrual is None else columnar.rows(accrual, tuned_at)
 
 
-def _row(many: _Many, e: int, limits: Thresholds) -> BatchRow:
-    evidence = many.evidence
-    subject, rule = evidence.subjects[e], evidence.rule
-    variants = subject.variants
+def _series(found: Survey, first: int | None) -> Series:
+    """The days of every experiment as looks, filled up with the look without units; without days the one
+    look there is."""
+    evidence, start = found.evidence, found.looks.start
+    size, length = len(evidence.subjects), int(np.diff(start).max(initial=0))
+    at, variants = tuple(range(size)), tuple(len(subject.variants) - 1 for subject in evidence.subjects)
+    if first is None:
+        return Series(rows=np.arange(size)[:, None], days=found.span[:, None], at=at, variants=variants)
+    rows = np.full((size, length), size, dtype=np.int64)
+    days = np.zeros((size, length), dtype=np.int64)
+    for e in range(size):
+        own = found.looks.of(e)
+        here = found.looks.days[own]
+        rows[e, : len(here)] = first + np.arange(own.start, own.stop)
+        days[e, : len(here)] = here - here[:1].sum() + evidence.day_width
+    return Series(rows=rows, days=days, at=at, variants=variants)
+
+
+def _row(found: Survey, many: _Many, e: int, limits: Thresholds) -> BatchRow:
+    evidence = found.evidence
+    variants, rule = evidence.subjects[e].variants, evidence.rule
     measured, others = [s.m for s in many.sheets], len(variants) - 1
     corrected = family.corrected(measured, [s.headline for s in many.sheets], e, others, rule)
+    own = found.looks.of(e)
+    dates = [iso_day(day) for day in found.looks.days[own].tolist()] if many.days is not None else []
+    looks = Looks(
+        overall=e, days=[(day, (many.days or 0) + own.start + place) for place, day in enumerate(dates)]
+    )
+    mix = mixed(evidence.subjects[e], found.overall[found.primary][e], many.compared[e])
     metrics = tuple(
-        metric_reading(s, Looks(overall=e), variants, rule, corrected, place)
+        metric_reading(
+            s, looks, variants, rule, corrected, place, None, mix if s.m.metric.role is Role.PRIMARY else ()
+        )
         for place, s in enumerate(many.sheets)
     )
-    primary = many.primary[e : e + 1]
-    n = many.counts[e, ..., checks.N]
-    units = int(n.sum())
-    days = int(_spans(evidence, many.first, many.last)[e]) if evidence.day_width else None
-    per_day = units / days if days else None
-    found = checks.Findings(
-        subject=subject, rule=rule, assignment=subject.assignment, window_days=0.0, live=many.counts[e],
-        contaminated=int(many.contaminated[e]), matured=units, days=days,
-        ratios=allocation.rows(evidence, many.ratios, e, limits), metrics=metrics,
-        overlap=checks.overlap_of(evidence, e, n, primary, metrics, per_day),
-        left_out=(many.left_out[0][e], many.left_out[1][e]),
-        clustered=evidence.clustered, facts=evidence.facts[e] if evidence.facts is not None else None,
+    first = iso_day(int(found.looks.days[own.start])) if own.start < own.stop else None
+    return _line(judge(found, e, metrics, limits), first)
+
+
+def _unreadable(key: str, reason: str) -> BatchRow:
+    """An experiment of which a row cannot be read."""
+    return BatchRow(
+        experiment=key, first_day=None, group=None, n=0, variants=0, verdict=VerdictKind.INVALID,
+        promoted=None, reason=reason, srm_p=None, srm=Severity.OK, variant=None, control_value=None,
+        variant_value=None, effect=None, interval=None, sequence=None, lift=None, lift_interval=None, p=None,
+        anytime_p=None, n_needed=None, missing=Missing(code="unreadable", message=reason),
+        checks=(readable(reason),),
     )  # fmt: skip
-    results = checks.run(found, limits)
-    verdict = decide(Case(rule=rule, metrics=metrics, checks=results, days=days or 0))
-    flags = tuple(check for check in results if check.severity is not Severity.OK)
-    return _line(found, verdict, flags, iso_day(int(many.first[e])) if evidence.day_width else None)
 
 
-def _line(found: checks.Findings, verdict: Verdict, flags: tuple[Check, ...], day: str | None) -> BatchRow:
+def _line(judged: Judgement, day: str | None) -> BatchRow:
+    found, verdict = judged.findings, judged.verdict
     metric = next(m for m in found.metrics if m.role == "primary")
     best = _best(metric.comparisons, metric.direction)
     numbers = best.estimate if best is not None else None
@@ -159,7 +180,7 @@ def _line(found: checks.Findings, verdict: Verdict, flags: tuple[Check, ...], da
         anytime_p=None if numbers is None else numbers.anytime_p,
         n_needed=None if enough is None else enough.n_needed,
         missing=None if best is None else best.missing,
-        flags=flags,
+        checks=judged.checks,
         headline="interval" if best is None else best.headline,
         lift_sequence=None if numbers is None else numbers.lift_sequence,
         adjusted_p=None if best is None else best.adjusted_p,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from analysis.errors import Codes
 from analysis.evidence import COUNTS, Evidence, Subject
 from analysis.examine import Days
-from analysis.facts import Facts
+from analysis.facts import Backlog, Facts, Unseen
 from analysis.inference.result import Float
 from analysis.report.model import Check, Maturing, MetricReading, Overlap, SampleRatio
 from analysis.thresholds import Thresholds
@@ -30,8 +30,10 @@ from analysis.validity import (
 from analysis.validity import series as daily
 from analysis.validity.balance import Difference
 from analysis.validity.canary import Canary
+from analysis.validity.concurrent import Window
+from analysis.validity.gates import unchecked
 from analysis.validity.outliers import Carried
-from experiment.definition import DecisionRule, MetricType
+from experiment.definition import DecisionRule, Grade, MetricType
 from experiment.source import RANDOMISED
 
 N, EXPOSURES, FALLBACKS, MISMATCHES, CARRIED = range(len(COUNTS))
@@ -40,81 +42,79 @@ _OF_MATURED = {"sample ratio", "events", "strata", "mix", "novelty", "denominato
 """Checks that have nothing to read before a unit has matured."""
 _OF_SPLIT = {"sample ratio", "sample ratio by day"}
 """Checks that have nothing to read where no stratum was split."""
+_NO_SPLIT = "no segment holds both control and another variant, so no split can be judged"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """What the checks of one experiment look at.
+    """What the checks of one experiment look at; nothing has a default, so that no check can be forgotten.
 
-    `live` are counts (strata, variants, COUNTS) of all days, `contaminated` units not in them. `matured` and
-    `days` are the units and exposure days the verdict reads (days None: not recorded), `waiting` the next day
-    to mature, `left_out` why the primary effect leaves strata out there (variants − 1, strata) and the share
-    of units it speaks for (variants − 1). `facts` are those of a table's rows, `series` the days one by one,
-    the rest comparisons that only checks read.
+    `live` are counts (strata, variants, COUNTS) of all days, `removed` those of contaminated units, not in
+    them. `matured` and `days` are the units and exposure days the verdict reads (days None: not recorded),
+    `waiting` the next day to mature, `left_out` why the primary effect leaves strata out there
+    (variants − 1, strata) and the share of units it speaks for (variants − 1). `facts` are those of the
+    source's rows, `series` the days one by one; `before`, `denominators`, `carried` and `canaries` are
+    comparisons that only checks read, `window` the experiments that ran at the same time. `others`: the check
+    of the experiments beside a live one (None: those of the same table). `backlog`: None where the source is
+    closed.
     """
 
     subject: Subject
     rule: DecisionRule
-    assignment: str
     window_days: float
+    clustered: bool
     live: Counts
-    contaminated: int
+    removed: Counts
     matured: int
     days: int | None
+    waiting: Maturing | None
     ratios: tuple[SampleRatio, ...]
     metrics: tuple[MetricReading, ...]
     overlap: Overlap
     left_out: tuple[Codes, Float]
-    pending: int = 0
-    late: int = 0
-    clustered: bool = False
-    facts: Facts | None = None
-    series: Days | None = None
-    before: tuple[Difference, ...] = ()
-    denominators: tuple[Difference, ...] = ()
-    carried: tuple[Carried, ...] = ()
-    canaries: tuple[Canary, ...] = ()
-    others: Check | None = None
-    waiting: Maturing | None = None
+    facts: Facts
+    series: Days | Unseen
+    before: tuple[Difference, ...] | Unseen
+    denominators: tuple[Difference, ...] | Unseen
+    carried: tuple[Carried, ...] | Unseen
+    canaries: tuple[Canary, ...] | Unseen
+    window: Window | Unseen
+    others: Check | None
+    backlog: Backlog | None
+
+    @property
+    def randomised(self) -> bool:
+        """Whether units are said to have been randomised."""
+        return self.subject.assignment == RANDOMISED
+
+    @property
+    def grade(self) -> tuple[Grade, str]:
+        """The evidence grade reached, and why."""
+        return gates.grade(self.subject.assignment, bool(self.overlap.aliased), clustered=self.clustered)
 
 
 def run(found: Findings, limits: Thresholds) -> tuple[Check, ...]:
-    """All checks; the verdict reads their severities."""
-    units, exposures, fallen, mismatched, carried = (
-        int(found.live[..., c].sum()) for c in range(len(COUNTS))
-    )
-    primary = next(m for m in found.metrics if m.role == "primary")
-    reached, why = gates.grade(found.assignment, bool(found.overlap.aliased), clustered=found.clustered)
-    left_out, covered = dropped(found)
+    """All checks, in the order of `CheckName`; the verdict reads their severities."""
     results = (
         gates.variants(found.subject.variants),
+        rows.readable(found.facts.unreadable),
         overlap.check(found.overlap),
-        allocation.check(found.ratios, randomised=found.assignment == RANDOMISED),
-        contamination.contamination(
-            units + found.contaminated,
-            found.contaminated,
-            limits,
-            what="cluster" if found.clustered else "unit",
-        ),
-        contamination.served(exposures, mismatched, limits),
-        contamination.fallbacks(exposures, fallen, limits),
-        contamination.carry_over(units, carried, limits),
+        allocation.check(found.ratios, randomised=found.randomised),
+        *_of_units(found, limits),
         *_of_rows(found, limits),
         *_of_days(found, limits),
-        *_of_units(found, limits),
-        gates.evidence(reached, found.rule.evidence, why),
-        gates.matured(found.matured, found.window_days, found.waiting),
-        gates.runtime(found.days, found.rule, limits),
-        gates.events(primary.comparisons),
-        gates.strata_used(left_out, covered),
-        gates.mix(found.metrics, limits),
-        gates.pending(found.pending, found.late),
+        *_of_comparisons(found, limits),
+        *_of_rule(found, limits),
+        gates.pending(found.backlog),
     )
     if not found.matured:
-        return tuple(gates.not_yet(check.name) if check.name in _OF_MATURED else check for check in results)
-    if _apart(found):
-        return tuple(gates.no_split(check.name) if check.name in _OF_SPLIT else check for check in results)
-    return results
+        return _unchecked(results, _OF_MATURED, "no unit has matured")
+    return _unchecked(results, _OF_SPLIT, _NO_SPLIT) if _apart(found) else results
+
+
+def _unchecked(results: tuple[Check, ...], names: set[str], why: str) -> tuple[Check, ...]:
+    """These checks have nothing to read."""
+    return tuple(unchecked(c.name, Unseen(why)) if c.checked and c.name in names else c for c in results)
 
 
 def _apart(found: Findings) -> bool:
@@ -124,29 +124,48 @@ def _apart(found: Findings) -> bool:
     return len(found.overlap.aliased) == others > 0 and bool((units > 0).all())
 
 
+def _of_units(found: Findings, limits: Thresholds) -> tuple[Check, ...]:
+    """Who was seen where, before contaminated units are left out and after."""
+    facts, kept = found.facts, found.live.reshape(-1, len(COUNTS)).sum(axis=0).tolist()
+    removed = found.removed.reshape(-1, len(COUNTS)).sum(axis=0).tolist()
+    every = [a + b for a, b in zip(kept, removed, strict=True)]
+    return (
+        contamination.contamination(
+            every[N], removed[N], limits, what="cluster" if found.clustered else "unit"
+        ),
+        contamination.served(
+            (every[MISMATCHES], every[EXPOSURES]), (kept[MISMATCHES], kept[EXPOSURES]), limits
+        )
+        if facts.served is None
+        else unchecked("served", facts.served),
+        contamination.fallbacks(kept[EXPOSURES], kept[FALLBACKS], limits)
+        if facts.fallbacks is None
+        else unchecked("fallback", facts.fallbacks),
+        contamination.carry_over(kept[N], kept[CARRIED], limits)
+        if facts.carried is None
+        else unchecked("carry-over", facts.carried),
+    )
+
+
 def _of_rows(found: Findings, limits: Thresholds) -> tuple[Check, ...]:
-    """Checks of a table's rows; a ledger has none."""
-    others = () if found.others is None else (found.others,)
+    """What the rows of the source say, and the other experiments there."""
     facts = found.facts
-    if facts is None:
-        return others
-    checks = [rows.copies(facts, limits), rows.eligibility(facts, limits)]
-    if facts.ids is not None:
-        checks.append(rows.ids(facts))
-    if facts.nesting is not None:
-        checks.append(rows.unit_of_analysis(facts.nesting, limits))
-    if facts.counted or facts.before:
-        checks.append(rows.early(facts, limits))
-    if facts.shared:
-        checks.append(concurrent.in_table(facts.shared, facts.units, limits))
-    return (*checks, *others)
+    return (
+        rows.copies(facts.copies, limits),
+        rows.eligibility(facts.eligibility, limits),
+        rows.ids(facts.ids),
+        rows.unit_of_analysis(facts.nesting, limits),
+        rows.early(facts.outcomes, limits),
+        found.others or concurrent.in_table(facts.sharing, limits),
+        concurrent.in_window(found.window, limits),
+    )
 
 
 def _of_days(found: Findings, limits: Thresholds) -> tuple[Check, ...]:
-    """Checks of single days; without days there are none."""
+    """Checks of single days."""
     series, variants = found.series, found.subject.variants
-    if series is None:
-        return ()
+    if isinstance(series, Unseen):
+        return tuple(unchecked(name, series) for name in ("sample ratio by day", "jump", "novelty"))
     return (
         daily.daily_ratio(series.ratio, series.names, limits),
         daily.jump(series.levels, series.names, variants, limits),
@@ -154,22 +173,33 @@ def _of_days(found: Findings, limits: Thresholds) -> tuple[Check, ...]:
     )
 
 
-def _of_units(found: Findings, limits: Thresholds) -> tuple[Check, ...]:
-    """Checks of clusters, covariates, denominators and single units, where they are there."""
-    checks = []
-    if found.clustered:
-        counts = found.live[..., N].sum(axis=0)[: len(found.subject.variants)].tolist()
-        checks.append(gates.clusters(counts, found.subject.variants, limits))
-    if found.before:
-        randomised = found.assignment == RANDOMISED
-        checks.append(balance.before_exposure(found.before, limits, randomised=randomised))
-    if found.denominators:
-        checks.append(balance.denominators(found.denominators, limits))
-    if found.canaries:
-        checks.append(canary.check(found.canaries, found.rule.alpha))
-    if found.carried:
-        checks.append(outliers.check(found.carried, found.rule.alpha, limits))
-    return tuple(checks)
+def _of_comparisons(found: Findings, limits: Thresholds) -> tuple[Check, ...]:
+    """Checks of clusters, covariates, denominators, first events and single units."""
+    counts = found.live[..., N].sum(axis=0)[: len(found.subject.variants)].tolist()
+    return (
+        gates.clusters(counts, found.subject.variants, limits)
+        if found.clustered
+        else unchecked("clusters", Unseen("no `cluster` is named, units are compared")),
+        balance.before_exposure(found.before, limits, randomised=found.randomised),
+        balance.denominators(found.denominators, limits),
+        canary.check(found.canaries, found.rule.alpha),
+        outliers.check(found.carried, found.rule.alpha, limits),
+    )
+
+
+def _of_rule(found: Findings, limits: Thresholds) -> tuple[Check, ...]:
+    """What the rule asks for before its verdict is read."""
+    primary = next(m for m in found.metrics if m.role == "primary")
+    reached, why = found.grade
+    left_out, covered = dropped(found)
+    return (
+        gates.evidence(reached, found.rule.evidence, why),
+        gates.matured(found.matured, found.window_days, found.waiting),
+        gates.runtime(found.days, found.rule, limits),
+        gates.events(primary.comparisons),
+        gates.strata_used(left_out, covered),
+        gates.mix(found.metrics, limits),
+    )
 
 
 def dropped(found: Findings) -> tuple[Sequence[str], float]:

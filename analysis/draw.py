@@ -75,7 +75,7 @@ def from_history(evidence: Evidence, definition: Experiment) -> World:
     """
     clean = evidence.clean()
     units = evidence.counts(clean)[0, :, :, 0].sum(axis=1)
-    days = evidence.by_day(0, clean).days
+    days = evidence.by_day(clean).days
     if not evidence.day_width or not len(days) or not units.sum():
         raise BadInput(
             "has no units to learn from", field="history", value=definition.key, fix="type rates in"

@@ -29,15 +29,16 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Folded:
-    """The units, and what became of the rows: `copies` of an event, outcomes `early` (within the hour before
-    the first exposure), `before` it at any time, `counted` inside the window, `unexposed`."""
+    """The units (`unit`: one number for the same one in every experiment), and per experiment what became of
+    the rows: `copies` of its exposures and of its units' outcomes, outcomes `early` (within the hour before
+    the first exposure), `before` it at any time, and `counted` inside the window."""
 
     units: UnitTable
-    copies: int
-    early: int
-    before: int
-    counted: int
-    unexposed: int
+    unit: Index
+    copies: Index
+    early: Index
+    before: Index
+    counted: Index
 
 
 def folded(read: Read, outcomes: Columns) -> Folded:
@@ -46,8 +47,8 @@ def folded(read: Read, outcomes: Columns) -> Folded:
     if source.unit is None or source.exposures is None or source.outcomes is None or read.instants is None:
         raise BadInput("events need `unit`, `exposures` and `outcomes`", field="source", fix="name them.")
     named = read.columns.labels(source.unit)
-    kept = _once(read.columns, source.exposures, named.codes, read.instants.ms)
     pairs = read.layout.subject * max(len(named.names), 1) + named.codes
+    kept = _once(read.columns, source.exposures, pairs, read.instants.ms)
     order = _earliest(read.columns, source.exposures, pairs, read.instants.ms)
     order = order[kept[order]]
     first = order[np.flatnonzero(np.diff(pairs[order], prepend=-1))]
@@ -63,11 +64,19 @@ def folded(read: Read, outcomes: Columns) -> Folded:
         columns=tuple(_column(read, metric, outcomes, events, first) for metric in read.metrics),
         cluster=None if source.cluster is None else read.columns.labels(source.cluster).codes[first],
     )  # fmt: skip
-    since = events.since
+    size, since = len(read.layout.subjects), events.since
+
+    def of(chosen: Mask, unit: Index) -> Index:
+        """Outcomes of every experiment among those chosen."""
+        return np.bincount(units.subject[unit[chosen]], minlength=size)
+
+    early = (since < 0) & (since >= -HOUR_MS)
     return Folded(
-        units=units, copies=int((~kept).sum()) + events.copies,
-        early=int(((since < 0) & (since >= -HOUR_MS)).sum()), before=int((since < 0).sum()),
-        counted=int(events.inside.sum()), unexposed=events.unexposed,
+        units=units, unit=named.codes[first],
+        copies=np.bincount(read.layout.subject[~kept], minlength=size)
+        + of(np.ones(len(events.copies), dtype=bool), events.copies),
+        early=of(early, events.unit), before=of(since < 0, events.unit),
+        counted=of(events.inside, events.unit),
     )  # fmt: skip
 
 
@@ -95,7 +104,8 @@ def _earliest(columns: Columns, table: Table, pairs: Index, at: Index) -> Index:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Outcomes:
-    """Outcome rows beside the units they are of: `row`, `unit` and time `since` its first exposure."""
+    """Outcome rows beside the units they are of: `row`, `unit` and time `since` its first exposure; `copies`
+    are the units of outcomes that came more than once."""
 
     row: Index
     unit: Index
@@ -103,8 +113,7 @@ class _Outcomes:
     inside: Mask
     kinds: tuple[str, ...]
     kind: Index
-    copies: int
-    unexposed: int
+    copies: Index
 
 
 def _outcomes(
@@ -119,20 +128,23 @@ def _outcomes(
     code = np.array([known.get(name, -1) for name in labels.names], dtype=np.int64)[labels.codes]
     at = outcomes.instants(table.at).ms
     kept = _once(outcomes, table, labels.codes, at)
-    rows = np.flatnonzero(kept & (code >= 0))
     order = np.argsort(units, kind="stable")
-    start = np.searchsorted(units[order], code[rows], side="left")
-    width = np.searchsorted(units[order], code[rows], side="right") - start
-    row = np.repeat(rows, width)
-    offset = np.arange(len(row)) - np.repeat(np.cumsum(width) - width, width)
-    unit = order[np.repeat(start, width) + offset]
+    row, unit = _units_of(np.flatnonzero(kept & (code >= 0)), code, units, order)
     since = at[row] - first_at[unit]
     inside = (since >= 0) & ((since < read.window_ms) if read.window_ms else True)
     kinds = outcomes.labels(table.type)
     return _Outcomes(
         row=row, unit=unit, since=since, inside=inside, kinds=kinds.names, kind=kinds.codes[row],
-        copies=int((~kept).sum()), unexposed=int((kept & (code < 0)).sum()),
+        copies=_units_of(np.flatnonzero(~kept & (code >= 0)), code, units, order)[1],
     )  # fmt: skip
+
+
+def _units_of(rows: Index, code: Index, units: Index, order: Index) -> tuple[Index, Index]:
+    """Every row with each unit (one per experiment) that has its code; `order` sorts `units`."""
+    start = np.searchsorted(units[order], code[rows], side="left")
+    width = np.searchsorted(units[order], code[rows], side="right") - start
+    offset = np.arange(width.sum()) - np.repeat(np.cumsum(width) - width, width)
+    return np.repeat(rows, width), order[np.repeat(start, width) + offset]
 
 
 def _column(read: Read, metric: Metric, outcomes: Columns, events: _Outcomes, first: Index) -> Column:

@@ -7,8 +7,8 @@ later step works on all of them at once. Integers stay exact until `Totals.sampl
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,12 +78,23 @@ class Cells:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DayLooks:
-    """The days of one experiment (ascending), its cells, and their flat places in `shape`."""
+    """Rows of single days: `days` of one experiment after another's, ascending, those of experiment i from
+    `start[i]` to `start[i + 1]`; the cells they are made of, and the flat places of these in `shape`."""
 
     days: Index
+    start: Index
     cells: Mask
     place: Index
     shape: tuple[int, int, int]
+
+    def of(self, subject: int) -> slice:
+        """The rows of one experiment."""
+        return slice(int(self.start[subject]), int(self.start[subject + 1]))
+
+    @property
+    def first(self) -> Index:
+        """The first row of the experiment that each row is of."""
+        return np.repeat(self.start[:-1], np.diff(self.start))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,10 +103,12 @@ class Evidence:
 
     `at` is the instant of the look (ms); `closed` sources (tables) have no window left to wait for.
     `day_width` is how many days one value of `day` stands for: 1, 7 for weeks, 0 when days are unknown.
+    `facts` per subject are what only rows can show.
     `snapshots` are cells of tables that say where things stood on each day; `cells` are then the last ones.
-    `facts` per subject are what only a table's rows can show. `clustered`: cells count clusters. `history` is
-    what was measured of other models. `gaps`, of one experiment: the days between that only history has, for
-    all variants together, then for each other one.
+    `clustered`: cells count clusters. `unreadable`: experiments of the table that are not among the
+    subjects, because a row of them cannot be read, and why. `history` is what was measured of other models.
+    `gaps`, of one experiment: the days between that only history has, for all variants together, then for
+    each other one.
     """
 
     metrics: tuple[Metric, ...]
@@ -106,9 +119,10 @@ class Evidence:
     day_width: int
     subjects: tuple[Subject, ...]
     cells: Cells
+    facts: tuple[Facts, ...]
     snapshots: Cells | None = None
-    facts: tuple[Facts, ...] | None = None
     clustered: bool = False
+    unreadable: Mapping[str, str] = field(default_factory=dict)
     history: History | None = None
     gaps: tuple[Index, ...] = ()
 
@@ -116,11 +130,6 @@ class Evidence:
     def series(self) -> Cells:
         """The cells that know every day."""
         return self.cells if self.snapshots is None else self.snapshots
-
-    @property
-    def daily(self) -> bool:
-        """Whether cells of single days are there (not only where things stood)."""
-        return self.day_width == 1 and self.snapshots is None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -159,9 +168,10 @@ class Evidence:
             return np.ones(len(days), dtype=bool)
         return (days + 1) * DAY_MS + self.window_ms <= self.at
 
-    def next_matured(self) -> tuple[int, int] | None:
-        """The first exposure day whose window is open, and when it closes (ms); None where none is."""
-        waiting = self.cells.day[~self.matured() & self.clean()]
+    def next_matured(self, subject: int) -> tuple[int, int] | None:
+        """An experiment's first exposure day whose window is open, and when it closes (ms); None where none
+        is."""
+        waiting = self.cells.day[~self.matured() & self.clean() & (self.cells.subject == subject)]
         if not len(waiting):
             return None
         day = int(waiting.min())
@@ -184,37 +194,44 @@ class Evidence:
             self._place(mask, self.cells.subject, self.cells), self.shape
         )
 
-    def by_day(self, subject: int, mask: Mask) -> DayLooks:
-        """The exposure days of one experiment within `mask` (all its snapshots where there are any)."""
-        cells = self.series
-        own = cells.subject == subject
-        own &= mask if self.snapshots is None else mask.any()
-        days, lead = np.unique(cells.day[own], return_inverse=True)
+    def by_day(self, mask: Mask) -> DayLooks:
+        """The exposure days of every experiment within `mask` (all its snapshots where there are any)."""
+        cells, subjects = self.series, len(self.subjects)
+        own = mask if self.snapshots is None else np.full(len(cells.day), mask.any())
+        low = int(cells.day.min(initial=0))
+        width = int(cells.day.max(initial=0)) - low + 1
+        pair, lead = np.unique(cells.subject[own] * width + cells.day[own] - low, return_inverse=True)
+        subject, days = pair // width, pair % width + low
         full = np.zeros(len(own), dtype=np.int64)
         full[own] = lead
         return DayLooks(
-            days=days, cells=own, place=self._place(own, full, cells), shape=(len(days), *self.shape[1:])
-        )
+            days=days, start=np.searchsorted(subject, np.arange(subjects + 1)), cells=own,
+            place=self._place(own, full, cells), shape=(len(days), *self.shape[1:]),
+        )  # fmt: skip
 
     def daily_units(self, looks: DayLooks) -> NDArray[np.int64]:
         """Units of shape (days, strata, variants), each day alone."""
         if self.snapshots is None:
             return add_into(self.cells.counts[looks.cells, 0], looks.place, looks.shape)
         standing = _carried(looks)(self.snapshots.counts[looks.cells, 0])
-        return np.diff(standing, axis=0, prepend=np.zeros_like(standing[:1]))
+        return np.asarray(standing - _before(looks)(standing))
 
     def daily_totals(self, metric: int, looks: DayLooks) -> Totals:
-        """A metric's totals of shape (days, strata, variants), each day alone."""
-        return self.cells.totals[metric][looks.cells].grouped(looks.place, looks.shape)
+        """A metric's totals of shape (days, strata, variants), each day alone; of snapshots the differences
+        between where things stood."""
+        if self.snapshots is None:
+            return self.cells.totals[metric][looks.cells].grouped(looks.place, looks.shape)
+        standing = self.snapshots.totals[metric][looks.cells].each(_carried(looks))
+        return standing.less(standing.each(_before(looks)))
 
     def running_totals(self, metric: int, looks: DayLooks, single: Totals | None = None) -> Totals:
-        """A metric's totals of shape (days, strata, variants), from the first day to each.
+        """A metric's totals of shape (days, strata, variants), from an experiment's first day to each.
 
         `single`: the days alone, where they are at hand.
         """
         if self.snapshots is not None:
             return self.snapshots.totals[metric][looks.cells].each(_carried(looks))
-        return (self.daily_totals(metric, looks) if single is None else single).cumulative()
+        return (self.daily_totals(metric, looks) if single is None else single).cumulative(looks.first)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,14 +253,25 @@ def _carried(looks: DayLooks) -> Callable[[Integers], Integers]:
     place.reshape(-1)[looks.place] = np.arange(len(looks.place))
     day = np.where(place >= 0, np.arange(looks.shape[0])[:, None, None], -1)
     latest = np.maximum.accumulate(day, axis=0)
-    standing = np.where(
-        latest >= 0, np.take_along_axis(place, np.maximum(latest, 0), axis=0), len(looks.place)
-    )
+    there = latest >= looks.first[:, None, None]
+    standing = np.where(there, np.take_along_axis(place, np.maximum(latest, 0), axis=0), len(looks.place))
 
     def carry(part: Integers) -> Integers:
         return np.asarray(np.concatenate([part, np.zeros_like(part[:1])])[standing])
 
     return carry
+
+
+def _before(looks: DayLooks) -> Callable[[Integers], Integers]:
+    """Rows of days as where things stood on the day before; nothing before an experiment's first."""
+    first = looks.first == np.arange(looks.shape[0])
+
+    def shift(part: Integers) -> Integers:
+        earlier = np.concatenate([np.zeros_like(part[:1]), part[:-1]])
+        earlier[first] = 0
+        return np.asarray(earlier)
+
+    return shift
 
 
 def variants_compared(in_force: Digests, then: Digests) -> tuple[bool, ...]:

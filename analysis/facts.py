@@ -1,9 +1,19 @@
-"""What only the rows of a table can show, and sums no longer can: seen once while reading, judged later."""
+"""What only the rows of a source can show, and sums no longer can: seen once while reading, judged later.
+
+Every part is either what was looked at, or `Unseen` with the reason: a check of it then says "not checked".
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+
+
+@dataclass(frozen=True, slots=True)
+class Unseen:
+    """Nothing to look at; `why` ends the sentence "Not checked: ..."."""
+
+    why: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,11 +41,25 @@ class Nesting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shared:
-    """Units of this experiment that another one in the same table holds too, by variant of both."""
+    """Another experiment with `units` of this one, and p of the two assignments being independent (None
+    where one of them has a single variant)."""
 
     experiment: str
     units: int
-    table: tuple[tuple[int, ...], ...]
+    p: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sharing:
+    """How many of an experiment's `units` are `elsewhere` too, in `met` of the other `experiments` of its
+    table: the one with `most` of them, and the one whose assignment is most `tied` to this one's."""
+
+    units: int
+    elsewhere: int
+    experiments: int
+    met: int
+    most: Shared | None
+    tied: Shared | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,27 +72,78 @@ class Ids:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
-    """One experiment of a table.
-
-    `rows` as given, of them `excluded` per variant by the condition (`kept` beside it). `copies`: rows that
-    repeat another row in every column and count again; `repeated`: events of one id, counted once. `early`:
-    outcomes within the hour before their unit's first exposure,
-    `before` at any time before it, `counted` the ones inside the window, `unexposed` of units that were
-    never exposed.
-    """
+class Copies:
+    """Of `rows`, those that repeat another in every column and count again (`copies`); beside them events
+    that came `repeated` under one id, of which one counts."""
 
     rows: int
-    units: int
-    kept: Mapping[str, int] = field(default_factory=dict)
-    excluded: Mapping[str, int] = field(default_factory=dict)
-    copies: int = 0
-    repeated: int = 0
-    early: int = 0
-    before: int = 0
-    counted: int = 0
-    unexposed: int = 0
-    ids: Ids | None = None
-    nesting: Nesting | None = None
-    extremes: tuple[Extreme, ...] = ()
-    shared: tuple[Shared, ...] = ()
+    copies: int
+    repeated: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Eligibility:
+    """Rows per variant that the condition kept, and those it excluded."""
+
+    kept: Mapping[str, int]
+    excluded: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcomes:
+    """Outcomes `early` (within the hour before their unit's first exposure), `before` it at any time, and
+    `counted` inside the window."""
+
+    early: int
+    before: int
+    counted: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """One experiment of a source.
+
+    `unreadable`: why a row of it cannot be read ("" where all can). `served`, `fallbacks` and `carried` say
+    only whether the cells count them (None) or why not.
+    """
+
+    unreadable: str | Unseen
+    served: Unseen | None
+    fallbacks: Unseen | None
+    carried: Unseen | None
+    copies: Copies | Unseen
+    ids: Ids | Unseen
+    eligibility: Eligibility | Unseen
+    nesting: tuple[Nesting, ...] | Unseen
+    outcomes: Outcomes | Unseen
+    extremes: tuple[Extreme, ...] | Unseen
+    sharing: Sharing | Unseen
+
+    @classmethod
+    def unseen(cls, why: str) -> Facts:
+        """Nothing of it can be looked at, for one reason."""
+        return cls(**{part.name: Unseen(why) for part in fields(cls)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backlog:
+    """What a live ledger has not summed: units `pending` a refold, events that came too `late`."""
+
+    pending: int
+    late: int
+
+
+LEDGER = Facts(
+    unreadable=Unseen("a ledger has no rows to read; every event is checked at its door"),
+    served=None,
+    fallbacks=None,
+    carried=None,
+    copies=Unseen("the ledger counts every event id once"),
+    ids=Unseen("the ledger keeps sums, not ids"),
+    eligibility=Unseen("conditions are those of the segments, before anybody is assigned"),
+    nesting=Unseen("the ledger assigns the unit of the definition"),
+    outcomes=Unseen("the ledger keeps sums, not times"),
+    extremes=Unseen("the ledger keeps sums, not single units"),
+    sharing=Unseen("the other experiments of the project were not given"),
+)
+"""What the sums of a live ledger can show."""

@@ -8,11 +8,13 @@ The same evidence, estimates, checks and verdict as a live experiment; a table i
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from analysis import event_rows, shapes, unit_groups, unit_rows
 from analysis.batch import batch
@@ -25,7 +27,7 @@ from analysis.report.batch_model import BatchReport
 from analysis.report.build import build
 from analysis.report.header import Header, VariantHeader, blank, instant
 from analysis.report.model import Report
-from analysis.seen import Rows, events_seen, experiments_seen, rows_seen, units_seen
+from analysis.seen import Rows, Units, events_seen, groups_seen, units_seen
 from analysis.shapes import Read
 from analysis.tabular import Columns, Frame, as_frame, eligible_columns
 from analysis.thresholds import DEFAULT, Thresholds
@@ -87,13 +89,77 @@ def evidence_of(frame: Any, spec: Spec | Experiment, outcomes: Any = None) -> Ev
     columns, excluded = eligible_columns(frame, source, check_columns(source, as_frame(frame).columns))
     if not len(columns):
         raise BadInput("no rows are left to analyse", field="source.eligible", fix="widen the condition.")
-    found = _found(columns, spec, as_frame(frame), excluded, outcomes)
-    read = found.read
+    table = _Table(spec=spec, frame=as_frame(frame), columns=columns, excluded=excluded, outcomes=outcomes)
+    if source.experiment is None:
+        return _evidence(table)
+    return _of_many(table, source.experiment)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Table:
+    """Rows to be judged: eligible and excluded `columns` of the `frame` they came in."""
+
+    spec: Spec | Experiment
+    frame: Frame
+    columns: Columns
+    excluded: Columns
+    outcomes: Any
+
+    @property
+    def source(self) -> Source:
+        return source_of(self.spec)
+
+    def only(self, rows: NDArray[np.int64]) -> _Table:
+        """Some of the eligible rows."""
+        return replace(self, columns=self.columns.take(rows))
+
+
+def _of_many(table: _Table, column: str) -> Evidence:
+    """Experiments that cannot be read are put aside with the reason, which names the row; the others are
+    judged.
+
+    Raises:
+        BadInput: no experiment can be read.
+    """
+    names = table.columns.labels(column).names
+    emptied = [name for name in table.excluded.texts(column) if name not in set(names)]
+    refused = dict.fromkeys(emptied, "No row of it meets the condition.")
+    try:
+        found = _evidence(table)
+    except BadInput as error:
+        codes = table.columns.labels(column).codes
+        wrong = dict(_unreadable(table, codes, np.arange(len(names))))
+        good = np.flatnonzero(~np.isin(codes, list(wrong)))
+        if not wrong or not len(good):
+            raise error from None
+        refused |= {names[code]: str(reason) for code, reason in wrong.items()}
+        found = _evidence(table.only(good))
+    return replace(found, unreadable=refused)
+
+
+def _unreadable(
+    table: _Table, codes: NDArray[np.int64], some: NDArray[np.int64]
+) -> Iterator[tuple[int, BadInput]]:
+    """Which of some experiments cannot be read, found by halves, and why."""
+    try:
+        _sums(table.only(np.flatnonzero(np.isin(codes, some))))
+    except BadInput as error:
+        if len(some) == 1:
+            yield int(some[0]), error
+            return
+        for half in np.array_split(some, 2):
+            yield from _unreadable(table, codes, half)
+
+
+def _evidence(table: _Table) -> Evidence:
+    found = _sums(table)
+    read, source = found.read, table.source
     last = int(np.max(found.cells.day)) + 1 if read.instants is not None else 0
     return Evidence(
-        metrics=found.metrics, rule=spec.decision, window_ms=read.window_ms, at=last * DAY_MS, closed=True,
-        day_width=0 if read.instants is None else read.instants.width, subjects=read.layout.subjects,
-        cells=found.cells, snapshots=found.snapshots, facts=found.facts, clustered=source.cluster is not None,
+        metrics=found.metrics, rule=table.spec.decision, window_ms=read.window_ms, at=last * DAY_MS,
+        closed=True, day_width=0 if read.instants is None else read.instants.width,
+        subjects=read.layout.subjects, cells=found.cells, snapshots=found.snapshots, facts=found.facts(),
+        clustered=source.cluster is not None,
     )  # fmt: skip
 
 
@@ -107,79 +173,110 @@ def _read(columns: Columns, spec: Spec | Experiment, source: Source) -> Read:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Found:
-    """The sums of a table, and what only its rows show."""
+class _Sums:
+    """The sums of a table, and how to see what only its rows show."""
 
     read: Read
     metrics: tuple[Metric, ...]
     cells: Cells
+    facts: Callable[[], tuple[Facts, ...]]
     snapshots: Cells | None = None
-    facts: tuple[Facts, ...] | None = None
 
 
-def _found(
-    columns: Columns, spec: Spec | Experiment, frame: Frame, excluded: Columns, outcomes: Any
-) -> _Found:
-    source = source_of(spec)
+def _sums(table: _Table) -> _Sums:
+    columns, spec, source = table.columns, table.spec, table.source
     groups = unit_groups.grouped(columns, spec, source)
     if groups is not None:
-        return _of_groups(groups, columns, spec.metrics, frame, excluded)
+        return _of_groups(groups, table)
     read = _read(columns, spec, source)
-    if source.shape in {Shape.COUNTS, Shape.MOMENTS}:
-        cells = (shapes.counted if source.shape is Shape.COUNTS else shapes.measured)(read, spec.primary)
-        snapshots = cells if source.cumulative else None
-        last = cells if snapshots is None else shapes.last(read, snapshots)
-        facts = rows_seen(read, frame, excluded)
-        return _Found(read=read, metrics=spec.metrics, cells=last, snapshots=snapshots, facts=facts)
-    if source.shape is Shape.EVENTS:
-        folded = event_rows.folded(read, event_columns(outcomes, source))
-        units, held = folded.units, summed(folded.units, spec.metrics)
-        seen = events_seen(read, frame, excluded, folded, held)
-    else:
-        visits = unit_rows.visits(read)
-        units = unit_rows.unit_table(read, visits)
-        held = summed(units, spec.metrics)
-        seen = _seen(read, units, visits, held, frame, excluded)
-    if source.cluster is None:
-        return _Found(read=read, metrics=spec.metrics, cells=held, facts=seen)
-    metrics = clustered_metrics(spec.metrics)
-    return _Found(read=read, metrics=metrics, cells=summed(clustered(units), metrics), facts=seen)
+    match source.shape:
+        case Shape.COUNTS | Shape.MOMENTS:
+            cells = (shapes.counted if source.shape is Shape.COUNTS else shapes.measured)(read, spec.primary)
+            snapshots = cells if source.cumulative else None
+            last = cells if snapshots is None else shapes.last(read, snapshots)
+            return _Sums(
+                read=read, metrics=spec.metrics, cells=last, snapshots=snapshots,
+                facts=lambda: groups_seen(_rows(table, read)),
+            )  # fmt: skip
+        case Shape.EVENTS:
+            return _of_events(read, table)
+        case Shape.UNITS:
+            return _of_units(read, table)
 
 
-def _seen(
-    read: Read, units: UnitTable, visits: unit_rows.Visits, held: Cells, frame: Frame, excluded: Columns
-) -> tuple[Facts, ...]:
-    if len(read.layout.subjects) != 1:
-        return experiments_seen(read, units, visits)
-    whole = _eligible(frame, read.columns)
-    rows = Rows(
-        columns=read.columns, excluded=excluded, whole=whole, several=whole, units=len(units),
-        extremes=extremes(units, read.metrics, held), variant=lambda: read.layout.variant,
+def _rows(table: _Table, read: Read, owner: NDArray[np.int64] | None = None) -> Rows:
+    places = table.columns.places
+    return Rows(
+        source=table.source, columns=table.columns, excluded=table.excluded,
+        whole=table.frame if places is None else table.frame[places.tolist()],
+        experiments=[subject.key for subject in read.layout.subjects],
+        owner=read.layout.subject if owner is None else owner,
     )  # fmt: skip
-    return units_seen(read.source, rows)
 
 
-def _of_groups(
-    found: Grouped, columns: Columns, metrics: tuple[Metric, ...], frame: Frame, excluded: Columns
-) -> _Found:
+def _clustered(units: UnitTable, table: _Table) -> tuple[tuple[Metric, ...], Cells]:
+    """The metrics, and the sums of what was randomised."""
+    metrics = table.spec.metrics
+    if table.source.cluster is None:
+        return metrics, summed(units, metrics)
+    over = clustered_metrics(metrics)
+    return over, summed(clustered(units), over)
+
+
+def _of_events(read: Read, table: _Table) -> _Sums:
+    folded = event_rows.folded(read, event_columns(table.outcomes, table.source))
+    metrics, cells = _clustered(folded.units, table)
+    size = len(read.layout.subjects)
+
+    def facts() -> tuple[Facts, ...]:
+        own = summed(folded.units, read.metrics)
+        return events_seen(_rows(table, read), folded, extremes(folded.units, read.metrics, own, size))
+
+    return _Sums(read=read, metrics=metrics, cells=cells, facts=facts)
+
+
+def _of_units(read: Read, table: _Table) -> _Sums:
+    visits = unit_rows.visits(read)
+    units = unit_rows.unit_table(read, visits)
+    metrics, cells = _clustered(units, table)
+    subjects, unit = read.layout.subjects, read.source.unit
+
+    def facts() -> tuple[Facts, ...]:
+        own = summed(units, read.metrics)
+        seen = Units(
+            several=np.arange(len(read.columns)), first=lambda: visits.first,
+            variant=lambda: read.layout.variant,
+            extremes=extremes(units, read.metrics, own, len(subjects)), table=units,
+            unit=None if unit is None else read.columns.ids(unit)[visits.first],
+        )  # fmt: skip
+        return units_seen(_rows(table, read), seen, [len(subject.variants) for subject in subjects])
+
+    return _Sums(read=read, metrics=metrics, cells=cells, facts=facts)
+
+
+def _of_groups(found: Grouped, table: _Table) -> _Sums:
     """The sums of the units with one row, and of those with several, which are read on their own."""
-    units = None
-    if found.visits is not None:
-        units = unit_rows.unit_table(found.visits, unit_rows.visits(found.visits))
+    metrics, columns = table.spec.metrics, table.columns
+    visits = None if found.visits is None else unit_rows.visits(found.visits)
+    units = None if found.visits is None or visits is None else unit_rows.unit_table(found.visits, visits)
     cells = merged([found.cells, *([] if units is None else [summed(units, metrics)])])
-    whole = _eligible(frame, columns)
-    rows = Rows(
-        columns=columns, excluded=excluded, whole=whole, several=whole[found.repeated.tolist()],
-        units=len(found.frame) + (0 if units is None else len(units)),
-        extremes=group_extremes(found, units, cells),
-        variant=lambda: columns.codes(str(found.read.source.variant)),
-    )  # fmt: skip
-    return _Found(read=found.read, metrics=metrics, cells=cells, facts=units_seen(found.read.source, rows))
 
+    def first() -> NDArray[np.int64]:
+        lone = np.ones(len(columns), dtype=bool)
+        lone[found.repeated] = False
+        again = found.repeated[:0] if visits is None else found.repeated[visits.first]
+        return np.sort(np.concatenate([np.flatnonzero(lone), again]))
 
-def _eligible(frame: Frame, columns: Columns) -> Frame:
-    """The eligible rows with every column of the table."""
-    return frame if columns.places is None else frame[columns.places.tolist()]
+    def facts() -> tuple[Facts, ...]:
+        seen = Units(
+            several=found.repeated, first=first,
+            variant=lambda: columns.codes(str(found.read.source.variant)),
+            extremes=(group_extremes(found, units, cells),),
+        )  # fmt: skip
+        rows = _rows(table, found.read, np.zeros(len(columns), dtype=np.int64))
+        return units_seen(rows, seen, [len(found.read.layout.subjects[0].variants)])
+
+    return _Sums(read=found.read, metrics=metrics, cells=cells, facts=facts)
 
 
 def event_columns(outcomes: Any, source: Source) -> Columns:

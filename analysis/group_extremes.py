@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import narwhals.stable.v2 as nw
+import numpy as np
 
 from analysis.evidence import Cells
-from analysis.extremes import farthest, may_move, value
+from analysis.extremes import farthest, may_move, sums_of, values
 from analysis.facts import Extreme
 from analysis.unit_groups import Grouped, Measured
 from analysis.unit_table import UnitTable
@@ -23,10 +24,10 @@ def group_extremes(found: Grouped, units: UnitTable | None, cells: Cells) -> tup
                 (min(low, int(side.min())), max(high, int(side.max())))
                 for (low, high), side in zip(ends, units.columns[place].sides, strict=True)
             ]
-        if not may_move(one.metric, cells, place, ends):
+        sums = sums_of(cells, place, experiments=1)
+        if not may_move(one.metric, sums, [(np.array([low]), np.array([high])) for low, high in ends])[0]:
             continue
-        for v in range(int(cells.variant.max(initial=0)) + 1):
-            typical = value(cells, place, v)
+        for v, typical in enumerate(values(one.metric, sums)[0].tolist()):
             both = [_row(found, one, v, typical)]
             if units is not None:
                 both.append(farthest(units, units.columns[place], v, typical))

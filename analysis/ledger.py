@@ -27,6 +27,7 @@ from analysis.evidence import (
     segment_attribute,
     stated_assignment,
 )
+from analysis.facts import LEDGER
 from analysis.totals import Covariates, Exact, Index, Integers, integers
 from experiment.definition import Metric, MetricType
 from experiment.lifecycle import Epoch, ExperimentState
@@ -60,7 +61,7 @@ def from_ledger(state: ExperimentState, moments: Moments, *, at: int) -> Evidenc
         Evidence(
             metrics=definition.metrics, rule=definition.decision, window_ms=definition.window_ms, at=at,
             closed=definition.source is not None, day_width=1, subjects=(subject,),
-            cells=_cells(keys, cells, definition.metrics, places, order),
+            cells=_cells(keys, cells, definition.metrics, places, order), facts=(LEDGER,),
         )
     )  # fmt: skip
 
@@ -145,7 +146,7 @@ def _former_pairs(whole: Evidence, compared: Mask) -> Evidence:
     columns = zip(*picked, strict=True) if picked else ((nothing,),) * 4
     rows, which, within, variant = (np.concatenate(column) for column in columns)
     chosen = _chosen(cells, rows, subject=which, stratum=within, variant=variant)
-    return replace(whole, subjects=tuple(subjects), cells=chosen)
+    return replace(whole, subjects=tuple(subjects), cells=chosen, facts=(LEDGER,) * len(subjects))
 
 
 def _pair_of(stratum: Stratum, v: int) -> Stratum:

@@ -108,18 +108,18 @@ class Headline(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What measuring needs to know of the rule: `accrual` (None: no dates), `window_days`, and `n_star` per
-    variant other than control. `tuned_at` is the look of the primary metric whose needed units become
-    `n_star`; with neither, every metric is tuned at each look for the units it needs there itself. `once`:
-    the data are a closed file, read at one look. `series`: where a group sequential plan finds its looks."""
+    """What measuring needs to know of the rule: `accrual` of every look (looks or 1, variants − 1; None: no
+    dates), `window_days`, and `n_star` of every look likewise. Without it, `tuned_at` says for every look the
+    one of the primary metric whose needed units become its `n_star`. `once`: the data are a closed file, read
+    at one look. `series`: where a group sequential plan finds its looks."""
 
     rule: DecisionRule
-    accrual: Accrual | None = None
-    window_days: float = 0.0
+    accrual: Accrual | None
+    window_days: float
+    once: bool
+    series: Series | None
     n_star: Float | None = None
-    tuned_at: int | None = None
-    once: bool = False
-    series: Series | None = None
+    tuned_at: NDArray[np.int64] | None = None
 
 
 def headline_of(metric: Metric, rule: DecisionRule) -> Headline:
@@ -145,15 +145,16 @@ def collect(
     metrics: Sequence[Metric],
     batches: Sequence[Sequence[Totals]],
     rule: DecisionRule,
-    pooled: Sequence[tuple[int, Sequence[Totals]]] | None = None,
+    pooled: tuple[Sequence[int], Sequence[Totals]],
     compared: NDArray[np.bool_] | None = None,
 ) -> Collected:
     """Reduce the strata of metrics at their looks.
 
     Args:
         batches: totals (looks, strata, variants) per metric; batches may differ in their strata.
-        pooled: the looks to read naively too, with their totals (1, strata, variants) per metric; None = all.
-        compared: whether a stratum is evidence for a variant (1, strata, variants); None: every one is.
+        pooled: the looks to read naively too, and their totals (looks, strata, variants) per metric.
+        compared: whether a stratum is evidence for a variant (1 or these looks, strata, variants); None:
+            every one is.
     """
     sizes = [len(batch[0].n) for batch in batches]
     stacked = joined(
@@ -168,7 +169,6 @@ def collect(
     order = np.concatenate(parts, axis=1).reshape(-1)
     by_metric = [totals for place in range(len(metrics)) for totals in (batch[place] for batch in batches)]
     sides = [totals.values() for totals in by_metric]
-    naive = pooled if pooled is not None else [(0, batch) for batch in batches]
     return Collected(
         metrics=tuple(metrics),
         looks=sum(sizes),
@@ -176,11 +176,8 @@ def collect(
         n=np.concatenate([totals.n.sum(axis=1).astype(np.int64) for totals in by_metric]),
         numerator=np.concatenate([numerator.sum(axis=1) for numerator, _ in sides]),
         denominator=np.concatenate([denominator.sum(axis=1) for _, denominator in sides]),
-        pooled=estimates.pooled_effect(
-            [totals[place] for place in range(len(metrics)) for _, totals in naive], rule.alpha, compared
-        ),
-        # a range is searched at once: thousands of looks are
-        pooled_at=range(sum(sizes)) if pooled is None else tuple(look for look, _ in pooled),
+        pooled=estimates.pooled_effect(pooled[1], rule.alpha, compared),
+        pooled_at=pooled[0],
     )
 
 
@@ -231,8 +228,8 @@ def _n_star(collected: Collected, enough: Sequence[Sufficiency | None], plan: Pl
         primary = next(i for i, metric in enumerate(collected.metrics) if metric.role is Role.PRIMARY)
         given = planned[primary][plan.tuned_at]
     if given is None:
-        return np.concatenate(planned)
-    return np.array(np.broadcast_to(given, (len(collected.n), shape[1])))
+        raise ValueError("a plan says what its sequences are tuned for")
+    return np.tile(np.broadcast_to(given, shape), (len(collected.metrics), 1))
 
 
 def _needed(enough: Sufficiency) -> Float:

@@ -3,44 +3,82 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from math import isnan
+from typing import Any
 
 import narwhals.stable.v2 as nw
 import numpy as np
-from numpy.typing import NDArray
+from scipy import sparse
 
 from analysis import engine
-from analysis.facts import Ids, Nesting, Shared
+from analysis.facts import Ids, Nesting, Shared, Sharing
 from analysis.tabular import Columns, Frame
 from analysis.totals import Index
+from analysis.validity.association import associations
+
+Series = nw.Series[Any]
+_OWNER = "\0owner"
 
 _SAMPLE = 100_000
 """Rows looked at for damaged ids: what damages ids damages many of them."""
 _ID_NAME = re.compile(
-    r"(^|_)(id|uuid|user|visitor|customer|account|member|household|device|cookie)$|Id$", re.IGNORECASE
+    r"(^|[_ .-])(u?id|uuid|guid|user|visitor|customer|client|account|member|subscriber|person|patient|email"
+    r"|household|device|cookie|session|store|shop|school)$|(user|customer|client|account|device|session|visitor)id$|Id$",
+    re.IGNORECASE,
 )
 # with a sign: hexadecimal ids such as 1e52 are none
 _SCIENTIFIC = re.compile(r"^[+-]?\d(\.\d+)?[eE]\+\d+$")
 _FLOAT = re.compile(r"^\d+\.0+$")
-_NOBODY = frozenset({"", "null", "none", "nan", "na", "n/a", "unknown", "undefined", "anonymous"})
-_WORTH_A_LOOK = r"[^a-z0-9_-]|^(?:null|none|nan|na|unknown|undefined|anonymous)?$"
+_NOBODY = frozenset(
+    {"", "-", "null", "(null)", "nil", "none", "nan", "na", "n/a", "unknown", "undefined", "anonymous"}
+    | {"(not set)", "[object object]"}
+)
+_WORTH_A_LOOK = r"[^a-z0-9_-]|^(?:-|null|nil|none|nan|na|unknown|undefined|anonymous)?$"
 """Text ids that do not match are not damaged in any of these ways."""
 _EXACT_FLOAT = 2.0**53
 
 
-def copies(frame: Frame) -> int:
-    """Rows that repeat another row in every plain column."""
+def copies(frame: Frame, owner: Index, experiments: int) -> list[int]:
+    """Rows of every experiment that repeat another row in every plain column; `owner` is each row's."""
     plain = [name for name, kind in frame.schema.items() if not kind.is_nested()]
-    return len(frame) - len(frame.select(*plain).unique()) if plain else 0
+    if not plain or not len(frame):
+        return [0] * experiments
+    if experiments == 1:
+        return [len(frame) - len(frame.select(*plain).unique())]
+    owned = nw.new_series(_OWNER, owner, nw.Int64, backend=frame.implementation)
+    once = frame.select(*plain).with_columns(owned).unique()[_OWNER].to_numpy()
+    size = np.bincount(owner, minlength=experiments) - np.bincount(once, minlength=experiments)
+    return [int(number) for number in size]
 
 
-def ids(columns: Columns, column: str) -> Ids:
-    """Ids of an evenly spaced sample of rows that look damaged, by what is wrong with them."""
-    sample = columns.frame[column].gather_every(max(len(columns) // _SAMPLE, 1))
-    if sample.dtype.is_integer() or (
-        isinstance(sample.dtype, nw.String)
-        and not sample.str.contains(_WORTH_A_LOOK).fill_null(value=True).any()
-    ):
+def ids(values: Series, owner: Index, experiments: int) -> tuple[Ids, ...]:
+    """Per experiment the ids of an evenly spaced sample of its rows that look damaged, by what is wrong."""
+    if experiments == 1:
+        return (_ids(values.gather_every(max(len(values) // _SAMPLE, 1))),)
+    size = np.bincount(owner, minlength=experiments)
+    if _sound(values):
+        return tuple(Ids(looked_at=_looked_at(int(n))) for n in size)
+    order, end = np.argsort(owner, kind="stable"), np.cumsum(size)
+    rows = [order[stop - n : stop : max(int(n) // _SAMPLE, 1)] for n, stop in zip(size, end, strict=True)]
+    return tuple(_ids(values[part.tolist()]) for part in rows)
+
+
+def _looked_at(rows: int) -> int:
+    """How many of so many rows the sample holds."""
+    return len(range(0, rows, max(rows // _SAMPLE, 1)))
+
+
+def _sound(values: Series) -> bool:
+    """Whether ids of this kind, or these ids, cannot be damaged in any way that is known."""
+    return values.dtype.is_integer() or (
+        isinstance(values.dtype, nw.String)
+        and not values.str.contains(_WORTH_A_LOOK).fill_null(value=True).any()
+    )
+
+
+def _ids(sample: Series) -> Ids:
+    if _sound(sample):
         return Ids(looked_at=len(sample))
     values = sample.to_list()
     kinds = {type(value) for value in values}
@@ -81,75 +119,106 @@ def _damage(value: object, texts: set[str]) -> list[str]:
     return found
 
 
-def nesting(frame: Frame, named: Sequence[str], variant: Callable[[], Index]) -> Nesting | None:
-    """A column that was not named but behaves like the unit: it repeats, and never with two variants.
+def nesting(
+    frame: Frame, named: Sequence[str], owner: Index, variants: Callable[[], Index], experiments: int
+) -> tuple[tuple[Nesting, ...], ...]:
+    """Per experiment the columns that were not named but may be the unit, because their values repeat.
 
     Had rows been randomised, a value with several rows would hold several variants about as often as chance
     says; a column whose values hold one each says that it is what was randomised.
+
+    Args:
+        frame: one row per unit. named: columns of the source. owner, variants: of every row.
     """
-    best = None
+    every: list[list[Nesting]] = [[] for _ in range(experiments)]
     for name in frame.columns:
-        kind = frame.schema[name]
-        plain = not kind.is_nested() and not kind.is_float()
-        if name in named or not plain or not _ID_NAME.search(name):
-            continue
-        found = _nested(frame, name, variant)
-        if found is not None and (best is None or found.values > best.values):
-            best = found
-    return best
+        nested = frame.schema[name].is_nested()
+        if name not in named and not nested and _ID_NAME.search(name):
+            for e, found in _nested(frame, name, owner, variants, experiments):
+                every[e].append(found)
+    return tuple(map(tuple, every))
 
 
-def _nested(frame: Frame, name: str, variants: Callable[[], Index]) -> Nesting | None:
-    if not frame[name].null_count() and engine.distinct(frame, name):
-        return None
-    codes = Columns(frame=frame.select(name)).codes(name)
-    size = np.bincount(codes)
-    several = size > 1
-    if not several.any():
-        return None
-    variant = variants()
-    low = np.full(len(size), np.iinfo(np.int64).max)
-    high = np.full(len(size), -1)
-    np.minimum.at(low, codes, variant)
-    np.maximum.at(high, codes, variant)
-    share = np.bincount(variant) / len(variant)
-    alike = (share[:, None] ** size[several]).sum(axis=0)
-    return Nesting(
-        column=name,
-        values=int(several.sum()),
-        mixed=int((several & (low != high)).sum()),
-        expected=float((1 - alike).sum()),
-        rows_per_value=len(frame) / len(size),
+def _nested(
+    frame: Frame, name: str, owner: Index, variants: Callable[[], Index], experiments: int
+) -> Iterator[tuple[int, Nesting]]:
+    missing = (
+        frame[name].is_null() | frame[name].is_nan()
+        if frame.schema[name].is_float()
+        else frame[name].is_null()
     )
+    if not missing.any() and not frame.schema[name].is_float() and engine.distinct(frame, name):
+        return
+    there = np.flatnonzero(~missing.to_numpy())
+    if not len(there):
+        return
+    whole = len(there) == len(frame)
+    codes = Columns(frame=frame.select(name) if whole else frame.select(name)[there.tolist()]).codes(name)
+    who, variant = owner[there], variants()[there]
+    pair, where = np.unique(who * (int(codes.max()) + 1) + codes, return_inverse=True)
+    of = pair // (int(codes.max()) + 1)
+    size = np.bincount(where)
+    several = size > 1
+    low, high = np.full(len(pair), np.iinfo(np.int64).max), np.full(len(pair), -1)
+    np.minimum.at(low, where, variant)
+    np.maximum.at(high, where, variant)
+    width = int(variant.max()) + 1
+    rows = np.bincount(who, minlength=experiments)
+    count = np.bincount(who * width + variant, minlength=experiments * width).reshape(experiments, width)
+    share = count / np.maximum(rows, 1)[:, None]
+    alike = (share[of[several]] ** size[several][:, None]).sum(axis=1)
+    expected = np.bincount(of[several], weights=1 - alike, minlength=experiments)
+    values, mixed, distinct = (
+        np.bincount(of[chosen], minlength=experiments)
+        for chosen in (several, several & (low != high), size > 0)
+    )
+    for e in np.flatnonzero(values).tolist():
+        yield e, Nesting(
+            column=name, values=int(values[e]), mixed=int(mixed[e]), expected=float(expected[e]),
+            rows_per_value=float(rows[e] / distinct[e]),
+        )  # fmt: skip
 
 
-def shared(
-    unit: Index, subject: Index, variant: Index, sizes: Sequence[tuple[str, int]]
-) -> tuple[tuple[Shared, ...], ...]:
-    """Per experiment of one table the others that hold some of its units, counted variant by variant.
+def sharing(
+    unit: Index, owner: Index, variant: Index, sizes: Sequence[tuple[str, int]]
+) -> tuple[Sharing, ...]:
+    """Per experiment of one table how many of its units are in others, and whether the assignments of two
+    that share units are independent (Pearson's chi-square over the units they share).
 
     Args:
         unit: of every unit row, one number for the same unit in every experiment. sizes: key and number of
             variants of every experiment.
     """
-    order = np.lexsort((subject, unit))
-    u, s, v = unit[order], subject[order], variant[order]
-    joint: dict[tuple[int, int], NDArray[np.int64]] = {}
-    # rows of one unit lie side by side: pair each with the next, the one after it, ...
-    for gap in range(1, int(np.bincount(np.unique(u, return_inverse=True)[1]).max(initial=1))):
-        same = np.flatnonzero(u[gap:] == u[:-gap])
-        for mine, other in ((same, same + gap), (same + gap, same)):
-            pair = s[mine] * len(sizes) + s[other]
-            for code in np.unique(pair).tolist():
-                a, b = divmod(code, len(sizes))
-                here = pair == code
-                table = joint.setdefault((a, b), np.zeros((sizes[a][1], sizes[b][1]), dtype=np.int64))
-                np.add.at(table, (v[mine[here]], v[other[here]]), 1)
+    width = max((variants for _, variants in sizes), default=1)
+    group = owner * width + variant
+    _, code = np.unique(unit, return_inverse=True)
+    rows = np.bincount(code)
+    elsewhere = np.bincount(owner, weights=rows[code] > 1, minlength=len(sizes))
+    several = rows[code] > 1  # only units of several experiments meet anybody
+    ones = np.ones(int(several.sum()), dtype=np.int64)
+    member = sparse.csr_array((ones, (code[several], group[several])), shape=(len(rows), len(sizes) * width))
+    joint = (member.T @ member).tocoo()
+    a, b = joint.row // width, joint.col // width
+    table = a != b
+    pair, where = np.unique(a[table] * len(sizes) + b[table], return_inverse=True)
+    counts = np.zeros((len(pair), width, width))
+    counts[where, joint.row[table] % width, joint.col[table] % width] = joint.data[table]
+    units, p = counts.sum(axis=(1, 2)), associations(counts)
+    here, there = pair // len(sizes), pair % len(sizes)
+    most, tied = np.lexsort((-units, here)), np.lexsort((np.where(np.isnan(p), 2.0, p), here))
+    start = np.searchsorted(here, np.arange(len(sizes) + 1))
+
+    def other(place: int) -> Shared:
+        key, value = sizes[int(there[place])][0], float(p[place])
+        return Shared(experiment=key, units=int(units[place]), p=None if isnan(value) else value)
+
     return tuple(
-        tuple(
-            Shared(experiment=sizes[b][0], units=int(t.sum()), table=tuple(map(tuple, t.tolist())))
-            for (a, b), t in joint.items()
-            if a == place
+        Sharing(
+            units=int(total), elsewhere=int(shared), experiments=len(sizes), met=int(end - first),
+            most=other(most[first]) if end > first else None,
+            tied=other(tied[first]) if end > first else None,
         )
-        for place in range(len(sizes))
-    )
+        for first, end, total, shared in zip(
+            start, start[1:], np.bincount(owner, minlength=len(sizes)), elsewhere, strict=False
+        )
+    )  # fmt: skip

@@ -102,6 +102,17 @@ class Columns:
         merged, names = _distinct(read)
         return Labels(names=tuple(names), codes=merged[codes])
 
+    def texts(self, column: str) -> tuple[str, ...]:
+        """The labels of a text column that can be read, in order of appearance."""
+        found = (_label(value) for value in _codes(self.frame[column])[1])
+        return tuple(dict.fromkeys(name for name in found if name is not None))
+
+    def among(self, column: str, names: Sequence[str]) -> Index:
+        """The place of every row's label among `names`; −1 where it is none of them or cannot be read."""
+        codes, values = _codes(self.frame[column])
+        known = {name: place for place, name in enumerate(names)}
+        return np.array([known.get(_label(value) or "", -1) for value in values], dtype=np.int64)[codes]
+
     def counts(self, column: str) -> Index:
         """Whole numbers from 0 to 2^40, as many as the ledger counts in one sum."""
         array = self.frame[column].to_numpy()
@@ -284,6 +295,14 @@ def _codes(series: nw.Series[Any]) -> tuple[Index, list[Any]]:
         places = series.replace_strict(names, list(range(len(names))), return_dtype=nw.Int64)
         return places.to_numpy().astype(np.int64), names
     return _distinct(series.to_list())
+
+
+def _label(value: object) -> str | None:
+    """A label, None for a value that is none."""
+    try:
+        return label_of(value)
+    except ValueError:
+        return None
 
 
 def _distinct(values: Sequence[Any]) -> tuple[Index, list[Any]]:

@@ -26,6 +26,8 @@ class Thresholds:
     of it (`jump_factor` with fewer than two weeks), and `jump_errors` in standard errors. `series_days`:
     fewest
     days for both. `clusters_needed`: per variant. `shared_p`: p of two experiments' variants going together.
+    `window_share`: share of the experiments running at the same time whose sample ratio is broken from which
+    the others are warned, `window_least`: how many those are at least.
     """
 
     srm_invalid: float = 0.001
@@ -38,6 +40,8 @@ class Thresholds:
     pooled_gap: float = 2.0
     pooled_p: float = 0.05
     srm_log_e: float = 6.907755278982137
+    window_share: float = 0.2
+    window_least: int = 3
     copies_warn: float = 0.001
     early_warn: float = 0.01
     nested_share: float = 0.1

@@ -76,6 +76,9 @@ class Covariates:
         return Covariates(z=z, zz=zz, xz=xz, units=self.units)
 
 
+_SUMS = ("n", "x", "xx", "y", "yy", "xy")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exact:
     """n, Σx, Σx², and for ratios Σy, Σy², Σxy, as integers in minor units."""
@@ -113,9 +116,30 @@ class Exact:
         """Add all entries along an axis."""
         return self.each(lambda part: np.asarray(part.sum(axis=axis)))
 
-    def cumulative(self) -> Exact:
-        """Running sums along the first axis."""
-        return self.each(lambda part: np.asarray(part.cumsum(axis=0)))
+    def cumulative(self, first: Index) -> Exact:
+        """Running sums along the first axis, from the row `first` of each row on."""
+
+        def running(part: Integers) -> Integers:
+            total = np.concatenate([np.zeros_like(part[:1]), part.cumsum(axis=0)])
+            return np.asarray(total[1:] - total[first])
+
+        return self.each(running)
+
+    def less(self, other: Totals) -> Exact:
+        """What is left without the units of `other`, of the same kind; without covariates."""
+        if not isinstance(other, Exact):
+            raise TypeError("exact sums are left of exact sums")
+        sums: dict[str, Any] = {n: np.asarray(getattr(self, n) - getattr(other, n)) for n in _SUMS}
+        return Exact(metric=self.metric, **sums)
+
+    @property
+    def possible(self) -> NDArray[np.bool_]:
+        """Whether units with such sums can exist: of differences they sometimes cannot."""
+        n, x, xx, y, yy = (part.astype(object) for part in (self.n, self.x, self.xx, self.y, self.yy))
+        found = (n >= 0) & (n * xx >= x * x) & (n * yy >= y * y) & ((n > 0) | ((xx == 0) & (yy == 0)))
+        if self.metric.type is MetricType.PROPORTION:
+            found &= (x >= 0) & (x <= n)
+        return np.asarray(found, dtype=bool)
 
     def _scales(self) -> tuple[int, int]:
         metric = self.metric
@@ -225,10 +249,42 @@ class Centred:
             lambda part: np.asarray(part.sum(axis=axis)), lambda group: np.expand_dims(group, axis)
         )
 
-    def cumulative(self) -> Totals:
-        """Running sums along the first axis."""
-        steps = [self[: day + 1].merged(0) for day in range(len(self.n))]
+    def cumulative(self, first: Index) -> Totals:
+        """Running sums along the first axis, from the row `first` of each row on."""
+        steps = [self[start : day + 1].merged(0) for day, start in enumerate(first.tolist())]
         return join([step[None] for step in steps]) if steps else self
+
+    def less(self, other: Totals) -> Centred:
+        """What is left without the units of `other`, of the same kind: Chan's formula solved for one part;
+        NaN where no units could be left with such moments."""
+        if not isinstance(other, Centred):
+            raise TypeError("moments are left of moments")
+        n = self.n - other.n
+        with np.errstate(invalid="ignore", divide="ignore"):
+            weight = other.n * self.n / n
+
+            def centre(whole: Floats, part: Floats) -> tuple[Floats, Floats]:
+                mean = np.where(n > 0, (self.n * whole - other.n * part) / n, 0.0)
+                return np.where((n == 0) & (whole != part) & (self.n > 0), np.nan, mean), whole - part
+
+            def spread(whole: Floats, part: Floats, moved: Floats) -> Floats:
+                return np.where(n > 0, whole - part - weight * moved, 0.0)
+
+            x, dx = centre(self.x, other.x)
+            xx = spread(self.xx, other.xx, dx * dx)
+            if self.y is None or self.yy is None or self.xy is None:
+                return Centred(n=n, x=x, xx=np.where(xx >= 0, xx, np.nan))
+            if other.y is None or other.yy is None or other.xy is None:
+                raise TypeError("both have a denominator, or neither")
+            y, dy = centre(self.y, other.y)
+            yy, xy = spread(self.yy, other.yy, dy * dy), spread(self.xy, other.xy, dx * dy)
+            held = (xx >= 0) & (yy >= 0)
+        return Centred(n=n, x=x, xx=np.where(held, xx, np.nan), y=y, yy=np.where(held, yy, np.nan), xy=xy)
+
+    @property
+    def possible(self) -> NDArray[np.bool_]:
+        """Whether units with such moments can exist: of differences they sometimes cannot."""
+        return np.asarray(np.isfinite(self.x + self.xx) & (self.y is None or np.isfinite(self.y)))
 
     def sample(self) -> Sample:
         """n, estimate and unit variance per entry."""

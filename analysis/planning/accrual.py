@@ -7,7 +7,7 @@ the cumulative curve and tied to its last point, and a straight line at the pace
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -36,6 +36,11 @@ class Accrual:
     enrolled: Float
     pace: Float
     exponent: Float
+
+    def at(self, look: int) -> Accrual:
+        """One look of arrays (looks, ...); of a single one, that."""
+        here = min(look, len(self.day) - 1)
+        return Accrual(**{f.name: getattr(self, f.name)[here] for f in fields(self)})
 
     def days_until(self, units: ArrayLike) -> tuple[Float, Float]:
         """Day of the experiment on which `units` have arrived: (fast, slow) projection.

@@ -23,8 +23,7 @@ class BatchRow:
     experiment, `n_compared` those of control and `variant`, which `n_needed` asks for too. `headline` is
     "interval" or "sequence": which of `interval` and `sequence` (`p` and `anytime_p`) the rule decides by;
     "planned" or "posterior": `decided_lift` and `decided_p` of a group sequential or Bayesian rule (which has
-    no p). `adjusted_p` is that p after Holm over the experiment's variants. `flags` are the checks that found
-    something.
+    no p). `adjusted_p` is that p after Holm over the experiment's variants. `checks` are all of them.
     """
 
     experiment: str
@@ -49,13 +48,18 @@ class BatchRow:
     anytime_p: float | None
     n_needed: int | None
     missing: Missing | None
-    flags: tuple[Check, ...] = ()
+    checks: tuple[Check, ...] = ()
     headline: str = "interval"
     lift_sequence: Interval | None = None
     adjusted_p: float | None = None
     n_compared: int | None = None
     decided_lift: Interval | None = None
     decided_p: float | None = None
+
+    @property
+    def flags(self) -> tuple[Check, ...]:
+        """The checks that found something."""
+        return tuple(check for check in self.checks if check.severity is not Severity.OK)
 
     @property
     def headline_lift(self) -> Interval | None:

@@ -163,7 +163,7 @@ def comparison(s: Sheet, at: Place, rule: DecisionRule) -> Comparison:
         guard=guard,
         sufficiency=enough,
         segments=_segments(s, at, rule),
-        daily=s.daily[v][: len(at.looks.days)] if at.looks.days else (),
+        daily=s.daily[v][: len(at.looks.days)] if s.daily and at.looks.days else (),
         selected_interval=_selected(at, significant=significant),
         unadjusted=_unadjusted(s, look, v, found),
         heterogeneity=_heterogeneity(at),

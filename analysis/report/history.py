@@ -43,7 +43,9 @@ def _pairs(pairs: evidence.Evidence, models: Mapping[str, str]) -> tuple[FormerP
     # nobody decides by history, so it is read as what may be read at any time
     rule = replace(pairs.rule, design=Design.SEQUENTIAL)
     totals = pairs.totals(primary, pairs.clean() & pairs.matured())
-    measured = measure(collect([pairs.metrics[primary]], [[totals]], rule), Plan(rule=rule))
+    looks = range(len(pairs.subjects))
+    plan = Plan(rule=rule, accrual=None, window_days=0.0, once=False, series=None, tuned_at=np.array(looks))
+    measured = measure(collect([pairs.metrics[primary]], [[totals]], rule, (looks, [totals])), plan)
     (sheet,) = sheets(measured, rule)
     return tuple(_pair(pairs, place, sheet, models) for place in range(len(pairs.subjects)))
 

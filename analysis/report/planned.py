@@ -25,13 +25,14 @@ def planned(s: Sheet, look: int, v: int, rule: DecisionRule, dates: Mapping[int,
     if reads is None or s.m.series is None or s.m.watched is None:
         return None
     read, subject = reads[v], s.m.series.at.index(look)
-    days = s.m.series.days[subject].tolist() or [0]
-    recorded = not len(s.m.series.days[subject]) or days[-1] > 0
+    days = s.m.series.days[subject]
+    last = int(days.max(initial=0))  # days of shorter series are filled with 0
+    recorded = not len(days) or last > 0
     taken = _looks(s, subject, v, read, rule, dates)
     passed = bool(taken) and taken[read.place].passed
     taken = taken[: read.place + 1]  # a look that passed is the last one that matters
     over = passed or read.course.ended or not recorded
-    coming = None if over else next_look(rule, days[-1])
+    coming = None if over else next_look(rule, last)
     first = next(iter(dates.values()), None)
     when = None
     if coming is not None and first is not None:

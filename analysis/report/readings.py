@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis import family
+from analysis import arrivals, family
 from analysis.deciding import Series
-from analysis.evidence import COUNTS, DayLooks, Evidence, Mask
+from analysis.evidence import COUNTS, DayLooks, Evidence, Mask, Subject
+from analysis.judge import Survey
 from analysis.measure import Collected, Measured, Plan, collect, measure
-from analysis.planning.accrual import Accrual, fit_accrual
 from analysis.report.comparisons import Looks, iso_day, metric_reading
 from analysis.report.daily import Calendar, day_points
 from analysis.report.model import MetricReading, MixRow, Reading, VariantCount
@@ -24,7 +24,7 @@ from analysis.report.sheet import Sheet, sheets
 from analysis.rule import least_days
 from analysis.segments import Arrivals, shrunken
 from analysis.thresholds import Thresholds
-from analysis.totals import Totals
+from analysis.totals import Totals, join
 from analysis.validity import allocation, confounding
 from experiment.definition import DAY_MS, Role
 
@@ -38,35 +38,30 @@ Mix = tuple[tuple[MixRow, ...], ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readings:
-    """Both readings, the arrays behind them, the plan used, and the matured `totals` of every metric
-    (1, strata, variants); `single` those of each day of `days` alone, where they are known."""
+    """Both readings, the arrays behind them, and the plan used."""
 
     matured: Reading
     live: Reading
     measured: tuple[Measured, ...]
-    totals: tuple[Totals, ...]
     plan: Plan
-    days: DayLooks
-    single: tuple[Totals | None, ...]
 
 
-def read(evidence: Evidence, limits: Thresholds) -> Readings:
-    """Measure the one experiment of the evidence; contaminated units are left out."""
-    clean, ready = evidence.clean(), evidence.matured()
-    series = evidence.by_day(SUBJECT, clean if evidence.day_width else np.zeros_like(clean))
+def read(found: Survey, limits: Thresholds) -> Readings:
+    """Measure the one experiment of the survey; contaminated units are left out."""
+    evidence, series = found.evidence, found.looks
+    ready = evidence.matured()
     masks = [ready] if ready.all() else [ready, np.ones_like(ready)]
     layout = _Layout.of(evidence, series, masks)
     places = range(len(evidence.metrics))
-    single = tuple(evidence.daily_totals(m, series) if evidence.snapshots is None else None for m in places)
-    per_metric = [_batches(evidence, m, series, masks, layout, single[m]) for m in places]
+    per_metric = [_batches(found, m, masks, layout) for m in places]
     collected = collect(
         evidence.metrics,
         list(zip(*(batches for batches, _ in per_metric), strict=True)),
         evidence.rule,
-        list(zip(layout.overall, zip(*(overall for _, overall in per_metric), strict=True), strict=True)),
+        (layout.overall, [join(overall) for _, overall in per_metric]),
         evidence.compared(),
     )
-    plan = _plan(evidence, collected, layout)
+    plan = _plan(found, collected, layout)
     # single days show effects, not lifts
     shown = np.ones(collected.looks, dtype=bool)
     shown[layout.empty : layout.empty + len(layout.calendar.names)] = False
@@ -74,32 +69,38 @@ def read(evidence: Evidence, limits: Thresholds) -> Readings:
     measured = measure(collected, plan, shown)
     daily = [day_points(m, layout.calendar) for m in measured] if layout.calendar.names else None
     lists = sheets(measured, evidence.rule, shown, daily)
-    primary = next(i for i, m in enumerate(evidence.metrics) if m.role is Role.PRIMARY)
-    mixed = [_mixed(evidence, totals) for totals in per_metric[primary][1]]
-    young = [_young(evidence, layout, which, limits) for which in range(len(masks))]
-    arrivals = Arrivals(accrual=_by_segment_accrual(evidence, layout), window_days=plan.window_days)
-    found = [
+    compared = evidence.compared()[SUBJECT]
+    mixes = [mixed(evidence.subjects[SUBJECT], t[0], compared) for t in per_metric[found.primary][1]]
+    segments = arrivals.by_segment(evidence, series, layout.strata) if layout.segments else None
+    arriving = Arrivals(accrual=segments, window_days=plan.window_days)
+    spans = [int(span[SUBJECT]) for span in (found.span, found.live_span)]
+    young = [_young(evidence, layout, which, span, limits) for which, span in enumerate(spans[-len(masks) :])]
+    looks = [layout.looks(which, own) for which, own in enumerate(young)]
+    both = [
         _reading(
-            evidence, mask, _metrics(evidence, lists, layout.looks(which, young[which]), mix, arrivals),
-            layout.looks(which), limits, layout.span(which, evidence),
+            evidence, mask, _metrics(evidence, lists, looks[which], mix, arriving), looks[which], limits,
+            spans[which],
         )
-        for which, (mask, mix) in enumerate(zip(masks, mixed, strict=True))
+        for which, (mask, mix) in enumerate(zip(masks, mixes, strict=True))
     ]  # fmt: skip
     return Readings(
-        matured=replace(found[0], name="matured"), live=replace(found[-1], name="live"), measured=measured,
-        totals=tuple(overall[0] for _, overall in per_metric), plan=plan, days=series, single=single,
+        matured=replace(both[0], name="matured"), live=replace(both[-1], name="live"), measured=measured,
+        plan=plan,
     )  # fmt: skip
 
 
-def _mixed(evidence: Evidence, overall: Totals) -> Mix:
-    """The Simpson decomposition of every variant other than control, where there are several strata."""
-    subject = evidence.subjects[SUBJECT]
+def mixed(subject: Subject, totals: Totals, compared: Mask) -> Mix:
+    """The Simpson decomposition of every variant other than control, where there are several strata.
+
+    Args:
+        totals: (strata, variants) of the primary metric. compared: whether a stratum is evidence for a
+            variant.
+    """
     strata, others = [stratum.label for stratum in subject.strata], len(subject.variants) - 1
     if len(strata) < 2:
         return ((),) * others
-    totals, compared = overall[0], evidence.compared()[SUBJECT]
     used = confounding.used_strata(totals)
-    found = []
+    found: list[tuple[MixRow, ...]] = []
     for v in range(1, others + 1):
         held = np.flatnonzero(compared[:, v])
         names = [strata[place] for place in held.tolist()]
@@ -147,12 +148,7 @@ class _Layout:
             strata=np.array([found + [absent] * (width - len(found)) for found in own], dtype=np.int64),
         )
 
-    def span(self, which: int, evidence: Evidence) -> int:
-        """Exposure days of a reading from the first to the last; 0 where they are not recorded."""
-        held = evidence.running(np.array(self.numbers[: self.lengths[which]], dtype=np.int64))
-        return int(held[-1] - held[0]) + evidence.day_width if len(held) else 0
-
-    def looks(self, which: int, young: Mapping[int, int] | None = None) -> Looks:
+    def looks(self, which: int, young: Mapping[int, int]) -> Looks:
         """The rows of one reading."""
         rows = max(len(self.calendar.names) + self.empty, 1) + which * len(self.segments)
         first = self.lengths[which] if self.lengths else 0
@@ -160,17 +156,15 @@ class _Layout:
             overall=self.overall[which],
             segments=[(name, rows + place) for place, name in enumerate(self.segments)],
             days=[(day, place + self.empty) for place, day in enumerate(self.calendar.names[:first])],
-            young=young or {},
+            young=young,
         )
 
 
-def _young(evidence: Evidence, layout: _Layout, which: int, limits: Thresholds) -> dict[int, int]:
+def _young(evidence: Evidence, layout: _Layout, which: int, span: int, limits: Thresholds) -> dict[int, int]:
     """Variants that came, or got their model, in a later epoch and have not run the minimum runtime although
     others have: the exposure days of their own evidence."""
     least = least_days(evidence.rule, limits.whole_week_days)
-    if len({stratum.epoch for stratum in evidence.subjects[SUBJECT].strata}) < 2:
-        return {}
-    if layout.span(which, evidence) < least:
+    if len({stratum.epoch for stratum in evidence.subjects[SUBJECT].strata}) < 2 or span < least:
         return {}
     numbers = np.array(layout.numbers[: layout.lengths[which]], dtype=np.int64)
     arrived = layout.calendar.units[: len(numbers), 1] > 0
@@ -191,17 +185,13 @@ def _pairs_by_day(evidence: Evidence, series: DayLooks) -> NDArray[np.int64]:
 
 
 def _batches(
-    evidence: Evidence,
-    metric: int,
-    series: DayLooks,
-    masks: Sequence[Mask],
-    layout: _Layout,
-    single: Totals | None,
+    found: Survey, metric: int, masks: Sequence[Mask], layout: _Layout
 ) -> tuple[list[Totals], list[Totals]]:
     """Totals of every row (looks, strata, variants), segments with their own few strata; and those of each
     reading's overall row."""
+    evidence, series = found.evidence, found.looks
     if evidence.day_width:
-        running = evidence.running_totals(metric, series, single)
+        running = evidence.running_totals(metric, series, found.single[metric])
         nothing = evidence.totals(metric, np.zeros_like(masks[0]))
         batches: list[Totals] = [nothing] if layout.empty else []
         batches += [running] if len(series.days) else []
@@ -209,7 +199,7 @@ def _batches(
             batches[0] if row < layout.empty else running[row - layout.empty :][:1] for row in layout.overall
         ]
     else:
-        overall = [evidence.totals(metric, masks[0] & evidence.clean())[SUBJECT : SUBJECT + 1]]
+        overall = [found.overall[metric]]
         batches = list(overall)
     if layout.segments:
         batches += [_by_segment(totals, layout.strata) for totals in overall]
@@ -226,17 +216,19 @@ def _by_segment(overall: Totals, places: NDArray[np.int64]) -> Totals:
     return overall.each(split)
 
 
-def _plan(evidence: Evidence, collected: Collected, layout: _Layout) -> Plan:
+def _plan(found: Survey, collected: Collected, layout: _Layout) -> Plan:
     """Arrivals over all days, and the planned units from what has matured (or all, before anything has)."""
-    plan = Plan(
+    evidence = found.evidence
+    there = [row for row in layout.overall if collected.n[row].sum() > 0]
+    tuned_at = there[0] if there else layout.overall[0]
+    return Plan(
         rule=evidence.rule,
-        accrual=_accrual(evidence),
+        accrual=arrivals.accruals(evidence, found.looks),
         window_days=0.0 if evidence.closed else evidence.window_ms / DAY_MS,
         once=evidence.closed,
         series=_series(evidence, layout),
+        tuned_at=np.full(collected.looks, tuned_at),
     )
-    rows = [row for row in layout.overall if collected.n[row].sum() > 0]
-    return replace(plan, tuned_at=rows[0] if rows else layout.overall[0])
 
 
 def _series(evidence: Evidence, layout: _Layout) -> Series:
@@ -249,42 +241,6 @@ def _series(evidence: Evidence, layout: _Layout) -> Series:
         rows=layout.empty + np.arange(len(held))[None, :],
         days=(held - held[:1].sum() + evidence.day_width)[None, :], at=layout.overall[:1], variants=variants,
     )  # fmt: skip
-
-
-def _accrual(evidence: Evidence) -> Accrual | None:
-    """Arrival of each pair's units by whole calendar day; None where days are not recorded."""
-    units = _arrived(evidence)
-    return None if units is None else _fitted(units.sum(axis=1))
-
-
-def _by_segment_accrual(evidence: Evidence, layout: _Layout) -> Accrual | None:
-    """The same in every segment: (segments, variants − 1)."""
-    units = _arrived(evidence) if layout.segments else None
-    if units is None:
-        return None
-    padded = np.concatenate([units, np.zeros_like(units[:, :1])], axis=1)
-    return _fitted(padded[:, layout.strata].sum(axis=2))
-
-
-def _arrived(evidence: Evidence) -> NDArray[np.float64] | None:
-    """Units of control and each other variant (days, strata, variants − 1) by the end of each whole
-    calendar day."""
-    looks = evidence.by_day(SUBJECT, evidence.clean())
-    if evidence.day_width != 1 or not len(looks.days):
-        return None
-    days = evidence.running(looks.days)
-    first, last, today = int(days[0]), int(days[-1]), int(evidence.running(np.array(evidence.at // DAY_MS)))
-    end = last if evidence.closed else max(today - 1, first)
-    units = evidence.daily_units(looks)
-    compared = evidence.compared()[SUBJECT, :, 1:]
-    by_day = np.zeros((max(end, last) - first + 1, *compared.shape))
-    by_day[days - first] = np.where(compared, units[..., :1] + units[..., 1:], 0)
-    return np.asarray(by_day[: end - first + 1].cumsum(axis=0))
-
-
-def _fitted(cumulative: NDArray[np.float64]) -> Accrual:
-    """Accrual of control with each other variant, from units (days, …, variants − 1)."""
-    return fit_accrual(np.moveaxis(cumulative, 0, -1))
 
 
 def _reading(

@@ -19,7 +19,7 @@ def sufficiency(s: Sheet, look: int, v: int, rule: DecisionRule) -> Sufficiency 
     enough, size = s.m.sufficiency, target_size(s.m.metric, rule)
     if enough is None or size is None:
         return None
-    pace = None if s.m.accrual is None else _number(s.m.accrual.pace[v])
+    pace = None if s.m.accrual is None else _number(s.m.accrual.at(look).pace[v])
     return _answer(enough, (look, v), size, pace, _baseline(s, look, v), why(s.interval.code[look][v]))
 
 

@@ -122,7 +122,9 @@ def checks(report: Report) -> Section:
     rows = tuple(
         (
             Cell(c.name),
-            Cell(c.severity.value, SEVERITY_TONE[c.severity]) if c.checked else Cell("not yet", Tone.MUTED),
+            Cell(c.severity.value, SEVERITY_TONE[c.severity])
+            if c.checked
+            else Cell("not checked", Tone.MUTED),
             Cell(c.message),
         )
         for c in report.checks

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from analysis.columnar import rows as columnar_rows
 from analysis.errors import Reason
-from analysis.evidence import Evidence
+from analysis.evidence import DayLooks, Evidence
 from analysis.inference.result import Float
 from analysis.report import format as fmt
 from analysis.report.model import Check, Missing, SampleRatio, Severity
@@ -69,11 +69,13 @@ def _weights(evidence: Evidence, shape: tuple[int, ...]) -> tuple[Float, NDArray
     return weights, known
 
 
-def by_day(evidence: Evidence, units: Counts) -> sample_ratio.SampleRatio:
-    """The test of every exposure day of the one experiment; units (days, strata, variants)."""
-    weights, known = _weights(evidence, (1, *units.shape[1:]))
-    counted = np.where(known[0][None, :, None], units, 0)
-    return sample_ratio.combine(sample_ratio.sample_ratio(counted, np.broadcast_to(weights[0], units.shape)))
+def by_day(evidence: Evidence, looks: DayLooks) -> sample_ratio.SampleRatio:
+    """The test of every exposure day of every experiment, each day alone."""
+    units = evidence.daily_units(looks)
+    weights, known = _weights(evidence, evidence.shape)
+    subject = np.repeat(np.arange(len(evidence.subjects)), np.diff(looks.start))
+    counted = np.where(known[subject][..., None], units, 0)
+    return sample_ratio.combine(sample_ratio.sample_ratio(counted, weights[subject]))
 
 
 def severity(
@@ -87,6 +89,14 @@ def severity(
     ):
         return Severity.INVALID
     return Severity.WARN if p is not None and p * tests < limits.srm_warn else Severity.OK
+
+
+def overall_severity(found: Ratios, limits: Thresholds) -> list[Severity]:
+    """What the sample ratio over all strata of every experiment does to its verdict."""
+    tests, log_e = found.overall, np.where(found.known, found.log_e, 0.0).sum(axis=1)
+    p = np.where(tests.reason == 0, tests.p_value, 1.0)
+    columns = zip(p.tolist(), tests.stray.tolist(), log_e.tolist(), strict=True)
+    return [severity(one, stray, limits, log_e=e) for one, stray, e in columns]
 
 
 def rows(evidence: Evidence, found: Ratios, subject: int, limits: Thresholds) -> tuple[SampleRatio, ...]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from analysis.facts import Unseen
 from analysis.report import format as fmt
 from analysis.report.model import Check, Severity
 from analysis.thresholds import Thresholds
+from analysis.validity.gates import unchecked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,21 +25,18 @@ class Difference:
     p: float
 
 
-def _worst(found: Sequence[Difference]) -> tuple[Difference, float] | None:
+def _worst(found: Sequence[Difference]) -> tuple[Difference, float]:
     """The smallest p, after Bonferroni over all looked at."""
-    if not found:
-        return None
     worst = min(found, key=lambda d: d.p)
     return worst, min(1.0, worst.p * len(found))
 
 
-def before_exposure(found: Sequence[Difference], limits: Thresholds, *, randomised: bool) -> Check:
+def before_exposure(found: Sequence[Difference] | Unseen, limits: Thresholds, *, randomised: bool) -> Check:
     """Covariates measured before exposure: under randomisation they differ by chance only."""
     name = "before exposure"
-    worst = _worst(found)
-    if worst is None:
-        return Check(name=name, severity=Severity.OK, message="No covariate is given.", numbers={})
-    d, p = worst
+    if isinstance(found, Unseen):
+        return unchecked(name, found)
+    d, p = _worst(found)
     numbers: dict[str, float | int | str | None] = {"p": p, "metric": d.metric, "variant": d.variant}
     if p >= limits.imbalance_warn:
         text = f"Variants were alike before exposure (smallest {fmt.p_is(p)})."
@@ -55,13 +54,12 @@ def before_exposure(found: Sequence[Difference], limits: Thresholds, *, randomis
     )
 
 
-def denominators(found: Sequence[Difference], limits: Thresholds) -> Check:
+def denominators(found: Sequence[Difference] | Unseen, limits: Thresholds) -> Check:
     """Ratios whose denominator the treatment moved: the ratio then mixes two changes."""
     name = "denominator"
-    worst = _worst(found)
-    if worst is None:
-        return Check(name=name, severity=Severity.OK, message="No metric is a ratio.", numbers={})
-    d, p = worst
+    if isinstance(found, Unseen):
+        return unchecked(name, found)
+    d, p = _worst(found)
     numbers: dict[str, float | int | str | None] = {"p": p, "metric": d.metric, "variant": d.variant}
     if p >= limits.denominator_p:
         text = "Denominators of ratios are alike in the variants."

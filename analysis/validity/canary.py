@@ -14,11 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from analysis.facts import Unseen
 from analysis.inference.result import Alternative
 from analysis.inference.sequential import anytime_p
 from analysis.inference.share_sequence import TUNED_EVENTS, concentration, log_e_share
 from analysis.report import format as fmt
 from analysis.report.model import Check, Severity
+from analysis.validity.gates import unchecked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +63,10 @@ def harm_p(
     return float(p)
 
 
-def check(found: Sequence[Canary], alpha: float) -> Check:
+def check(found: Sequence[Canary] | Unseen, alpha: float) -> Check:
     """The strongest sign of early harm; all comparisons share alpha."""
+    if isinstance(found, Unseen):
+        return unchecked("early harm", found)
     worst = min(found, key=lambda canary: canary.p)
     p = min(1.0, worst.p * len(found))
     numbers: dict[str, float | int | str | None] = {

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from analysis.facts import Shared
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.evidence import DayLooks, Evidence
+from analysis.facts import Sharing, Unseen
 from analysis.report import format as fmt
+from analysis.report.comparisons import iso_day
 from analysis.report.model import Check, Severity
 from analysis.thresholds import Thresholds
-from analysis.validity.association import association
+from analysis.validity.gates import unchecked
 from experiment.definition import Layer
 from experiment.lifecycle import ExperimentState, Status
 
@@ -54,28 +60,91 @@ def _apart(mine: Layer | None, theirs: Layer | None) -> bool:
     return mine.end <= theirs.start or theirs.end <= mine.start
 
 
-def in_table(shared: Sequence[Shared], units: int, limits: Thresholds) -> Check:
+def in_table(found: Sharing | Unseen, limits: Thresholds) -> Check:
     """Units that other experiments of the same table hold too, and whether their variants go together."""
-    found = [(other, association(other.table)) for other in shared]
-    tied = [(other, p) for other, p in found if p is not None and p * len(found) < limits.shared_p]
-    most = max(shared, key=lambda other: other.units, default=None)
-    share = most.units / units if most is not None and units else 0.0
-    numbers = {"experiments": len(shared), "share": share}
-    if tied:
-        other, p = min(tied, key=lambda pair: pair[1])
+    name = "other experiments"
+    if isinstance(found, Unseen):
+        return unchecked(name, found)
+    share = found.elsewhere / found.units if found.units else 0.0
+    p = None if found.tied is None or found.tied.p is None else min(1.0, found.tied.p * found.met)
+    numbers = {"experiments": found.met, "units": found.elsewhere, "share": share, "p": p}
+    if found.most is None or found.tied is None:
+        text = f"No unit is in another of the table's {found.experiments} experiments."
+        return Check(name=name, severity=Severity.OK, message=text, numbers=numbers)
+    if p is not None and p < limits.shared_p:
         text = (
-            f"{other.units:,} units ({other.units / units:.1%}) are also in "
-            f"{other.experiment}, and who got which "
-            f"variant there goes together with the variants here ({fmt.p_is(p)}): the two "
-            "effects cannot be told "
-            "apart. Randomise them independently, or analyse the units that are in one only."
+            f"{found.tied.units:,} units ({found.tied.units / found.units:.1%}) are also in "
+            f"{found.tied.experiment}, and who got which variant there goes together with the variants here "
+            f"({fmt.p_is(p)}): the two effects cannot be told apart. Randomise them independently, or "
+            "analyse the units that are in one only."
         )
-        return Check(name="other experiments", severity=Severity.WARN, message=text, numbers=numbers)
-    text = "No other experiment shares its units."
-    if most is not None:
+        return Check(name=name, severity=Severity.WARN, message=text, numbers=numbers)
+    where = found.most.experiment
+    if found.met > 1:
+        where = f"{found.met} other experiments, most of them ({found.most.units:,}) in {where}"
+    text = f"{found.elsewhere:,} units ({share:.1%}) are also in {where}; "
+    if p is None:
+        text += "with a single variant there or here nothing can be said of how the assignments go together."
+    else:
+        text += f"the assignments are independent ({fmt.p_is(p)}), so the effects do not mix."
+    return Check(name=name, severity=Severity.OK, message=text, numbers=numbers)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """The experiments of a table that ran on some of the same days: how many `others`, how many of these have
+    a `broken` sample ratio, and the first and last of this one's days (ISO dates)."""
+
+    others: int
+    broken: int
+    first: str
+    last: str
+
+
+def windows(evidence: Evidence, looks: DayLooks, severity: Sequence[Severity]) -> tuple[Window | Unseen, ...]:
+    """Every experiment's window; `severity` is that of its sample ratio."""
+    size = len(evidence.subjects)
+    if size == 1:
+        return (
+            Unseen("the table holds one experiment" if evidence.closed else "one experiment is looked at"),
+        )
+    if not evidence.day_width:
+        return (Unseen("no column `day` is named"),) * size
+    there = np.flatnonzero(np.diff(looks.start))
+    first, last = looks.days[looks.start[there]], looks.days[looks.start[there + 1] - 1]
+    broken = np.array([severity[e] is Severity.INVALID for e in there.tolist()])
+
+    # on some of the same days = begun by the last one here, less those that had ended before the first
+    def overlapping(some: NDArray[np.bool_]) -> NDArray[np.int64]:
+        begun = np.searchsorted(np.sort(first[some]), last, side="right")
+        return np.asarray(begun - np.searchsorted(np.sort(last[some]), first, side="left"))
+
+    others, wrong = overlapping(np.ones_like(broken)) - 1, overlapping(broken) - broken
+    found: list[Window | Unseen] = [Unseen("no unit is left")] * size
+    for place, e in enumerate(there.tolist()):
+        found[e] = Window(
+            others=int(others[place]), broken=int(wrong[place]), first=iso_day(int(first[place])),
+            last=iso_day(int(last[place])),
+        )  # fmt: skip
+    return tuple(found)
+
+
+def in_window(found: Window | Unseen, limits: Thresholds) -> Check:
+    """Did many of the experiments that ran at the same time lose units? What broke them may be here too."""
+    name = "window"
+    if isinstance(found, Unseen):
+        return unchecked(name, found)
+    share = found.broken / found.others if found.others else 0.0
+    numbers = {"others": found.others, "broken": found.broken, "share": share}
+    when = found.first if found.first == found.last else f"{found.first} to {found.last}"
+    if not found.others:
+        return unchecked(name, Unseen(f"no other experiment of the table ran at the same time ({when})"))
+    told = f"{found.broken:,} of the {found.others:,} other experiments that ran at the same time ({when})"
+    if found.broken >= limits.window_least and share >= limits.window_share:
         text = (
-            f"Up to {share:.1%} of the units are also in another experiment "
-            f"({most.experiment}); their variants "
-            "are independent of each other, so the effects do not mix."
+            f"{told} do not split as intended ({share:.0%}): what broke their randomisation may have touched "
+            "this one where its own split cannot show it. Trust it only once the cause is known."
         )
-    return Check(name="other experiments", severity=Severity.OK, message=text, numbers=numbers)
+        return Check(name=name, severity=Severity.WARN, message=text, numbers=numbers)
+    text = f"{told} do not split as intended."
+    return Check(name=name, severity=Severity.OK, message=text, numbers=numbers)

@@ -25,19 +25,31 @@ def contamination(units: int, contaminated: int, limits: Thresholds, *, what: st
     return Check(name="contamination", severity=level, message=text, numbers=numbers)
 
 
-def served(exposures: int, mismatches: int, limits: Thresholds) -> Check:
-    """Exposures that were served another variant than assigned, without a cause on record."""
-    share = mismatches / exposures if exposures else 0.0
-    numbers = {"mismatches": mismatches, "share": share}
+def served(every: tuple[int, int], kept: tuple[int, int], limits: Thresholds) -> Check:
+    """Exposures that were served another variant than assigned, without a cause on record.
+
+    Args:
+        every: such exposures of all units, and all exposures. kept: the same without units that were seen in
+            several variants, which the results leave out; serving is judged before they are.
+    """
+    (wrong, exposures), (left, rest) = every, kept
+    share, kept_share = wrong / exposures if exposures else 0.0, left / rest if rest else 0.0
+    numbers = {"mismatches": wrong, "share": share, "kept_mismatches": left, "kept_share": kept_share}
+    without = (
+        f" Without the units seen in several variants it is {left:,} ({kept_share:.2%})."
+        if exposures != rest
+        else ""
+    )
     if share > limits.mismatch_invalid:
         level, text = Severity.INVALID, (
-            f"{mismatches:,} exposures ({share:.2%}) were served another variant than assigned without a "
-            f"cause on record, more than {limits.mismatch_invalid:.0%}: assignment and treatment disagree."
+            f"{wrong:,} of {exposures:,} exposures ({share:.2%}) were served another variant than assigned "
+            f"without a cause on record, more than {limits.mismatch_invalid:.0%}: assignment and treatment "
+            f"disagree.{without}"
         )  # fmt: skip
-    elif mismatches:
+    elif wrong:
         level, text = Severity.WARN, (
-            f"{mismatches:,} exposures ({share:.2%}) were served another variant than assigned "
-            "without a cause on record."
+            f"{wrong:,} of {exposures:,} exposures ({share:.2%}) were served another variant than assigned "
+            f"without a cause on record.{without}"
         )  # fmt: skip
     else:
         level, text = Severity.OK, "Every unit was served what it was assigned, or the cause is on record."

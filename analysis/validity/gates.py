@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from analysis.facts import Backlog, Unseen
 from analysis.report import format as fmt
 from analysis.report.model import Check, Comparison, Maturing, MetricReading, Severity
 from analysis.rule import least_days
@@ -38,16 +39,11 @@ def matured(units: int, window_days: float, waiting: Maturing | None = None) -> 
     return Check(name="matured", severity=Severity.GATE, message=text, numbers=numbers)
 
 
-def not_yet(name: str) -> Check:
-    """A check that reads matured units, before there are any."""
-    text = "Not checked: no unit has matured."
-    return Check(name=name, severity=Severity.OK, message=text, numbers={}, checked=False)
-
-
-def no_split(name: str) -> Check:
-    """A check of how units split, where no segment holds control and another variant."""
-    text = "Not checked: no segment holds both control and another variant, so no split can be judged."
-    return Check(name=name, severity=Severity.OK, message=text, numbers={}, checked=False)
+def unchecked(name: str, unseen: Unseen) -> Check:
+    """A check that has nothing to look at: nothing speaks against the comparison, nothing for it."""
+    return Check(
+        name=name, severity=Severity.OK, message=f"Not checked: {unseen.why}.", numbers={}, checked=False
+    )
 
 
 def runtime(days: int | None, rule: DecisionRule, limits: Thresholds) -> Check:
@@ -192,8 +188,11 @@ def strata_used(left_out: Sequence[str], covered: float) -> Check:
     return Check(name="strata", severity=Severity.WARN, message=text, numbers=numbers)
 
 
-def pending(units: int, late: int) -> Check:
+def pending(backlog: Backlog | None) -> Check:
     """Units that wait for a refold and events that came too late to be summed."""
+    if backlog is None:
+        return unchecked("pending", Unseen("a table is closed, nothing waits"))
+    units, late = backlog.pending, backlog.late
     numbers = {"pending": units, "late": late}
     if units:
         text = f"{units:,} units wait for a refold; their numbers may still move."

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from analysis.facts import Unseen
 from analysis.report import format as fmt
 from analysis.report.model import Check, Severity
 from analysis.thresholds import Thresholds
+from analysis.validity.gates import unchecked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +27,10 @@ class Carried:
     p_without: float
 
 
-def check(found: Sequence[Carried], alpha: float, limits: Thresholds) -> Check:
+def check(found: Sequence[Carried] | Unseen, alpha: float, limits: Thresholds) -> Check:
     """A single unit that moves the effect by a standard error, turns its sign or makes it significant."""
+    if isinstance(found, Unseen):
+        return unchecked("outlier", found)
     worst = max(found, key=_shift, default=None)
     numbers: dict[str, float | int | str | None] = {}
     if worst is not None:

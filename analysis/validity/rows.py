@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
-from analysis.facts import Facts, Nesting
+from analysis.facts import Copies, Eligibility, Ids, Nesting, Outcomes, Unseen
 from analysis.report import format as fmt
 from analysis.report.model import Check, Severity
 from analysis.thresholds import Thresholds
 from analysis.validity.association import association
+from analysis.validity.gates import unchecked
+
+Numbers = dict[str, float | int | str | None]
 
 
-def copies(facts: Facts, limits: Thresholds) -> Check:
+def readable(reason: str | Unseen) -> Check:
+    """Rows of the experiment that cannot be read; `reason` names the first one, and is empty without any."""
+    if isinstance(reason, Unseen):
+        return unchecked("rows", reason)
+    level = Severity.INVALID if reason else Severity.OK
+    return Check(name="rows", severity=level, message=reason or "Every row can be read.", numbers={})
+
+
+def copies(found: Copies | Unseen, limits: Thresholds) -> Check:
     """Rows that are there twice; events of one id are counted once, plain rows count again."""
-    numbers: dict[str, float | int | str | None] = {
-        "copies": facts.copies,
-        "repeated": facts.repeated,
-        "rows": facts.rows,
-    }
-    doubled = facts.copies / facts.rows if facts.rows else 0.0
-    again = facts.repeated / (facts.rows + facts.repeated) if facts.repeated else 0.0
+    if isinstance(found, Unseen):
+        return unchecked("copies", found)
+    numbers: Numbers = {"copies": found.copies, "repeated": found.repeated, "rows": found.rows}
+    doubled = found.copies / found.rows if found.rows else 0.0
+    again = found.repeated / (found.rows + found.repeated) if found.repeated else 0.0
     if doubled > limits.copies_warn:
         text = (
-            f"{facts.copies:,} rows ({doubled:.1%}) are copies of another row and count twice: delivered or "
+            f"{found.copies:,} rows ({doubled:.1%}) are copies of another row and count twice: delivered or "
             "joined twice? Remove them, or add the column that tells them apart (time, event id)."
         )
         return Check(name="copies", severity=Severity.WARN, message=text, numbers=numbers)
     if again > limits.copies_warn:
-        text = f"{facts.repeated:,} events ({again:.1%}) came more than once under one id; each counted once."
+        text = f"{found.repeated:,} events ({again:.1%}) came more than once under one id; each counted once."
         return Check(name="copies", severity=Severity.WARN, message=text, numbers=numbers)
     return Check(name="copies", severity=Severity.OK, message="No row is there twice.", numbers=numbers)
 
@@ -41,10 +50,11 @@ _WHY = {
 }
 
 
-def ids(facts: Facts) -> Check:
+def ids(found: Ids | Unseen) -> Check:
     """Unit ids that were damaged on the way."""
-    found = facts.ids
-    if found is None or not found.wrong:
+    if isinstance(found, Unseen):
+        return unchecked("ids", found)
+    if not found.wrong:
         return Check(name="ids", severity=Severity.OK, message="Unit ids look sound.", numbers={})
     parts = [
         f"{what} in {number:,} of {found.looked_at:,} rows (such as {found.examples[what]!r}): {_WHY[what]}"
@@ -54,19 +64,21 @@ def ids(facts: Facts) -> Check:
     return Check(name="ids", severity=Severity.WARN, message=text, numbers=dict(found.wrong))
 
 
-def eligibility(facts: Facts, limits: Thresholds) -> Check:
+def eligibility(found: Eligibility | Unseen, limits: Thresholds) -> Check:
     """Rows that do not meet the condition; void if the condition removes one variant more than another."""
-    out = sum(facts.excluded.values())
+    if isinstance(found, Unseen):
+        return unchecked("eligibility", found)
+    out = sum(found.excluded.values())
     if not out:
         text = "Every row meets the condition."
         return Check(name="eligibility", severity=Severity.OK, message=text, numbers={"excluded": 0})
-    variants = sorted(facts.kept.keys() | facts.excluded.keys())
-    kept = [facts.kept.get(v, 0) for v in variants]
-    gone = [facts.excluded.get(v, 0) for v in variants]
+    variants = sorted(found.kept.keys() | found.excluded.keys())
+    kept = [found.kept.get(v, 0) for v in variants]
+    gone = [found.excluded.get(v, 0) for v in variants]
     total = [a + b for a, b in zip(kept, gone, strict=True)]
     p = association([kept, gone])
     share = out / sum(total)
-    numbers: dict[str, float | int | str | None] = {"excluded": out, "share": share, "p": p}
+    numbers: Numbers = {"excluded": out, "share": share, "p": p}
     text = f"{out:,} rows ({share:.1%}) do not meet the condition and are left out"
     if p is not None and p < limits.srm_invalid:
         shares = ", ".join(f"{v} {b / n:.1%}" for v, b, n in zip(variants, gone, total, strict=True) if n)
@@ -79,16 +91,24 @@ def eligibility(facts: Facts, limits: Thresholds) -> Check:
     return Check(name="eligibility", severity=Severity.WARN, message=f"{text}.", numbers=numbers)
 
 
-def unit_of_analysis(found: Nesting | None, limits: Thresholds) -> Check:
-    """Rows that were not randomised one by one although each is taken as a unit."""
+def unit_of_analysis(columns: tuple[Nesting, ...] | Unseen, limits: Thresholds) -> Check:
+    """Rows that were not randomised one by one although each is taken as a unit.
+
+    Of several columns that keep to one variant (devices of users, users of households) the one with the
+    fewest values was randomised: the others only lie inside it.
+    """
     name = "unit of analysis"
-    if (
-        found is None
-        or found.expected < limits.nested_least
-        or found.mixed > limits.nested_share * found.expected
-    ):
+    if isinstance(columns, Unseen):
+        return unchecked(name, columns)
+    kept = [
+        found
+        for found in columns
+        if found.expected >= limits.nested_least and found.mixed <= limits.nested_share * found.expected
+    ]
+    if not kept:
         text = "No other column looks like the randomised unit."
         return Check(name=name, severity=Severity.OK, message=text, numbers={})
+    found = max(kept, key=lambda column: column.rows_per_value)
     text = (
         f"Each {found.column} holds {found.rows_per_value:.1f} rows on average and keeps to one variant "
         f"({found.mixed:,} of {found.values:,} hold several; {found.expected:,.0f} would if rows had been "
@@ -96,30 +116,25 @@ def unit_of_analysis(found: Nesting | None, limits: Thresholds) -> Check:
         f"intervals would be too narrow. Write `unit: {found.column}` (rows are then added up) or "
         f"`cluster: {found.column}`."
     )
-    numbers: dict[str, float | int | str | None] = {
-        "column": found.column,
-        "mixed": found.mixed,
-        "expected": found.expected,
-    }
+    numbers: Numbers = {"column": found.column, "mixed": found.mixed, "expected": found.expected}
     return Check(name=name, severity=Severity.GATE, message=text, numbers=numbers)
 
 
-def early(facts: Facts, limits: Thresholds) -> Check:
+def early(found: Outcomes | Unseen, limits: Thresholds) -> Check:
     """Outcomes shortly before their unit's first exposure: the exposure came late, or clocks differ."""
-    near = facts.early + facts.counted
-    share = facts.early / near if near else 0.0
-    numbers: dict[str, float | int | str | None] = {
-        "early": facts.early,
-        "before": facts.before,
-        "counted": facts.counted,
-        "share": share,
-    }
+    name = "early outcomes"
+    if isinstance(found, Unseen):
+        return unchecked(name, found)
+    near = found.early + found.counted
+    share = found.early / near if near else 0.0
+    numbers: Numbers = {
+        "early": found.early, "before": found.before, "counted": found.counted, "share": share,
+    }  # fmt: skip
     if share <= limits.early_warn:
         text = "Outcomes follow their exposure."
-        return Check(name="early outcomes", severity=Severity.OK, message=text, numbers=numbers)
+        return Check(name=name, severity=Severity.OK, message=text, numbers=numbers)
     text = (
-        f"{facts.early:,} outcomes ({share:.1%}) lie within the hour before their unit's "
-        "first exposure and do "
-        "not count: the exposure is recorded too late, or the clocks of the two tables differ."
+        f"{found.early:,} outcomes ({share:.1%}) lie within the hour before their unit's first exposure and "
+        "do not count: the exposure is recorded too late, or the clocks of the two tables differ."
     )
-    return Check(name="early outcomes", severity=Severity.WARN, message=text, numbers=numbers)
+    return Check(name=name, severity=Severity.WARN, message=text, numbers=numbers)

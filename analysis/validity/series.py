@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import special
 
+from analysis.facts import Unseen
 from analysis.inference.result import Float
 from analysis.report import format as fmt
 from analysis.report.model import Check, Severity
 from analysis.thresholds import Thresholds
+from analysis.validity.gates import unchecked
 from analysis.validity.sample_ratio import SampleRatio
 
 
@@ -34,13 +37,20 @@ class Effects:
     variance: Float
 
 
-def jump(levels: Sequence[Levels], days: Sequence[str], variants: Sequence[str], limits: Thresholds) -> Check:
+def jump(
+    levels: Sequence[Levels] | Unseen, days: Sequence[str], variants: Sequence[str], limits: Thresholds
+) -> Check:
     """One metric on one day far from every other day of the same variant: recording changed, not users.
 
     A day stands out when its distance to the nearest other day exceeds the range of all the others, five
     standard errors, and a quarter of that nearest value; before two weeks have shown every weekday twice it
     has to be twice or half of any other day.
     """
+    if isinstance(levels, Unseen):
+        return unchecked("jump", levels)
+    most = max((int(known.sum(axis=0).max()) for known in map(_known, levels)), default=0)
+    if most < limits.series_days:
+        return unchecked("jump", _too_few(most, limits))
     worst: tuple[float, str] | None = None
     for found in levels:
         for v, variant in enumerate(variants):
@@ -63,6 +73,15 @@ def jump(levels: Sequence[Levels], days: Sequence[str], variants: Sequence[str],
     if worst is None:
         return Check(name="jump", severity=Severity.OK, message="No day stands out.", numbers={})
     return Check(name="jump", severity=Severity.WARN, message=worst[1], numbers={"days": len(days)})
+
+
+def _known(found: Levels) -> NDArray[np.bool_]:
+    """Days of which a variant's value can be estimated (days, variants)."""
+    return np.isfinite(found.value) & np.isfinite(found.error)
+
+
+def _too_few(days: int, limits: Thresholds) -> Unseen:
+    return Unseen(f"{fmt.plural(days, 'day')} can be estimated, {limits.series_days} are needed")
 
 
 def _lonely(value: Float, error: Float, limits: Thresholds) -> int | None:
@@ -95,12 +114,16 @@ def _ratio(value: float, other: float) -> float:
     return value / other if other > 0 else np.inf
 
 
-def novelty(found: Effects, days: Sequence[int], variants: Sequence[str], limits: Thresholds) -> Check:
+def novelty(
+    found: Effects | Unseen, days: Sequence[int], variants: Sequence[str], limits: Thresholds
+) -> Check:
     """Does the effect trend over exposure days? A line through the days' effects, weighted by 1/variance.
 
     p of its slope after Bonferroni over the variants. An effect that shrinks is a novelty that wears off, one
     that grows is users who need to learn; either way the mean over all days is not what comes.
     """
+    if isinstance(found, Unseen):
+        return unchecked("novelty", found)
     smallest: tuple[float, str] | None = None
     for v, variant in enumerate(variants[1:]):
         line = _trend(found.effect[:, v], found.variance[:, v], np.asarray(days, dtype=np.float64), limits)
@@ -122,7 +145,8 @@ def novelty(found: Effects, days: Sequence[int], variants: Sequence[str], limits
         if smallest is None or p < smallest[0]:
             smallest = p, text
     if smallest is None:
-        return Check(name="novelty", severity=Severity.OK, message="Too few days for a trend.", numbers={})
+        known = np.isfinite(found.effect) & np.isfinite(found.variance) & (found.variance > 0)
+        return unchecked("novelty", _too_few(int(known.sum(axis=0).max(initial=0)), limits))
     p, text = smallest
     if p >= limits.trend_p:
         text = "The effect does not trend over exposure days."
@@ -155,7 +179,7 @@ def daily_ratio(found: SampleRatio, days: Sequence[str], limits: Thresholds) -> 
     name = "sample ratio by day"
     tested = int((found.reason == 0).sum())
     if not tested:
-        return Check(name=name, severity=Severity.OK, message="No day can be tested.", numbers={"days": 0})
+        return unchecked(name, Unseen("the intended weights are not known, or no day has units"))
     p = np.where(found.reason == 0, found.p_value, 1.0)
     worst = int(np.argmin(p))
     shared = min(1.0, float(p[worst]) * tested)

@@ -77,8 +77,11 @@ def counts(
     return moments
 
 
-ROW_CHECKS = {"copies", "eligibility", "ids", "unit of analysis", "early outcomes", "outlier"}
-"""Checks that need the rows of a table; a ledger has only sums."""
+ROW_CHECKS = {
+    "rows", "served", "fallback", "carry-over", "copies", "eligibility", "ids", "unit of analysis", "early outcomes",
+    "other experiments", "outlier", "pending",
+}  # fmt: skip
+"""Checks that need the rows of a table, or a ledger; the others read the same sums of both."""
 
 
 def of_sums(document: dict[str, Any]) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def test_sums_that_leave_64_bits_stay_exact() -> None:
 
 def test_days_are_kept_apart_and_sum_to_the_whole() -> None:
     evidence = from_ledger(running(definition()), counts(TABLE), at=100 * DAY)
-    looks = evidence.by_day(0, evidence.clean())
+    looks = evidence.by_day(evidence.clean())
     assert looks.days.tolist() == list(range(21))
     np.testing.assert_array_equal(
         evidence.daily_units(looks).sum(axis=0), evidence.counts(evidence.clean())[0, ..., 0]

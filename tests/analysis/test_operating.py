@@ -11,6 +11,7 @@ import pytest
 from analysis import draw, estimates, verdicts
 from analysis.draw import Baseline, Scenario, World
 from analysis.evidence import Cells, Evidence, Subject, configured_strata
+from analysis.facts import LEDGER
 from analysis.monte_carlo import rate, rate_of
 from analysis.operating import Operating, fixed_units, operating
 from analysis.planning.accrual import constant_accrual
@@ -142,7 +143,7 @@ def evidence(experiment: Experiment, n: np.ndarray, cumulative: list[Exact]) -> 
     )  # fmt: skip
     return Evidence(
         metrics=experiment.metrics, rule=experiment.decision, window_ms=0, at=len(n) * DAY_MS, closed=False,
-        day_width=1, subjects=(subject,), cells=cells,
+        day_width=1, subjects=(subject,), cells=cells, facts=(LEDGER,),
     )  # fmt: skip
 
 

@@ -111,11 +111,11 @@ def test_measured_moments_merge_as_the_pooled_values(values: list[float], parts:
 
 def test_running_sums_end_at_the_whole() -> None:
     days = exact(BUYERS, [[(1, 0), (0, 0)], [(1, 0)], [(0, 0)]])
-    running = days.cumulative()
+    running = days.cumulative(np.zeros(3, dtype=np.int64))
     assert running.n.tolist() == [2, 3, 4]
     assert running.x.tolist() == [1, 2, 2]
     measured = Centred(n=np.array([2.0, 2.0]), x=np.array([1.0, 3.0]), xx=np.array([2.0, 2.0]))
-    assert measured.cumulative().xx.tolist() == [2.0, 8.0]
+    assert measured.cumulative(np.zeros(2, dtype=np.int64)).xx.tolist() == [2.0, 8.0]
 
 
 def test_joined_totals_follow_each_other() -> None:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from analysis.analyze import analyze_ledger
 from analysis.frame import analyze
+from analysis.report.batch_model import BatchReport
 from analysis.report.model import Report, Severity
 from experiment.definition import Segment, Size
 from experiment.lifecycle import revise
@@ -139,6 +140,25 @@ def mixed_case(t: Table, rng: np.random.Generator) -> Table:
     return t | {"user": names.astype(str)}
 
 
+def several(broken: int = 0, *, damaged: bool = False) -> BatchReport:
+    """Six experiments of the same two weeks; some lose a fifth of one variant, or a row is damaged."""
+    parts = []
+    for number in range(6):
+        t, rng = units(60 + number, 2000), np.random.default_rng(number)
+        lost = (number < broken) & (t["group"] == "new") & (rng.random(2000) < 0.2)
+        parts.append(
+            {name: column[~lost] for name, column in t.items()}
+            | {"test": np.full((~lost).sum(), f"t{number}")}
+        )
+    frame = pd.concat(map(pd.DataFrame, parts), ignore_index=True)
+    if damaged:
+        frame["amount"] = frame["amount"].astype(object)
+        frame.loc[frame["test"] == "t2", "amount"] = ["oops", *frame.loc[frame["test"] == "t2", "amount"][1:]]
+    found = analyze(frame, load_spec(RULE + METRICS + UNITS + "  experiment: test\n"))
+    assert isinstance(found, BatchReport)
+    return found
+
+
 CELL = Cell(n=500, exposures=500, fallbacks=0, mismatches=0, carried=0, metrics=(Sums(50, 50),))
 STRAY = CellKey("shop", 1, "all", "treatment", 3, contaminated=True)
 
@@ -179,6 +199,10 @@ MORE = {
     "primacy": Twin("novelty", Severity.WARN, "grows (users learn it: primacy)", lambda: with_units(learned), clean_units),
     "ids as text and as numbers": Twin(
         "ids", Severity.WARN, "mixed types", half_as_text, lambda: of_frame(numbers())),
+    "a row that cannot be read": Twin(
+        "rows", Severity.INVALID, "row 4001", lambda: several(damaged=True), several, row=-1),
+    "a time in which much is broken": Twin(
+        "window", Severity.WARN, "3 of the 5 other experiments", lambda: several(broken=3), several, row=5),
     "an unknown unit": Twin("ids", Severity.WARN, "placeholders", lambda: with_units(anonymous), clean_units),
     "ids with spaces": Twin("ids", Severity.WARN, "spaces around them", lambda: with_units(padded), clean_units),
     "ids in two cases": Twin(

@@ -39,6 +39,12 @@ class Told:
 T = DEFAULT
 CHECKS = {
     "variants": Told("Only one variant is there.", "invalid"),
+    "rows": Told(
+        "A row of the experiment cannot be read: a label is missing, an amount is no number.",
+        "invalid in a table of many experiments, whose others are judged; a file of one experiment is refused"),
+    "window": Told(
+        "Many experiments that ran on the same days lost units, so the cause may have touched this one too.",
+        f"warn where {T.window_share:.0%} of them, and at least {T.window_least}, have a broken sample ratio"),
     "overlap": Told(
         "Segment and variant go together (one country got only model 1, the other only model 2), so the "
         "difference is that of the models plus that of the segments.",
@@ -153,6 +159,8 @@ STORIES = {
     "repeated events": ("150 purchases were delivered twice", "each once"),
     "ids through a spreadsheet": ("every seventh long id became 9.65491E+11", "the same ids as text"),
     "ids as text and as numbers": ("every third id is text, the others numbers", "all numbers"),
+    "a row that cannot be read": ("one amount of six experiments is a word", "all are numbers"),
+    "a time in which much is broken": ("three of six experiments lose a fifth of a variant", "none does"),
     "an unknown unit": ("one id is `unknown`", "all ids are names"),
     "ids with spaces": ("every ninth id ends in a space", "none does"),
     "ids in two cases": ("some users are there in capitals too", "one spelling each"),
@@ -188,9 +196,9 @@ STORIES = {
 }
 
 
-def told(found: Report | BatchReport) -> tuple[Check, ...]:
-    """The checks of a report; of many experiments those that found something in the first."""
-    return found.rows[0].flags if isinstance(found, BatchReport) else found.checks
+def told(found: Report | BatchReport, row: int) -> tuple[Check, ...]:
+    """The checks of a report, or of one row of a table of many experiments."""
+    return found.rows[row].checks if isinstance(found, BatchReport) else found.checks
 
 
 def render() -> str:
@@ -205,7 +213,7 @@ def _section(check: str) -> str:
     for name, twin in PLANTED.items():
         if twin.check != check:
             continue
-        (found,) = (c for c in told(twin.planted()) if c.name == check)
+        (found,) = (c for c in told(twin.planted(), twin.row) if c.name == check)
         planted, clean = STORIES[name]
         lines += [f"**{name}** ({found.severity.value}). Planted: {planted}; clean: {clean}.", ""]
         lines += [f"> {escape(found.message)}", ""]

@@ -27,9 +27,9 @@ def test_contamination_and_mismatches_void_above_one_percent(
     units: int, bad: int, expected: Severity
 ) -> None:
     assert contamination.contamination(units, bad, DEFAULT).severity is expected
-    found = contamination.served(units, bad, DEFAULT)
+    found = contamination.served((bad, units), (bad, units), DEFAULT)
     assert found.severity is expected
-    assert not bad or f"{bad:,} exposures" in found.message
+    assert not bad or f"{bad:,} of {units:,} exposures" in found.message
 
 
 def test_fallbacks_and_carry_over_are_worth_a_word_above_one_percent() -> None:

@@ -12,14 +12,18 @@ from tests.analysis.validity.page import CHECKS, PLANTED, STORIES, render, told
 @pytest.mark.parametrize("name", PLANTED)
 def test_the_planted_problem_is_flagged_in_plain_words(name: str) -> None:
     twin = PLANTED[name]
-    found = [c for c in told(twin.planted()) if c.name == twin.check]
+    found = [c for c in told(twin.planted(), twin.row) if c.name == twin.check]
     assert [c.severity for c in found] == [twin.severity], [c.message for c in found]
     assert twin.words in found[0].message
 
 
 @pytest.mark.parametrize("name", PLANTED)
 def test_no_clean_twin_is_flagged_by_any_check(name: str) -> None:
-    flagged = [(c.name, c.message) for c in told(PLANTED[name].clean()) if c.severity is not Severity.OK]
+    flagged = [
+        (c.name, c.message)
+        for c in told(PLANTED[name].clean(), PLANTED[name].row)
+        if c.severity is not Severity.OK
+    ]
     assert not flagged
 
 

@@ -321,6 +321,7 @@ class Twin:
     words: str
     planted: Callable[[], Report | BatchReport]
     clean: Callable[[], Report | BatchReport]
+    row: int = 0  # of a table of many experiments, the one that is told about
 
 
 TWINS = {
