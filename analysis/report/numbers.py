@@ -328,7 +328,6 @@ class Comparison:
     events_needed: float
     enough_events: bool
     complete: bool
-    days: int | None
     pooled: Pooled | None
     guard: Guard | None
     sufficiency: Sufficiency | None
@@ -339,6 +338,7 @@ class Comparison:
     heterogeneity: Heterogeneity | None = None
     planned: Planned | None = None
     posterior: Posterior | None = None
+    days: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
