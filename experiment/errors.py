@@ -11,6 +11,8 @@ SwitchpointError
 │   └── Superseded       what a decision rests on is no longer in force: look again and decide anew
 └── PlatformError        not the caller's fault
     ├── StoreUnavailable Redis cannot be reached
+    │   └── AccessDenied it answers, and refuses this client
+    ├── StoreReverted    the store is not the one its data directory knows
     ├── SpoolFull        no durable place is left for an event
     └── Corrupt          stored bytes are not what their digest or the log says
 """
@@ -106,6 +108,18 @@ class StoreUnavailable(PlatformError):
     """Redis cannot be reached or refused a write."""
 
     code = "store_unavailable"
+
+
+class AccessDenied(StoreUnavailable):
+    """The store answers, and refuses this client: its password or a permission is missing or wrong."""
+
+    code = "access_denied"
+
+
+class StoreReverted(PlatformError):
+    """The store came back empty, older or with another history; nothing is read from it or written to it."""
+
+    code = "store_reverted"
 
 
 class SpoolFull(PlatformError):

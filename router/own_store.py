@@ -30,13 +30,16 @@ def own_store(data: Path, *, host: str = "127.0.0.1") -> Iterator[str]:
     Raises:
         BadInput: `host` is reachable from outside and no server is configured, or another service runs on
             the data directory.
-        PlatformError: the embedded server could not be started.
+        AccessDenied, PlatformError: the configured server refuses us or would lose acknowledged events; the
+            embedded server could not be started.
     """
-    from experiment.store.connection import configured_url
+    from experiment.store.connection import configured_url, connect, require_fit
     from experiment.store.server import attach_detached
 
     configured = configured_url()
     if configured:
+        with connect(configured) as client:
+            require_fit(client)
         yield configured
         return
     if host not in _LOOPBACK:

@@ -6,9 +6,11 @@ import hashlib
 import os
 import re
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from experiment.errors import BadInput, Corrupt, NotFound
+from experiment.model import ModelVersion, State
 
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 
@@ -67,15 +69,16 @@ class Artifacts:
             content = path.read_bytes()
         except FileNotFoundError as error:
             raise NotFound(
-                "no such artifact in this data directory",
+                f"{path} is missing",
                 field="artifact",
                 value=digest,
-                fix="copy the file here or register it again",
+                fix="register the model file again, or copy this one back from another data directory",
             ) from error
         found = _digits(content)
         if f"sha256:{found}" != digest:
             raise Corrupt(
-                f"{path} holds sha256:{found}. Fix: register the model file again, which replaces it"
+                f"{path} was changed, it holds sha256:{found}. "
+                "Fix: register the model file again, or copy this one back from another data directory"
             )
         return content
 
@@ -85,6 +88,24 @@ class Artifacts:
             raise BadInput("not a digest", field="artifact", value=digest, fix="give sha256:<64 hex>")
         digits = match.group(1)
         return self._folder / digits[:2] / digits
+
+
+def check_files(artifacts: Artifacts, versions: Iterable[ModelVersion]) -> list[str]:
+    """What is wrong with the files of registered versions, one sentence with its fix each; [] is sound.
+
+    An archived version may have lost its files, but what is there is what its digest says.
+    """
+    findings = []
+    for version in versions:
+        for name, digest in sorted(version.artifact.items()):
+            try:
+                artifacts.read(digest)
+            except NotFound as error:
+                if version.state is not State.ARCHIVED:
+                    findings.append(f"{version.ref}, {name}: {error}")
+            except (Corrupt, OSError) as error:
+                findings.append(f"{version.ref}, {name}: {error}")
+    return findings
 
 
 def _digits(content: bytes) -> str:

@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 import redis
 from redis.exceptions import RedisError, ResponseError
 
-from experiment.errors import BadInput, StoreUnavailable
+from experiment.errors import AccessDenied, BadInput, PlatformError, StoreUnavailable
 from experiment.store.binary import version_of
+from experiment.store.redis_errors import unavailable
 
 URL_VARIABLE = "SWITCHPOINT_REDIS_URL"
 CONNECT_SECONDS = 0.25
@@ -61,7 +62,7 @@ def _without_secret(url: str) -> str:
 
 
 class Severity(StrEnum):
-    """How much a finding matters: `error` breaks exactly-once counting, `warn` weakens durability."""
+    """How much a finding matters: with `error` acknowledged counts get lost, `warn` weakens the promise."""
 
     OK = "ok"
     WARN = "warn"
@@ -89,7 +90,7 @@ def check_server(client: redis.Redis) -> list[ServerFinding]:
         fsync = _setting(client, "appendfsync")
         policy = info.get("maxmemory_policy") or _setting(client, "maxmemory-policy")
     except RedisError as error:
-        raise StoreUnavailable(f"Redis does not answer: {error}") from error
+        raise (unavailable(error) or StoreUnavailable(f"Redis does not answer: {error}")) from error
     return [
         _version(info),
         _eviction(policy),
@@ -98,6 +99,26 @@ def check_server(client: redis.Redis) -> list[ServerFinding]:
         _role(info),
         _cluster(info),
     ]
+
+
+def require_fit(client: redis.Redis) -> None:
+    """Refuse a server that would lose what it acknowledged, or that refuses this client.
+
+    A server that is away is not judged: what serves from the last good snapshot may start without it.
+
+    Raises:
+        AccessDenied: the password or a permission is missing or wrong.
+        PlatformError: a setting is of severity `error`; names it and the fix.
+    """
+    try:
+        wrong = [f for f in check_server(client) if f.severity is Severity.ERROR]
+    except AccessDenied:
+        raise
+    except StoreUnavailable:
+        return
+    if wrong:
+        said = "; ".join(f"{f.name} is {f.value}. Fix: {f.fix}" for f in wrong)
+        raise PlatformError(f"this server would lose acknowledged events: {said}")
 
 
 def _setting(client: redis.Redis, name: str) -> str | None:
@@ -146,7 +167,7 @@ def _append_only(info: Mapping[str, str]) -> ServerFinding:
     return _finding(
         "appendonly",
         value,
-        Severity.OK if value == "yes" else Severity.WARN,
+        {"yes": Severity.OK, None: Severity.WARN}.get(value, Severity.ERROR),
         "set appendonly yes: without it acknowledged events since the last snapshot are lost in a crash",
     )
 

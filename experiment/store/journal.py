@@ -35,7 +35,9 @@ def export(records: Records, path: Path) -> int:
             new entries do not continue its chain. The file is left as it is.
     """
     with _locked(path) as file:
-        head = _head(file, path)
+        head, whole = _head(file, path)
+        file.truncate(whole)
+        file.seek(0, os.SEEK_END)
         if head.seq:
             last = next(records.audit(head.seq - 1), None)
             if last is None or last.hash != head.hash:
@@ -85,6 +87,17 @@ def restore(path: Path, records: Records) -> int:
     return len(entries) - head.seq
 
 
+def journal_head(path: Path) -> Head:
+    """The last whole entry's number and hash; nothing is locked or changed.
+
+    Raises:
+        OSError: there is no such file, or it cannot be read.
+        Corrupt: its last line is not an audit entry.
+    """
+    with path.open("rb") as file:
+        return _head(file, path)[0]
+
+
 def read_journal(path: Path) -> list[AuditEntry]:
     """All entries of a journal, verified.
 
@@ -122,8 +135,8 @@ def _locked(path: Path) -> Iterator[BinaryIO]:
         yield file
 
 
-def _head(file: BinaryIO, path: Path) -> Head:
-    """The last whole line's number and hash; what follows it is cut off."""
+def _head(file: BinaryIO, path: Path) -> tuple[Head, int]:
+    """The last whole line's number and hash, and where that line ends."""
     size = file.seek(0, os.SEEK_END)
     length = _TAIL_BYTES
     while True:
@@ -136,13 +149,10 @@ def _head(file: BinaryIO, path: Path) -> Head:
             break
         length *= 4
     whole = start + end + 1
-    if whole < size:
-        file.truncate(whole)
-    file.seek(0, os.SEEK_END)
     if end < 0:
-        return Head()
+        return Head(), whole
     try:
         entry = decode_entry(tail[begin + 1 : end])
     except Corrupt as error:
         raise Corrupt(f"{path}: the last line is not an audit entry: {error}") from error
-    return Head(entry.seq, entry.hash)
+    return Head(entry.seq, entry.hash), whole

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from threading import Lock
+from uuid import uuid4
 
 from experiment.audit import AuditEntry, Head, Note, chain, decode_entry, encode_entry
 from experiment.document import Document, canonical
@@ -20,6 +21,7 @@ class MemoryRecords:
         self._documents: dict[tuple[str, str], tuple[int, str]] = {}
         self._entries: list[str] = []
         self._head = Head()
+        self._identity: str | None = None
 
     def get(self, kind: str, key: str) -> Document | None:
         """See `Records.get`."""
@@ -46,6 +48,7 @@ class MemoryRecords:
             entry = chain(self._head, note, documents)
             self._entries.append(encode_entry(entry))
             self._head = Head(entry.seq, entry.hash)
+            self._identity = self._identity or uuid4().hex
             for document, text in zip(documents, texts, strict=True):
                 self._documents[document.kind, document.key] = (document.version, text)
             return entry.seq
@@ -53,6 +56,10 @@ class MemoryRecords:
     def head(self) -> Head:
         """See `Records.head`."""
         return self._head
+
+    def identity(self) -> str | None:
+        """See `Records.identity`."""
+        return self._identity
 
     def revision(self) -> int:
         """See `Records.revision`."""

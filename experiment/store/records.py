@@ -60,6 +60,10 @@ class Records(Protocol):
         """The last audit entry's number and hash."""
         ...
 
+    def identity(self) -> str | None:
+        """The random name that the store got with its first commit; None before it."""
+        ...
+
     def revision(self) -> int:
         """The number of commits so far."""
         ...

@@ -61,6 +61,10 @@ class ProjectKeys:
         """String "<seq> <hash>": the last audit entry; its number is the project's revision."""
         return f"hd:{self._tag}"
 
+    def identity(self) -> str:
+        """String: the store's random name, written once."""
+        return f"id:{self._tag}"
+
     def audit(self) -> str:
         """List: audit entries as canonical JSON, one per commit."""
         return f"au:{self._tag}"

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 import redis
 from redis.exceptions import RedisError
@@ -14,6 +15,7 @@ from experiment.audit import AuditEntry, Head, Note, chain, decode_entry, encode
 from experiment.document import Document, canonical
 from experiment.errors import Corrupt, StoreUnavailable
 from experiment.store.records import Put, document_conflict, planned_documents, revision_conflict
+from experiment.store.redis_errors import unavailable
 from experiment.store.redis_keys import ProjectKeys
 
 _SCRIPT = Path(__file__).with_name("records.lua").read_text(encoding="ascii")
@@ -70,6 +72,12 @@ class RedisRecords:
             stored = self._client.get(self._keys.head())
         return Head() if stored is None else _head(_bytes(stored))
 
+    def identity(self) -> str | None:
+        """See `Records.identity`."""
+        with _unavailable():
+            stored = self._client.get(self._keys.identity())
+        return None if stored is None else _bytes(stored).decode()
+
     def revision(self) -> int:
         """See `Records.revision`."""
         return self.head().seq
@@ -98,12 +106,13 @@ class RedisRecords:
             f"{entry.seq} {entry.hash}",
             encode_entry(entry),
             "" if revision is None else revision,
+            uuid4().hex,
         ]
         for put, value in zip(changes, values, strict=True):
             arguments += [put.key, put.expected_version, value]
         with _unavailable():
             answer: Sequence[bytes | int] = self._script(
-                keys=[self._keys.head(), self._keys.audit(), *hashes], args=arguments
+                keys=[self._keys.head(), self._keys.audit(), self._keys.identity(), *hashes], args=arguments
             )
         return answer
 
@@ -113,7 +122,7 @@ def _unavailable() -> Iterator[None]:
     try:
         yield
     except RedisError as error:
-        raise StoreUnavailable(f"Redis did not answer: {error}") from error
+        raise (unavailable(error) or StoreUnavailable(f"Redis did not answer: {error}")) from error
 
 
 def _bytes(value: object) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import sqlite3
 import threading
 import time
@@ -62,8 +63,8 @@ class SpooledItem:
 class Spool:
     """A queue in the SQLite file `path`, holding at most `max_bytes` of payload over all processes."""
 
-    def __init__(self, path: Path | str, max_bytes: int = DEFAULT_MAX_BYTES) -> None:
-        """Open or create the file (mode 0600).
+    def __init__(self, path: Path | str, max_bytes: int = DEFAULT_MAX_BYTES, *, eager: bool = True) -> None:
+        """Open or create the file (mode 0600); not `eager`, the first call does, and may raise the same.
 
         Raises:
             SpoolFull: no room on the disk to create it.
@@ -75,9 +76,9 @@ class Spool:
         self._reserve = self.path.with_name(f"{self.path.name}-reserve")
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
-        with self._lock, self._faults():
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._connected()
+        if eager:
+            with self._lock, self._faults():
+                self._connected()
         _OPEN.add(self)
 
     def put(self, items: Sequence[bytes]) -> None:
@@ -101,6 +102,19 @@ class Spool:
             with self._faults():
                 self._keep_reserve()
             self._write(insert)
+
+    def check(self) -> None:
+        """Prove that a batch could be kept now: write and sync without changing anything.
+
+        Raises:
+            SpoolFull: no room on the disk.
+            Corrupt, PlatformError: the file is damaged or cannot be written.
+        """
+        with self._faults():
+            self._keep_reserve()
+            if shutil.disk_usage(self.path.parent).free < _RESERVE_BYTES:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._write(lambda connection: connection.execute("UPDATE total SET batches = batches"))
 
     def take(self, limit: int) -> list[SpooledItem]:
         """The oldest `limit` batches. They stay in the queue until `done`; two drainers may get the same."""
@@ -190,6 +204,7 @@ class Spool:
 
     def _connected(self) -> sqlite3.Connection:
         if self._connection is None:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             try:
                 self._connection = _open(self.path)
             except sqlite3.OperationalError as error:

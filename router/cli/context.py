@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from experiment.errors import StoreUnavailable, SwitchpointError
+from experiment.errors import StoreReverted, StoreUnavailable, SwitchpointError
 
 if TYPE_CHECKING:  # opened lazily: `--help` must not wait for Redis or Arrow libraries
     from experiment.catalog import Catalog
     from experiment.store.artifacts import Artifacts
+    from experiment.store.known_store import StoreMemory
     from experiment.store.redis_ledger import RedisLedger
     from experiment.store.redis_records import RedisRecords
 
@@ -48,7 +49,7 @@ class Context:
         changes nothing: the records are the truth, the next command exports again.
         """
         try:
-            if "records" in self.__dict__:
+            if "records" in self.__dict__ and not self.__dict__.get("contradiction"):
                 self._export()
         finally:
             self._stack.close()
@@ -58,6 +59,8 @@ class Context:
 
         try:
             export(self.records, journal_path(self.data, self.project))
+            if "contradiction" in self.__dict__:
+                self.memory.remember(self.records)
         except StoreUnavailable:
             return  # the command itself has said so, and the next one exports
         except (SwitchpointError, OSError) as error:
@@ -80,10 +83,24 @@ class Context:
         return RedisRecords(self.client, self.project)
 
     @cached_property
+    def memory(self) -> StoreMemory:
+        """What the data directory knows of the store."""
+        from experiment.store.known_store import StoreMemory
+
+        return StoreMemory(self.data, self.project)
+
+    @cached_property
+    def contradiction(self) -> str | None:
+        """Why the store cannot be the one that the data directory knows; None when it can."""
+        return self.memory.contradiction(self.records)
+
+    @cached_property
     def catalog(self) -> Catalog:
-        """Experiments, models, champions and decisions of the project."""
+        """Experiments, models, champions and decisions of the project; refused for a store that went back."""
         from experiment.catalog import Catalog
 
+        if self.contradiction is not None:
+            raise StoreReverted(self.contradiction)
         return Catalog(self.records)
 
     @cached_property

@@ -15,7 +15,15 @@ from typing import NoReturn
 
 import click
 
-from experiment.errors import BadInput, Conflict, PlatformError, Refused, Superseded, SwitchpointError
+from experiment.errors import (
+    BadInput,
+    Conflict,
+    PlatformError,
+    Refused,
+    StoreReverted,
+    Superseded,
+    SwitchpointError,
+)
 
 
 class Exit(IntEnum):
@@ -30,7 +38,7 @@ class Exit(IntEnum):
 
 def exit_code(error: BaseException) -> Exit:
     """The exit code of an exception. Unknown ones are the platform's fault, not the caller's."""
-    if isinstance(error, Refused | Superseded):
+    if isinstance(error, Refused | Superseded | StoreReverted):
         return Exit.RULE_SAYS_NO
     if isinstance(error, PlatformError | Conflict):
         return Exit.PLATFORM

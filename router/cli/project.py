@@ -6,18 +6,21 @@ import os
 import platform
 import shutil
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
-from experiment.errors import BadInput, SwitchpointError
+from experiment.errors import BadInput, StoreReverted, SwitchpointError
 from router.cli.context import Context, json_option, pass_context, print_json
 from router.cli.events import refused_text
 from router.cli.failure import Exit
 
 _LOW_DISK = 1 << 30
+_PROBE_BYTES = 1 << 16
 _RESTORE = "`switchpoint restore JOURNAL` into an empty store"
+_REGISTER = "`switchpoint model register NAME FILE` with the same file"
 
 
 @click.command()
@@ -53,7 +56,7 @@ def init(file: Path, *, force: bool) -> None:
 class _Line:
     name: str
     value: str
-    severity: str
+    severity: str = "ok"
     fix: str = ""
 
 
@@ -62,15 +65,24 @@ class _Line:
 @pass_context
 @click.pass_context
 def doctor(ctx: click.Context, context: Context, *, as_json: bool) -> None:
-    """Check this machine, the server, its persistence and the stored records.
+    """Check this machine, the server, its persistence, the stored records and the model files.
 
-    Exit code 3 when something would break exactly-once counting; warnings do not fail.
+    Exit code 1 when a check fails: something that would lose or falsify counts; warnings do not fail.
+    Exit code 3 when the server cannot be asked.
 
     \b
     Example:
       switchpoint doctor
     """
-    lines = [*_environment(context), *_server(context)]
+    lines, code = _environment(context), Exit.DONE
+    try:
+        lines += _server(context)
+        lines += _stored(context)
+    except SwitchpointError as error:
+        reverted = isinstance(error, StoreReverted)
+        code = Exit.RULE_SAYS_NO if reverted else Exit.PLATFORM
+        name = "store" if reverted else "server"
+        lines.append(_Line(name=name, value=str(error), severity="error", fix="see the message"))
     if as_json:
         print_json([{"name": x.name, "value": x.value, "severity": x.severity, "fix": x.fix} for x in lines])
     else:
@@ -80,7 +92,7 @@ def doctor(ctx: click.Context, context: Context, *, as_json: bool) -> None:
             ("check", "", "found", "fix"), [(x.name, x.severity, x.value, x.fix) for x in lines], labels=4
         )
     if any(x.severity == "error" for x in lines):
-        ctx.exit(Exit.PLATFORM)
+        ctx.exit(code or Exit.RULE_SAYS_NO)
 
 
 def _environment(context: Context) -> list[_Line]:
@@ -88,14 +100,14 @@ def _environment(context: Context) -> list[_Line]:
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free
-    writable = os.access(folder, os.W_OK)
+    fault = _write_fault(folder)
     return [
-        _Line(name="python", value=f"{platform.python_version()} on {sys.platform}", severity="ok"),
+        _Line(name="python", value=f"{platform.python_version()} on {sys.platform}"),
         _Line(
             name="data directory",
-            value=str(context.data),
-            severity="ok" if writable else "error",
-            fix="" if writable else "choose another with --data",
+            value=f"{context.data}: {fault}" if fault else str(context.data),
+            severity="error" if fault else "ok",
+            fix="make room, or choose another with --data" if fault else "",
         ),
         _Line(
             name="disk",
@@ -106,33 +118,55 @@ def _environment(context: Context) -> list[_Line]:
     ]
 
 
+def _write_fault(folder: Path) -> str | None:
+    """Why a small file cannot be written and synced there; None when it can."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(_PROBE_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
+
+
 def _server(context: Context) -> list[_Line]:
     from experiment.store.connection import check_server, configured_url
-    from experiment.store.records import check
 
     origin = "SWITCHPOINT_REDIS_URL" if configured_url() else "embedded"
-    try:
-        findings = check_server(context.client)
-        broken = check(context.records)
-        pending, late = context.ledger.pending(), context.ledger.late()
-        refused = context.ledger.refusals()
-    except SwitchpointError as error:
-        return [_Line(name="server", value=str(error), severity="error", fix="see the message")]
-    lines = [_Line(name="server", value=origin, severity="ok")]
-    lines += [_Line(name=f.name, value=f.value, severity=f.severity.value, fix=f.fix) for f in findings]
-    lines += [_Line(name="records", value=text, severity="error", fix=_RESTORE) for text in broken]
-    if not broken:
-        lines.append(_Line(name="records", value="the audit chain holds", severity="ok"))
-    lines.append(
+    findings = check_server(context.client)
+    return [
+        _Line(name="server", value=origin),
+        *(_Line(name=f.name, value=f.value, severity=f.severity.value, fix=f.fix) for f in findings),
+    ]
+
+
+def _stored(context: Context) -> list[_Line]:
+    """The records, the ledger and the model files; raises StoreReverted for a store that went back."""
+    from experiment.store.artifacts import check_files
+    from experiment.store.records import check
+
+    catalog, identity = context.catalog, context.records.identity()
+    name = f"{identity}, revision {catalog.revision()}" if identity else "new, nothing was committed yet"
+    broken = check(context.records)
+    versions = catalog.models()
+    files = check_files(context.artifacts, versions)
+    pending, late = context.ledger.pending(), context.ledger.late()
+    refused = context.ledger.refusals()
+    return [
+        _Line(name="store", value=name),
+        *(_Line(name="records", value=text, severity="error", fix=_RESTORE) for text in broken),
+        *([] if broken else [_Line(name="records", value="the audit chain holds")]),
+        *(_Line(name="model file", value=text, severity="error", fix=_REGISTER) for text in files),
+        *([] if files else [_Line(name="model files", value=f"{len(versions)} versions, as registered")]),
         _Line(
             name="refused events",
             value=refused_text(refused),
             severity="warn" if refused else "ok",
             fix="`switchpoint events --refused` shows the last ones" if refused else "",
-        )
-    )
-    lines.append(_Line(name="ledger", value=f"{pending} units pending, {late} late events", severity="ok"))
-    return lines
+        ),
+        _Line(name="ledger", value=f"{pending} units pending, {late} late events"),
+    ]
 
 
 @click.command()
@@ -152,6 +186,7 @@ def restore(context: Context, journal: Path, *, as_json: bool) -> None:
     from experiment.store.journal import restore as rebuild
 
     written = rebuild(journal, context.records)
+    context.memory.remember(context.records)
     revision = context.records.revision()
     if as_json:
         print_json({"project": context.project, "written": written, "revision": revision})

@@ -21,33 +21,46 @@ def verify(ctx: click.Context, context: Context, *, as_json: bool) -> None:
     """Fold the event log with the reference fold and compare it with the live moments.
 
     Names every cell that differs, and where a unit's record differs from the log, the unit and its first
-    event. Also checks the audit chain of the records. Exit code 1 on any difference.
+    event. Also checks the audit chain of the records, that the store is the one this data directory knows,
+    and the model files of this directory by their digests. Exit code 1 on any difference.
 
     \b
     Example:
       switchpoint verify
     """
+    from experiment.store.artifacts import check_files
     from experiment.store.records import check
     from experiment.verify import verify as compare
 
+    if context.contradiction is not None:
+        # an empty ledger folds to empty moments: that proves nothing about a store that went back
+        if as_json:
+            print_json({"store": context.contradiction, "same": False})
+        else:
+            click.echo(context.contradiction)
+        ctx.exit(Exit.RULE_SAYS_NO)
     differences = compare(context.ledger, context.catalog.plan())
     broken = check(context.records)
+    files = check_files(context.artifacts, context.catalog.models())
     events = sum(1 for _ in context.ledger.events())
     if as_json:
         print_json({
             "events": events,
             "ledger": [_document(d) for d in differences],
             "records": broken,
-            "same": not differences and not broken,
+            "models": files,
+            "same": not (differences or broken or files),
         })  # fmt: skip
     else:
-        for difference in (*(d.problem for d in differences), *broken):
+        for difference in (*(d.problem for d in differences), *broken, *files):
             click.echo(difference)
         if not differences:
             click.echo(f"the log of {events:,} events folds to the live moments, integer for integer")
         if not broken:
             click.echo("the audit chain holds and the records agree with it")
-    if differences or broken:
+        if not files:
+            click.echo("the model files are what their digests say")
+    if differences or broken or files:
         ctx.exit(Exit.RULE_SAYS_NO)
 
 

@@ -8,10 +8,11 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from experiment.errors import PlatformError, StoreUnavailable
+from experiment.errors import PlatformError, SpoolFull, StoreUnavailable
 from experiment.store.connection import ServerFinding, Severity
 from experiment.store.spool import Spool
 from router.models.runtime import Models
+from router.serving.body import MAX_BODY_BYTES
 from router.serving.counting import StoreGate
 from router.serving.drain import Drainer
 from router.serving.metrics import Metrics
@@ -19,6 +20,7 @@ from router.serving.snapshot import SnapshotHolder
 
 PERIOD_SECONDS = 1.0
 _INSPECT_SECONDS = 30.0
+_PROBE_SECONDS = 5.0
 _RENEW_SECONDS = 0.2
 
 _log = logging.getLogger(__name__)
@@ -31,7 +33,7 @@ class Background:
         self,
         holder: SnapshotHolder,
         drainer: Drainer,
-        spool: Spool | None,
+        spool: Spool,
         gate: StoreGate,
         metrics: Metrics,
         models: Models,
@@ -39,11 +41,21 @@ class Background:
         inspect: Callable[[], list[ServerFinding]],
     ) -> None:
         """`inspect` reads the server's settings that decide whether it keeps its promises."""
-        self._holder, self._drainer, self._spool, self._gate = holder, drainer, spool, gate
+        self._holder, self._spool, self._gate = holder, spool, gate
         self._metrics, self._models, self._inspect = metrics, models, inspect
         self._findings: list[ServerFinding] = []
+        self._spool_fault: str | None = None
+        self._probed_at = float("-inf")
         self._inspected_at = float("-inf")
         self._renewed_at = float("-inf")
+        self._parts = (
+            self._refresh,
+            self._load,
+            drainer.step,
+            self._probe_spool,
+            self._look,
+            self._measure,
+        )
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -63,11 +75,11 @@ class Background:
         """Refresh the snapshot out of turn, at most every 0.2 s, never while the store is away."""
         if self._gate.up and time.monotonic() - self._renewed_at > _RENEW_SECONDS:
             self._renewed_at = time.monotonic()
-            self._holder.refresh()
+            self._refresh()
 
     def step(self) -> None:
         """One round; a fault of one part never ends the thread."""
-        for part in (self._holder.refresh, self._load, self._drainer.step, self._look, self._measure):
+        for part in self._parts:
             try:
                 part()
             except Exception:  # noqa: BLE001 - the next round may do better
@@ -80,8 +92,7 @@ class Background:
         and there is a durable place for events, whether the store is there or not.
         """
         settings = {finding.name: finding.value for finding in self._findings}
-        waiting = self._waiting()
-        reasons = self._missing(spool=waiting is not None)
+        reasons = self._missing()
         if not reasons and not self._metrics.others_ready():
             reasons = ["another worker of this service is not ready"]
         return {
@@ -100,30 +111,53 @@ class Background:
                 "stale": self._holder.stale_since is not None,
                 "stale_seconds": round(self._holder.stale_seconds, 3),
             },
-            "spool": {"available": waiting is not None, "batches": waiting},
+            "spool": {"available": self._spool_fault is None, "batches": self._waiting()},
             "models": self._models.facts(),
         }
 
-    def _missing(self, *, spool: bool) -> list[str]:
+    def _missing(self) -> list[str]:
         """What this worker lacks to be ready, one sentence each."""
         snapshot, reasons = self._holder.current, []
-        if not self._holder.loaded:
+        if self._holder.refusal is not None:
+            reasons.append(self._holder.refusal)
+        elif not self._holder.loaded:
             reasons.append("no snapshot: the store was not reached since this process started")
         reasons += _sentences(self._findings, Severity.ERROR)
-        if not spool and not self._gate.up:
-            reasons.append("the store is away and there is no spool: events are refused")
+        if self._spool_fault is not None:
+            reasons.append(self._spool_fault)
         reasons += [f"{ref} is live and not in the registry" for ref in snapshot.unregistered()]
         return reasons + self._models.not_ready(snapshot.live_versions())
 
     def _waiting(self) -> int | None:
         try:
-            return None if self._spool is None else len(self._spool)
+            return len(self._spool)
         except PlatformError:
             return None
+
+    def _probe_spool(self) -> None:
+        """Whether events could be kept without the store; a spool of 0 bytes is missed while it is away."""
+        if time.monotonic() - self._probed_at < _PROBE_SECONDS:
+            return
+        self._probed_at = time.monotonic()
+        try:
+            if self._spool.max_bytes:
+                self._spool.check()
+            if not self._gate.up and self._spool.max_bytes - self._spool.bytes < MAX_BODY_BYTES:
+                raise SpoolFull("the store is away and the spool is full: events are refused")
+        except PlatformError as error:
+            if self._spool_fault != str(error):
+                _log.error("%s", error)
+            self._spool_fault = str(error)
+        else:
+            self._spool_fault = None
 
     def _loop(self) -> None:
         while not self._stop.wait(PERIOD_SECONDS):
             self.step()
+
+    def _refresh(self) -> None:
+        self._holder.refresh()
+        self._gate.refused = self._holder.refusal is not None
 
     def _load(self) -> None:
         self._models.load(self._holder.current.live_versions())
@@ -141,7 +175,7 @@ class Background:
                     _log.error("the store's %s is %s. Fix: %s", finding.name, finding.value, finding.fix)
 
     def _measure(self) -> None:
-        self._metrics.ready.set(not self._missing(spool=self._waiting() is not None))
+        self._metrics.ready.set(not self._missing())
         self._metrics.store_up.set(self._gate.up and self._holder.stale_since is None)
         self._metrics.spooled_batches.set(self._waiting() or 0)
         self._metrics.snapshot_revision.set(self._holder.current.revision)

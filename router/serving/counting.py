@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -25,23 +24,28 @@ class Outcome(NamedTuple):
 
 
 class StoreGate:
-    """Whether the store is worth asking: shut by a failure, opened by the probe that runs each second."""
+    """Whether events may go to the store: shut by a failure until a probe succeeds, and while refused."""
 
     def __init__(self) -> None:
         """Open: the first failure shuts it."""
-        self.up = True
-        self.since = time.monotonic()
+        self.answering = True
+        self.refused = False  # the store answers, and is not the one whose events these are
+
+    @property
+    def up(self) -> bool:
+        """Whether to ask the store; otherwise events wait in the spool."""
+        return self.answering and not self.refused
 
     def failed(self, error: Exception) -> None:
         """The store did not answer: go to the spool at once until a probe succeeds."""
-        if self.up:
-            self.up, self.since = False, time.monotonic()
+        if self.answering:
+            self.answering = False
             _log.warning("the store is away, events go to the spool: %s", error)
 
     def answered(self) -> None:
         """The store answered the probe."""
-        if not self.up:
-            self.up, self.since = True, time.monotonic()
+        if not self.answering:
+            self.answering = True
             _log.warning("the store is back")
 
 

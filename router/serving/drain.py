@@ -5,12 +5,12 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
 
 from experiment.codec import decode, encode
-from experiment.errors import EventError, StoreUnavailable
+from experiment.errors import EventError, PlatformError, StoreUnavailable
 from experiment.event import Event, Status
 from experiment.fold import LedgerPlan
 from experiment.plan import Checked
@@ -69,27 +69,29 @@ class Drainer:
     """Probes an absent store each second and, while it answers, empties the spool into it, oldest first."""
 
     def __init__(
-        self, ledger: Ledger, spool: Spool | None, plan: Callable[[], LedgerPlan], *, gate: StoreGate
+        self, ledger: Ledger, spool: Spool, plan: Callable[[], LedgerPlan], *, gate: StoreGate
     ) -> None:
         """`plan` is asked per batch, after the caller's snapshot was refreshed."""
         self._ledger, self._spool, self._plan, self._gate = ledger, spool, plan, gate
 
     def step(self) -> int:
         """Probe if the store is away, then drain; returns the batches delivered. Never raises for a fault."""
-        if not self._gate.up and not self._probe():
+        if not self._gate.answering:
+            self._probe()
+        if not self._gate.up:
             return 0
-        if self._spool is None or not len(self._spool):
-            return 0
+        try:
+            if not len(self._spool):
+                return 0
+        except PlatformError:
+            return 0  # a spool that cannot be read makes the process not ready
         with only_drainer(self._spool) as mine:
             return self._drain(self._spool) if mine else 0
 
-    def _probe(self) -> bool:
-        try:
+    def _probe(self) -> None:
+        with suppress(StoreUnavailable):
             self._ledger.position()
-        except StoreUnavailable:
-            return False
-        self._gate.answered()
-        return True
+            self._gate.answered()
 
     def _drain(self, spool: Spool) -> int:
         delivered = 0

@@ -55,7 +55,7 @@ class Recorder:
     def __init__(
         self,
         ledger: Ledger,
-        spool: Spool | None,
+        spool: Spool,
         plan: Callable[[], LedgerPlan],
         *,
         gate: StoreGate,
@@ -66,7 +66,7 @@ class Recorder:
 
         Args:
             ledger: where events are counted.
-            spool: where they wait; None = no durable place but the ledger.
+            spool: where they wait while the store is away.
             plan: the current plan (the snapshot's).
             gate: shared with the drainer, which probes.
             renew: refreshes the snapshot, asked when an event names something the plan does not know yet.
@@ -197,8 +197,6 @@ class Recorder:
                 return count(self._ledger, events, self._plan())
             except StoreUnavailable as error:
                 self._gate.failed(error)
-        if self._spool is None:
-            raise StoreUnavailable("the store is away and there is no spool")
         self._spool.put([payload(map(_plain, events))])
         return [Outcome(Status.SPOOLED)] * len(events)
 

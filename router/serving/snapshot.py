@@ -23,7 +23,14 @@ from experiment.assignment import compile as compile_state
 from experiment.champion import Champion, compile_champion
 from experiment.definition import ModelRef
 from experiment.document import canonical, from_body
-from experiment.errors import NotFound, PlatformError, StoreUnavailable, SwitchpointError
+from experiment.errors import (
+    AccessDenied,
+    NotFound,
+    PlatformError,
+    StoreReverted,
+    StoreUnavailable,
+    SwitchpointError,
+)
 from experiment.fold import LedgerPlan, ledger_plan
 from experiment.lifecycle import ExperimentState, Status
 from experiment.model import ModelVersion
@@ -212,7 +219,12 @@ class SnapshotSource(Protocol):
     """Where snapshots come from: the records of a project, or a serving process over HTTP."""
 
     def stamp(self) -> str:
-        """What changes with every revision, and only then. Raises StoreUnavailable."""
+        """What changes with every revision, and only then.
+
+        Raises:
+            StoreUnavailable: it does not answer (AccessDenied: not to this process).
+            StoreReverted: it is not the store whose snapshots were read before.
+        """
         ...
 
     def document(self) -> Document:
@@ -241,6 +253,7 @@ class SnapshotHolder:
         self.stale_since: float | None = clock()
         self.loaded = False
         self._fault: str | None = None
+        self.refusal: str | None = None  # why a store that answers cannot be used, while that is so
         self._stamp: str | None = None  # the copy on disk has none: it may be of another store
         self.current = Snapshot.empty()
         copy = load_copy(path) if path else None
@@ -256,6 +269,12 @@ class SnapshotHolder:
                 if not self.loaded or document != self.current.document:
                     self._take(document)
                 self._stamp = stamp
+        except (StoreReverted, AccessDenied) as error:
+            if self.refusal is None:
+                _log.error("the last good snapshot stays, events go to the spool: %s", error)
+            self.refusal, self._stamp = str(error), None
+            self.stale_since = self.stale_since or self._clock()
+            return False
         except StoreUnavailable as error:
             if self.stale_since is None:
                 _log.warning("the snapshot cannot be refreshed: %s", error)
@@ -267,7 +286,7 @@ class SnapshotHolder:
             self._fault = repr(error)
             self.stale_since = self.stale_since or self._clock()
             return False
-        self.stale_since = self._fault = None
+        self.stale_since = self.refusal = self._fault = None
         return True
 
     @property

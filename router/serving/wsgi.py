@@ -16,9 +16,10 @@ import gevent
 import gevent.monkey
 import gevent.threadpool
 
-from experiment.errors import PlatformError, StoreUnavailable
+from experiment.errors import StoreUnavailable
 from experiment.store.artifacts import Artifacts
 from experiment.store.connection import check_server, connect
+from experiment.store.known_store import StoreMemory, serving_folder
 from experiment.store.records import Kind, Records
 from experiment.store.redis_ledger import RedisLedger
 from experiment.store.redis_records import RedisRecords
@@ -53,16 +54,28 @@ _READ_ATTEMPTS = 5
 
 
 class RecordsSource:
-    """Snapshot documents from a project's records."""
+    """Snapshot documents from a project's records, as long as they are those that the directory knows."""
 
-    def __init__(self, records: Records) -> None:
-        """Read from `records`."""
-        self._records = records
+    def __init__(self, records: Records, memory: StoreMemory | None = None) -> None:
+        """Read from `records`; `memory` is asked, and told, whenever they changed."""
+        self._records, self._memory = records, memory
+        self._checked = ""
 
     def stamp(self) -> str:
-        """Number and hash of the last audit entry."""
+        """The store's identity, number and hash of its last audit entry. Raises as `SnapshotSource.stamp`."""
         head = self._records.head()
-        return f"{head.seq}:{head.hash}"
+        stamp = f"{self._records.identity()}:{head.seq}:{head.hash}"
+        if self._memory is not None and stamp != self._checked:
+            self._memory.require(self._records)
+            self._remember(self._memory)
+            self._checked = stamp
+        return stamp
+
+    def _remember(self, memory: StoreMemory) -> None:
+        try:
+            memory.remember(self._records)
+        except OSError as error:
+            _log.warning("what is known of the store cannot be kept on disk: %s", error)
 
     def document(self) -> Document:
         """All records of one revision; read again when a commit came in between."""
@@ -90,10 +103,11 @@ def create(settings: Settings | None = None) -> WSGIApplication:
     ledger = RedisLedger(client, project=chosen.project, shards=chosen.shards)
     models = _models(chosen)
     metrics, gate = Metrics(), StoreGate()
-    spool = _spool(chosen)
-    folder = chosen.data / "serving" / chosen.project
+    folder = serving_folder(chosen.data, chosen.project)
+    # a full disk is no reason not to answer: /readyz says it, and the spool opens when there is room
+    spool = Spool(folder / SPOOL_FILE, chosen.spool_bytes, eager=False)
     holder = SnapshotHolder(
-        RecordsSource(RedisRecords(client, project=chosen.project)),
+        RecordsSource(RedisRecords(client, project=chosen.project), StoreMemory(chosen.data, chosen.project)),
         folder / SNAPSHOT_FILE,
         prepare=lambda snapshot: models.warm(snapshot.live_versions(), seconds=_WARM_SECONDS),
         swapped=lambda snapshot: models.keep(snapshot.live_versions()),
@@ -124,16 +138,6 @@ def create(settings: Settings | None = None) -> WSGIApplication:
 
 def _timer(seconds: float, error: Exception) -> AbstractContextManager[object]:
     return cast("AbstractContextManager[object]", gevent.Timeout(seconds, error))
-
-
-def _spool(settings: Settings) -> Spool | None:
-    """The spool, or None where the disk refuses it: then only the store itself is a durable place."""
-    folder = settings.data / "serving" / settings.project
-    try:
-        return Spool(folder / SPOOL_FILE, settings.spool_bytes)
-    except PlatformError as error:
-        _log.error("there is no spool, an outage of the store will refuse events: %s", error)
-        return None
 
 
 def _models(settings: Settings) -> Models:

@@ -77,7 +77,7 @@ def test_what_is_not_a_digest_reaches_no_file(artifacts: Artifacts, digest: str)
 
 
 def test_a_missing_artifact_and_a_missing_file_are_not_found(artifacts: Artifacts, tmp_path: Path) -> None:
-    with pytest.raises(NotFound, match="no such artifact"):
+    with pytest.raises(NotFound, match=r"is missing\. Fix: register the model file again"):
         artifacts.open("sha256:" + "0" * 64)
     with pytest.raises(NotFound, match="no such file"):
         artifacts.put(tmp_path / "missing.skops")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from experiment.event import Event
 from experiment.model import ModelVersion
 from experiment.store.memory_ledger import MemoryLedger
 from experiment.store.memory_records import MemoryRecords
+from experiment.store.spool import Spool
 from router.models.model import Cause, InputsRefused, ModelFailure
 from router.serving.counting import StoreGate
 from router.serving.metrics import Metrics
@@ -47,7 +48,8 @@ class Rig:
         self.models, self.ledger, self.gate = FakeModels(), MemoryLedger(), StoreGate()
         self.metrics = Metrics()
         self.reload()
-        recorder = Recorder(self.ledger, None, lambda: self.snapshot.plan, gate=self.gate)
+        self.spool = Spool(folder / "spool.sqlite", 0)
+        recorder = Recorder(self.ledger, self.spool, lambda: self.snapshot.plan, gate=self.gate)
         self.predictor = Predictor(lambda: self.snapshot, self.models, recorder, self.metrics, deadline=0.1)
 
     def reload(self) -> None:
@@ -64,8 +66,10 @@ class Rig:
 
 
 @pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    rig = Rig(tmp_path)
+    yield rig
+    rig.spool.close()
 
 
 def treated(variant: str, enrolled: bool) -> bool:
@@ -173,11 +177,11 @@ def test_unknown_model_is_named(rig: Rig) -> None:
 
 
 def test_prediction_is_answered_although_nothing_can_be_recorded(rig: Rig) -> None:
-    """No store and no spool: the caller still gets the answer, and is told."""
-    rig.gate.up = False
+    """No store and no room in the spool: the caller still gets the answer, and is told."""
+    rig.gate.answering = False
     unit = rig.unit(treated)
     found = rig.predictor.predict("ranker", unit, US, "x", at=world.now_ms())
     assert (found.prediction, found.recorded) == ("ranker@2:x", None)
-    rig.gate.up = True
+    rig.gate.answering = True
     again = rig.predictor.predict("ranker", unit, US, "x", at=world.now_ms())
     assert again.exposure_id is not None  # what was not recorded is sent again
