@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -17,11 +18,13 @@ from pathlib import Path
 import pytest
 import redis
 
-from experiment.errors import BadInput, PlatformError, StoreUnavailable
+from experiment.errors import AccessDenied, BadInput, PlatformError, StoreUnavailable
 from experiment.store import binary as binary_module
 from experiment.store.binary import ServerBinary, find_server
-from experiment.store.connection import Severity, check_server, configured_url, connect
+from experiment.store.connection import Severity, check_server, configured_url, connect, require_fit
 from experiment.store.process import alive, read_state
+from experiment.store.redis_ledger import RedisLedger
+from experiment.store.redis_records import RedisRecords
 from experiment.store.server import (
     DirectoryBusy,
     EmbeddedServer,
@@ -31,6 +34,8 @@ from experiment.store.server import (
     stop_detached,
 )
 from experiment.store.supervisor import ServerCondition, Supervisor
+
+DOCS = (Path(__file__).parents[3] / "docs" / "configuration.md").read_text()
 
 
 def installed() -> list[ServerBinary]:
@@ -555,9 +560,61 @@ def test_check_server_names_what_weakens_the_promise(engine: ServerBinary, tmp_p
         assert found["appendfsync"].severity is Severity.WARN
         assert found["version"].value == f"{engine.engine} {engine.version}"
         client.config_set("appendonly", "no")
-        assert {f.name: f.severity for f in check_server(client)}["appendonly"] is Severity.WARN
+        assert {f.name: f.severity for f in check_server(client)}["appendonly"] is Severity.ERROR
         client.replicaof("127.0.0.1", "1")
         assert {f.name: f.severity for f in check_server(client)}["role"] is Severity.ERROR
+
+
+def test_a_server_that_would_lose_counts_is_refused_and_one_that_is_away_is_not(tmp_path: Path) -> None:
+    """docs/configuration.md lists the settings: what it says of each is what is done."""
+    documented = {
+        name: then
+        for name, _, then in re.findall(
+            r"^\| `([a-z-]+)` \| (.+?) \| (refused|shown) \|$", DOCS, re.MULTILINE
+        )
+    }
+    wrong = {
+        "maxmemory-policy": "allkeys-lru",
+        "appendonly": "no",
+        "appendfsync": "everysec",
+        "role": "replica",
+    }
+    assert documented.keys() == wrong.keys()
+    for name, value in wrong.items():
+        with EmbeddedServer.start(tmp_path / name) as server, connect(server.url) as client:
+            require_fit(client)
+            if name == "role":
+                client.replicaof("127.0.0.1", "1")
+            else:
+                client.config_set(name, value)
+            if documented[name] == "refused":
+                with pytest.raises(PlatformError, match=rf"lose acknowledged events: {name} is .*Fix: "):
+                    require_fit(client)
+            else:
+                require_fit(client)
+                assert {f.name: f.severity for f in check_server(client)}[name] is Severity.WARN
+    with connect(f"unix://{tmp_path}/nothing.sock") as client:
+        require_fit(client)
+
+
+def test_a_wrong_password_is_denied_and_not_away(engine: ServerBinary, tmp_path: Path) -> None:
+    """At every door to the store, and a missing permission too."""
+    with EmbeddedServer.start(tmp_path) as server, connect(server.url) as admin:
+        admin.acl_setuser("app", enabled=True, passwords=["+s3cret"], categories=["+@read"], keys=["x"])
+        admin.config_set("requirepass", "hunter2")
+        for url, said in (
+            (server.url, "password of SWITCHPOINT_REDIS_URL is missing or wrong"),
+            (f"{server.url}?password=wrong", "password of SWITCHPOINT_REDIS_URL is missing or wrong"),
+            (server.url.replace("unix://", "unix://app@") + "?password=s3cret", "lacks a permission"),
+        ):
+            with connect(url) as client:
+                for call in (
+                    lambda: require_fit(client),
+                    lambda: RedisRecords(client).head(),
+                    lambda: RedisLedger(client).position(),
+                ):
+                    with pytest.raises(AccessDenied, match=said):
+                        call()
 
 
 def test_check_server_settles_for_info_where_config_is_refused(tmp_path: Path) -> None:

@@ -8,24 +8,45 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shutil import disk_usage
+from typing import cast
 
 import pytest
 
 from experiment.catalog import Catalog
 from experiment.definition import ModelRef
+from experiment.errors import AccessDenied
+from experiment.event import Status
 from experiment.model import Content, Format
 from experiment.store.connection import ServerFinding, Severity
+from experiment.store.journal import export, restore
+from experiment.store.known_store import StoreMemory
 from experiment.store.memory_ledger import MemoryLedger
 from experiment.store.memory_records import MemoryRecords
+from experiment.store.records import Records
 from experiment.store.spool import Spool
 from router.serving.background import Background
 from router.serving.counting import StoreGate
 from router.serving.drain import Drainer
 from router.serving.metrics import Metrics
+from router.serving.recorder import Recorder
 from router.serving.snapshot import Snapshot, SnapshotHolder
 from router.serving.wsgi import RecordsSource
 from tests.router import world
 from tests.router.models.test_runtime import Rig, await_true
+
+
+class SwappedRecords:
+    """Records whose store can be exchanged behind the worker's back, or refuse the worker."""
+
+    def __init__(self) -> None:
+        self.inner: Records = MemoryRecords()
+        self.denied = False
+
+    def __getattr__(self, name: str) -> object:
+        if self.denied:
+            raise AccessDenied("Redis refused: the password of SWITCHPOINT_REDIS_URL is missing or wrong")
+        return getattr(self.inner, name)
 
 
 @dataclass
@@ -38,6 +59,9 @@ class Worker:
     gate: StoreGate
     rig: Rig
     findings: list[ServerFinding]
+    records: SwappedRecords
+    ledger: MemoryLedger
+    spool: Spool
 
     def reasons(self) -> list[str]:
         facts = self.background.readiness()
@@ -54,14 +78,17 @@ class Worker:
 
 @pytest.fixture
 def worker(tmp_path: Path) -> Iterator[Worker]:
-    records, ledger, gate, metrics, rig = MemoryRecords(), MemoryLedger(), StoreGate(), Metrics(), Rig()
+    ledger, gate, metrics, rig = MemoryLedger(), StoreGate(), Metrics(), Rig()
+    swapped = SwappedRecords()
+    records = cast("Records", swapped)
     catalog = world.build(records, tmp_path)
     findings: list[ServerFinding] = []
-    holder = SnapshotHolder(RecordsSource(records))
+    source = RecordsSource(records, StoreMemory(tmp_path, "default"))
+    holder = SnapshotHolder(source, tmp_path / "snapshot.json")
     with Spool(tmp_path / "spool.sqlite") as spool:
         drainer = Drainer(ledger, spool, lambda: holder.current.plan, gate=gate)
         background = Background(holder, drainer, spool, gate, metrics, rig.models, inspect=lambda: findings)
-        yield Worker(catalog, holder, background, gate, rig, findings)
+        yield Worker(catalog, holder, background, gate, rig, findings, swapped, ledger, spool)
     for executor in rig.executors:
         executor.shutdown()
 
@@ -116,6 +143,106 @@ def test_a_server_that_may_lose_counts_is_named_with_its_fix(worker: Worker) -> 
     worker.findings += [wrong, replace(wrong, name="appendfsync", severity=Severity.WARN)]
     worker.background.step()
     await_true(lambda: worker.reasons() == ["role slave: use the primary"])
+
+
+def test_an_emptied_store_leaves_the_last_snapshot_and_its_copy_and_events_wait(
+    worker: Worker, tmp_path: Path
+) -> None:
+    """Nothing is read from it nor written to it until it is restored; then everything goes on."""
+    worker.know("ranker@1", "ranker@2")
+    worker.background.step()
+    await_true(lambda: worker.reasons() == [])
+    before, copy = worker.holder.current, (tmp_path / "snapshot.json").read_bytes()
+    full = worker.records.inner
+    worker.records.inner = MemoryRecords()
+    for _ in range(3):
+        worker.background.step()
+        [reason] = worker.reasons()
+        assert reason.startswith("the store is empty, but this data directory has seen it at revision 4")
+        assert "switchpoint restore" in reason
+    assert worker.holder.current is before
+    assert (tmp_path / "snapshot.json").read_bytes() == copy
+    assert worker.background.readiness()["store"]["up"] is False
+
+    recorder = Recorder(worker.ledger, worker.spool, lambda: before.plan, gate=worker.gate)
+    event = {"id": "e", "type": "click", "unit": "u", "at": world.now_ms()}
+    assert [item.outcome.status for item in recorder.submit([event], now=None)] == [Status.SPOOLED]
+    worker.background.step()
+    assert list(worker.ledger.events()) == []
+    assert worker.background.readiness()["spool"] == {"available": True, "batches": 1}
+
+    export(full, tmp_path / "journal")
+    restore(tmp_path / "journal", worker.records.inner)
+    worker.background.step()
+    assert worker.reasons() == []
+    assert [e.id for e in worker.ledger.events()] == ["e"]
+
+
+def test_a_worker_that_starts_on_an_emptied_store_serves_the_copy(worker: Worker, tmp_path: Path) -> None:
+    worker.background.step()
+    empty = RecordsSource(MemoryRecords(), StoreMemory(tmp_path, "default"))
+    again = SnapshotHolder(empty, tmp_path / "snapshot.json")
+    assert not again.refresh()
+    assert again.refusal is not None
+    assert again.current.document == worker.holder.current.document
+    assert again.current.running == (world.EXPERIMENT,)
+
+
+def test_a_worker_that_is_refused_by_its_store_is_not_ready(worker: Worker) -> None:
+    """A wrong password is not an outage that ends by itself."""
+    worker.know("ranker@1", "ranker@2")
+    worker.background.step()
+    worker.records.denied = True
+    worker.background.step()
+    await_true(lambda: len(worker.reasons()) == 1)
+    assert worker.reasons() == ["Redis refused: the password of SWITCHPOINT_REDIS_URL is missing or wrong"]
+    assert not worker.gate.up
+    worker.records.denied = False
+    worker.background.step()
+    assert worker.reasons() == []
+    assert worker.gate.up
+
+
+def test_a_spool_that_cannot_keep_events_is_named_until_it_can(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker.know("ranker@1", "ranker@2")
+    worker.background.step()
+    await_true(lambda: worker.reasons() == [])
+    full = type(disk_usage("/"))(total=1, used=1, free=0)
+    with monkeypatch.context() as patched:
+        patched.setattr("experiment.store.spool.shutil.disk_usage", lambda _: full)
+        again(worker)
+        assert worker.reasons() == [
+            f"no room on the disk for spool {worker.spool.path}. Fix: free some space"
+        ]
+        assert worker.background.readiness()["spool"] == {"available": False, "batches": 0}
+    again(worker)
+    assert worker.reasons() == []
+    worker.spool.max_bytes = 1000
+    again(worker)
+    assert worker.reasons() == []  # the store takes the events
+    worker.gate.answering = False
+    worker.background._probed_at = float("-inf")
+    worker.background._probe_spool()
+    assert worker.reasons() == ["the store is away and the spool is full: events are refused"]
+
+
+def test_a_spool_of_no_bytes_is_missed_only_while_the_store_is_away(worker: Worker) -> None:
+    worker.know("ranker@1", "ranker@2")
+    worker.spool.max_bytes = 0
+    worker.background.step()
+    await_true(lambda: worker.reasons() == [])
+    worker.gate.answering = False
+    worker.background._probed_at = float("-inf")
+    worker.background._probe_spool()
+    assert worker.reasons() == ["the store is away and the spool is full: events are refused"]
+
+
+def again(worker: Worker) -> None:
+    """One round that looks at the spool, whenever it was looked at last."""
+    worker.background._probed_at = float("-inf")
+    worker.background.step()
 
 
 NEIGHBOUR = """
