@@ -120,6 +120,8 @@ class Background:
         snapshot, reasons = self._holder.current, []
         if self._holder.refusal is not None:
             reasons.append(self._holder.refusal)
+        elif self._holder.fault is not None:
+            reasons.append(f"the newest revision cannot be used: {self._holder.fault}")
         elif not self._holder.loaded:
             reasons.append("no snapshot: the store was not reached since this process started")
         reasons += _sentences(self._findings, Severity.ERROR)

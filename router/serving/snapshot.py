@@ -252,7 +252,7 @@ class SnapshotHolder:
         self._prepare, self._swapped = prepare, swapped
         self.stale_since: float | None = clock()
         self.loaded = False
-        self._fault: str | None = None
+        self.fault: str | None = None  # why the store's newest revision cannot be compiled
         self.refusal: str | None = None  # why a store that answers cannot be used, while that is so
         self._stamp: str | None = None  # the copy on disk has none: it may be of another store
         self.current = Snapshot.empty()
@@ -281,12 +281,12 @@ class SnapshotHolder:
                 self.stale_since = self._clock()
             return False
         except Exception as error:  # noqa: BLE001 - a thread that refreshes must outlive any answer
-            if repr(error) != self._fault:  # the same fault comes back with every look
+            if repr(error) != self.fault:  # the same fault comes back with every look
                 _log.exception("a new revision cannot be compiled, the last good snapshot stays")
-            self._fault = repr(error)
+            self.fault = repr(error)
             self.stale_since = self.stale_since or self._clock()
             return False
-        self.stale_since = self.refusal = self._fault = None
+        self.stale_since = self.refusal = self.fault = None
         return True
 
     @property

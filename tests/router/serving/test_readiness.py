@@ -13,6 +13,7 @@ from typing import cast
 
 import pytest
 
+from experiment.audit import Note
 from experiment.catalog import Catalog
 from experiment.definition import ModelRef
 from experiment.errors import AccessDenied
@@ -23,7 +24,7 @@ from experiment.store.journal import export, restore
 from experiment.store.known_store import StoreMemory
 from experiment.store.memory_ledger import MemoryLedger
 from experiment.store.memory_records import MemoryRecords
-from experiment.store.records import Records
+from experiment.store.records import Kind, Put, Records
 from experiment.store.spool import Spool
 from router.serving.background import Background
 from router.serving.counting import StoreGate
@@ -33,7 +34,8 @@ from router.serving.recorder import Recorder
 from router.serving.snapshot import Snapshot, SnapshotHolder
 from router.serving.wsgi import RecordsSource
 from tests.router import world
-from tests.router.models.test_runtime import Rig, await_true
+from tests.router.models.test_runtime import Rig
+from tests.waiting import until
 
 
 class SwappedRecords:
@@ -104,7 +106,7 @@ def test_a_version_that_loads_or_cannot_be_loaded_is_named_until_it_answers(work
     worker.background.step()
     assert worker.reasons() == ["loading ranker@1", "loading ranker@2"]
     loaded.set()
-    await_true(lambda: worker.reasons() == [])
+    until(lambda: worker.reasons() == [])
 
     third = Content(format=Format.SKOPS, artifact={"m.skops": f"sha256:{'3' * 64}"})
     version = worker.catalog.register_model("ranker", third, at=world.now_ms(), actor="t")
@@ -112,14 +114,14 @@ def test_a_version_that_loads_or_cannot_be_loaded_is_named_until_it_answers(work
     assert worker.reasons() == []  # registered is not live
     worker.catalog.crown(version.ref, reason="test", at=world.now_ms(), actor="t")
     worker.background.step()
-    await_true(lambda: worker.reasons() != ["loading ranker@3"])
+    until(lambda: worker.reasons() != ["loading ranker@3"])
     assert worker.reasons() == [f"ranker@3 cannot be loaded: KeyError('{version.digest}')"]
 
 
 def test_a_live_version_that_the_registry_lost_is_named(worker: Worker) -> None:
     worker.know("ranker@1", "ranker@2")
     worker.background.step()
-    await_true(lambda: worker.reasons() == [])
+    until(lambda: worker.reasons() == [])
     document = dict(worker.holder.current.document)
     worker.holder.current = Snapshot.from_document({**document, "models": document["models"][:1]})
     assert worker.reasons() == ["ranker@2 is live and not in the registry"]
@@ -129,7 +131,7 @@ def test_a_model_held_back_by_its_breaker_leaves_the_worker_ready(worker: Worker
     """Whoever runs behind it has failed, control answers: other workers would do no better."""
     worker.know("ranker@1", "ranker@2")
     worker.background.step()
-    await_true(lambda: worker.reasons() == [])
+    until(lambda: worker.reasons() == [])
     for slot in worker.rig.models._slots.values():
         for _ in range(5):
             slot.breaker.failure()
@@ -142,7 +144,7 @@ def test_a_server_that_may_lose_counts_is_named_with_its_fix(worker: Worker) -> 
     wrong = ServerFinding(name="role", value="slave", severity=Severity.ERROR, fix="use the primary")
     worker.findings += [wrong, replace(wrong, name="appendfsync", severity=Severity.WARN)]
     worker.background.step()
-    await_true(lambda: worker.reasons() == ["role slave: use the primary"])
+    until(lambda: worker.reasons() == ["role slave: use the primary"])
 
 
 def test_an_emptied_store_leaves_the_last_snapshot_and_its_copy_and_events_wait(
@@ -151,7 +153,7 @@ def test_an_emptied_store_leaves_the_last_snapshot_and_its_copy_and_events_wait(
     """Nothing is read from it nor written to it until it is restored; then everything goes on."""
     worker.know("ranker@1", "ranker@2")
     worker.background.step()
-    await_true(lambda: worker.reasons() == [])
+    until(lambda: worker.reasons() == [])
     before, copy = worker.holder.current, (tmp_path / "snapshot.json").read_bytes()
     full = worker.records.inner
     worker.records.inner = MemoryRecords()
@@ -188,13 +190,26 @@ def test_a_worker_that_starts_on_an_emptied_store_serves_the_copy(worker: Worker
     assert again.current.running == (world.EXPERIMENT,)
 
 
+def test_a_revision_that_cannot_be_compiled_is_named_and_the_last_one_served(worker: Worker) -> None:
+    worker.know("ranker@1", "ranker@2")
+    worker.background.step()
+    until(lambda: worker.reasons() == [])
+    put = Put(kind=Kind.EXPERIMENT, key="broken", body={"nonsense": 1}, expected_version=0)
+    worker.records.inner.commit([put], Note(at=1, actor="t", action="write", subject="broken"))
+    worker.background.step()
+    [reason] = worker.reasons()
+    assert reason.startswith("the newest revision cannot be used: ")
+    assert worker.holder.current.running == (world.EXPERIMENT,)
+    assert worker.gate.up
+
+
 def test_a_worker_that_is_refused_by_its_store_is_not_ready(worker: Worker) -> None:
     """A wrong password is not an outage that ends by itself."""
     worker.know("ranker@1", "ranker@2")
     worker.background.step()
     worker.records.denied = True
     worker.background.step()
-    await_true(lambda: len(worker.reasons()) == 1)
+    until(lambda: len(worker.reasons()) == 1)
     assert worker.reasons() == ["Redis refused: the password of SWITCHPOINT_REDIS_URL is missing or wrong"]
     assert not worker.gate.up
     worker.records.denied = False
@@ -208,7 +223,7 @@ def test_a_spool_that_cannot_keep_events_is_named_until_it_can(
 ) -> None:
     worker.know("ranker@1", "ranker@2")
     worker.background.step()
-    await_true(lambda: worker.reasons() == [])
+    until(lambda: worker.reasons() == [])
     full = type(disk_usage("/"))(total=1, used=1, free=0)
     with monkeypatch.context() as patched:
         patched.setattr("experiment.store.spool.shutil.disk_usage", lambda _: full)
@@ -232,7 +247,7 @@ def test_a_spool_of_no_bytes_is_missed_only_while_the_store_is_away(worker: Work
     worker.know("ranker@1", "ranker@2")
     worker.spool.max_bytes = 0
     worker.background.step()
-    await_true(lambda: worker.reasons() == [])
+    until(lambda: worker.reasons() == [])
     worker.gate.answering = False
     worker.background._probed_at = float("-inf")
     worker.background._probe_spool()
