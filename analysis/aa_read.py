@@ -137,7 +137,7 @@ def _product(a: Integers, b: Integers) -> Integers:
 def _judge(log: UnitLog, plan: Schedule, n: Integers, totals: list[Exact], limits: Thresholds) -> Rounds:
     rule, metrics, rounds = log.definition.decision, log.definition.metrics, len(n)
     flat = [verdicts.flat(part) for part in totals]
-    pairs = [estimates.pairs(metric, part, rule.design) for metric, part in zip(metrics, flat, strict=True)]
+    pairs = [estimates.pairs(metric, part) for metric, part in zip(metrics, flat, strict=True)]
     first = metrics.index(log.definition.primary)
     enough = verdicts.units_needed(metrics[first], pairs[first], rule)
     tuned = verdicts.n_star(enough)
@@ -168,17 +168,20 @@ def alarm(log: UnitLog, n: Integers, limits: Thresholds) -> Mask:
 
 
 def _metric(metric: Metric, pairs: Pairs, rule: DecisionRule, tuned: Float, rounds: int) -> MetricRounds:
-    gate = pairs.events >= pairs.needed
+    gate = pairs.enough
     sequence, lift_sequence = estimates.anytime(pairs, tuned, rule.alpha)
-    daily = contrast.effect(pairs.contrast, alpha=rule.alpha)
+    watched = estimates.confirmed_anytime(pairs, sequence, tuned, rule.alpha)
+    daily = contrast.effect(estimates.widened(pairs), alpha=rule.alpha)
     looks = len(gate) // rounds
     ends = np.arange(1, rounds + 1) * looks - 1
-    effect, lift = estimates.fixed_effect(rows(pairs, ends), rule.alpha)
+    last = rows(pairs, ends)
+    effect, lift = estimates.fixed_effect(last, rule.alpha)
+    once = estimates.confirmed_fixed(last, effect)
 
     def by_run(part: Mask) -> Mask:
         return part.reshape(rounds, looks, -1)
 
-    called = by_run(_called(sequence, gate, rule.alpha))
+    called = by_run(_called(sequence, watched, gate, rule.alpha))
     safe: Mask = np.zeros(rounds, dtype=bool)
     harmed: Mask = safe
     if metric.role is Role.GUARDRAIL:
@@ -187,10 +190,10 @@ def _metric(metric: Metric, pairs: Pairs, rule: DecisionRule, tuned: Float, roun
         harmed = np.asarray(guard.harmed.any(axis=(1, 2)))
     columns = {
         "passes": by_run(gate).any(axis=(1, 2)),
-        "fixed": _called(effect, gate[ends], rule.alpha).any(axis=-1),
+        "fixed": _called(effect, once, gate[ends], rule.alpha).any(axis=-1),
         "sequential": called[:, -1].any(axis=-1),
         "sequential_daily": called.any(axis=(1, 2)),
-        "fixed_daily": by_run(_called(daily, gate, rule.alpha)).any(axis=(1, 2)),
+        "fixed_daily": by_run(_called(daily, daily.p_value, gate, rule.alpha)).any(axis=(1, 2)),
         "effect_known": (effect.reason == 0).all(axis=-1),
         "effect_covers": _covers(effect).all(axis=-1),
         "lift_known": (lift.reason == 0).all(axis=-1),
@@ -203,10 +206,11 @@ def _metric(metric: Metric, pairs: Pairs, rule: DecisionRule, tuned: Float, roun
     return MetricRounds(**{name: np.asarray(column) for name, column in columns.items()})
 
 
-def _called(found: Estimates, gate: Mask, alpha: float) -> Mask:
-    """Comparisons called different, after Holm over the variants: alpha is the level of any of them."""
-    p = adjust(np.where(found.reason == 0, found.p_value, 1.0), Correction.HOLM)
-    return np.asarray((p < alpha) & gate)
+def _called(found: Estimates, p: Float, gate: Mask, alpha: float) -> Mask:
+    """Comparisons called different by these p, after Holm over the variants: alpha is the level of any of
+    them."""
+    corrected = adjust(np.where(found.reason == 0, p, 1.0), Correction.HOLM)
+    return np.asarray((corrected < alpha) & gate)
 
 
 def _covers(found: Estimates) -> Mask:

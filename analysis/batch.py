@@ -122,7 +122,9 @@ def _row(found: Survey, many: _Many, e: int, limits: Thresholds) -> BatchRow:
     evidence = found.evidence
     variants, rule = evidence.subjects[e].variants, evidence.rule
     measured, others = [s.m for s in many.sheets], len(variants) - 1
-    corrected = family.corrected(measured, [s.headline for s in many.sheets], e, others, rule)
+    corrected = family.corrected(
+        measured, [s.headline for s in many.sheets], [s.confirmed for s in many.sheets], e, others, rule
+    )
     own = found.looks.of(e)
     dates = [iso_day(day) for day in found.looks.days[own].tolist()] if many.days is not None else []
     looks = Looks(

@@ -189,14 +189,13 @@ def _of_comparisons(found: Findings, limits: Thresholds) -> tuple[Check, ...]:
 
 def _of_rule(found: Findings, limits: Thresholds) -> tuple[Check, ...]:
     """What the rule asks for before its verdict is read."""
-    primary = next(m for m in found.metrics if m.role == "primary")
     reached, why = found.grade
     left_out, covered = dropped(found)
     return (
         gates.evidence(reached, found.rule.evidence, why),
         gates.matured(found.matured, found.window_days, found.waiting),
         gates.runtime(found.days, found.rule, limits),
-        gates.events(primary.comparisons),
+        gates.events(found.metrics),
         gates.strata_used(left_out, covered),
         gates.mix(found.metrics, limits),
     )

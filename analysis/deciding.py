@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from analysis.errors import Reason, first_code, first_reason
-from analysis.estimates import Pairs
+from analysis.estimates import Pairs, widened
 from analysis.inference import contrast, group_sequential
 from analysis.inference.effect_prior import EffectPosterior, EffectPrior, normal_posterior
 from analysis.inference.lift_posterior import binomial_lift
@@ -21,9 +21,9 @@ from experiment.definition import Belief, Metric
 
 
 def statistic(given: Pairs) -> Float:
-    """Z of the headline test of no effect: the score statistic where that decides, else effect over error;
-    NaN where there is none."""
-    found = given.contrast
+    """Z of the headline test of no effect: the score statistic where that decides, else effect over the wider
+    of its standard errors (`analysis.validity.event_gate`); NaN where there is none."""
+    found = widened(given)
     xc, nc, xt, nt = np.moveaxis(given.counts, -1, 0)
     with np.errstate(invalid="ignore", divide="ignore"):
         rate = (xc + xt) / (nc + nt)
@@ -42,7 +42,7 @@ def planned(given: Pairs, row: int, v: int, looks: Looks, alpha: float) -> tuple
             group_sequential.score_effect(counts, looks, alpha=alpha),
             group_sequential.score_lift(counts, looks, alpha=alpha),
         )
-    found = given.contrast[row : row + 1, v]
+    found = widened(given)[row : row + 1, v]
     return (
         group_sequential.contrast_effect(found, looks, alpha=alpha),
         group_sequential.contrast_lift(found, looks, alpha=alpha),
@@ -67,7 +67,7 @@ def watch(given: Pairs, enough: Sufficiency, series: Series) -> Watched:
     with np.errstate(divide="ignore", invalid="ignore"):
         information = 1 / given.progress.error_variance
     z = statistic(given)
-    ready = (given.events >= given.needed) & np.isfinite(z)
+    ready = given.enough & np.isfinite(z)
     share = np.where(enough.reason == 0, enough.fraction, np.nan)
     return Watched(
         days=series.days, variants=series.variants, z=z[rows], share=share[rows],
@@ -89,8 +89,9 @@ def believed(given: Pairs, metric: Metric, belief: Belief, alpha: float) -> Effe
 
 
 def judged(given: Pairs, metric: Metric, belief: Belief, alpha: float) -> EffectPosterior:
-    """The posteriors a Bayesian rule decides by: exact where the score test would be the headline."""
-    base, where = believed(given, metric, belief, alpha), given.scored
+    """The posteriors a Bayesian rule decides by: exact where the score test would be the headline, else with
+    the wider of the standard errors."""
+    base, where = believed(replace(given, contrast=widened(given)), metric, belief, alpha), given.scored
     if not where.any():
         return base
     exact = binomial_lift(

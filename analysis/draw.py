@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from analysis.evidence import Evidence
 from analysis.inference.result import Float
-from analysis.inference.sequential import effective_events
 from analysis.planning.power import absolute_effect
 from analysis.totals import Centred, Exact, Totals
 from experiment.definition import Direction, Experiment, Metric, MetricType, Role
@@ -39,7 +38,8 @@ class Baseline:
     """Control's mean per unit of a metric (rate, mean or ratio) and the variance of one unit.
 
     `variance`: of the linearised value for ratios; None for a proportion, whose rate says it. `events`: of a
-    ratio, effective events per unit, for the gate on the smaller variant; None: mean²/(mean² + variance).
+    ratio of counts, events per unit, for the gate on the smaller variant; None: at least one of what it is
+    divided by in each unit.
     """
 
     mean: float
@@ -48,10 +48,8 @@ class Baseline:
 
     @property
     def events_per_unit(self) -> float:
-        """Effective events one unit brings (`analysis.inference.sequential.effective_events`)."""
-        if self.events is not None:
-            return self.events
-        return self.mean**2 / (self.mean**2 + (self.variance or 0.0))
+        """Events one unit brings."""
+        return self.mean if self.events is None else self.events
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,9 +100,7 @@ def _observed(metric: Metric, control: Totals) -> Baseline:
         raise BadInput("has no value of control yet", field=f"baselines.{metric.key}", fix="type it in")
     if metric.type is MetricType.PROPORTION:
         return Baseline(mean=float(sample.mean[0]))
-    events = None
-    if isinstance(control, Exact):
-        events = float(effective_events(control.x, control.xx)[0] / max(int(control.n[0]), 1))
+    events = float(control.values()[0][0] / max(float(control.n[0]), 1.0))
     return Baseline(mean=float(sample.mean[0]), variance=float(sample.variance[0]), events=events)
 
 

@@ -18,18 +18,19 @@ from numpy.typing import NDArray
 
 from analysis.columnar import joined, rows
 from analysis.errors import Codes
-from analysis.inference import contrast, poststratify, proportion
+from analysis.inference import contrast, poststratify, proportion, sequential
 from analysis.inference.adjust import adjust_mean, adjust_ratio
 from analysis.inference.contrast import Contrast
 from analysis.inference.joint import Joint
 from analysis.inference.result import Alternative, Estimates, Float
 from analysis.inference.sample import Sample
 from analysis.inference.stratify import Stratified, stratify
+from analysis.inference.tail import p_values
 from analysis.planning.sufficiency import Progress, progress
-from analysis.totals import Centred, Exact, Totals, minor_units
+from analysis.totals import Exact, Totals
 from analysis.validity import event_gate
 from analysis.validity.event_gate import Counted
-from experiment.definition import Design, Direction, Metric, MetricType, Role, Size
+from experiment.definition import Direction, Metric, MetricType, Size
 
 Mask = NDArray[np.bool_]
 
@@ -42,8 +43,8 @@ class Pairs:
     variance they removed (NaN where there are none). `control`, `treatment`: the two sides. `single`: one
     stratum
     alone decides. `scored`: where that makes the score test the headline; `counts` then holds (..., 4)
-    successes and units of control and treatment. `events` the smaller variant can expect, and those `needed`
-    (`analysis.validity.event_gate`).
+    successes and units of control and treatment. `events` the smaller variant can expect, and those `needed`;
+    `widening` of the standard error when variants share one variance (`analysis.validity.event_gate`).
     `progress`: blinded, for sufficiency.
     """
 
@@ -57,17 +58,22 @@ class Pairs:
     counts: Float
     events: Float
     needed: Float
+    widening: Float
     progress: Progress
 
+    @property
+    def enough(self) -> Mask:
+        """The smaller variant holds what its approximation needs."""
+        return np.asarray(self.events >= self.needed)
 
-def pairs(metric: Metric, totals: Totals, design: Design) -> Pairs:
+
+def pairs(metric: Metric, totals: Totals) -> Pairs:
     """Stratify the totals (looks, strata, variants) of a metric: control against each other variant."""
-    return stacked_pairs([(metric, totals)], design)
+    return stacked_pairs([(metric, totals)])
 
 
-def stacked_pairs(given: Sequence[tuple[Metric, Totals]], design: Design) -> Pairs:
+def stacked_pairs(given: Sequence[tuple[Metric, Totals]]) -> Pairs:
     """The pairs of several metrics one after another; their totals have one shape (looks, strata, variants).
-    The `design` that reads them says how many events they need.
 
     A stratum weighs as many units as it holds over all variants, for ratios as much of the denominator.
     Metrics with covariates are compared one by one, the others in one call.
@@ -79,7 +85,7 @@ def stacked_pairs(given: Sequence[tuple[Metric, Totals]], design: Design) -> Pai
         *([p] for p, found in enumerate(strata) if found.before is not None),
     ]
     parts = [
-        _pairs([given[place] for place in group], joined([strata[place] for place in group]), design)
+        _pairs([given[place] for place in group], joined([strata[place] for place in group]))
         for group in groups
     ]
     whole, looks = joined(parts), len(given[0][1].n)
@@ -90,7 +96,7 @@ def stacked_pairs(given: Sequence[tuple[Metric, Totals]], design: Design) -> Pai
     return rows(whole, back.reshape(-1))
 
 
-def _pairs(given: Sequence[tuple[Metric, Totals]], strata: _Strata, design: Design) -> Pairs:
+def _pairs(given: Sequence[tuple[Metric, Totals]], strata: _Strata) -> Pairs:
     sides, found, reduction = _compared(strata, given[0][0])
     used = sides.weight > 0
     looks, each = len(given[0][1].n), range(len(given))
@@ -98,7 +104,7 @@ def _pairs(given: Sequence[tuple[Metric, Totals]], strata: _Strata, design: Desi
     counted = np.repeat([_counted(metric, totals) for metric, totals in given], looks)[:, None]
     single = used.sum(axis=-1) == 1
     scored = single & counted
-    needed = [_needed(given[place][0], scored[place * looks : (place + 1) * looks], design) for place in each]
+    needed = [event_gate.NEEDED[event_gate.counted(metric)] for metric, _ in given]
     return Pairs(
         contrast=found,
         plain=found if strata.before is None else _plain(strata),
@@ -109,7 +115,8 @@ def _pairs(given: Sequence[tuple[Metric, Totals]], strata: _Strata, design: Desi
         scored=scored,
         counts=np.concatenate([_counts(*given[place], own[place]) for place in each]),
         events=np.concatenate([_events(*given[place], own[place]) for place in each]),
-        needed=np.concatenate(needed),
+        needed=np.broadcast_to(np.repeat(np.array(needed, float), looks)[:, None], single.shape),
+        widening=sides.widening,
         progress=_progress(strata, sides, found),
     )
 
@@ -216,50 +223,35 @@ def _counts(metric: Metric, totals: Totals, used: Mask) -> Float:
     return np.stack([xc, nc, xt, nt], axis=-1)
 
 
-def _needed(metric: Metric, scored: Mask, design: Design) -> Float:
-    """Events the smaller variant needs where this design reads it."""
-    # a plan or a prior decides the primary metric; the others are then read by the confidence sequence
-    watched = design is not Design.FIXED and metric.role is not Role.PRIMARY
-    anytime = design is Design.SEQUENTIAL or watched
-    what = event_gate.counted(metric)
-    unscored = Counted.BOUNDED if what is Counted.SCORE else what
-    least, otherwise = (event_gate.needed(kind, anytime=anytime) for kind in (what, unscored))
-    return np.where(scored, least, otherwise)
-
-
 def _events(metric: Metric, totals: Totals, used: Mask) -> Float:
-    """Events the smaller variant of each pair can expect."""
-    parts = (totals.n, *_sums(totals))
-    n, x, xx = (np.stack(_used(part, used), axis=-1) for part in parts)
-    what = event_gate.counted(metric)
-    if what is Counted.SCORE:
-        found = event_gate.score_events(n, x)
-    elif what is Counted.BOUNDED:
-        minor = minor_units(metric.numerator, metric.decimals) if isinstance(totals, Centred) else 1
-        found = event_gate.bounded_events(n, x, xx, metric.cap / minor)
-    else:
-        found = event_gate.effective_numerator(n, x, xx)
-        if (missed := _missed(metric, totals)) is not None:
-            y, yy = (np.stack(_used(part, used), axis=-1) for part in missed)
-            found = np.minimum(found, event_gate.effective_numerator(n, y, yy))
-    return np.asarray(found.min(axis=-1), dtype=np.float64)
+    """What the smaller variant of each pair can expect of what its metric counts."""
+
+    def both(part: Float) -> Float:
+        return np.stack(_used(part, used), axis=-1)
+
+    n, what = both(totals.n), event_gate.counted(metric)
+    if what is Counted.UNITS:
+        return np.asarray(n.min(axis=-1), dtype=np.float64)
+    hits, chances = map(both, totals.values())
+    rare = event_gate.rarer(n, hits, chances)
+    if what is Counted.EVENTS:
+        part = np.logical_and.reduce([both(a) >= both(b) for a, b in _nested(metric, totals)]).all(axis=-1)
+        rare = np.where(part[..., None], rare, event_gate.rarer(n, hits, None))
+    return np.asarray(rare.min(axis=-1), dtype=np.float64)
 
 
-def _sums(totals: Totals) -> tuple[Float, Float]:
-    """Σx and Σx² of the numerator, in its own units."""
-    if isinstance(totals, Centred):
-        return totals.n * totals.x, totals.xx + totals.n * totals.x**2
-    return totals.x, totals.xx
-
-
-def _missed(metric: Metric, totals: Totals) -> tuple[Float, Float] | None:
-    """Σ(y − x) and Σ(y − x)² of a ratio of counts whose numerator is a part of its denominator: of two
-    outcomes the rarer is counted."""
+def _nested(metric: Metric, totals: Totals) -> list[tuple[Float, Float]]:
+    """Sums of which each first is at least the second if every unit's numerator counts a part of what its
+    denominator counts: of two outcomes the rarer one is then counted."""
     below = metric.denominator
-    counts = below is not None and below.value is None and metric.numerator.value is None
-    if isinstance(totals, Centred) or not counts or not bool((totals.y >= totals.x).all()):
-        return None
-    return totals.y - totals.x, totals.yy - 2 * totals.xy + totals.xx
+    if below is None or below.value is not None:
+        return [(np.zeros(totals.n.shape), np.ones(totals.n.shape))]
+    if isinstance(totals, Exact):
+        return [(totals.y, totals.x), (totals.xy, totals.xx), (totals.yy, totals.xy)]
+    joint, n = totals.denominator_sample(), totals.n
+    x, y, xy = totals.x, joint.mean, np.zeros(n.shape) if totals.xy is None else totals.xy
+    products = xy + n * x * y
+    return [(y, x), (products, totals.xx + n * x * x), ((n - 1) * joint.variance + n * y * y, products)]
 
 
 def fixed_effect(
@@ -330,13 +322,41 @@ def pooled_effect(given: Sequence[Totals], alpha: float, compared: Mask | None =
     return contrast.effect(contrast.from_samples(*sides), alpha=alpha)
 
 
+def widened(given: Pairs) -> Contrast:
+    """The contrasts with the standard error of one shared variance where that is the wider one."""
+    squared, found = np.square(given.widening), given.contrast
+    return replace(
+        found, variance=found.variance * squared, covariance=found.covariance * squared,
+        baseline_variance=found.baseline_variance * squared,
+    )  # fmt: skip
+
+
+def confirmed_fixed(given: Pairs, effect: Estimates) -> Float:
+    """p of the fixed test with the wider standard error; a score test has one variance as it is."""
+    wide = (given.widening > 1) & ~given.scored
+    p, _ = p_values(effect.statistic / given.widening, effect.df, Alternative.TWO_SIDED)
+    return np.where(wide, p, effect.p_value)
+
+
+def confirmed_anytime(given: Pairs, sequence: Estimates, n_star: Float, alpha: float) -> Float:
+    """p of the confidence sequence of the effect with the wider standard error."""
+    k = sequential.mixing_units(n_star, alpha)
+    log_e = sequential.log_e_value(sequence.statistic / given.widening, given.contrast.n, k)
+    return np.where(given.widening > 1, sequential.anytime_p(log_e)[0], sequence.p_value)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guards:
-    """Non-inferiority of a guardrail per pair; `bound`: the worst loss not excluded, in the margin scale."""
+    """Non-inferiority of a guardrail per pair; `bound`: the worst loss not excluded, in the margin scale.
+
+    `safe`, `harmed` hold with either standard error; `unconfirmed`: one of them holds only with each
+    variant's own variance, so that it says nothing yet.
+    """
 
     bound: Float
     safe: Mask
     harmed: Mask
+    unconfirmed: Mask
 
 
 def guards(
@@ -355,11 +375,22 @@ def guards(
         (Alternative.GREATER, Alternative.LESS) if up else (Alternative.LESS, Alternative.GREATER)
     )
     null = -margin.value if up else margin.value
+
+    def read(found: Contrast) -> tuple[Estimates, Estimates]:
+        if once:
+            at_once = contrast.lift if margin.relative else contrast.effect
+            shown = at_once(found, alpha=alpha, alternative=safe_side, null=null)
+        else:
+            shown = watched(found, n_star=n_star, alpha=alpha, alternative=safe_side, null=null)
+        return shown, watched(found, n_star=n_star, alpha=alpha, alternative=harm_side, null=null)
+
     watched = contrast.lift_sequence if margin.relative else contrast.sequence
-    if once:
-        at_once = contrast.lift if margin.relative else contrast.effect
-        shown = at_once(given.contrast, alpha=alpha, alternative=safe_side, null=null)
-    else:
-        shown = watched(given.contrast, n_star=n_star, alpha=alpha, alternative=safe_side, null=null)
-    harm = watched(given.contrast, n_star=n_star, alpha=alpha, alternative=harm_side, null=null)
-    return Guards(bound=-shown.low if up else shown.high, safe=shown.significant, harmed=harm.significant)
+    shown, harm = read(given.contrast)
+    safe, harmed = (
+        wide.significant & own.significant
+        for wide, own in zip(read(widened(given)), (shown, harm), strict=True)
+    )
+    return Guards(
+        bound=-shown.low if up else shown.high, safe=safe, harmed=harmed,
+        unconfirmed=(shown.significant & ~safe) | (harm.significant & ~harmed),
+    )  # fmt: skip

@@ -61,7 +61,7 @@ def days(evidence: Evidence, looks: DayLooks, single: Sequence[Totals]) -> tuple
         ready=evidence.closed_days(looks.days),
         ratio=allocation.by_day(evidence, looks),
         levels=[_level(totals) for totals in known],
-        effect=estimates.pairs(evidence.metrics[primary], known[primary], evidence.rule.design).contrast,
+        effect=estimates.pairs(evidence.metrics[primary], known[primary]).contrast,
         impossible=impossible,
     )
     return tuple(_days(evidence, looks, daily, e) for e in range(len(evidence.subjects)))
@@ -276,7 +276,7 @@ def _without(
             each[row, extreme.stratum, extreme.variant] -= minus[row - size][column]
         parts[name] = each
     effect = contrast.effect(
-        estimates.pairs(metric, Exact(metric=metric, **parts), evidence.rule.design).contrast,
+        estimates.pairs(metric, Exact(metric=metric, **parts)).contrast,
         alpha=evidence.rule.alpha,
     )
     scale = minor_units(metric.numerator, metric.decimals)

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from analysis.columnar import rows
 from analysis.inference import contrast
@@ -27,34 +28,54 @@ from experiment.definition import DecisionRule, Design, Role
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Corrected:
-    """Per metric: the corrected headline p of each other variant at one look, and the intervals of the
-    selected secondary comparisons (None where none is selected)."""
+    """Per metric: the corrected headline p of each other variant at one look, whether it stays on its side of
+    alpha with the wider standard error of the gate, and the intervals of the selected secondary comparisons
+    (None where none is selected)."""
 
     adjusted: tuple[Float, ...]
+    confirmed: tuple[NDArray[np.bool_], ...]
     selected: tuple[Estimates | None, ...]
 
 
 def corrected(
-    measured: Sequence[Measured], headline: Sequence[Float], look: int, others: int, rule: DecisionRule
+    measured: Sequence[Measured],
+    headline: Sequence[Float],
+    confirmed: Sequence[Float],
+    look: int,
+    others: int,
+    rule: DecisionRule,
 ) -> Corrected:
-    """Correct the headline p-values (looks, variants − 1 or more) of every metric at one look."""
-    p = [column[look, :others] for column in headline]
+    """Correct the headline p-values (looks, variants − 1 or more) of every metric at one look, and those with
+    the wider standard error."""
+    p, wide = ([column[look, :others] for column in columns] for columns in (headline, confirmed))
+    adjusted, sure = _families(measured, p, rule), _families(measured, wide, rule)
     secondary = [place for place, m in enumerate(measured) if m.metric.role is Role.SECONDARY]
+    shown = [adjusted[place] < rule.alpha for place in secondary]
+    chosen, size = sum(int(own.sum()) for own in shown), sum(map(len, shown))
+    selected: list[Estimates | None] = [None] * len(measured)
+    for place, own in zip(secondary, shown, strict=True):
+        if own.any():
+            selected[place] = _interval(measured[place], look, rule.alpha * chosen / size, rule)
+    return Corrected(
+        adjusted=tuple(adjusted),
+        confirmed=tuple(~(a < rule.alpha) | (b < rule.alpha) for a, b in zip(adjusted, sure, strict=True)),
+        selected=tuple(selected),
+    )
+
+
+def _families(measured: Sequence[Measured], p: Sequence[Float], rule: DecisionRule) -> list[Float]:
+    """The p-values of one look after the correction of each metric's family."""
     holm = rule.design is not Design.BAYESIAN  # a posterior is not corrected: its prior is what shrinks it
     adjusted = [
         adjust(own, Correction.HOLM) if m.metric.role is Role.PRIMARY and holm else own
         for m, own in zip(measured, p, strict=True)
     ]
-    selected: list[Estimates | None] = [None] * len(measured)
-    if secondary and others:
+    secondary = [place for place, m in enumerate(measured) if m.metric.role is Role.SECONDARY]
+    if secondary and p[0].size:
         family = adjust(np.concatenate([p[place] for place in secondary]), Correction.BENJAMINI_HOCHBERG)
-        chosen = int(np.nansum(family < rule.alpha))
-        for place, own in zip(secondary, family.reshape(-1, others), strict=True):
+        for place, own in zip(secondary, family.reshape(len(secondary), -1), strict=True):
             adjusted[place] = own
-            if chosen and bool((own < rule.alpha).any()):
-                level = rule.alpha * chosen / len(family)
-                selected[place] = _interval(measured[place], look, level, rule)
-    return Corrected(adjusted=tuple(adjusted), selected=tuple(selected))
+    return adjusted
 
 
 def _interval(m: Measured, look: int, alpha: float, rule: DecisionRule) -> Estimates:

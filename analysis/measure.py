@@ -56,7 +56,8 @@ class Whole:
     `denominator` (looks, variants) summed over strata.
 
     `effect` and `lift` are fixed-horizon, `sequence` and `lift_sequence` anytime-valid and tuned at `n_star`
-    units. `plain` is the effect without covariates. `method`: the fixed-horizon one.
+    units. `plain` is the effect without covariates. `method`: the fixed-horizon one. `confirmed`,
+    `sequence_confirmed`: p of `effect` and `sequence` with the wider standard error of the gate.
     """
 
     pairs: Pairs
@@ -65,6 +66,8 @@ class Whole:
     sequence: Estimates
     lift_sequence: Estimates
     plain: Estimates
+    confirmed: Float
+    sequence_confirmed: Float
     n_star: Float
     method: NDArray[np.str_]
     n: NDArray[np.int64]
@@ -157,9 +160,7 @@ def collect(
             every one is.
     """
     sizes = [len(batch[0].n) for batch in batches]
-    stacked = joined(
-        [estimates.stacked_pairs(list(zip(metrics, batch, strict=True)), rule.design) for batch in batches]
-    )
+    stacked = joined([estimates.stacked_pairs(list(zip(metrics, batch, strict=True))) for batch in batches])
     # rows come batch by batch, metrics inside; they are wanted metric by metric
     offsets = accumulate((size * len(metrics) for size in sizes), initial=0)
     parts = [
@@ -199,6 +200,8 @@ def measure(collected: Collected, plan: Plan, lifts: NDArray[np.bool_] | None = 
     whole = Whole(
         pairs=pairs, effect=effect, lift=lift, sequence=sequence, lift_sequence=lift_sequence,
         plain=contrast.effect(pairs.plain, alpha=rule.alpha) if adjusted else effect, n_star=n_star,
+        confirmed=estimates.confirmed_fixed(pairs, effect),
+        sequence_confirmed=estimates.confirmed_anytime(pairs, sequence, n_star, rule.alpha),
         method=estimates.method_names(pairs), n=collected.n, numerator=collected.numerator,
         denominator=collected.denominator,
     )  # fmt: skip

@@ -21,9 +21,11 @@ from analysis.planning.accrual import constant_accrual
 from analysis.planning.power import planned_units
 from analysis.rule import KINDS
 from analysis.totals import Totals
+from analysis.validity import event_gate
+from analysis.validity.event_gate import Counted
 from analysis.verdicts import Guarded, Verdicts
 from experiment.decision import VerdictKind
-from experiment.definition import DAY_MS, Design, Experiment, Metric, MetricType, Role
+from experiment.definition import DAY_MS, Design, Experiment, Metric, Role
 
 RUNS = 1_000
 _CELLS = 60_000
@@ -192,7 +194,7 @@ def _runs(
         return verdicts.flat(draw.totals(metric, n, mean, base, rng)[:, days - 1])
 
     primary = at_looks(definition.primary)
-    pairs = _pairs(definition.primary, primary, world.baselines[definition.primary.key], rule.design)
+    pairs = _pairs(definition.primary, primary, world.baselines[definition.primary.key])
     accrual = constant_accrual(
         schedule.pace, enrolled=schedule.pace * np.tile(days, runs)[:, None], day=np.tile(days, runs)[:, None]
     )
@@ -214,14 +216,14 @@ def _guard(
     metric: Metric, totals: Totals, base: Baseline, tuned: Float, schedule: _Schedule, runs: int
 ) -> Guarded:
     rule = schedule.definition.decision
-    pairs = _pairs(metric, totals, base, rule.design)
+    pairs = _pairs(metric, totals, base)
     return verdicts.guarded(metric, pairs, tuned, rule, runs)
 
 
-def _pairs(metric: Metric, totals: Totals, base: Baseline, design: Design) -> Pairs:
+def _pairs(metric: Metric, totals: Totals, base: Baseline) -> Pairs:
     """As in a report; a ratio is drawn without its numerator, so its events follow from the units."""
-    found = estimates.pairs(metric, totals, design)
-    if metric.type is not MetricType.RATIO:
+    found = estimates.pairs(metric, totals)
+    if event_gate.counted(metric) is not Counted.EVENTS:
         return found
     smaller = np.minimum(found.control.n, found.treatment.n)
     return replace(found, events=smaller * base.events_per_unit)

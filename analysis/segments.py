@@ -58,7 +58,7 @@ def shrunken(
     """Random effects over the segments at these looks, one family per metric.
 
     Args:
-        headline: p-values (looks, variants − 1) the rule decides by, per metric.
+        headline: p-values (looks, variants − 1) the rule decides by, per metric, confirmed by the gate.
         looks: the look of every segment.
 
     A member's interval is its prediction ± z·(standard error of the prediction).
@@ -69,7 +69,7 @@ def shrunken(
     known = found.effect.reason[rows, :others] == 0
     effects = np.where(known, found.effect.estimate[rows, :others], np.nan).swapaxes(1, 2)
     errors = np.where(known, found.effect.standard_error[rows, :others], np.nan).swapaxes(1, 2)
-    enough = found.pairs.events[rows, :others] >= found.pairs.needed[rows, :others]
+    enough = found.pairs.enough[rows, :others]
     own = np.stack([column[list(looks)] for column in headline])
     p = np.where(enough, _deciding(own, found, rows), np.nan)
     with np.errstate(invalid="ignore", divide="ignore"):  # families without any member
@@ -93,7 +93,7 @@ def _deciding(own: Float, found: Whole, rows: Places) -> Float:
     """The design's p-values; one without a p of its own is read by the confidence sequence."""
     others = own.shape[-1]
     running = found.sequence.reason[rows, :others] == 0
-    return np.where(np.isfinite(own), own, np.where(running, found.sequence.p_value[rows, :others], np.nan))
+    return np.where(np.isfinite(own), own, np.where(running, found.sequence_confirmed[rows, :others], np.nan))
 
 
 def _sufficiency(

@@ -295,8 +295,10 @@ def _next(gate: Check) -> str:
             days = float(numbers["needed"] or 0) - float(numbers["days"] or 0)
             return f"{fmt.plural(round(days), 'more matured day')}."
         case CheckName.EVENTS:
-            events = float(numbers["needed"] or 0) - float(numbers["events"] or 0)
-            return f"{events:,.0f} more events in the smaller variant."
+            missing = float(numbers["needed"] or 0) - float(numbers["events"] or 0)
+            word = "units" if numbers.get("counted") == "units" else "events"
+            few = f"{missing:,.0f} more {word}" if missing > 0 else "more units"
+            return f"{few} in the smaller variant."
         case CheckName.CLUSTERS:
             clusters = float(numbers["needed"] or 0) - float(numbers["clusters"] or 0)
             return f"{clusters:,.0f} more clusters in the smallest variant."

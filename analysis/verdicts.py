@@ -101,12 +101,14 @@ def n_star(enough: Sufficiency) -> Float:
 class Reading:
     """What the design decides by at every look, arrays (runs · looks, variants − 1).
 
-    `p` lies on the side of alpha (and of its shares after Holm) of the report's, 1 where there is none.
+    `p` lies on the side of alpha (and of its shares after Holm) of the report's, 1 where there is none;
+    `confirmed` is the same with the wider standard error of the gate.
     `effect` is that of the reading. `complete`: the units the rule asked for are there. `cheap`: choosing the
     variant loses no more than a Bayesian rule allows.
     """
 
     p: Float
+    confirmed: Float
     effect: Float
     complete: Mask
     cheap: Mask
@@ -129,6 +131,7 @@ def reading(
         enough.sufficient,
         everywhere,
     )
+    sure = None
     match rule.design:
         case Design.GROUP_SEQUENTIAL:
             p, effect, complete = _planned(pairs, enough, rule, days)
@@ -136,12 +139,18 @@ def reading(
             p, effect, cheap = _believed(metric, pairs, rule, days.reshape(-1))
         case Design.FIXED:
             if (due := np.flatnonzero(enough.sufficient.any(axis=-1))).size:
-                fixed, _ = estimates.fixed_effect(rows(pairs, due), rule.alpha)
+                here, sure = rows(pairs, due), np.ones(everywhere.shape)
+                fixed, _ = estimates.fixed_effect(here, rule.alpha)
                 p[due] = np.where(fixed.reason == 0, fixed.p_value, 1.0)
+                sure[due] = np.where(fixed.reason == 0, estimates.confirmed_fixed(here, fixed), 1.0)
         case _:
-            found, _ = estimates.anytime(pairs, n_star(enough), rule.alpha)
-            p = np.where(found.reason == 0, found.p_value, 1.0)
-    return Reading(p=p, effect=effect, complete=complete, cheap=cheap)
+            tuned = n_star(enough)
+            found, _ = estimates.anytime(pairs, tuned, rule.alpha)
+            wide = estimates.confirmed_anytime(pairs, found, tuned, rule.alpha)
+            p, sure = (np.where(found.reason == 0, own, 1.0) for own in (found.p_value, wide))
+    return Reading(
+        p=p, confirmed=p if sure is None else sure, effect=effect, complete=complete, cheap=cheap
+    )  # fmt: skip
 
 
 def _planned(
@@ -185,9 +194,12 @@ def judged(
 ) -> Judged:
     """The primary metric's readings, from arrays (runs · looks, variants − 1)."""
     sign = 1.0 if metric.direction is Direction.INCREASE else -1.0
-    gate = pairs.events >= pairs.needed
-    corrected = found.p if rule.design is Design.BAYESIAN else adjust(found.p, Correction.HOLM)
-    decided = shown(corrected < rule.alpha, enough_events=gate, complete=found.complete, design=rule.design)
+    significant, confirmed = (
+        (p if rule.design is Design.BAYESIAN else adjust(p, Correction.HOLM)) < rule.alpha
+        for p in (found.p, found.confirmed)
+    )
+    gate = pairs.enough & (confirmed | ~significant)
+    decided = shown(significant, enough_events=gate, complete=found.complete, design=rule.design)
 
     def by_run(part: NDArray[np.generic]) -> NDArray[np.generic]:
         return part.reshape(runs, -1, part.shape[-1])
@@ -208,9 +220,9 @@ def guarded(metric: Metric, pairs: Pairs, tuned: Float, rule: DecisionRule, runs
     if metric.margin is None:
         raise ValueError(f"guardrail {metric.key} has no margin")
     found = estimates.guards(pairs, metric, metric.margin, tuned, rule.alpha)
-    gate = pairs.events >= pairs.needed
-    shape = (runs, -1, gate.shape[-1])
-    return Guarded(safe=(found.safe & gate).reshape(shape), harmed=(found.harmed & gate).reshape(shape))
+    shape = (runs, -1, pairs.enough.shape[-1])
+    safe, harmed = (part & pairs.enough for part in (found.safe, found.harmed))
+    return Guarded(safe=safe.reshape(shape), harmed=harmed.reshape(shape))
 
 
 def decide(

@@ -167,9 +167,7 @@ def comparisons(effect: float, runs: int, rng: np.random.Generator) -> Contrast:
     metric = definition.primary
     n = draw.arrivals(definition, world, days=HORIZON, runs=runs, rng=rng)
     mean = draw.means(metric, definition, world, Scenario.NO_EFFECT) * np.array([1.0, 1.0 + effect])
-    found = estimates.pairs(
-        metric, flat(draw.totals(metric, n, mean, world.baselines["rate"], rng)), definition.decision.design
-    )
+    found = estimates.pairs(metric, flat(draw.totals(metric, n, mean, world.baselines["rate"], rng)))
     return found.contrast
 
 

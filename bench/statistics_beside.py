@@ -26,7 +26,6 @@ from analysis.inference import contrast
 from analysis.totals import Covariates, Exact
 from bench.statistics_frames import RULE, best, frame
 from bench.statistics_peers import COLUMNS, PRODUCTS
-from experiment.definition import Design
 from experiment.parsing import load_spec
 
 SPEC = (
@@ -100,10 +99,7 @@ def estimated(tests: list[tuple[Sums, Sums]]) -> list[Any]:
             covariates=before,
         ),
     )  # fmt: skip
-    compared = [
-        pairs(metric, totals, Design.SEQUENTIAL).contrast
-        for metric, totals in zip(metrics, held, strict=True)
-    ]
+    compared = [pairs(metric, totals).contrast for metric, totals in zip(metrics, held, strict=True)]
     return [(contrast.effect(one, alpha=0.05), contrast.lift(one, alpha=0.05)) for one in compared]
 
 

@@ -172,13 +172,3 @@ def _finish(
     return estimates(
         method, alternative, reason, columns | {"p_value": p, "log_p": log_p, "df": np.inf}, log_e=log_e
     )
-
-
-def effective_events(sx: ArrayLike, sxx: ArrayLike) -> Float:
-    """(Σx)²/Σx²: how many equal events the units' totals are worth; the exact count for 0/1 values.
-
-    Never more than the number of units with an event (Cauchy–Schwarz), less where a few units carry the
-    sum. Kish (1965), Survey Sampling, for weights.
-    """
-    total, squares = np.asarray(sx, float), np.asarray(sxx, float)
-    return np.where(squares > 0, np.square(total) / np.where(squares > 0, squares, 1.0), 0.0)

@@ -26,6 +26,8 @@ class Stratified:
     `weight`: the normalised weights used, strata last; 0 for strata left out.
     `dropped`: per stratum the code of the reason why it is left out although it has weight, else 0.
     `covered`: the part of the given weight that the strata used hold (1 when none is dropped).
+    `widening`: how many times wider the effect's standard error is when the variants of a stratum share one
+    variance (Student 1908) instead of having their own (Welch 1947); 1 where it is not wider.
     """
 
     control: Sample
@@ -33,6 +35,7 @@ class Stratified:
     weight: Float
     dropped: Codes
     covered: Float
+    widening: Float
 
 
 def stratify(control: Sample, treatment: Sample, weight: ArrayLike) -> Stratified:
@@ -53,13 +56,29 @@ def stratify(control: Sample, treatment: Sample, weight: ArrayLike) -> Stratifie
     kept = np.where(used, given, 0.0)
     total, offered = kept.sum(axis=-1), given.sum(axis=-1)
     weights = kept / np.where(total > 0, total, 1.0)[..., None]
+    own = np.square(weights) * (control.error_variance + treatment.error_variance)
+    shared = np.square(weights) * _shared_variance(control, treatment)
     return Stratified(
         control=_combine(control, weights, used),
         treatment=_combine(treatment, weights, used),
         weight=weights,
         dropped=np.where(given > 0, unusable, 0).astype(np.uint8),
         covered=total / np.where(offered > 0, offered, 1.0),
+        widening=_widening(*(np.where(used, part, 0.0).sum(axis=-1) for part in (own, shared))),
     )
+
+
+def _shared_variance(control: Sample, treatment: Sample) -> Float:
+    """Squared standard error of the effect of each stratum if both variants had one variance of a unit."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        squares = (control.n - 1) * control.variance + (treatment.n - 1) * treatment.variance
+        one = squares / (control.n + treatment.n - 2)
+        return np.asarray(one * (1 / control.n + 1 / treatment.n), dtype=np.float64)
+
+
+def _widening(own: Float, shared: Float) -> Float:
+    known = (own > 0) & (shared > own)
+    return np.sqrt(np.where(known, shared, 1.0) / np.where(known, own, 1.0))
 
 
 def _unusable(control: Sample, treatment: Sample) -> Codes:

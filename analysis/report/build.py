@@ -89,13 +89,17 @@ def _contamination(found: Survey, readings: Readings) -> Contamination:
     collected = collect([evidence.metrics[place]], [[totals]], rule, ((0,), [totals]), evidence.compared())
     measured = measure(collected, plan)
     with_them, (shown,) = measured[0], sheets(measured, rule)
-    corrected = family.corrected([with_them], [shown.headline], 0, len(variants) - 1, rule)
-    adjusted = corrected.adjusted[0].tolist()
+    corrected = family.corrected([with_them], [shown.headline], [shown.confirmed], 0, len(variants) - 1, rule)
+    adjusted, confirmed = corrected.adjusted[0].tolist(), corrected.confirmed[0].tolist()
     return Contamination(
         units=removed,
         share=share,
         with_them=tuple(
-            comparison(shown, Place(v=v, looks=Looks(), variants=variants, adjusted=adjusted[v]), rule)
+            comparison(
+                shown,
+                Place(v=v, looks=Looks(), variants=variants, adjusted=adjusted[v], confirmed=confirmed[v]),
+                rule,
+            )
             for v in range(len(variants) - 1)
         ),
     )

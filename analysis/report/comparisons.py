@@ -31,6 +31,7 @@ from analysis.report.sheet import Sheet, listed, span, why
 from analysis.report.sufficiency import of_segment, segment_finding, sufficiency
 from analysis.rule import finding, guard_finding
 from analysis.segments import Shrunken
+from analysis.validity import event_gate
 from experiment.definition import DAY_MS, DecisionRule, Direction, Role
 
 
@@ -102,14 +103,16 @@ def _underflown(p: float | None, found: Estimates, s: Sheet, look: int, v: int) 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
     """What a comparison is made of: variant `v` + 1 of these variants at these looks, `adjusted` its headline
-    p after the family's correction, the interval if it was `selected`, its segments' random effects and
-    `segment_values` (every variant's), the `mix` of strata behind the pooled effect, and whether the units
-    that the rule asked for are there where that is known already (`complete`)."""
+    p after the family's correction, `confirmed` by the gate's wider standard error, the interval if it was
+    `selected`, its segments' random effects and `segment_values` (every variant's), the `mix` of strata
+    behind the pooled effect, and whether the units that the rule asked for are there where that is known
+    already (`complete`)."""
 
     v: int
     looks: Looks
     variants: Sequence[str]
     adjusted: float
+    confirmed: bool
     selected: Estimates | None = None
     shrunken: Shrunken | None = None
     segment_values: Sequence[tuple[Value, ...]] = ()
@@ -126,11 +129,8 @@ def comparison(s: Sheet, at: Place, rule: DecisionRule) -> Comparison:
     belief = _posterior(s, look, v, rule)
     raised = _raised(s, found, plan, belief)
     better = raised == (s.m.metric.direction is Direction.INCREASE) if significant else None
-    guard, enough, events = (
-        _guard(s, look, v, found),
-        sufficiency(s, look, v, rule),
-        _enough_events(s, look, v),
-    )
+    enough, events = sufficiency(s, look, v, rule), _enough_events(s, look, at)
+    guard = _guard(s, look, v, found, enough_events=events)
     days = at.looks.young.get(v + 1) if s.m.metric.role is Role.PRIMARY else None
     complete = (_complete(s, plan, enough) if at.complete is None else at.complete) and days is None
     return Comparison(
@@ -156,6 +156,7 @@ def comparison(s: Sheet, at: Place, rule: DecisionRule) -> Comparison:
         adjusted_p=None if _believed(s) else number(at.adjusted),
         events=s.events[look][v],
         events_needed=s.needed[look][v],
+        counted=event_gate.counted(s.m.metric).value,
         enough_events=events,
         complete=complete,
         days=days,
@@ -172,9 +173,16 @@ def comparison(s: Sheet, at: Place, rule: DecisionRule) -> Comparison:
     )
 
 
-def _enough_events(s: Sheet, look: int, v: int) -> bool:
-    events = s.events[look][v]
-    return events is not None and events >= s.needed[look][v]
+def _enough_events(s: Sheet, look: int, at: Place) -> bool:
+    """Enough in the smaller variant, and what is read holds with the wider standard error too."""
+    events, guard = s.events[look][at.v], s.m.guard
+    confirmed = at.confirmed
+    if guard is not None:
+        here = look, at.v
+        confirmed = bool(
+            guard.safe[here] or guard.harmed[here] or (confirmed and not guard.unconfirmed[here])
+        )
+    return events is not None and events >= s.needed[look][at.v] and confirmed
 
 
 def _complete(s: Sheet, planned: Planned | None, enough: Sufficiency | None) -> bool:
@@ -229,6 +237,7 @@ def metric_reading(
     """One metric of one experiment; `place` is the metric's place in the corrected family, `mix` the strata
     behind the pooled effect of each variant other than control."""
     metric, adjusted, selected = s.m.metric, found.adjusted[place].tolist(), found.selected[place]
+    confirmed = found.confirmed[place].tolist()
     by_segment = [values(s, look, variants) for _, look in looks.segments]
     return MetricReading(
         key=metric.key, type=metric.type.value, role=metric.role.value, direction=metric.direction.value,
@@ -237,8 +246,8 @@ def metric_reading(
             comparison(
                 s,
                 Place(
-                    v=v, looks=looks, variants=variants, adjusted=adjusted[v], selected=selected,
-                    shrunken=shrunk, segment_values=by_segment, mix=mix[v] if mix else (),
+                    v=v, looks=looks, variants=variants, adjusted=adjusted[v], confirmed=confirmed[v],
+                    selected=selected, shrunken=shrunk, segment_values=by_segment, mix=mix[v] if mix else (),
                 ),
                 rule,
             )
@@ -272,7 +281,7 @@ def _pooled(s: Sheet, look: int, v: int, found: Estimate | None, mix: tuple[MixR
     )
 
 
-def _guard(s: Sheet, look: int, v: int, found: Estimate | None) -> Guard | None:
+def _guard(s: Sheet, look: int, v: int, found: Estimate | None, *, enough_events: bool) -> Guard | None:
     guard, metric = s.m.guard, s.m.metric
     if guard is None or metric.margin is None or found is None:
         return None
@@ -285,8 +294,8 @@ def _guard(s: Sheet, look: int, v: int, found: Estimate | None) -> Guard | None:
         margin_relative=metric.margin.value if metric.margin.relative else None,
         loss=sign * found.effect,
         loss_bound=None if bound is None else bound * scale,
-        safe=bool(guard.safe[look, v]) and _enough_events(s, look, v),
-        harmed=bool(guard.harmed[look, v]) and _enough_events(s, look, v),
+        safe=bool(guard.safe[look, v]) and enough_events,
+        harmed=bool(guard.harmed[look, v]) and enough_events,
     )
 
 

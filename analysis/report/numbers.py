@@ -308,10 +308,12 @@ class Comparison:
     primary metric, Benjamini-Hochberg over all secondary comparisons (e-BH for sequences), the p itself for
     guardrails. `selected_interval` is the headline interval at the false-coverage level of the selected
     secondary comparisons, None elsewhere.
-    `events` in the smaller variant and `events_needed` are the small-variant gate: without `enough_events` no
-    result counts. `complete`: the units the rule asked for are there (a plan says so by its end); true where
-    it asks for none. `days`: exposure days of the variant's own evidence, where they are fewer than the
-    minimum runtime although others have run it.
+    `events` in the smaller variant ("outcomes", "events" or "units": `counted`) and `events_needed` are the
+    floor of the small-variant gate. Without `enough_events` no result counts: below that floor, or where what
+    the comparison is read for holds only with each variant's own variance, not with one shared by both.
+    `complete`: the units the rule asked for are there (a plan says so by its end); true where it asks for
+    none. `days`: exposure days of the variant's own evidence, where they are fewer than the minimum runtime
+    although others have run it.
     `unadjusted` is there where a covariate was used, `heterogeneity` where there are several segments.
     """
 
@@ -326,6 +328,7 @@ class Comparison:
     adjusted_p: float | None
     events: float | None
     events_needed: float
+    counted: str
     enough_events: bool
     complete: bool
     pooled: Pooled | None

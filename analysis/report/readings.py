@@ -271,10 +271,11 @@ def _metrics(
 ) -> tuple[MetricReading, ...]:
     variants, rule = evidence.subjects[SUBJECT].variants, evidence.rule
     measured, others = [s.m for s in lists], len(variants) - 1
-    found = family.corrected(measured, [s.headline for s in lists], looks.overall, others, rule)
+    p, confirmed = [s.headline for s in lists], [s.confirmed for s in lists]
+    found = family.corrected(measured, p, confirmed, looks.overall, others, rule)
     rows = [row for _, row in looks.segments]
-    headline = [s.headline[:, :others] for s in lists]
-    drawn = shrunken(measured, headline, rows, rule, arrivals) if rows and others else (None,) * len(lists)
+    read = [column[:, :others] for column in confirmed]
+    drawn = shrunken(measured, read, rows, rule, arrivals) if rows and others else (None,) * len(lists)
     return tuple(
         metric_reading(
             s,

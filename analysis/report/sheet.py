@@ -89,7 +89,8 @@ def span(found: Estimates) -> Span:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sheet:
     """One metric, every array a nested list; `m` are the arrays themselves, `plans` the group sequential
-    plans of all variants by look, `headline` the p-values the metric is decided by.
+    plans of all variants by look, `headline` the p-values the metric is decided by and `confirmed` the same
+    with the wider standard error of the gate.
 
     `daily`: the points of the series, per variant other than control.
     """
@@ -116,6 +117,7 @@ class Sheet:
     needed: list[list[float]]
     method: list[list[str]]
     headline: Float
+    confirmed: Float
     plans: Mapping[int, tuple[PlanRead, ...]]
 
     def value(self, look: int, variant: int) -> float | None:
@@ -163,13 +165,14 @@ def sheets(
         "lift_interval": part.span(found.lift),
         "lift_sequence": part.span(found.lift_sequence),
     }
-    held = [plans(m, rule) for m in measured]
+    planned = [plans(m, rule) for m in measured]
     return tuple(
         Sheet(
             m=m,
             daily=() if daily is None else daily[place],
-            plans=held[place],
-            headline=_headline(m, held[place]),
+            plans=planned[place],
+            headline=_headline(m, planned[place]),
+            confirmed=_headline(m, planned[place], confirmed=True),
             **{name: column[m.start : m.end] for name, column in lists.items()},
             **{name: column.rows(slice(m.start, m.end)) for name, column in spans.items()},
         )
@@ -209,13 +212,15 @@ class _Part:
         return found
 
 
-def _headline(m: Measured, held: Mapping[int, tuple[PlanRead, ...]]) -> Float:
+def _headline(m: Measured, planned: Mapping[int, tuple[PlanRead, ...]], *, confirmed: bool = False) -> Float:
     """The p-values the metric is decided by; NaN where there is none. Away from the looks that a plan or a
-    posterior decides, by the confidence sequence."""
-    own = m.whole.effect if m.headline is Headline.INTERVAL else m.whole.sequence
+    posterior decides, by the confidence sequence. Plans and posteriors have the wider error as they are."""
+    found, once = m.whole, m.headline is Headline.INTERVAL
+    own = found.effect if once else found.sequence
+    wide = found.confirmed if once else found.sequence_confirmed
     here = slice(m.start, m.end)
-    p = np.where(own.reason[here] == 0, own.p_value[here], np.nan)
-    for look, reads in held.items():
+    p = np.where(own.reason[here] == 0, (wide if confirmed else own.p_value)[here], np.nan)
+    for look, reads in planned.items():
         p[look] = np.nan
         for v, one in enumerate(reads):
             if one.effect is not None and int(one.effect.reason[0]) == 0:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import floor
 
 from analysis.facts import Backlog, Unseen
 from analysis.report import format as fmt
 from analysis.report.model import Check, Comparison, Maturing, MetricReading, Severity
 from analysis.rule import least_days
 from analysis.thresholds import Thresholds
-from experiment.definition import DecisionRule, Grade
+from analysis.validity.event_gate import Counted
+from experiment.definition import DecisionRule, Grade, Role
 
 
 def variants(names: Sequence[str]) -> Check:
@@ -65,30 +67,65 @@ def runtime(days: int | None, rule: DecisionRule, limits: Thresholds) -> Check:
     )
 
 
-def events(primary: Sequence[Comparison]) -> Check:
-    """Events of the primary metric in the smaller variant: below the gate no interval can be trusted.
+def events(metrics: Sequence[MetricReading]) -> Check:
+    """Whether the smaller variant holds enough for what its comparisons say (`analysis.validity.event_gate`).
 
-    The gate holds the verdict when no comparison passes; single failing variants are only held back.
+    The gate holds the verdict when no comparison of the primary metric passes; single ones that fail are only
+    held back. So are guardrails, and secondary comparisons that would say something; all are named.
     """
-    counted = [c for c in primary if c.events is not None and c.missing is None]
-    failing = [c for c in counted if not enough_events(c)]
-    least = min((c.events or 0.0 for c in counted), default=0.0)
-    needed = max((c.events_needed for c in primary), default=0.0)
-    numbers = {"events": least, "needed": needed}
-    if counted and not failing:
-        text = f"{least:,.0f} events in the smallest variant, {needed:,.0f} needed."
-        return Check(name="events", severity=Severity.OK, message=text, numbers=numbers)
-    if not counted:
-        why = next((c.missing.message for c in primary if c.missing is not None), "")
+    primary = next(m for m in metrics if m.role == Role.PRIMARY)
+    known = [c for c in primary.comparisons if c.events is not None and c.missing is None]
+    tightest = min(known, key=lambda c: (c.events or 0.0) / c.events_needed, default=None)
+    numbers: dict[str, float | str | None] = {
+        "events": tightest.events if tightest else 0.0,
+        "needed": max((c.events_needed for c in primary.comparisons), default=0.0),
+        "counted": tightest.counted if tightest else "events",
+    }
+    if tightest is None:
+        why = next((c.missing.message for c in primary.comparisons if c.missing is not None), "")
         text = f"No comparison can be estimated yet. {why}"
         return Check(name="events", severity=Severity.GATE, message=text, numbers=numbers)
-    names = ", ".join(c.variant for c in failing)
-    text = (
-        f"Only {least:,.0f} events in the smaller variant ({names} against control), {needed:,.0f} needed: "
-        "collecting; an interval from so few would mislead."
+    held = [(m, c) for m in metrics for c in m.comparisons if _held(m, c)]
+    numbers["held"] = ", ".join(f"{m.key} ({c.variant})" for m, c in held) or None
+    if not held:
+        text = (
+            f"{floor(tightest.events or 0.0):,} {_noun(tightest)} in the smallest variant, "
+            f"{tightest.events_needed:,.0f} needed."
+        )
+        return Check(name="events", severity=Severity.OK, message=text, numbers=numbers)
+    text = " ".join(_too_little(m, c) for m, c in held)
+    level = Severity.WARN if any(enough_events(c) for c in known) else Severity.GATE
+    return Check(name="events", severity=level, message=f"{text} {_CURE}", numbers=numbers)
+
+
+_CURE = (
+    "Collecting: more units help, most of all a larger share of them for the smaller variant; a `cap` "
+    "settles amounts."
+)
+
+
+def _held(metric: MetricReading, c: Comparison) -> bool:
+    """Whether the gate keeps this comparison from counting."""
+    if c.missing is not None or c.events is None or enough_events(c):
+        return False
+    return metric.role != Role.SECONDARY or c.significant
+
+
+def _too_little(metric: MetricReading, c: Comparison) -> str:
+    of = f"{metric.key}, {metric.role}: {c.variant} against {c.control}"
+    if c.events is not None and c.events < c.events_needed:
+        return (
+            f"Only {floor(c.events):,} {_noun(c)} in the smaller variant ({of}), "
+            f"{c.events_needed:,.0f} needed: an interval from so few would mislead."
+        )
+    return (
+        f"The smaller variant may just have met fewer large values ({of}): what its interval shows rests on "
+        "each variant's own variance and does not hold with one shared by both."
     )
-    level = Severity.GATE if len(failing) == len(counted) else Severity.WARN
-    return Check(name="events", severity=level, message=text, numbers=numbers)
+
+
+def _noun(c: Comparison) -> str:
+    return "units" if c.counted == Counted.UNITS else "events"
 
 
 def enough_events(comparison: Comparison) -> bool:

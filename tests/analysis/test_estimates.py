@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,13 +9,12 @@ from hypothesis import strategies as st
 
 from analysis import estimates
 from analysis.estimates import pairs
-from analysis.totals import Centred, Exact, integers
-from experiment.definition import Design, Metric
+from analysis.totals import Exact, integers
+from experiment.definition import Metric
 from tests.analysis.cases import BUYERS, ERRORS
 from tests.analysis.test_totals import REVENUE, exact
 
 Table = list[list[list[int]]]
-ONCE = Design.FIXED
 
 
 def proportions(n: Table, x: Table, metric: Metric = BUYERS) -> Exact:
@@ -29,7 +26,7 @@ def proportions(n: Table, x: Table, metric: Metric = BUYERS) -> Exact:
 
 def test_one_stratum_of_a_proportion_is_judged_by_the_score_test() -> None:
     """Open Bandit, men: 46 and 69 of 10,000 (published z 2.151, p .0315)."""
-    found = pairs(BUYERS, proportions([[[10_000, 10_000]]], [[[46, 69]]]), ONCE)
+    found = pairs(BUYERS, proportions([[[10_000, 10_000]]], [[[46, 69]]]))
     effect, _ = estimates.fixed_effect(found, 0.05)
     assert effect.statistic[0, 0] == pytest.approx(2.151, abs=5e-4)
     assert effect.p_value[0, 0] == pytest.approx(0.0315, abs=5e-5)
@@ -40,7 +37,7 @@ def test_several_strata_are_weighted_not_pooled() -> None:
     """The kidney-stone table (Charig et al. 1986): A is better on small and on large stones, not pooled."""
     n = [[[270, 87], [80, 263]]]
     x = [[[234, 81], [55, 192]]]
-    found = pairs(BUYERS, proportions(n, x), ONCE)
+    found = pairs(BUYERS, proportions(n, x))
     effect, _ = estimates.fixed_effect(found, 0.05)
     weights = np.array([357, 343]) / 700
     within = np.array([81 / 87 - 234 / 270, 192 / 263 - 55 / 80])
@@ -63,8 +60,8 @@ table = st.lists(
 def test_swapping_the_variants_negates_effect_and_interval(rows: list[tuple[int, int, float, float]]) -> None:
     n = [[[a, b] for a, b, _, _ in rows]]
     x = [[[round(a * p), round(b * q)] for a, b, p, q in rows]]
-    there = pairs(BUYERS, proportions(n, x), ONCE)
-    back = pairs(BUYERS, proportions([[r[::-1] for r in n[0]]], [[r[::-1] for r in x[0]]]), ONCE)
+    there = pairs(BUYERS, proportions(n, x))
+    back = pairs(BUYERS, proportions([[r[::-1] for r in n[0]]], [[r[::-1] for r in x[0]]]))
     for one, two in zip(
         (estimates.fixed_effect(there, 0.05)[0], estimates.anytime(there, np.array([1e4]), 0.05)[0]),
         (estimates.fixed_effect(back, 0.05)[0], estimates.anytime(back, np.array([1e4]), 0.05)[0]),
@@ -85,7 +82,7 @@ def test_scaling_amounts_scales_the_effect_and_leaves_lift_and_p(a: list[int], b
     a, b = [*a, 100], [*b, 200]
     totals = [exact(REVENUE, [[(x * k, 0) for x in a], [(x * k, 0) for x in b]]) for k in (1, c)]
     one, two = (
-        estimates.fixed_effect(pairs(REVENUE, t.each(lambda part: part.reshape(1, 1, 2)), ONCE), 0.05)
+        estimates.fixed_effect(pairs(REVENUE, t.each(lambda part: part.reshape(1, 1, 2))), 0.05)
         for t in totals
     )
     np.testing.assert_array_equal(one[0].reason, two[0].reason)
@@ -99,7 +96,7 @@ def test_a_guardrail_is_safe_within_and_harmed_beyond_its_margin() -> None:
     """Errors may rise by 2 points: equal rates are safe, ten points are harm, few units are neither."""
     n = [[[20_000, 20_000]], [[20_000, 20_000]], [[200, 200]]]
     x = [[[400, 400]], [[400, 2400]], [[4, 4]]]
-    found = pairs(ERRORS, proportions(n, x, ERRORS), ONCE)
+    found = pairs(ERRORS, proportions(n, x, ERRORS))
     margin = ERRORS.margin
     assert margin is not None
     for once in (False, True):
@@ -111,33 +108,17 @@ def test_a_guardrail_is_safe_within_and_harmed_beyond_its_margin() -> None:
 
 def test_the_smaller_variant_can_expect_its_share_of_the_rarer_outcome() -> None:
     """Both variants together decide, so the gate does not open or close with the luck of one."""
-    found = pairs(BUYERS, proportions([[[3000, 1000]]], [[[2990, 910]]]), Design.FIXED)
+    found = pairs(BUYERS, proportions([[[3000, 1000]]], [[[2990, 910]]]))
     assert found.events[0, 0] == (10 + 90) / 4
     assert found.needed[0, 0] == 20
 
 
-def test_amounts_count_what_the_cap_leaves_of_their_second_moment() -> None:
-    """Ten payers at the cap are ten events; a hundred at a tenth of it are worth one by the cap, ten by being
-    alike."""
-    for each, payers, events in ((100_00, 10, 10.0), (10_00, 100, 10.0), (50_00, 10, 2.5)):
-        x, xx = np.full((1, 1, 2), payers * each), np.full((1, 1, 2), payers * each**2)
-        n, zero = np.full_like(x, 1000), np.zeros_like(x)
-        metric = replace(REVENUE, cap=100_00)
-        totals = Exact(metric=metric, n=n, x=x, xx=xx, y=zero, yy=zero, xy=zero)
-        for design, needed in ((Design.SEQUENTIAL, 20), (Design.FIXED, 50)):
-            found = pairs(metric, totals, design)
-            assert found.events[0, 0] == pytest.approx(events)
-            assert found.needed[0, 0] == needed
-        # measured moments of the same units, in the metric's unit
-        mean = payers * each / 100 / 1000
-        spread = payers * (each / 100) ** 2 - 1000 * mean**2
-        measured = Centred(n=n.astype(float), x=np.full(x.shape, mean), xx=np.full(x.shape, spread))
-        assert pairs(metric, measured, Design.FIXED).events[0, 0] == pytest.approx(events)
-
-
 def test_a_stratum_without_one_variant_is_left_out() -> None:
     totals = proportions([[[1000, 1000], [500, 0]]], [[[100, 120], [400, 0]]])
-    found, (dropped, covered) = pairs(BUYERS, totals, ONCE), estimates.left_out(totals)
+    found, (dropped, covered) = (
+        pairs(BUYERS, totals),
+        estimates.left_out(totals, np.ones((1, 2, 2), dtype=bool)),
+    )
     assert (dropped[0, 0] > 0).tolist() == [False, True]
     assert covered[0, 0] == 0.8
     assert found.control.mean[0, 0] == pytest.approx(0.1)

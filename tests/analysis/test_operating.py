@@ -85,8 +85,7 @@ def test_the_columnar_rule_gives_the_verdict_of_a_report_at_every_look(
             for m in experiment.metrics
         ]
         first, guard = (
-            estimates.pairs(m, verdicts.flat(t), decision.design)
-            for m, t in zip(experiment.metrics, totals, strict=True)
+            estimates.pairs(m, verdicts.flat(t)) for m, t in zip(experiment.metrics, totals, strict=True)
         )
         enough = verdicts.units_needed(BUYERS, first, decision, accrual)
         found = verdicts.reading(BUYERS, first, enough, decision, at)
@@ -191,7 +190,7 @@ def test_a_plan_that_estimates_its_units_keeps_alpha(spending: Spending) -> None
         n = draw.arrivals(experiment, world, days=deadline, runs=runs, rng=rng)
         mean = draw.means(BUYERS, experiment, world, Scenario.NO_EFFECT)
         drawn = draw.totals(BUYERS, n, mean, world.baselines["buyers"], rng)
-        pairs = estimates.pairs(BUYERS, verdicts.flat(drawn), rule.design)
+        pairs = estimates.pairs(BUYERS, verdicts.flat(drawn))
         enough = verdicts.units_needed(BUYERS, pairs, rule)
         found = verdicts.reading(BUYERS, pairs, enough, rule, np.broadcast_to(days, (runs, deadline)))
         wrong = rate(found.p.reshape(runs, deadline)[:, -1] < rule.alpha)

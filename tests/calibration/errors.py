@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from analysis.inference import fixed, proportion, sequential
 from analysis.inference.result import Alternative
-from analysis.inference.tail import critical
+from analysis.inference.tail import critical, p_values
 from analysis.planning.spending import spending_bounds
-from analysis.validity.event_gate import event_gate
 from tests.calibration import streams
 from tests.calibration.streams import Stream, Traffic
 
@@ -25,9 +24,10 @@ _ERRORS_ALLOWED = 3.0
 class Cell:
     """One entry of the table.
 
-    `passing`: share of the runs whose gate opens at some look, `opens`: at which share of the plan it does
-    on average. `error`: false positives among those that pass; `ungated`: among all runs, as if there were
-    no gate. `limit`: alpha plus three Monte Carlo errors.
+    `passing`: share of the runs in which the smaller variant has enough at some look, `opens`: at which share
+    of the plan it does on average. `error`: false positives among those, with either standard error;
+    `ungated`: among all runs by each variant's own, from the first look on. `limit`: alpha plus three Monte
+    Carlo errors.
     """
 
     metric: str
@@ -94,12 +94,8 @@ def measure(row: Row, split: int, rng: np.random.Generator) -> list[Cell]:
         runs = min(row.chunk, row.runs - start)
         traffic = Traffic(units=row.units[split], share=SPLITS[split], runs=runs, looks=LOOKS)
         stream = row.make(traffic, rng)
-        rejected = {
-            "fixed": _fixed(stream), "sequential": _sequential(stream, traffic.units),
-            "group sequential": _group_sequential(stream),
-        }  # fmt: skip
         for design, tally in tallies.items():
-            tally.add(stream, design, rejected[design])
+            tally.add(stream, design, traffic.units)
     return [tally.cell(row, split, design) for design, tally in tallies.items()]
 
 
@@ -112,15 +108,14 @@ class _Tally:
     false: int = 0
     ungated: int = 0
 
-    def add(self, stream: Stream, design: str, rejected: NDArray[np.bool_]) -> None:
+    def add(self, stream: Stream, design: str, planned: int) -> None:
         """Count one chunk; the fixed design looks once, at the end."""
-        anytime = design == "sequential"
-        gate = event_gate(stream.events, what=stream.counted, anytime=anytime).passes
-        opened = gate[:, -1] if design == "fixed" else gate.any(axis=1)
+        enough, test = stream.enough, _TESTS[design]
+        opened = enough[:, -1] if design == "fixed" else enough.any(axis=1)
         self.passing += int(opened.sum())
-        self.opened += float(((np.argmax(gate, axis=1) + 1) / LOOKS)[opened].sum())
-        self.false += int((rejected & gate).any(axis=1).sum())
-        self.ungated += int(rejected.any(axis=1).sum())
+        self.opened += float(((np.argmax(enough, axis=1) + 1) / LOOKS)[opened].sum())
+        self.false += int((test(stream, planned, stream.widening) & enough).any(axis=1).sum())
+        self.ungated += int(test(stream, planned, np.ones_like(stream.widening)).any(axis=1).sum())
 
     def cell(self, row: Row, split: int, design: str) -> Cell:
         """The finished cell."""
@@ -133,33 +128,41 @@ class _Tally:
         )  # fmt: skip
 
 
-def _fixed(stream: Stream) -> NDArray[np.bool_]:
-    """One reading at the end."""
-    none = np.zeros(stream.events.shape[:-1], dtype=bool)
+def _fixed(stream: Stream, planned: int, widening: streams.Array) -> NDArray[np.bool_]:
+    """One reading at the end, with the standard error so many times wider; proportions by the score test."""
+    none = np.zeros(stream.enough.shape, dtype=bool)
     if stream.counts is not None:
         x, n = (column[:, -1] for column in stream.counts)
         none[:, -1] = proportion.score_difference(x[:, 0], n[:, 0], x[:, 1], n[:, 1], alpha=ALPHA).significant
         return none
-    last = [side[:, -1] for side in stream.sample]
-    none[:, -1] = fixed.effect(last[0], last[1], alpha=ALPHA).significant
+    found = fixed.effect(*(side[:, -1] for side in stream.sample), alpha=ALPHA)
+    p, _ = p_values(found.statistic / widening[:, -1], found.df, Alternative.TWO_SIDED)
+    none[:, -1] = (found.reason == 0) & (p < ALPHA)
     return none
 
 
-def _sequential(stream: Stream, planned: int) -> NDArray[np.bool_]:
+def _sequential(stream: Stream, planned: int, widening: streams.Array) -> NDArray[np.bool_]:
     """Every look by the confidence sequence, tightest at the plan's end."""
-    return sequential.effect(*stream.sample, n_star=planned, alpha=ALPHA).significant
+    control, treatment = stream.sample
+    error = widening * np.sqrt(control.error_variance + treatment.error_variance)
+    return sequential.from_standard_error(
+        treatment.mean - control.mean, error, control.n + treatment.n, n_star=planned, alpha=ALPHA
+    ).significant
 
 
-def _group_sequential(stream: Stream) -> NDArray[np.bool_]:
+def _group_sequential(stream: Stream, planned: int, widening: streams.Array) -> NDArray[np.bool_]:
     """Every look by its bound; proportions by the score statistic."""
     times = np.arange(1, LOOKS + 1) / LOOKS
     bounds = spending_bounds(times, alpha=ALPHA).z
     if stream.counts is None:
         found = fixed.effect(*stream.sample, alpha=ALPHA)
-        statistic = np.where(found.reason == 0, np.abs(found.statistic), 0.0)
+        statistic = np.where(found.reason == 0, np.abs(found.statistic) / widening, 0.0)
     else:
         statistic = score_statistic(*stream.counts)
     return np.asarray(statistic >= bounds)
+
+
+_TESTS = dict(zip(DESIGNS, (_fixed, _sequential, _group_sequential), strict=True))
 
 
 def score_statistic(x: streams.Array, n: streams.Array) -> streams.Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from analysis.validity.event_gate import NEEDED_ANYTIME, NEEDED_AT_LOOKS, Counted
+from analysis.validity.event_gate import NEEDED, Counted
 from tests.calibration.coverage import Coverage, Power
 from tests.calibration.errors import ALPHA, LOOKS, Cell
 
@@ -14,16 +14,15 @@ a cell is in bold where it exceeds what the method claims by more than three Mon
 ## False positives without an effect
 
 {looks} looks per run at alpha = {alpha:.0%}; the fixed design looks once, at the end. "Pass" is the share of runs
-whose gate opens at some look, "opens" the share of the plan at which it does on average, "error" the share
-of *those* runs with a false positive while the gate is open, "no gate" the share of all runs if there were
-none. The limit is {alpha:.0%} plus three Monte Carlo errors of the runs that pass.
+whose smaller variant has enough at some look, "opens" the share of the plan at which it does on average, "error"
+the share of *those* runs with a false positive that the gate lets through, "no gate" the share of all runs if
+there were none. The limit is {alpha:.0%} plus three Monte Carlo errors of the runs that pass.
 
-Gate: events that the smaller variant can expect (both variants together, shared out by units). Proportions
-count the rarer outcome and are read by the score test, in a sequence by their own variance; capped amounts
-count Σx²/cap², or a tenth of (Σx)²/Σx²; ratios count (Σx)²/Σx² of the numerator, and so do amounts without a cap. Needed by a confidence
-sequence: {any_score}, {any_bounded}, {any_effective}, {any_uncapped}; by fixed and group sequential tests: {at_score},
-{at_bounded}, {at_effective}, {at_uncapped}. No second moment says how heavy a tail without a cap is: the last rows show
-what the gate keeps out. Reading the fixed test at every one of the {looks} looks gives {peeking:.0%} false positives.
+Gate: the smaller variant can expect {outcomes} of the rarer outcome (proportions), {events} events (ratios of counts)
+or holds {units} units (amounts), both variants counted together and shared out by units; and what is read holds with one
+variance shared by both variants as well as with each one's own. Fixed and group sequential readings of
+proportions are score tests, whose variance is shared as it is. How heavy the tail is makes no difference, as the
+last rows show. Reading the fixed test at every one of the {looks} looks gives {peeking:.0%} false positives.
 """
 
 
@@ -33,10 +32,7 @@ def render(
     """The whole page."""
     intro = _INTRO.format(
         seed=seed, looks=LOOKS, alpha=ALPHA, peeking=peeking,
-        any_score=NEEDED_ANYTIME[Counted.SCORE], any_bounded=NEEDED_ANYTIME[Counted.BOUNDED],
-        any_effective=NEEDED_ANYTIME[Counted.EFFECTIVE], at_score=NEEDED_AT_LOOKS[Counted.SCORE],
-        at_bounded=NEEDED_AT_LOOKS[Counted.BOUNDED], at_effective=NEEDED_AT_LOOKS[Counted.EFFECTIVE],
-        any_uncapped=NEEDED_ANYTIME[Counted.UNCAPPED], at_uncapped=NEEDED_AT_LOOKS[Counted.UNCAPPED],
+        outcomes=NEEDED[Counted.OUTCOMES], events=NEEDED[Counted.EVENTS], units=NEEDED[Counted.UNITS],
     )  # fmt: skip
     return "\n".join([intro, _errors(cells), _COVERAGE, _coverages(covered), _POWER, _powers(powers), ""])
 

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.inference.sample import Sample, from_moments
-from analysis.validity.event_gate import Counted, bounded_events, effective_numerator, score_events
+from analysis.inference.stratify import stratify
+from analysis.validity.event_gate import NEEDED, Counted, rarer
 
 Array = NDArray[np.floating]
 
@@ -25,15 +26,27 @@ POOL_UNITS = 1_000_000
 class Stream:
     """One metric of many runs; arrays (runs, looks, 2), control first.
 
-    `sample`: per variant. `events`: for the gate, counted as `counted`. `counts`: successes and units where
-    the score test applies, else None.
+    `sample`: per variant. `enough` (runs, looks): the smaller variant holds what the gate asks for; `widening`
+    of the standard error by one shared variance. `counts`: successes and units where the score test applies,
+    else None.
     """
 
     n: Array
     sample: tuple[Sample, Sample]
-    events: Array
-    counted: Counted
+    enough: NDArray[np.bool_]
+    widening: Array
     counts: tuple[Array, Array] | None
+
+
+def _stream(
+    n: Array, sample: tuple[Sample, Sample], what: Counted, events: Array, counts: tuple[Array, Array] | None
+) -> Stream:
+    """A stream with the gate as the product has it; `events` (runs, looks, 2) of what is counted."""
+    control, treatment = (side[..., None] for side in sample)
+    return Stream(
+        n=n, sample=sample, enough=events.min(axis=-1) >= NEEDED[what],
+        widening=stratify(control, treatment, n.sum(axis=-1)[..., None]).widening, counts=counts,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,9 +78,7 @@ def conversions(traffic: Traffic, rng: np.random.Generator, *, rate: float, lift
     new = traffic.arrivals(rng)
     x = rng.binomial(new, rate * np.array([1.0, 1 + lift])).cumsum(axis=1).astype(float)
     n = new.cumsum(axis=1).astype(float)
-    return Stream(
-        n=n, sample=_moments(n, x, x), events=score_events(n, x), counted=Counted.SCORE, counts=(x, n)
-    )
+    return _stream(n, _moments(n, x, x), Counted.OUTCOMES, rarer(n, x, n), (x, n))
 
 
 def revenue(
@@ -84,11 +95,7 @@ def revenue(
         for weights in (paid, paid**2)
     )
     n = new.cumsum(axis=1).astype(float)
-    if cap is None:
-        events, counted = effective_numerator(n, x, xx), Counted.UNCAPPED
-    else:
-        events, counted = bounded_events(n, x, xx, cap), Counted.BOUNDED
-    return Stream(n=n, sample=_moments(n, x, xx), events=events, counted=counted, counts=None)
+    return _stream(n, _moments(n, x, xx), Counted.UNITS, n, None)
 
 
 def capped_mean(lift: float = 0.0) -> float:
@@ -144,7 +151,4 @@ def clicks(traffic: Traffic, rng: np.random.Generator, *, populations: tuple[Arr
         residual = np.maximum(xx - 2 * ratio * xy + ratio**2 * yy, 0.0)
         variance = np.where((n > 1) & (y > 0), residual / (n - 1) * (n / y) ** 2, 0.0)
     sides = tuple(from_moments(n[..., v], ratio[..., v], variance[..., v]) for v in range(2))
-    return Stream(
-        n=n, sample=(sides[0], sides[1]), events=effective_numerator(n, x, xx), counted=Counted.EFFECTIVE,
-        counts=None,
-    )  # fmt: skip
+    return _stream(n, (sides[0], sides[1]), Counted.EVENTS, rarer(n, x, y), None)

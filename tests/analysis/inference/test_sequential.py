@@ -123,11 +123,3 @@ def test_e_values_of_overwhelming_evidence_do_not_overflow() -> None:
 
 def test_running_p_keeps_the_best_look() -> None:
     np.testing.assert_allclose(sequential.running_p([-1.0, 2.0, 0.5]), [1.0, np.exp(-2.0), np.exp(-2.0)])
-
-
-@given(st.lists(st.integers(0, 1000), min_size=1, max_size=50))
-def test_effective_events_never_exceed_units_with_an_event(values: list[int]) -> None:
-    effective = float(sequential.effective_events(sum(values), sum(v * v for v in values)))
-    assert effective <= sum(v > 0 for v in values) * (1 + 1e-12)
-    hits = [int(v > 500) for v in values]
-    assert float(sequential.effective_events(sum(hits), sum(hits))) == sum(hits)

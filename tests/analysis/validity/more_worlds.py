@@ -47,7 +47,7 @@ def canary(*, broken: bool) -> Report:
     errors = replace(cases.ERRORS, margin=Size(value=0.2, relative=True))
     split = cases.segment("all", 0.95, 0.05)
     state = cases.running(cases.definition(split, metrics=(cases.BUYERS, errors)))
-    moments = cases.counts({("all", "control"): (38_000, 3800), ("all", "treatment"): (2000, 205)})
+    moments = cases.counts({("all", "control"): (76_000, 7600), ("all", "treatment"): (4000, 410)})
     if broken:
         for key, found in moments.items():
             if key.variant == "treatment":

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -13,9 +11,7 @@ from analysis.inference.sample import from_moments
 from analysis.inference.sample import proportion as rate
 from analysis.report.model import Report
 from analysis.totals import Exact
-from analysis.validity import confounding, event_gate, sensitivity, simpson, skewness
-from analysis.validity.event_gate import Counted
-from experiment.definition import Measure, Metric, MetricType
+from analysis.validity import confounding, sensitivity, simpson, skewness
 from experiment.parsing import load_spec
 from tests.analysis.cases import BUYERS
 
@@ -102,47 +98,3 @@ def test_typed_in_revenue_has_the_skewness_of_simulated_revenue() -> None:
     paid = np.where(rng.random(2_000_000) < 0.05, amounts, 0.0)
     planned = skewness.zero_inflated_skewness(5, 100, 20.0, 200.0, np.sqrt(2.0))
     assert float(planned) == pytest.approx(float(skewness.skewness(paid)), rel=0.02)
-
-
-def test_events_of_the_smaller_variant_are_expected_from_both() -> None:
-    units = np.array([99_000.0, 1000.0])
-    assert event_gate.score_events(units, [4990, 10]).tolist() == pytest.approx([4950, 50])
-    assert event_gate.bounded_events(units, [4990, 10], [4990, 10], 1.0).tolist() == pytest.approx([4950, 50])
-    gate = event_gate.event_gate(
-        event_gate.score_events(units, [4990, 10]), what=Counted.SCORE, anytime=False
-    )
-    assert bool(gate.passes)
-    assert float(gate.events) == pytest.approx(50)
-
-
-def test_amounts_without_a_cap_need_many_equal_payers_and_a_fair_split() -> None:
-    def passes(units: list[int], payers: list[int], *, anytime: bool) -> bool:
-        events = event_gate.effective_numerator(units, payers, payers)
-        return bool(event_gate.event_gate(events, what=Counted.UNCAPPED, anytime=anytime).passes)
-
-    assert passes([10_000, 10_000], [200, 200], anytime=True)
-    assert not passes([10_000, 10_000], [200, 200], anytime=False)
-    assert not passes([19_000, 1_000], [3_000, 160], anytime=True)
-    assert not passes([0, 0], [0, 0], anytime=True)
-
-
-@pytest.mark.parametrize(
-    ("metric", "what"),
-    [
-        ({"type": MetricType.PROPORTION, "cap": 1}, Counted.SCORE),
-        ({"type": MetricType.MEAN, "cap": 50_000, "value": "amount"}, Counted.BOUNDED),
-        ({"type": MetricType.MEAN, "cap": 2**40, "value": "amount"}, Counted.UNCAPPED),
-        ({"type": MetricType.MEAN, "cap": 2**40}, Counted.EFFECTIVE),
-        ({"type": MetricType.RATIO, "cap": 2**40}, Counted.EFFECTIVE),
-        ({"type": MetricType.RATIO, "cap": 2**40, "value": "ms"}, Counted.UNCAPPED),
-        ({"type": MetricType.RATIO, "cap": 2**40, "value": "ms", "each": 2000}, Counted.EFFECTIVE),
-    ],
-)
-def test_what_is_counted_follows_from_the_metric(metric: dict[str, Any], what: Counted) -> None:
-    numerator = Measure(event="buy", value=metric.get("value"), cap=metric.get("each"))
-    ratio = metric["type"] is MetricType.RATIO
-    found = Metric(
-        key="m", type=metric["type"], numerator=numerator, cap=metric["cap"],
-        denominator=Measure(event="visit") if ratio else None,
-    )  # fmt: skip
-    assert event_gate.counted(found) is what
