@@ -33,10 +33,11 @@ def planned(s: Sheet, look: int, v: int, rule: DecisionRule, dates: Mapping[int,
     taken = taken[: read.place + 1]  # a look that passed is the last one that matters
     over = passed or read.course.ended or not recorded
     coming = None if over else next_look(rule, last)
-    first = next(iter(dates.values()), None)
+    # counted from the last day: days that only history has lie between the first one and it
+    newest = next(reversed(list(dates.values())), None)
     when = None
-    if coming is not None and first is not None:
-        when = (date.fromisoformat(first) + timedelta(days=coming - 1)).isoformat()
+    if coming is not None and newest is not None:
+        when = (date.fromisoformat(newest) + timedelta(days=coming - last)).isoformat()
     effect, lift = read.effect, read.lift
     return Planned(
         looks=taken, counted=read.place + 1 if taken else None, ended=read.course.ended or passed,

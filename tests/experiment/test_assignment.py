@@ -201,6 +201,56 @@ def test_layers_with_disjoint_slices_share_no_unit() -> None:
         assert [a.reason for a in found if not a.enrolled] == [Reason.LAYER]
 
 
+def unit_in(seed: str, bucket: int) -> str:
+    """A unit that lies in this bucket."""
+    return next(unit for unit in map(str, range(10**6)) if hash_bucket(seed, unit) == bucket)
+
+
+@pytest.mark.parametrize(
+    ("slice_", "inside", "outside"),
+    [
+        ([0.2, 0.7], (2_000, 6_999), (1_999, 7_000)),
+        ([0, 0.3], (0, 2_999), (3_000, 9_999)),
+        ([0.3, 1], (3_000, 9_999), (0, 2_999)),
+    ],
+)
+def test_a_slice_holds_its_first_bucket_and_not_the_one_after_its_last(
+    slice_: list[float], inside: tuple[int, int], outside: tuple[int, int]
+) -> None:
+    """Two layers' slices that touch share no bucket; `explain` says the same and with which numbers."""
+    compiled = assignment.compile(running(experiment(layer={"key": "home", "slice": slice_})))
+    start, end = (round(bound * BUCKETS) for bound in slice_)
+    for bucket in (*inside, *outside):
+        unit = unit_in("layer/home", bucket)
+        found = compiled.assign(unit, {})
+        assert found.enrolled is (bucket in inside)
+        assert (found.reason is Reason.LAYER) is (bucket in outside)
+        step = next(step for step in compiled.explain(unit, {}) if step.rule == "layer home")
+        assert (step.passed, step.detail) == (bucket in inside, f"bucket {bucket}, slice [{start}, {end})")
+
+
+def test_the_variants_ranges_hold_their_first_bucket_and_not_the_one_after_their_last() -> None:
+    """60 % of a 50/50 split: control has [0, 3000), treatment [5000, 8000)."""
+    sixty = [{"key": "all", "traffic": "60%", "allocation": "equal"}]
+    compiled = assignment.compile(running(experiment(segments=sixty)))
+    wanted = {
+        0: "control",
+        2_999: "control",
+        3_000: None,
+        4_999: None,
+        5_000: "treatment",
+        7_999: "treatment",
+        8_000: None,
+    }
+    for bucket, variant in wanted.items():
+        unit = unit_in("exp/1", bucket)
+        found = compiled.assign(unit, {})
+        assert (found.variant if found.enrolled else None) == variant
+        step = compiled.explain(unit, {})[-2]
+        assert (step.rule, step.passed) == ("traffic all", variant is not None)
+        assert step.detail == (f"bucket {bucket} of salt 'exp/1'; control [0, 3000), treatment [5000, 8000)")
+
+
 def test_conditions_see_the_unit_under_its_name_and_the_unit_wins() -> None:
     staff = {
         "key": "staff",
@@ -244,6 +294,67 @@ def test_explain_names_the_rules_in_order() -> None:
     assert [step.passed for step in steps] == [True, True, False, True, True, True]
     paused = assignment.compile(lifecycle.pause(state, at=2, actor="ana"))
     assert [step.passed for step in paused.explain("u1", {})] == [False, False]
+
+
+@settings(max_examples=60, deadline=None)
+@given(definitions(), st.sampled_from(["A", "B", "C", "D"]), st.text("abc123", min_size=1, max_size=6))
+def test_explain_tells_the_way_to_what_assign_says(definition: Experiment, country: str, unit: str) -> None:
+    """Every rule asked with its answer, read back into the assignment it leads to."""
+    compiled = assignment.compile(running(definition))
+    found, steps = compiled.assign(unit, {"country": country}), compiled.explain(unit, {"country": country})
+    answers = {step.rule: step.passed for step in steps}
+    assert next(iter(answers)) == "status"
+    assert answers.pop("status") is True
+    assert answers.pop("assignment") is found.enrolled
+    layer, asked = answers.pop("layer l", None), [s.key for s in definition.segments]
+    assert (layer is None) == (definition.layer is None)
+    traffic = {rule: passed for rule, passed in answers.items() if rule.startswith("traffic")}
+    matched = [
+        rule.removeprefix("segment ") for rule, passed in answers.items() if passed and rule not in traffic
+    ]
+    assert [rule for rule in answers if rule not in traffic] == [
+        f"segment {key}" for key in asked[: asked.index(matched[0]) + 1 if matched else len(asked)]
+    ]
+    assert found.segment == (matched[0] if matched else None)
+    assert list(traffic) == [f"traffic {key}" for key in matched]
+    assert found.enrolled is (bool(matched) and layer is not False and traffic[f"traffic {matched[0]}"])
+    chance = "" if found.propensity is None else f" with probability {found.propensity:g}"
+    assert steps[-1].detail == f"{found.variant}{chance}: {found.reason}"
+    if not matched:
+        assert found.reason is Reason.DEFAULT
+
+
+def test_explain_shows_the_conditions_and_sees_the_units_own_id() -> None:
+    staff = {"key": "staff", "when": {"user_id": "u1"}, "allocation": {"control": 0, "treatment": 1}}
+    compiled = assignment.compile(
+        running(experiment(segments=[staff, {"key": "all", "allocation": "equal"}]))
+    )
+    first, second = compiled.explain("u1", {"user_id": "u9"}), compiled.explain("u9", {})
+    assert [(s.rule, s.passed, s.detail) for s in first[:2]] == [
+        ("status", True, "running, revision 2"), ("segment staff", True, "{'user_id': 'u1'}"),
+    ]  # fmt: skip
+    assert [(s.rule, s.passed, s.detail) for s in second[1:3]] == [
+        ("segment staff", False, "{'user_id': 'u1'}"), ("segment all", True, "every unit"),
+    ]  # fmt: skip
+    with pytest.raises(BadInput, match="not a unit id"):
+        compiled.explain("", {})
+    nobody = assignment.compile(running(experiment(segments=[staff]))).explain("u9", {})
+    assert [(s.rule, s.passed) for s in nobody] == [
+        ("status", True), ("segment staff", False), ("assignment", False),
+    ]  # fmt: skip
+    assert nobody[-1].detail == "control: DEFAULT"
+
+
+def test_who_is_not_enrolled_gets_control_and_its_model_without_a_chance() -> None:
+    state = running(parsing.load(DESIGN_EXAMPLE))
+    found = next(
+        a for a in (assignment.compile(state).assign(f"u{n}", {}) for n in range(99)) if not a.enrolled
+    )
+    assert (found.variant, found.model, found.propensity, found.epoch, found.revision) == (
+        "control", ModelRef("ranker", 1), None, 1, 2,
+    )  # fmt: skip
+    draft = lifecycle.create(state.definition, ordinal=1, at=0, actor="ana")
+    assert assignment.compile(draft).assign("u1", {}).epoch == 0
 
 
 def test_a_new_epoch_randomises_anew() -> None:

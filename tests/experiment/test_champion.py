@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from experiment.champion import (
     Champion,
+    ChampionChange,
     ChampionRule,
     Grounds,
     Move,
@@ -179,6 +180,27 @@ def test_a_segment_without_a_rule_of_its_own_cannot_be_rolled_back_alone() -> No
     with pytest.raises(Refused, match=r"the default serves it.*without naming a segment"):
         rollback(champion, segments=["us"], grounds=grounds())
     assert served(rollback(champion, grounds=grounds())) == 1
+
+
+def test_a_history_that_takes_back_what_never_was_leaves_everything_as_it_is() -> None:
+    champion = put(first(), 2, "us")
+    odd = ChampionChange(move=Move.ROLLBACK, segments=("eu",), grounds=grounds(9))
+    again = Champion(model="ranker", history=(*champion.history, odd))
+    assert again.incumbents == champion.incumbents
+
+
+def test_every_change_is_kept_with_its_grounds() -> None:
+    why = Grounds(at=7, actor="bo", reason="home: treatment", decision="home/1", override=None)
+    champion = promote(first(), 2, rules=rules_for(SHOP, ["us", "rest"], 2), grounds=why)
+    kept = champion.history[-1]
+    assert (kept.move, kept.segments, kept.version, kept.grounds) == (Move.PROMOTE, ("us", "rest"), 2, why)
+    assert [(rule.segment, rule.unless) for rule in kept.rules] == [
+        ("us", ()),
+        ("rest", ({"country": "CA"},)),
+    ]
+    back = rollback(champion, segments=["rest"], grounds=grounds(8)).history[-1]
+    assert (back.move, back.segments, back.version, back.rules) == (Move.ROLLBACK, ("rest",), None, ())
+    assert first().history[0].move is Move.START
 
 
 def test_the_first_champion_cannot_be_rolled_back() -> None:

@@ -117,6 +117,10 @@ def test_without_models_there_is_nothing_to_compare() -> None:
     require(replace(decision(), digests={}), now=replace(NOW, digests={}, models={}))
 
 
+def test_only_promote_and_keep_name_a_model_to_go_on_with() -> None:
+    assert {kind for kind in VerdictKind if kind.settled} == {VerdictKind.PROMOTE, VerdictKind.KEEP}
+
+
 def test_a_decision_is_read_back_as_it_was_written() -> None:
     record = decision(PROMOTE, us=KEEP)
     assert from_body(DecisionRecord, to_body(record)) == record

@@ -122,6 +122,63 @@ def test_a_source_that_cannot_be_imported_is_refused(old: str, new: str, field: 
     assert caught.value.field == field
 
 
+def test_a_column_that_is_not_there_is_named_with_the_nearest_one() -> None:
+    row = {("amnt" if name == "amount" else name): value for name, value in ROW.items()}
+    with pytest.raises(BadInput, match=r"the table has no column 'amount'.*amnt") as caught:
+        convert(row)
+    assert caught.value.field == "amount"
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [({"user": "a\u0000b"}, "row 1, column user"), ({"device": "a\u0000b"}, "row 1, column device")],
+)
+def test_units_and_dimensions_follow_the_rule_of_every_door(change: dict[str, Any], field: str) -> None:
+    text = TEXT.replace("  variant: variant\n", "  variant: variant\n  unit: user\n")
+    with pytest.raises(BadInput) as caught:
+        convert(ROW | {"user": "u1"} | change, text=text)
+    assert caught.value.field == field
+
+
+COVARIATE = TEXT.replace("decimals: 2}", "decimals: 2, covariate: spend}").replace(
+    "  columns:", "  covariate: {revenue: before}\n  columns:"
+)
+
+
+def test_covariates_travel_with_the_exposure_and_a_missing_one_is_left_out() -> None:
+    rows = [ROW | {"before": 12.5}, ROW | {"before": None}, ROW | {"before": float("nan")}]
+    exposures = [event.exposure for event in convert(*rows, text=COVARIATE) if event.exposure is not None]
+    assert [exposure.covariates for exposure in exposures] == [{"spend": 12.5}, {}, {}]
+    with pytest.raises(BadInput) as caught:
+        convert(ROW | {"before": "much"}, text=COVARIATE)
+    assert caught.value.field == "row 1, column before"
+
+
+def test_rows_and_their_outcomes_are_numbered_so_that_ids_tell_them_apart() -> None:
+    """The place in the file comes first: of rows at one instant the first counts, in the fold too."""
+    events = convert(ROW, ROW | {"variant": "a"})
+    assert [event.id.split("-")[0] for event in events] == ["000000001"] * 3 + ["000000002"] * 3
+    assert [event.id.split("-", 2)[2] for event in events] == ["x", "buy-0", "buy-1"] * 2
+    assert [event.type for event in events] == ["exposure", "buy", "buy"] * 2
+
+
+def test_epoch_and_revision_are_those_of_the_experiment_that_collects() -> None:
+    found = next(iter(events(load(TEXT), [ROW], revision=3, epoch=2))).exposure
+    assert found is not None
+    assert (found.epoch, found.revision, found.experiment) == (2, 3, "shop")
+
+
+def test_a_source_without_segments_uses_the_first_and_a_count_without_amount_counts() -> None:
+    text = TEXT.replace("  segment: place\n", "").replace(
+        "segments: [{key: us, when: {country: US}, allocation: {a: 0.8, b: 0.2}}, {key: rest, allocation: equal}]\n",
+        "",
+    )
+    found = convert(ROW | {"bought": 1, "amount": 0}, text=text)
+    assert found[0].exposure is not None
+    assert found[0].exposure.segment == "all"
+    assert [event.properties for event in found[1:]] == [{"amount": 0}]
+
+
 def test_two_columns_for_one_measure_are_refused() -> None:
     text = TEXT.replace(
         "  - {key: revenue", "  - {key: again, type: proportion, event: buy}\n  - {key: revenue"

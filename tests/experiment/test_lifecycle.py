@@ -17,7 +17,7 @@ from experiment import assignment, lifecycle, parsing
 from experiment.canonical import rule_digest
 from experiment.definition import BUCKETS, Segment
 from experiment.errors import BadInput, DefinitionError, LifecycleError
-from experiment.lifecycle import ExperimentState, Status
+from experiment.lifecycle import Change, ExperimentState, Status
 from experiment.planned import movements, plan_change
 from tests.experiment.definitions import DESIGN_EXAMPLE, digests, experiment, minimal, running
 
@@ -72,6 +72,85 @@ def test_start_freezes_the_rule_and_opens_epoch_one() -> None:
     assert (state.started_at, state.stopped_at) == (1_000, None)
     assert state.epoch is not None
     assert (state.epoch.number, state.epoch.salt, state.epoch.started_at) == (1, "home-ranker/1", 1_000)
+
+
+def test_it_stops_when_enrolment_ends_and_a_decision_later_does_not_move_that() -> None:
+    state = running(experiment())
+    stopped = lifecycle.stop(state, at=50, actor="ana")
+    assert (state.stopped_at, stopped.stopped_at) == (None, 50)
+    decided = lifecycle.decide(stopped, action="keep control", at=90, actor="ana")
+    assert (decided.status, decided.stopped_at) == (Status.DECIDED, 50)
+    at_once = lifecycle.decide(state, action="promote treatment", at=70, actor="bo", reason="won")
+    assert at_once.stopped_at == 70
+    assert at_once.history[-1] == Change(at=70, actor="bo", action="promote treatment", reason="won")
+    assert lifecycle.pause(state, at=60, actor="ana").stopped_at is None
+
+
+def test_every_change_says_when_who_what_and_why() -> None:
+    state = lifecycle.create(experiment(), ordinal=4, at=1, actor="ana")
+    assert (state.revision, state.ordinal, state.key) == (1, 4, "exp")
+    state = lifecycle.start(state, digests=digests(state.definition), at=2, actor="bo", reason="go")
+    state = lifecycle.ramp(state, {"all": 5_000}, at=3, actor="cy", reason="slow")
+    state = lifecycle.pause(state, at=4, actor="di", reason="incident")
+    state = lifecycle.resume(state, at=5, actor="ed", reason="over")
+    definition = experiment(
+        hypothesis="Said better.", segments=[{"key": "all", "traffic": "50%", "allocation": "equal"}]
+    )
+    state = lifecycle.revise(state, definition, digests=digests(definition), at=6, actor="fi", reason="words")
+    rebuilt = {**digests(definition), "treatment": "sha256:new"}
+    state = lifecycle.revise(state, definition, digests=rebuilt, at=7, actor="gil", reason="rebuilt")
+    state = lifecycle.stop(state, at=8, actor="hal", reason="end")
+    assert [(c.at, c.actor, c.action, c.reason) for c in state.history] == [
+        (1, "ana", "create", ""), (2, "bo", "start", "go"), (3, "cy", "ramp all 100% -> 50%", "slow"),
+        (4, "di", "pause", "incident"), (5, "ed", "resume", "over"), (6, "fi", "revise", "words"),
+        (7, "gil", "open epoch 2", "rebuilt"), (8, "hal", "stop", "end"),
+    ]  # fmt: skip
+    assert (state.revision, state.started_at) == (8, 2)
+    assert [(e.number, e.salt, e.started_at) for e in state.epochs] == [(1, "exp/1", 2), (2, "exp/2", 7)]
+
+
+def test_a_paused_experiment_may_be_given_another_model_and_a_draft_opens_no_epoch() -> None:
+    paused = lifecycle.pause(running(experiment()), at=2, actor="ana")
+    rebuilt = {**digests(paused.definition), "control": "sha256:new"}
+    assert lifecycle.opens_epoch(paused, paused.definition, rebuilt)
+    after = lifecycle.revise(paused, paused.definition, digests=rebuilt, at=5, actor="ana")
+    assert (after.status, after.epoch.number if after.epoch else 0) == (Status.PAUSED, 2)
+    draft = lifecycle.create(experiment(), ordinal=1, at=0, actor="ana")
+    assert not lifecycle.opens_epoch(draft, draft.definition, rebuilt)
+    stopped = lifecycle.stop(paused, at=6, actor="ana")
+    assert not lifecycle.opens_epoch(stopped, stopped.definition, rebuilt)
+
+
+def test_a_ramp_widens_the_current_epoch_only_and_takes_all_or_nothing_of_the_bounds() -> None:
+    state = running(parsing.load(DESIGN_EXAMPLE))
+    moved = replace(state.definition, segments=tuple(
+        replace(s, allocation=(4_000, 6_000)) for s in state.definition.segments
+    ))  # fmt: skip
+    second = lifecycle.revise(state, moved, digests=digests(moved), at=5, actor="ana")
+    ramped = lifecycle.ramp(second, {"us": 0, "ca": BUCKETS - 1}, at=6, actor="ana")
+    assert [s.traffic for s in ramped.definition.segments] == [0, 9_999, 2_000]
+    assert [[s.traffic for s in e.segments] for e in ramped.epochs] == [
+        [10_000, 10_000, 2_000],
+        [0, 9_999, 2_000],
+    ]
+    assert ramped.epochs[1].segments == ramped.definition.segments
+    with pytest.raises(BadInput, match="not a traffic share"):
+        lifecycle.ramp(second, {"us": -1}, at=6, actor="ana")
+    assert (
+        lifecycle.ramp(ramped, {"us": BUCKETS}, at=7, actor="ana").definition.segments[0].traffic == BUCKETS
+    )
+
+
+def test_what_is_frozen_is_said_by_name_in_the_order_of_the_definition() -> None:
+    state = running(experiment())
+    other = replace(experiment(), model="other")
+    with pytest.raises(LifecycleError, match="frozen since start") as caught:
+        lifecycle.refuse_frozen(state, other)
+    assert (caught.value.field, caught.value.value) == ("model", "other")
+    with pytest.raises(LifecycleError, match="a new key is a new experiment"):
+        lifecycle.refuse_frozen(
+            lifecycle.create(experiment(), ordinal=1, at=0, actor="a"), experiment(key="x")
+        )
 
 
 def test_start_needs_a_digest_of_every_model() -> None:
