@@ -304,6 +304,7 @@ def table_header(spec: Spec | Experiment, evidence: Evidence, at: datetime | Non
             VariantHeader(key=key, control=place == 0, model=None, digest=None)
             for place, key in enumerate(subject.variants)
         ) if single else (),
+        control_named=source_of(spec).control is None and not isinstance(spec, Experiment),
     )  # fmt: skip
     if not isinstance(spec, Experiment):
         return base

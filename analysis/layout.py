@@ -12,7 +12,7 @@ from analysis.evidence import Stratum, Subject, configured_strata
 from analysis.tabular import Columns, Labels
 from experiment.definition import BUCKETS, Experiment, Spec
 from experiment.errors import BadInput
-from experiment.source import RANDOMISED, UNKNOWN, Source
+from experiment.source import FIRST, LARGEST, RANDOMISED, UNKNOWN, Source
 from experiment.wording import suggest
 
 Index = NDArray[np.int64]
@@ -34,7 +34,8 @@ def layout(columns: Columns, spec: Spec | Experiment, source: Source, weight: In
     """Place every row; `weight` is its number of units (used by `control: largest`).
 
     Raises:
-        BadInput: a variant or segment the definition does not know, or no such control.
+        BadInput: a variant or segment the definition does not know, no such control, or no way to tell which
+            variant is control.
     """
     everywhere = Labels(
         names=(source.experiment_key or "table",), codes=np.zeros(len(columns), dtype=np.int64)
@@ -47,7 +48,7 @@ def layout(columns: Columns, spec: Spec | Experiment, source: Source, weight: In
         return _defined(spec, source, variant, segment, assigned)
     members, local = _members(who, variant, weight, source.control)
     places = segment or Labels(names=(EVERYBODY,), codes=np.zeros(len(columns), dtype=np.int64))
-    held, stratum = _members(who, places, weight, None)
+    held, stratum = _members(who, places, weight, FIRST)
     subjects = tuple(
         Subject(
             key=key,
@@ -124,10 +125,12 @@ def _members(
 
 
 def _control(names: list[str], size: list[float], control: str | None, experiment: str) -> int:
-    if control is None or control == "first":
+    if control == FIRST or len(names) == 1:
         return 0
-    if control == "largest":
+    if control == LARGEST:
         return size.index(max(size))
+    if control is None:
+        return _by_name(names, experiment)
     if control not in names:
         raise BadInput(
             f"the experiment {experiment!r} has no variant {control!r}",
@@ -136,6 +139,34 @@ def _control(names: list[str], size: list[float], control: str | None, experimen
             fix=suggest(control, names),
         )
     return names.index(control)
+
+
+CONTROL_NAMES = ("control", "baseline", "champion", "holdout", "a")
+"""What people call control (in lower case): taken where a source does not say which variant it is."""
+
+
+def _by_name(names: list[str], experiment: str) -> int:
+    """The one variant that is called control, or that has another of its usual names.
+
+    Which variant is control turns a verdict round, so nothing else is guessed.
+    """
+    lower = [name.strip().lower() for name in names]
+    called = [place for place, name in enumerate(lower) if name == CONTROL_NAMES[0]]
+    usual = called or [place for place, name in enumerate(lower) if name in CONTROL_NAMES]
+    if len(usual) == 1:
+        return usual[0]
+    which = "several of its variants may be" if usual else "no variant is called"
+    raise BadInput(
+        f"the source does not say which variant of {experiment!r} is control, and {which} control: "
+        + _listed(names),
+        field="source.control",
+        fix=f"write `control: {names[usual[0] if usual else 0]}`, or whichever it is "
+        f"(`{FIRST}` takes the first row's, `{LARGEST}` the one with most units).",
+    )
+
+
+def _listed(names: list[str], most: int = 8) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _weights(source: Source, variants: tuple[str, ...]) -> tuple[float, ...] | None:

@@ -283,7 +283,11 @@ def _source() -> Schema:
             "anyOf": [column, live],
         },
         **dict.fromkeys(("variant", "unit", "cluster", "day", "segment", "served"), column),
-        "control": {"title": "Control", "description": "A value of variant, or first | largest.", **value},
+        "control": {
+            "title": "Control",
+            "description": "A value of variant, or first | largest. Left out: by name.",
+            **value,
+        },
         "dimensions": _list("Dimensions", "Columns for breakdowns.", column, least=0),
         "cumulative": {
             "title": "Cumulative",

@@ -19,6 +19,8 @@ class Shape(StrEnum):
 
 RANDOMISED = "randomised"
 UNKNOWN = "unknown"
+FIRST = "first"
+LARGEST = "largest"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +45,8 @@ class Source:
     `assignment`: "randomised", "unknown" (never promotes), or a column that says it per row.
     `experiment`: a column (many experiments in one table); `experiment_key` instead names the one live
     experiment the rows belong to. `variant` None in counts: every row is a variant. `control`: a value of
-    `variant`, or "first" | "largest". `unit` None in units: every row is a unit. `cluster`: what was
+    `variant`, or "first" | "largest"; None = the variant that is called control (or baseline, champion,
+    holdout, A). `unit` None in units: every row is a unit. `cluster`: what was
     randomised instead of units. `cumulative`: a row of a day (counts, moments) holds all days up to it.
     `covariate`: metric key → role → column measured before exposure ("value", for ratios "numerator" and
     "denominator"). `served`: what was actually shown, translated by `served_map` (variant → served value).

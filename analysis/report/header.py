@@ -26,6 +26,7 @@ class Header:
     `source` is "ledger" or "table". `mde` and the runtimes are the frozen rule's; `rule_digest` is None for
     tables. `assignment` is "randomised" or "unknown". `at` is the instant of this look ("" for a closed table
     without days). `plan` says in words what a group sequential or Bayesian design adds to the rule.
+    `control_named`: nobody said which variant is control, so the one that is called so was taken.
     """
 
     key: str
@@ -52,6 +53,7 @@ class Header:
     evidence_required: str
     window_days: float
     plan: str = ""
+    control_named: bool = False
 
 
 def instant(ms: int) -> str:

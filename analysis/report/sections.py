@@ -119,6 +119,7 @@ def _experiment(report: Report) -> Section:
         ("started", head.started_at or fmt.ABSENT),
         ("looked at", head.at),
         ("evidence", report.evidence.sentence),
+        ("control", _control(report)),
         *(
             (f"variant {v.key}" + (" (control)" if v.control else ""), v.model or fmt.ABSENT)
             for v in head.variants
@@ -128,6 +129,14 @@ def _experiment(report: Report) -> Section:
         columns=("", ""), rows=tuple((Cell(a, Tone.MUTED), Cell(b)) for a, b in rows if b), labels=2
     )
     return Section(key="experiment", title=f"Experiment {head.key}", table=table)
+
+
+def _control(report: Report) -> str:
+    """Which variant was taken for control, where nobody said it; empty elsewhere."""
+    name = next((v.key for v in report.header.variants if v.control), None)
+    if not report.header.control_named or name is None:
+        return ""
+    return f"{name}, taken by its name: the source does not say which variant is control"
 
 
 _FINDING_TONE = {

@@ -114,7 +114,9 @@ def test_many_experiments_in_one_table_give_one_row_each() -> None:
         "test": ["x", "x", "y", "y", "z"], "users": [20_000, 20_000, 100, 900, 50], "clicks": [1000, 1300, 5, 5, 1],
         "week": [202001, 202001, 202030, 202030, 202030],
     }  # fmt: skip
-    text = COUNTS.replace("variant: group", "experiment: test\n  day: week").replace("1d", "7d")
+    text = COUNTS.replace("variant: group", "experiment: test\n  control: first\n  day: week").replace(
+        "1d", "7d"
+    )
     found = analyze(pa.table(table), load_spec(text))
     assert isinstance(found, BatchReport)
     assert [(row.experiment, row.verdict.value) for row in found.rows] == [

@@ -340,6 +340,7 @@ source:
   experiment: test
   unit: user
   variant: arm
+  control: first
   exposures: {table: x, at: at}
   outcomes: {table: y, type: kind, at: at}
 """

@@ -302,5 +302,6 @@ def test_variants_keep_the_order_in_which_rows_show_them(monkeypatch: pytest.Mon
     """Also where one of them appears late."""
     monkeypatch.setattr(unit_groups, "_HEAD", 10)
     rows = table(variant=["b"] * 300 + ["c", "a"] * 150)
-    evidence = evidence_of(pl.DataFrame(rows), replace(load_spec(SPEC)))
+    text = SPEC.replace("  variant: variant\n", "  variant: variant\n  control: first\n")
+    evidence = evidence_of(pl.DataFrame(rows), replace(load_spec(text)))
     assert evidence.subjects[0].variants == ("b", "c", "a")

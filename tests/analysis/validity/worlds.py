@@ -34,6 +34,7 @@ source:
   assignment: randomised
   unit: user
   variant: group
+  control: first
   day: at
   served: shown
   weights: equal
@@ -164,6 +165,7 @@ source:
   shape: units
   assignment: randomised
   variant: group
+  control: first
   day: at
   weights: equal
   columns: {buyers: bought}
@@ -204,6 +206,7 @@ source:
   unit: user
   cluster: house
   variant: group
+  control: first
   day: at
   weights: equal
   columns: {buyers: bought}
@@ -232,6 +235,7 @@ source:
   assignment: randomised
   unit: user
   variant: group
+  control: first
   weights: equal
   exposures: {table: x, id: id, at: at}
   outcomes: {table: y, id: id, type: kind, at: at}
@@ -278,6 +282,7 @@ source:
   shape: counts
   assignment: randomised
   variant: group
+  control: first
   segment: country
   day: day
 %s  columns: {buyers: {n: users, sum: buyers}}
