@@ -263,7 +263,8 @@ def record(number: int, v: Known, finding: Finding, *, sign: float, guard: Guard
         variant=NAMES[number], control="control", headline="sequence", estimate=estimate(sign * v.gain) if estimated else None,
         missing=None, significant=finding in {Finding.BETTER, Finding.WORSE},
         better={Finding.BETTER: True, Finding.WORSE: False}.get(finding), finding=finding, adjusted_p=0.01, events=100.0,
-        events_needed=20.0, enough_events=finding is not Finding.FEW_EVENTS, complete=v.complete, pooled=None, guard=guard,
+        events_needed=20.0,
+        counted="events", enough_events=finding is not Finding.FEW_EVENTS, complete=v.complete, pooled=None, guard=guard,
         sufficiency=sufficiency(v), segments=(), daily=(), posterior=posterior(v),
     )  # fmt: skip
 

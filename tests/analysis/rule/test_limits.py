@@ -84,10 +84,10 @@ def report(frame: pd.DataFrame, text: str, margin: Size | None = None) -> Report
 def simulated(frame: pd.DataFrame, text: str) -> tuple[VerdictKind, int]:
     """What the rule of simulations says at the last day of the same rows."""
     evidence = evidence_of(frame, load_spec(text))
-    rule, looks = evidence.rule, evidence.by_day(0, evidence.clean())
+    rule, looks = evidence.rule, evidence.by_day(evidence.clean())
     days = looks.days - looks.days[0] + 1
     found = [
-        estimates.pairs(metric, evidence.running_totals(place, looks), rule.design)
+        estimates.pairs(metric, evidence.running_totals(place, looks))
         for place, metric in enumerate(evidence.metrics)
     ]
     first = next(place for place, metric in enumerate(evidence.metrics) if metric.role is Role.PRIMARY)
@@ -249,7 +249,7 @@ def differing(p: float) -> Difference:
         (gates.evidence(Grade.QUASI, Grade.QUASI, "Quasi."), gates.evidence(Grade.DESCRIPTIVE, Grade.QUASI, "Described."), CONTINUE),
         (gates.variants(["a", "b"]), gates.variants(["a"]), INVALID),
         (contamination.contamination(10_000, 100, DEFAULT), contamination.contamination(10_000, 101, DEFAULT), INVALID),
-        (contamination.served(10_000, 100, DEFAULT), contamination.served(10_000, 101, DEFAULT), INVALID),
+        (contamination.served((100, 10_000), (100, 10_000), DEFAULT), contamination.served((101, 10_000), (101, 10_000), DEFAULT), INVALID),
         (balance.before_exposure([differing(0.00101)], DEFAULT, randomised=True),
          balance.before_exposure([differing(0.00099)], DEFAULT, randomised=True), INVALID),
     ],
