@@ -107,7 +107,7 @@ def _series(found: Survey, first: int | None) -> Series:
     size, length = len(evidence.subjects), int(np.diff(start).max(initial=0))
     at, variants = tuple(range(size)), tuple(len(subject.variants) - 1 for subject in evidence.subjects)
     if first is None:
-        return Series(rows=np.arange(size)[:, None], days=found.span[:, None], at=at, variants=variants)
+        return Series(rows=np.arange(size)[:, None], days=found.span[:, None, None], at=at, variants=variants)
     rows = np.full((size, length), size, dtype=np.int64)
     days = np.zeros((size, length), dtype=np.int64)
     for e in range(size):
@@ -115,7 +115,7 @@ def _series(found: Survey, first: int | None) -> Series:
         here = found.looks.days[own]
         rows[e, : len(here)] = first + np.arange(own.start, own.stop)
         days[e, : len(here)] = here - here[:1].sum() + evidence.day_width
-    return Series(rows=rows, days=days, at=at, variants=variants)
+    return Series(rows=rows, days=days[..., None], at=at, variants=variants)
 
 
 def _row(found: Survey, many: _Many, e: int, limits: Thresholds) -> BatchRow:

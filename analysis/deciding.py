@@ -51,9 +51,9 @@ def planned(given: Pairs, row: int, v: int, looks: Looks, alpha: float) -> tuple
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """The rows a group sequential plan follows, in order of time, and their exposure days (subjects, rows);
-    day 0 = not recorded. `at`: the row of each subject whose headline is the plan's; `variants` other than
-    control that it has."""
+    """The rows a group sequential plan follows, in order of time, and their exposure days (subjects, rows,
+    variants − 1, or 1 where all have the same); day 0 = not recorded, or before the variant came. `at`: the
+    row of each subject whose headline is the plan's; `variants` other than control that it has."""
 
     rows: NDArray[np.int64]
     days: NDArray[np.int64]
@@ -70,8 +70,8 @@ def watch(given: Pairs, enough: Sufficiency, series: Series) -> Watched:
     ready = given.enough & np.isfinite(z)
     share = np.where(enough.reason == 0, enough.fraction, np.nan)
     return Watched(
-        days=series.days, variants=series.variants, z=z[rows], share=share[rows],
-        information=information[rows], ready=ready[rows],
+        days=np.broadcast_to(series.days, z[rows].shape), variants=series.variants, z=z[rows],
+        share=share[rows], information=information[rows], ready=ready[rows],
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from analysis import checks, examine
 from analysis.checks import Counts, Findings, N
 from analysis.errors import Codes
 from analysis.estimates import left_out
-from analysis.evidence import DayLooks, Evidence, Mask
+from analysis.evidence import DayLooks, Evidence, Mask, Subject
 from analysis.examine import Days
 from analysis.facts import Backlog, Unseen
 from analysis.inference.result import Float
@@ -128,8 +128,23 @@ def judge(
     """
     findings = _findings(found, subject, metrics, limits, others, backlog)
     results = checks.run(findings, limits)
-    case = Case(rule=findings.rule, metrics=metrics, checks=results, days=int(found.span[subject]))
+    days = _runtime(findings.subject, metrics, int(found.span[subject]))
+    case = Case(rule=findings.rule, metrics=metrics, checks=results, days=days)
     return Judgement(findings=findings, checks=results, verdict=decide(case))
+
+
+def _runtime(subject: Subject, metrics: tuple[MetricReading, ...], span: int) -> int:
+    """The exposure days that count towards the maximum runtime: those of the youngest variant that still gets
+    units, which may have come, or got its model, after the others."""
+    newest = max((stratum.epoch for stratum in subject.strata), default=0)
+    weights = [stratum.weights for stratum in subject.strata if stratum.epoch == newest]
+    young = [
+        c.days
+        for metric in metrics
+        for v, c in enumerate(metric.comparisons, start=1)
+        if c.days is not None and any(w is None or w[v] > 0 for w in weights)
+    ]
+    return min([span, *young])
 
 
 def _findings(

@@ -35,8 +35,8 @@ higher (looks are treated as less alike than they are)."""
 class Watched:
     """What a plan reads, arrays (subjects, rows, variants − 1), rows in order of time.
 
-    `days` (subjects, rows): exposure days by the end of each row, 0 = not recorded. `variants` other than
-    control of each subject. `z` of the headline test, `share` of the plan and blinded `information` at each
+    `days`: exposure days by the end of each row, 0 = not recorded. `variants` other than control of each
+    subject (a tuple). `z` of the headline test, `share` of the plan and blinded `information` at each
     row; `ready`: enough events for a look.
     """
 
@@ -80,7 +80,7 @@ def course(watched: Watched, rule: DecisionRule, subject: int, other: int) -> Co
     """The looks of one comparison."""
     here = np.s_[subject, :, other]
     rows, final = _taken(
-        rule, watched.days[subject], watched.share[here], watched.information[here], watched.ready[here]
+        rule, watched.days[here], watched.share[here], watched.information[here], watched.ready[here]
     )
     if not rows:
         return Course(rows=(), plan=None, passes=np.zeros((0, 0), dtype=bool), ended=False)

@@ -124,11 +124,7 @@ def facts(case: Case) -> Facts:
         weak=np.array(CheckName.EVIDENCE in gates),
         few=np.array(CheckName.EVENTS in gates),
         held=np.array(bool(gates - {CheckName.EVIDENCE, CheckName.EVENTS})),
-        # a variant that came later, or got another model, has its own time
-        overdue=np.array(
-            min([case.days, *(c.days for c in case.others if c.days is not None)])
-            >= case.rule.max_runtime_days
-        ),
+        overdue=np.array(case.days >= case.rule.max_runtime_days),
     )
 
 

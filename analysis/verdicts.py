@@ -159,7 +159,7 @@ def _planned(
     """p, effect and completeness of the look that counts, at every look of every run."""
     others = pairs.events.shape[-1]
     places = np.arange(days.size).reshape(days.shape)
-    series = deciding.Series(rows=places, days=days, at=(), variants=(others,) * len(days))
+    series = deciding.Series(rows=places, days=days[..., None], at=(), variants=(others,) * len(days))
     found = follow(deciding.watch(pairs, enough, series), rule)
     # the row that counts, as a place among all rows
     counted = np.maximum(found.counted, 0) + places[:, :1, None]

@@ -25,7 +25,7 @@ def planned(s: Sheet, look: int, v: int, rule: DecisionRule, dates: Mapping[int,
     if reads is None or s.m.series is None or s.m.watched is None:
         return None
     read, subject = reads[v], s.m.series.at.index(look)
-    days = s.m.series.days[subject]
+    days = s.m.watched.days[subject, :, v]
     last = int(days.max(initial=0))  # days of shorter series are filled with 0
     recorded = not len(days) or last > 0
     taken = _looks(s, subject, v, read, rule, dates)
@@ -60,7 +60,7 @@ def _looks(
     bounds = plan.bounds(rule.alpha)
     found = []
     for place, at in enumerate(read.course.rows):
-        row, day = int(series.rows[subject, at]), int(series.days[subject, at])
+        row, day = int(series.rows[subject, at]), int(watched.days[subject, at, v])
         bound = float(bounds.z[place])
         found.append(
             LookTaken(

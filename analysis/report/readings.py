@@ -164,17 +164,11 @@ def _young(evidence: Evidence, layout: _Layout, which: int, span: int, limits: T
     """Variants that came, or got their model, in a later epoch and have not run the minimum runtime although
     others have: the exposure days of their own evidence."""
     least = least_days(evidence.rule, limits.whole_week_days)
-    if len({stratum.epoch for stratum in evidence.subjects[SUBJECT].strata}) < 2 or span < least:
+    if not _epochs_differ(evidence) or span < least:
         return {}
     numbers = np.array(layout.numbers[: layout.lengths[which]], dtype=np.int64)
-    arrived = layout.calendar.units[: len(numbers), 1] > 0
-    found = {}
-    for v in range(arrived.shape[1]):
-        days = evidence.running(numbers[arrived[:, v]], v + 1)
-        own = int(np.ptp(days)) + evidence.day_width if len(days) else 0
-        if own < least:
-            found[v + 1] = own
-    return found
+    ages = _ages(evidence, layout, numbers)[-1].tolist()
+    return {v: age for v, age in enumerate(ages, start=1) if age < least}
 
 
 def _pairs_by_day(evidence: Evidence, series: DayLooks) -> NDArray[np.int64]:
@@ -235,12 +229,30 @@ def _series(evidence: Evidence, layout: _Layout) -> Series:
     """The matured days; without recorded days the one look there is."""
     variants = (len(evidence.subjects[SUBJECT].variants) - 1,)
     if not evidence.day_width:
-        return Series(rows=np.array([[0]]), days=np.array([[0]]), at=(0,), variants=variants)
-    held = evidence.running(np.array(layout.numbers[: layout.lengths[0]], dtype=np.int64))
+        return Series(rows=np.array([[0]]), days=np.array([[[0]]]), at=(0,), variants=variants)
+    held = np.array(layout.numbers[: layout.lengths[0]], dtype=np.int64)
     return Series(
-        rows=layout.empty + np.arange(len(held))[None, :],
-        days=(held - held[:1].sum() + evidence.day_width)[None, :], at=layout.overall[:1], variants=variants,
+        rows=layout.empty + np.arange(len(held))[None, :], days=_ages(evidence, layout, held)[None],
+        at=layout.overall[:1], variants=variants,
     )  # fmt: skip
+
+
+def _ages(evidence: Evidence, layout: _Layout, held: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Exposure days of each variant's own evidence by the end of every day (days, variants − 1); those before
+    it came, or got its model, are 0. Where there is one epoch all variants have the experiment's days."""
+    width, arrived = evidence.day_width, layout.calendar.units[: len(held), 1].cumsum(axis=0) > 0
+    if not _epochs_differ(evidence):
+        return np.asarray(held - held[:1].sum() + width)[:, None]
+    ages = np.zeros(arrived.shape, dtype=np.int64)
+    for v in range(arrived.shape[1]):
+        own = evidence.running(held[arrived[:, v]], v + 1)
+        ages[arrived[:, v], v] = own - own[:1].sum() + width
+    return ages
+
+
+def _epochs_differ(evidence: Evidence) -> bool:
+    """Whether a variant may have come, or got its model, later than others."""
+    return len({stratum.epoch for stratum in evidence.subjects[SUBJECT].strata}) > 1
 
 
 def _reading(

@@ -21,12 +21,12 @@ from analysis.ledger import from_ledger
 from analysis.report.model import Report
 from analysis.unit_log import unit_log
 from experiment.decision import VerdictKind
-from experiment.definition import Experiment, ModelRef, Segment
+from experiment.definition import Design, Experiment, LookPlan, ModelRef, Segment
 from experiment.event import Event, Exposure
 from experiment.fold import fold, fold_unit
 from experiment.lifecycle import ExperimentState, pause, ramp, resume, revise
 from experiment.plan import ledger_plan
-from tests.analysis.cases import DAY, counts, definition, running
+from tests.analysis.cases import DAY, RULE, counts, definition, running
 from tests.analysis.cases import segment as segment_of
 
 KEYS = ("control", "treatment", "third")
@@ -367,3 +367,55 @@ def test_the_last_variant_left_gets_its_minimum_runtime_before_anything_is_kept_
     assert found.verdict.kind is VerdictKind.CONTINUE
     told = " ".join(found.verdict.what_would_change)
     assert "third: the minimum runtime with its present model (2 days so far)." in told
+
+
+def test_a_variant_that_gets_no_more_units_holds_back_nothing_that_is_overdue() -> None:
+    """`third` got a new model, ran two days and was dropped: the others' time is up."""
+    state = changed(running(definition(EVEN)), 40, third=9)
+    dropped = replace(state.definition, segments=(replace(EVEN, allocation=(5000, 5000, 0)),))
+    assert state.epoch is not None
+    state = revise(state, dropped, digests=dict(state.epoch.digests), at=42 * DAY, actor="a")
+    moments = several(40, 1, control=100, treatment=100, third=100)
+    moments |= later(several(2, 2, control=100, treatment=100, third=400), 40)
+    moments |= later(several(2, 3, control=100, treatment=100), 42)
+    found = analyze_ledger(state, moments, at=LATER)
+    third = found.matured.metrics[0].comparisons[1]
+    assert (third.finding, third.days) == ("too few days", 4)
+    assert (found.verdict.kind, found.matured.days) == (VerdictKind.KEEP, 44)
+
+
+def test_a_plan_of_a_variant_looks_by_the_days_of_its_own_evidence() -> None:
+    """`third` got its model on day 10 of a plan that looks every 7 days from day 14 on."""
+    rule = replace(RULE, design=Design.GROUP_SEQUENTIAL, looks=LookPlan(every_days=7, units=400_000))
+    state = changed(running(definition(EVEN, decision=rule)), 10, third=9)
+    moments = several(10, 1, control=100, treatment=101, third=100)
+    moments |= later(several(18, 2, control=100, treatment=101, third=101), 10)
+    found = analyze_ledger(state, moments, at=LATER)
+    treatment, third = (c.planned for c in found.matured.metrics[0].comparisons)
+    assert treatment is not None
+    assert third is not None
+    assert [look.day for look in treatment.looks] == [14, 21, 28]
+    assert [(look.day, look.date, look.units) for look in third.looks] == [(14, "1970-01-24", 28_000)]
+    assert (treatment.next_day, treatment.next_date) == (35, "1970-02-04")
+    assert (third.next_day, third.next_date) == (21, "1970-01-31")
+
+
+def test_days_that_only_history_has_are_no_runtime_and_move_no_date() -> None:
+    """Control and treatment, ten days of another treatment, then the first one again."""
+    rule = replace(RULE, design=Design.GROUP_SEQUENTIAL, looks=LookPlan(every_days=7, units=400_000))
+    state = changed(running(definition(decision=rule, window_ms=0)), 0, treatment=2)
+    state = changed(changed(state, 10, treatment=9), 20, treatment=2)
+    moments = several(10, 2, control=100, treatment=101)
+    moments |= later(several(10, 3, control=100, treatment=300), 10)
+    moments |= later(several(6, 4, control=100, treatment=101), 20)
+    found = analyze_ledger(state, moments, at=26 * DAY)
+    assert (found.matured.n, found.matured.days) == (32_000, 16)
+    plan = found.matured.metrics[0].comparisons[0].planned
+    assert plan is not None
+    assert [(look.day, look.date) for look in plan.looks] == [(14, "1970-01-24")]
+    assert (plan.next_day, plan.next_date) == (21, "1970-01-31")
+    enough = found.matured.metrics[0].comparisons[0].sufficiency
+    assert enough is not None
+    assert enough.units_per_day == pytest.approx(2000)
+    assert found.history is not None
+    assert (found.history.units, found.history.pairs[0].epochs) == (20_000, (3,))

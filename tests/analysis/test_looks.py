@@ -218,7 +218,7 @@ def test_several_variants_share_alpha_after_holm() -> None:
     half = Looks(times=tuple(share[0, :, 0].tolist())).bounds(0.025).z
     z[0, 1, 0], z[0, 1, 1] = (bounds[1] + half[1]) / 2, half[1] + 0.01
     watched = Watched(
-        days=np.array([[7, 14, 21]]), variants=(2,), z=z, share=share, information=share * 1e5,
+        days=np.array([7, 14, 21])[None, :, None].repeat(2, axis=2), variants=(2,), z=z, share=share, information=share * 1e5,
         ready=np.ones((1, 3, 2), dtype=bool),
     )  # fmt: skip
     found = follow(watched, PLAN)
@@ -233,7 +233,7 @@ def test_the_share_of_the_plan_never_falls_and_looks_are_never_more_alike_than_t
     """The estimate of the planned units rises by half after the first look; information hardly grows."""
     share = np.array([0.6, 0.45, 0.9])[None, :, None]
     watched = Watched(
-        days=np.array([[7, 14, 21]]), variants=(1,), z=np.zeros((1, 3, 1)), share=share,
+        days=np.array([7, 14, 21])[None, :, None], variants=(1,), z=np.zeros((1, 3, 1)), share=share,
         information=np.array([100.0, 100.5, 240.0])[None, :, None], ready=np.ones((1, 3, 1), dtype=bool),
     )  # fmt: skip
     plan = course(watched, PLAN, 0, 0).plan
