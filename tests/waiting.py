@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-HUNG = 120.0
+HUNG = 240.0
 """Seconds after which a state is taken to be never reached. Not a measurement: nothing comes near it."""
 
 

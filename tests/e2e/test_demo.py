@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from experiment.store.memory_records import MemoryRecords
 from router.demo.offline import Offline, run_offline
 from router.demo.plan import DemoPlan
 from tests.router.cli.conftest import COMMAND, ROOT, run
+from tests.waiting import HUNG, until
 
 SHOPPERS = "5000"
 
@@ -49,13 +49,6 @@ def processes_of(folder: Path) -> list[int]:
     return found
 
 
-def await_none(folder: Path, seconds: float = 15.0) -> None:
-    end = time.monotonic() + seconds
-    while processes_of(folder) and time.monotonic() < end:
-        time.sleep(0.1)
-    assert processes_of(folder) == []
-
-
 def start_and_await_day(data: Path, day: int, *options: str) -> subprocess.Popen[bytes]:
     """A demo under way whose first `day` days are sent."""
     arguments = [*COMMAND, "--data", str(data), "demo", "--once", "--shoppers", SHOPPERS, *options]
@@ -66,11 +59,8 @@ def start_and_await_day(data: Path, day: int, *options: str) -> subprocess.Popen
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    end = time.monotonic() + 90
-    while days_sent(data) < day:
-        assert demo.poll() is None, "the demo ended too early"
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    until(lambda: demo.poll() is not None or days_sent(data) >= day)
+    assert demo.poll() is None, "the demo ended too early"
     return demo
 
 
@@ -87,7 +77,7 @@ def test_a_run_killed_with_9_leaves_nothing_running_and_continues_to_the_right_v
     demo = start_and_await_day(data, 2)
     demo.send_signal(signal.SIGKILL)
     demo.wait()
-    await_none(data)
+    until(lambda: not processes_of(data), every=0.1)
     sent = days_sent(data)
     assert 2 <= sent < 14
 
@@ -135,7 +125,7 @@ def test_a_run_too_small_for_a_verdict_is_undecided_and_ends_quietly(data: Path)
 def test_ctrl_c_in_the_middle_ends_everything(data: Path) -> None:
     demo = start_and_await_day(data, 1, "--seed", "2", "--aa")
     demo.send_signal(signal.SIGINT)
-    assert demo.wait(timeout=30) == 130
+    assert demo.wait(timeout=HUNG) == 130
     assert processes_of(data) == []
 
 

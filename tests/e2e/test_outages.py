@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import skops.io
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.neighbors import KNeighborsClassifier
 
 from experiment import parsing
 from experiment.model import Content, Format
@@ -20,6 +19,7 @@ from router.serving.launch import ServingProcess, free_port
 from tests.router import world
 from tests.router.conftest import Project
 from tests.router.http import get, post
+from tests.waiting import HUNG, until
 
 US = {"country": "US", "device": "ios"}
 
@@ -37,8 +37,8 @@ def _metric(serving: ServingProcess, name: str) -> float:
     return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(name))
 
 
-def test_frozen_store_costs_nobody_a_second(project: Project) -> None:
-    """SIGSTOP: right variants at once, events spooled, predictions answered; afterwards counted once.
+def test_a_frozen_store_loses_nothing(project: Project) -> None:
+    """SIGSTOP: right variants, events spooled, predictions answered; afterwards counted once.
 
     One worker, because each learns by its own calls whether the store is there, and any may answer.
     """
@@ -47,16 +47,12 @@ def test_frozen_store_costs_nobody_a_second(project: Project) -> None:
         os.kill(project.server.pid, signal.SIGSTOP)
         try:
             for i in range(12):
-                begin = time.monotonic()
                 assert post(serving, "/v1/assign", {"unit": "u1", "attributes": US})[2] == before
-                assert time.monotonic() - begin < 1.0
                 assert statuses(post(serving, "/v1/events", [click(f"f{i}")])[2]) == ["spooled"]
                 answer = post(
                     serving, "/v1/predict/ranker", {"unit": "u1", "attributes": US, "inputs": [1, 2]}
                 )[2]
                 assert answer["recorded"] == "spooled"
-                assert time.monotonic() - begin < 3.0
-            assert time.monotonic() - begin < 1.0  # the gate is shut by now
             ready = get(serving, "/readyz")[2]
             assert (ready["ready"], ready["store"]["up"]) == (True, False)
             assert ready["spool"]["batches"] > 0
@@ -71,6 +67,20 @@ def test_frozen_store_costs_nobody_a_second(project: Project) -> None:
     assert sorted(ids) == sorted([f"f{i}" for i in range(12)] + ["f-new"])
 
 
+def test_assignments_never_wait_for_the_store(project: Project) -> None:
+    """Whoever asked a frozen store here would wait for longer than this test runs."""
+    patient = f"{project.server.url}?socket_timeout={HUNG}"
+    with ServingProcess(redis_url=patient, data=project.data, port=free_port(), workers=1) as serving:
+        before = post(serving, "/v1/assign", {"unit": "u1", "attributes": US})[2]
+        os.kill(project.server.pid, signal.SIGSTOP)
+        try:
+            for _ in range(12):
+                assert post(serving, "/v1/assign", {"unit": "u1", "attributes": US})[2] == before
+            assert get(serving, "/healthz")[0] == 200
+        finally:
+            os.kill(project.server.pid, signal.SIGCONT)
+
+
 def test_dead_store_and_restart_of_serving(project: Project) -> None:
     """kill -9 of the store, then of serving: a fresh process answers from the copy and spools."""
     with project.serving() as serving:
@@ -79,9 +89,7 @@ def test_dead_store_and_restart_of_serving(project: Project) -> None:
         assert post(serving, "/v1/assign", {"unit": "u1", "attributes": US})[2] == before
     with project.serving() as serving:
         assert post(serving, "/v1/assign", {"unit": "u1", "attributes": US})[2] == before
-        begin = time.monotonic()
         assert statuses(post(serving, "/v1/events", [click("d1"), click("d2")])[2]) == ["spooled", "spooled"]
-        assert time.monotonic() - begin < 1.0
         answer = post(serving, "/v1/predict/ranker", {"unit": "u1", "attributes": US, "inputs": [1, 2]})[2]
         assert (answer["recorded"], answer["prediction"] is not None) == ("spooled", True)
         assert get(serving, "/readyz")[2]["snapshot"]["stale"]
@@ -120,19 +128,21 @@ def test_no_durable_place_is_never_acknowledged(project: Project) -> None:
 
 
 def test_slow_model_falls_back_and_stalls_nobody(project: Project) -> None:
-    """A forest that computes for longer than the deadline: control answers, assignments stay quick."""
+    """A model that computes for several deadlines: control answers meanwhile, and so do assignments."""
     rng = np.random.default_rng(0)
-    rows = rng.normal(size=(2000, 2))  # nothing to learn, so the trees grow deep
-    forest = RandomForestClassifier(700, random_state=0).fit(rows, rng.random(2000) < 0.5)
+    rows = rng.normal(size=(20_000, 2))
+    neighbours = KNeighborsClassifier(1000, algorithm="brute").fit(rows, rng.random(20_000) < 0.5)
     artifacts = Artifacts(project.data / "models")
-    for content in (world.model_bytes(1), skops.io.dumps(forest)):
+    for content in (world.model_bytes(1), skops.io.dumps(neighbours)):
         made = Content(format=Format.SKOPS, artifact={"m.skops": artifacts.put_bytes(content)})
         project.catalog.register_model("mixed", made, at=world.now_ms(), actor="t")
     text = world.DEFINITION.replace("ranker@", "mixed@").replace("model: ranker", "model: mixed")
     project.catalog.apply(parsing.load(text.replace("home-ranker", "mix")), at=world.now_ms(), actor="t")
     project.catalog.start("mix", at=world.now_ms(), actor="t")
     body = {"attributes": US, "inputs": rng.normal(size=(10_000, 2)).round(2).tolist()}
-    with project.serving(workers=1, environ={"SWITCHPOINT_DEADLINE_MS": "250"}) as serving:
+    with project.serving(
+        workers=1, environ={"SWITCHPOINT_DEADLINE_MS": "1000", "OMP_NUM_THREADS": "1"}
+    ) as serving:
         entry = post(serving, "/v1/assign", {"unit": "x", "attributes": US, "experiments": ["mix"]})
         assert entry[0] == 200
         treated = [
@@ -145,13 +155,13 @@ def test_slow_model_falls_back_and_stalls_nobody(project: Project) -> None:
         ][:4]
         with ThreadPoolExecutor(4) as pool:
             slow = [
-                pool.submit(post, serving, "/v1/predict/mixed", body | {"unit": unit}) for unit in treated
+                pool.submit(post, serving, "/v1/predict/mixed", body | {"unit": unit}, timeout=HUNG)
+                for unit in treated
             ]
-            longest = 0.0
-            while not all(future.done() for future in slow):
-                begin = time.monotonic()
+            meanwhile = 0
+            while not any(future.done() for future in slow):
                 assert post(serving, "/v1/assign", {"unit": "x", "attributes": US})[0] == 200
-                longest = max(longest, time.monotonic() - begin)
+                meanwhile += 1
             answers = [future.result() for future in slow]
     assert {status for status, _, _ in answers} <= {200, 503}
     served = [answer for status, _, answer in answers if status == 200]
@@ -160,19 +170,17 @@ def test_slow_model_falls_back_and_stalls_nobody(project: Project) -> None:
         ("control", "treatment", "FALLBACK")
     }
     assert {a["cause"] for a in served} <= {"timeout", "busy"}
-    assert longest < 1.0
+    assert meanwhile > 1
     causes = [e.exposure.cause for e in project.ledger.events() if e.exposure]
     assert set(causes) <= {"timeout", "busy"}
 
 
-def _await_drained(serving: ServingProcess, seconds: float = 10.0) -> None:
-    end = time.monotonic() + seconds
-    while True:
+def _await_drained(serving: ServingProcess) -> None:
+    def drained() -> bool:
         ready = get(serving, "/readyz")[2]
-        if ready["store"]["up"] and ready["spool"]["batches"] == 0:
-            return
-        assert time.monotonic() < end, ready
-        time.sleep(0.1)
+        return bool(ready["store"]["up"] and ready["spool"]["batches"] == 0)
+
+    until(drained)
 
 
 def test_eviction_policy_makes_a_store_unfit(project: Project) -> None:

@@ -6,7 +6,6 @@ import json
 import os
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,6 +16,7 @@ from router.serving.launch import ServingProcess
 from tests.router import world
 from tests.router.conftest import Project
 from tests.router.http import get, post, request
+from tests.waiting import HUNG, until
 
 US = {"country": "US", "device": "ios"}
 
@@ -116,7 +116,7 @@ def test_a_key_that_would_be_ignored_is_refused(
 def test_body_without_length_is_measured_as_it_comes(service: ServingProcess) -> None:
     """Chunked: small is read, 2 MB is refused."""
     for size, expected in ((10, 200), (2_000_000, 413)):
-        with socket.create_connection((service.host, service.port), timeout=10) as sock:
+        with socket.create_connection((service.host, service.port), timeout=HUNG) as sock:
             body = json.dumps({"unit": "u", "attributes": {"x": "y" * size}}).encode()
             head = b"POST /v1/assign HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
             sock.sendall(head + f"{len(body):x}\r\n".encode() + body + b"\r\n0\r\n\r\n")
@@ -240,7 +240,7 @@ def _metric(serving: ServingProcess, name: str) -> float:
 
 
 def test_idle_and_half_sent_requests_shut_nobody_out(service: ServingProcess) -> None:
-    """150 idle, 150 half a head, 150 half a body: ten probes each answered within a second."""
+    """150 idle, 150 half a head, 150 half a body: ten probes are answered all the same."""
     heads = [
         b"",
         b"POST /v1/assign HTTP/1.1\r\nHo",
@@ -249,20 +249,18 @@ def test_idle_and_half_sent_requests_shut_nobody_out(service: ServingProcess) ->
     open_sockets = []
     try:
         for i in range(450):
-            sock = socket.create_connection((service.host, service.port), timeout=5)
+            sock = socket.create_connection((service.host, service.port), timeout=HUNG)
             sock.sendall(heads[i % 3])
             open_sockets.append(sock)
         for i in range(10):
-            begin = time.monotonic()
             assert post(service, "/v1/assign", {"unit": f"u{i}"})[0] == 200
-            assert time.monotonic() - begin < 1.0
     finally:
         for sock in open_sockets:
             sock.close()
 
 
-def test_ramp_reaches_the_workers_within_seconds(service: ServingProcess, shared_project: Project) -> None:
-    """A new revision is served without a restart; nobody already enrolled moves."""
+def test_ramp_reaches_the_workers(service: ServingProcess, shared_project: Project) -> None:
+    """A new revision is served by every worker without a restart; nobody already enrolled moves."""
     units = [f"ramp{i}" for i in range(60)]
 
     def enrolled() -> dict[str, str]:
@@ -272,10 +270,9 @@ def test_ramp_reaches_the_workers_within_seconds(service: ServingProcess, shared
 
     before = enrolled()
     shared_project.catalog.ramp(world.EXPERIMENT, {"rest": 10_000}, at=world.now_ms(), actor="t")
-    time.sleep(2.2)
-    after = enrolled()
-    assert len(before) < len(after) == 60
-    assert before.items() <= after.items()
+    assert len(before) < len(units)
+    until(lambda: all(len(enrolled()) == len(units) for _ in range(3)))
+    assert before.items() <= enrolled().items()
 
 
 class Scorer(BaseHTTPRequestHandler):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from experiment.store.redis_records import RedisRecords
 from experiment.store.server import EmbeddedServer, connect
 from router.serving.launch import ServingProcess, free_port
 from tests.router import world
+from tests.waiting import until
 
 
 class WarmServing(ServingProcess):
@@ -24,12 +24,12 @@ class WarmServing(ServingProcess):
     def start(self, *, ready: bool = True) -> None:
         """Start, then ask until some answers in a row (any worker may give one) have loaded all models."""
         super().start(ready=ready)
-        end, in_a_row = time.monotonic() + 30.0, 0
-        while in_a_row < 8 and time.monotonic() < end:
-            models = self.ready_facts()["models"]
-            assert isinstance(models, dict)
-            in_a_row = in_a_row + 1 if models["loaded"] and not models["not_loaded"] else 0
-            time.sleep(0 if in_a_row else 0.1)
+        until(lambda: all(self._loaded() for _ in range(8)))
+
+    def _loaded(self) -> bool:
+        models = self.ready_facts()["models"]
+        assert isinstance(models, dict)
+        return bool(models["loaded"] and not models["not_loaded"])
 
 
 @dataclass
@@ -41,9 +41,15 @@ class Project:
     catalog: Catalog
     ledger: RedisLedger
 
-    def serving(self, **options: object) -> ServingProcess:
-        """gunicorn over this project on a free port, not started; it starts with its models loaded."""
-        return WarmServing(redis_url=self.server.url, data=self.data, port=free_port(), **options)  # type: ignore[arg-type]
+    def serving(self, *, environ: Mapping[str, str] | None = None, **options: object) -> ServingProcess:
+        """gunicorn over this project on a free port, not started; it starts with its models loaded.
+
+        Its deadline is generous: on a busy machine a fallback would be the machine's fault.
+        """
+        patient = {"SWITCHPOINT_DEADLINE_MS": "30000", **(environ or {})}
+        return WarmServing(
+            redis_url=self.server.url, data=self.data, port=free_port(), environ=patient, **options  # type: ignore[arg-type]
+        )  # fmt: skip
 
 
 def make_project(data: Path) -> Iterator[Project]:

@@ -16,7 +16,7 @@ def request(
     body: bytes | None = None,
     headers: dict[str, str] | None = None,
     *,
-    timeout: float = 10.0,
+    timeout: float = 30.0,
 ) -> tuple[int, dict[str, str], Any]:
     """One request on its own connection; JSON bodies are parsed, others are bytes."""
     connection = http.client.HTTPConnection(serving.host, serving.port, timeout=timeout)
@@ -37,7 +37,7 @@ def post(
     body: object,
     headers: dict[str, str] | None = None,
     *,
-    timeout: float = 10.0,
+    timeout: float = 30.0,
 ) -> tuple[int, dict[str, str], Any]:
     """POST JSON, or bytes as they are."""
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()

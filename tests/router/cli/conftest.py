@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from experiment.store.server import EmbeddedServer
+from tests.waiting import HUNG
 
 ROOT = Path(__file__).resolve().parents[3]
 COMMAND = [sys.executable, "-c", "from router.cli.main import main; main()"]
@@ -43,7 +44,7 @@ def run(*arguments: str, data: Path, cwd: Path = ROOT, encoding: str = "utf-8", 
         capture_output=True,
         encoding=encoding,
         errors="replace",
-        timeout=120,
+        timeout=HUNG,
     )
     return Ran(done.returncode, done.stdout, done.stderr)
 
