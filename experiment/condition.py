@@ -9,12 +9,12 @@ so the comparison is false. What an SDK silently ignores (unknown operators, bro
 from __future__ import annotations
 
 import operator
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from experiment.errors import DefinitionError
 from experiment.json_values import deep_equal, kind, padded, same, sortable
+from experiment.pattern import PatternError, compile_pattern
 from experiment.wording import Path, dotted, show, suggest
 
 Condition = Callable[[Any], bool]
@@ -24,8 +24,6 @@ Test = Callable[[Any], bool]
 """One attribute's value → matches."""
 
 Groups = Mapping[str, Sequence[Any]]
-
-MAX_PATTERN = 500
 
 
 class ConditionError(DefinitionError):
@@ -255,19 +253,15 @@ def _contains_all(*, fold: bool) -> Callable[[Any, Path, Groups | None], Test]:
     return build
 
 
-def _pattern(*, flags: re.RegexFlag, wanted: bool) -> Callable[[Any, Path, Groups | None], Test]:
+def _pattern(*, fold: bool, wanted: bool) -> Callable[[Any, Path, Groups | None], Test]:
     def build(operand: Any, path: Path, _groups: Groups | None) -> Test:
-        if not isinstance(operand, str) or len(operand) > MAX_PATTERN:
-            raise ConditionError(
-                "not a pattern", path=path, value=operand, fix=f"write text of at most {MAX_PATTERN} signs."
-            )
+        if not isinstance(operand, str):
+            raise ConditionError("not a pattern", path=path, value=operand, fix="write text.")
         try:
-            search = re.compile(operand, flags).search
-        except (re.error, OverflowError, RecursionError) as error:
-            raise ConditionError(
-                f"broken pattern: {error}", path=path, value=operand, fix="see the position named."
-            ) from None
-        return lambda value: (search(value) is not None) is wanted if isinstance(value, str) else not wanted
+            matches = compile_pattern(operand, fold=fold)
+        except PatternError as error:
+            raise ConditionError(f"pattern: {error}", path=path, value=operand, fix=f"{error.fix}.") from None
+        return lambda value: matches(value) is wanted if isinstance(value, str) else not wanted
 
     return build
 
@@ -324,10 +318,10 @@ OPERATORS: dict[str, Callable[[Any, Path, Groups | None], Test]] = {
     "$exists": _exists,
     "$type": _type,
     "$not": _not,
-    "$regex": _pattern(flags=re.NOFLAG, wanted=True),
-    "$regexi": _pattern(flags=re.IGNORECASE, wanted=True),
-    "$notRegex": _pattern(flags=re.NOFLAG, wanted=False),
-    "$notRegexi": _pattern(flags=re.IGNORECASE, wanted=False),
+    "$regex": _pattern(fold=False, wanted=True),
+    "$regexi": _pattern(fold=True, wanted=True),
+    "$notRegex": _pattern(fold=False, wanted=False),
+    "$notRegexi": _pattern(fold=True, wanted=False),
     "$veq": _version(operator.eq),
     "$vne": _version(operator.ne),
     "$vlt": _version(operator.lt),

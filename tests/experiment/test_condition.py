@@ -121,7 +121,7 @@ def test_any_condition_matches_what_the_official_python_sdk_matches(
         ({"country": {"$in": "US"}}, "country.$in", "write a list"),
         ({"a": {"$gt": 1, "b": 2}}, "a", "use one kind"),
         ({"$or": [{"a": 1}, {"b": {"$x": 1}}]}, "$or[1].b.$x", "known"),
-        ({"a": {"$regex": "("}}, "a.$regex", "position"),
+        ({"a": {"$regex": "("}}, "a.$regex", "write the missing )"),
         ({"a": {"$regex": "x" * 501}}, "a.$regex", "500"),
         ({"a": {"$type": "text"}}, "a.$type", "known"),
         ({"a": {"$gt": None}}, "a.$gt", "number or text"),
