@@ -9,6 +9,8 @@ from threading import Barrier
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from experiment import parsing
 from experiment.audit import Note
@@ -30,6 +32,7 @@ from experiment.errors import (
 from experiment.lifecycle import Status
 from experiment.model import Content, Format, State
 from experiment.promotion import Promotion
+from experiment.store.memory_records import MemoryRecords
 from experiment.store.records import Kind, Put, Records, check
 from tests.experiment.definitions import DESIGN_EXAMPLE, experiment
 
@@ -579,3 +582,59 @@ def test_a_refused_change_writes_nothing(catalog: Catalog, records: Records) -> 
         with pytest.raises(BadInput):
             attempt()
     assert records.head() == before
+
+
+def test_a_variant_whose_units_are_assigned_elsewhere_has_nothing_to_promote(catalog: Catalog) -> None:
+    source = {"shape": "units", "variant": "arm", "day": "day", "columns": {"ctr": "clicked"}}
+    imported = experiment(
+        key="home", model=None, variants=[{"key": "control"}, {"key": "treatment"}], segments=None,
+        source=source,
+    )  # fmt: skip
+    started(catalog, imported)
+    assert decided(catalog).digests == {}
+    with pytest.raises(Refused, match="this variant has no model"):
+        catalog.promote("home", ask())
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("control"), st.sampled_from([1, 4])),
+        st.tuples(st.just("treatment"), st.sampled_from([2, 3])),
+        st.tuples(st.just("ramp"), st.sampled_from([2000, 5000])),
+        st.tuples(st.just("decide"), st.sampled_from([VerdictKind.PROMOTE, VerdictKind.KEEP])),
+    ),
+    max_size=8,
+)  # fmt: skip
+
+
+@settings(max_examples=500, deadline=None)
+@given(steps=STEPS)
+def test_a_promotion_is_of_the_models_that_the_latest_decision_compared(
+    steps: list[tuple[str, Any]],
+) -> None:
+    """The oracle writes down what stood behind the variants when it was decided, by version and traffic."""
+    catalog = Catalog(MemoryRecords())
+    for letter in "abcd":
+        catalog.register_model("ranker", content(letter), at=1, actor="ana")
+    now = {"control": 1, "treatment": 2, "ramp": 2000}
+    started(catalog)
+    noted: tuple[VerdictKind, dict[str, int]] | None = None
+    for at, (step, value) in enumerate(steps, start=20):
+        if step == "decide":
+            decided(catalog, kind=value, at=at)
+            noted = value, dict(now)
+        elif now[step] != value:
+            now[step] = value
+            pair = [{"key": key, "model": f"ranker@{now[key]}"} for key in ("control", "treatment")]
+            rest = {**SEGMENTS[2], "traffic": f"{now['ramp'] / 100:g}%"}
+            catalog.apply(ranker(variants=pair, segments=[*SEGMENTS[:2], rest]), at=at, actor="ana")
+    pair_kept = noted is not None and all(noted[1][key] == now[key] for key in ("control", "treatment"))
+    allowed = noted == (VerdictKind.PROMOTE, now) and now["control"] == 1
+    if allowed:
+        catalog.promote("home", ask())
+    else:
+        # against a champion that is not control's, or about other models: a conflict; else the rule says no
+        said = noted == (VerdictKind.PROMOTE, now) or (noted is not None and not pair_kept)
+        with pytest.raises(Superseded if said else Refused):
+            catalog.promote("home", ask())
+    assert versions(catalog) == [now["treatment"] if allowed else 1] * 3

@@ -67,6 +67,14 @@ def test_the_first_champion_serves_everybody() -> None:
     assert served(first(), country="US") == served(first()) == 1
 
 
+def test_the_newest_champion_for_everybody_counts_and_hides_what_is_older() -> None:
+    champion = promote(put(promote(first(), 2, grounds=grounds()), 3, "us"), 4, grounds=grounds())
+    assert (champion.default, champion.assignments) == (4, ())
+    assert (served(champion, country="US"), served(champion)) == (4, 4)
+    back = rollback(champion, grounds=grounds())
+    assert (served(back, country="US"), served(back), back.default) == (3, 2, 2)
+
+
 def test_a_segment_keeps_its_condition_after_promotion() -> None:
     champion = put(first(), 2, "us")
     assert (served(champion, country="US"), served(champion, country="CA"), served(champion)) == (2, 1, 1)
