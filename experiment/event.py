@@ -103,6 +103,32 @@ def unit_id(value: object, error: type[BadInput] = BadInput) -> str:
     return value
 
 
+PLACEHOLDERS = frozenset({
+    "", "null", "none", "nil", "nan", "na", "n/a", "unknown", "undefined", "anonymous", "[object object]",
+    "00000000-0000-0000-0000-000000000000",
+})  # fmt: skip
+"""Texts that stand for no unit, in lower case."""
+
+# with a sign: hexadecimal ids such as 1e52 are none
+_SCIENTIFIC = re.compile(r"[+-]?\d(\.\d+)?[eE]\+\d+")
+_DECIMAL = re.compile(r"\d+\.0+")
+
+DAMAGES = ("placeholders", "scientific notation", "numbers as decimals", "spaces around them")
+"""What may have happened to a unit's id, the first that applies."""
+
+
+def damage_of(unit: str) -> str | None:
+    """The one of DAMAGES that a unit's id shows by itself; None where it looks sound."""
+    text = unit.strip()
+    if text.lower() in PLACEHOLDERS:
+        return "placeholders"
+    if text != unit:
+        return "spaces around them"
+    if _SCIENTIFIC.fullmatch(text):
+        return "scientific notation"
+    return "numbers as decimals" if _DECIMAL.fullmatch(text) else None
+
+
 def dimension_value(name: str, value: object) -> str:
     """A dimension's value as a label: a short text (it may be empty), an integer or a boolean.
 

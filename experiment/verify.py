@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
@@ -11,7 +12,18 @@ from typing import NamedTuple
 from experiment.definition import DAY_MS
 from experiment.errors import Conflict, Corrupt
 from experiment.event import Event
-from experiment.fold import DimensionValues, LedgerPlan, Standing, UnitRecord, add, fold_unit, narrow
+from experiment.fold import (
+    TYPES,
+    Arrivals,
+    DimensionValues,
+    LedgerPlan,
+    Standing,
+    UnitRecord,
+    add,
+    add_arrivals,
+    fold_unit,
+    narrow,
+)
 from experiment.moments import Cell, CellKey, Moments
 from experiment.plan import ExperimentPlan
 from experiment.store.ledger import Ledger
@@ -41,6 +53,7 @@ class _Live(NamedTuple):
     unreadable: dict[str, str]
     records: dict[str, UnitRecord | None]
     values: DimensionValues
+    arrivals: Arrivals
 
 
 def verify(ledger: Ledger, plan: LedgerPlan) -> list[Mismatch]:
@@ -84,15 +97,24 @@ def _live(ledger: Ledger, plan: LedgerPlan) -> _Live:
             cells |= ledger.moments(key, plan)
         except Corrupt as error:
             unreadable[key] = str(error)
-    return _Live(cells, unreadable, dict(ledger.units(plan)), ledger.dimension_values(plan))
+    values = ledger.dimension_values(plan)
+    try:
+        arrivals = ledger.arrivals(plan)
+    except Corrupt as error:
+        unreadable[""] = str(error)
+        arrivals = {}
+    return _Live(cells, unreadable, dict(ledger.units(plan)), values, arrivals)
 
 
 def _compare(log: dict[str, list[Event]], live: _Live, plan: LedgerPlan) -> Iterator[Mismatch]:
     folded: Moments = {}
     wrong_units = []
+    types = live.values[TYPES]
+    arrived: Counter[tuple[str, ...]] = Counter()
     for unit, events in log.items():
-        record = narrow(fold_unit(events, plan), plan, live.values)
+        record = narrow(fold_unit(events, plan, types), plan, live.values)
         add(folded, record, plan)
+        add_arrivals(arrived, unit, events, record, types)
         if live.records.get(unit) != record:
             wrong_units.append(_unit_mismatch(unit, events, live.records, record, plan))
     for key, problem in live.unreadable.items():
@@ -101,6 +123,11 @@ def _compare(log: dict[str, list[Event]], live: _Live, plan: LedgerPlan) -> Iter
         if place.experiment not in live.unreadable and live.cells.get(place) != folded.get(place):
             found, expected = live.cells.get(place), folded.get(place)
             yield _cell_mismatch(place, found, expected, plan.by_key[place.experiment])
+    if "" not in live.unreadable:
+        for counted in sorted(arrived.keys() | live.arrivals.keys()):
+            mine, theirs = live.arrivals.get(counted, 0), arrived[counted]
+            if mine != theirs:
+                yield Mismatch(problem=f"count {' '.join(counted)}: ledger {mine}, log {theirs}")
     yield from wrong_units
     for unit in live.records.keys() - log.keys():
         yield Mismatch(
@@ -198,6 +225,7 @@ def _unit_parts(record: UnitRecord) -> dict[str, object]:
     return {
         "events": record.events,
         "latest outcome": _time(record.latest) if record.latest else "none",
+        **{f"recent {kind or 'others'}": tuple(count) for kind, count in record.types.items()},
     }
 
 

@@ -1,8 +1,9 @@
--- Shared by ledger_record.lua and ledger_refold.lua, which are appended to this text. docs/redis.md describes the bytes.
+-- Cells and how they change. Shared by ledger_record.lua and ledger_refold.lua: ledger_units.lua and one of them are
+-- appended to this text. docs/redis.md describes the bytes.
 --
 -- A standing (a unit in one experiment) is an array: 1 ordinal, 2 size in bytes, 3 flags (1 contaminated,
 -- 2 carried), 4 epoch, 5 segment, 6 variant, 7 first exposure in ms, 8 exposures, 9 fallbacks,
--- 10 mismatches, then one number per dimension value, then the unit's total per slot, then its covariates.
+-- 10 mismatches, 11 early outcomes, 12 counted outcomes, then one number per dimension value, then the unit's total per slot, then its covariates.
 -- A cell is an array of doubles holding integers: 1 n, 2 exposures, 3 fallbacks, 4 mismatches, 5 carried,
 -- then per metric: proportion x | mean x, xx | ratio x, y, xx, yy, xy, and where the metric has covariates
 -- z, zz, xz | for ratios z1, z2, z1z1, z1z2, z2z2, xz1, xz2, yz1, yz2. Sums of products are two limbs
@@ -13,12 +14,15 @@ local WORD = 1048576            -- 2^20
 local LIMB = 1099511627776      -- 2^40
 local LIMIT = 9007199254740991  -- 2^53 - 1, the largest integer a double counts to
 local DAY = 86400000
-local FIXED = 10                -- numbers of a standing before its dimension values
+local HOUR = 3600000
+local FIXED = 12                -- numbers of a standing before its dimension values
+local LAST_COUNT = 10           -- the last number of a standing that cells add up as it is
+local FULL = 255                -- outcomes of one type and hour that a record counts apart
 local COUNTS = 5                -- numbers of a cell before its metrics
 local PROPORTION, MEAN, RATIO = 1, 2, 3
 local SIZES = {1, 3, 8}         -- numbers of a cell per metric type
 local CHUNK = 500               -- fields per HMGET and HSET: unpack() ends near 8,000 values
-local HEAD, HEAD_SIZE = '<I4I4I6', 14
+local HEAD, HEAD_SIZE = '<I4I4I6B', 15
 
 -- places the sums of metric m's covariates in the cell behind `at`; `low` learns where low limbs are
 local function covariate_layout(p, m, metric, at, low)
@@ -36,13 +40,14 @@ end
 
 local function compile(text, cells_key)
   local doc = cjson.decode(text)
-  local p = {ordinal = doc.o, window = doc.w, values = doc.d, key = cells_key, groups = {}, slot = {}, metrics = {}, covariates = doc.z}
+  local p = {ordinal = doc.o, window = doc.w, values = doc.d, key = cells_key, groups = {}, slot = {}, metrics = {}, covariates = doc.z, reads = {}, early = {}, counted = {}}
+  for _, kind in ipairs(doc.r) do p.reads[kind] = true end
   p.base = FIXED + doc.d
   p.totals = p.base + #doc.s
   p.width = p.totals + doc.z
   local place = '<I2I2BI2BBI6'
-  p.narrow = place .. 'I2I2I2' .. string.rep('B', doc.d) .. string.rep('i4', #doc.s + doc.z)
-  p.wide = place .. 'I6I6I6' .. string.rep('B', doc.d) .. string.rep('d', #doc.s + doc.z)
+  p.narrow = place .. 'I2I2I2I2I2' .. string.rep('B', doc.d) .. string.rep('i4', #doc.s + doc.z)
+  p.wide = place .. 'I6I6I6I6I6' .. string.rep('B', doc.d) .. string.rep('d', #doc.s + doc.z)
   p.narrow_size, p.wide_size = struct.size(p.narrow), struct.size(p.wide)
   for i, slot in ipairs(doc.s) do p.slot[slot] = p.base + i end
   local at, low = COUNTS, {}
@@ -206,7 +211,7 @@ local function spread(p, old, new, where)
   local n = (new == p.zero and 0 or 1) - (old == p.zero and 0 or 1)
   if n ~= 0 then k = 1; AT[1], BY[1] = 1, n end
   if old[8] then  -- no exposure leaves this count alone
-    for i = 8, FIXED do
+    for i = 8, LAST_COUNT do
       local change = old[i] and new[i] - old[i] or 0
       if change ~= 0 then k = k + 1; AT[k], BY[k] = i - 6, change end
     end
@@ -236,7 +241,8 @@ end
 
 -- moves a unit from standing `old` to `new`; p.zero stands for none
 local function settle(p, old, new)
-  if old == p.zero or (new ~= p.zero and same_place(p, old, new)) then
+  -- a change that keeps no flags in `old` is one of totals and counts only
+  if old == p.zero or old[3] == nil or (new ~= p.zero and same_place(p, old, new)) then
     spread(p, old, new, new)
   elseif new == p.zero then
     spread(p, old, new, old)
@@ -245,71 +251,6 @@ local function settle(p, old, new)
     spread(p, old, p.zero, old)
     spread(p, p.zero, new, new)
   end
-end
-
--- entries of experiments outside the plan keep their bytes: entry.p is nil
-local function read_unit(raw, plans)
-  local unit = {entries = {}, by = {}}
-  if not raw then
-    unit.events, unit.since, unit.latest = 0, 0, 0
-    return unit
-  end
-  unit.events, unit.since, unit.latest = unpack_bytes(HEAD, raw)
-  local at, last, count = HEAD_SIZE + 1, #raw, 0
-  while at <= last do
-    local ordinal, size = unpack_bytes('<I2I2', raw, at)
-    if size < 4 or at + size > last + 1 then error('unit record broken') end
-    local entry = {p = plans[ordinal], ordinal = ordinal, raw = raw, from = at, size = size}
-    count = count + 1
-    unit.entries[count], unit.by[ordinal] = entry, entry
-    at = at + size
-  end
-  return unit
-end
-
--- entry.e becomes the standing to change, entry.old keeps the numbers that `set` changes in it
-local function open(entry)
-  if entry.e then return entry.e end
-  local p = entry.p
-  local format = entry.size == p.narrow_size and p.narrow or p.wide
-  if entry.size ~= p.narrow_size and entry.size ~= p.wide_size then
-    error('unit record of another shape: the metrics of experiment ' .. p.ordinal .. ' changed after its start')
-  end
-  entry.old = {}
-  entry.e = {unpack_bytes(format, entry.raw, entry.from)}
-  return entry.e
-end
-
-local function set(entry, i, number)
-  if entry.old[i] == nil then entry.old[i] = entry.e[i] end
-  entry.e[i] = number
-end
-
-local function new_entry(unit, p, e)
-  local entry = {p = p, ordinal = p.ordinal, old = p.zero, e = e}
-  unit.entries[#unit.entries + 1], unit.by[p.ordinal] = entry, entry
-  return entry
-end
-
-local function pack_standing(p, e)
-  local wide = e[8] > 65535
-  for i = p.base + 1, p.width do
-    if e[i] > 2147483647 or e[i] < -2147483647 then wide = true end
-  end
-  e[2] = wide and p.wide_size or p.narrow_size
-  return pack_bytes(wide and p.wide or p.narrow, unpack(e, 1, p.width))
-end
-
-local function pack_unit(unit)
-  local parts = {pack_bytes(HEAD, unit.events, unit.since, unit.latest)}
-  for _, entry in ipairs(unit.entries) do
-    if entry.e then
-      parts[#parts + 1] = pack_standing(entry.p, entry.e)
-    else
-      parts[#parts + 1] = string.sub(entry.raw, entry.from, entry.from + entry.size - 1)
-    end
-  end
-  return table.concat(parts)
 end
 
 local function merge_cell(p, field, blob, change)

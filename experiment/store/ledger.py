@@ -12,7 +12,7 @@ from typing import Protocol
 
 from experiment.errors import EventError
 from experiment.event import Event, Status
-from experiment.fold import DimensionValues, LedgerPlan, UnitRecord
+from experiment.fold import Arrivals, DimensionValues, LedgerPlan, UnitRecord
 from experiment.moments import Moments
 from experiment.plan import Checked
 
@@ -71,6 +71,10 @@ class Ledger(Protocol):
 
     def moments(self, experiment: str, plan: LedgerPlan) -> Moments:
         """The cells of one experiment as they are counted now. Raises NotFound, StoreUnavailable, Corrupt."""
+        ...
+
+    def arrivals(self, plan: LedgerPlan) -> Arrivals:
+        """What arrived, whether it counts or not. Raises StoreUnavailable, Corrupt."""
         ...
 
     def pending(self) -> int:

@@ -1,10 +1,11 @@
 -- Counts one batch of events of one shard. Reads and checks everything, then writes: a script does not roll back.
 --
--- KEYS  1 shard facts, 2 log, 3 dirty units, 4 days, then cells per plan, record bucket per unit, ids per event
--- ARGV  1 JSON {P plans, U units, N events, h history, newest day known, keep days, o ordinals},
+-- KEYS  1 shard facts, 2 log, 3 dirty units, 4 days, 5 arrivals, then cells per plan, record bucket per unit, ids per event
+-- ARGV  1 JSON {P plans, U units, N events, h history, newest day known, keep days, o ordinals,
+--       g unit, damage of its id, ... where there is any},
 --       then P plans as JSON, U units, N id hashes, N events as JSON,
 --       then one flat JSON array: per event its unit (1..U), at, kind (0 outcome, else the exposure's ordinal),
---       and for an outcome: how many values, then slot, amount each;
+--       and for an outcome: its type, how many values, then slot, amount each;
 --       for an exposure: epoch, segment, variant, 0 as served | 1 fallback | 2 mismatch, dimension values,
 --       covariates.
 --       Events lie unit by unit, ordered by time, exposures first.
@@ -13,9 +14,9 @@
 local head = cjson.decode(ARGV[1])
 local P, U, N = head.P, head.U, head.N
 local numbers = cjson.decode(ARGV[2 + P + U + N + N])
-local UNIT_KEYS, ID_KEYS = 4 + P, 4 + P + U
+local UNIT_KEYS, ID_KEYS = 5 + P, 5 + P + U
 local UNITS, IDS, EVENTS = 1 + P, 1 + P + U, 1 + P + U + N
-local plans = lazy_plans(head.o, {unpack(ARGV, 2, 1 + P)}, 5)
+local plans = lazy_plans(head.o, {unpack(ARGV, 2, 1 + P)}, 6)
 
 local known = tonumber(redis.call('HGET', KEYS[1], 'newest') or '0')
 if head.newest > known then known = head.newest end
@@ -25,27 +26,83 @@ if head.h == 1 then oldest = 0 end
 local status, accepted, refused, days, records, dirty = {}, {}, {}, {}, {}, {}
 local no_room = nil
 
+local damage, damaged = {}, {}
+for i = 1, #head.g, 2 do damage[head.g[i]] = head.g[i + 1] end
+local exposures, outcomes, nobodys = 0, {}, {}  -- what arrived; outcomes by type
+
+-- notes an outcome among the unit's recent ones, and as one of nobody while the unit was never exposed
+local function note_type(unit, kind, at)
+  local t, hour = unit.types, floor(at / HOUR)
+  local back, size = unit.hour - hour, #t
+  if back < 0 then
+    for i = 2, size, 3 do t[i + 1], t[i] = back == -1 and t[i] or 0, 0 end
+    unit.hour, unit.emptied, back = hour, true, 0
+  end
+  local place = 1
+  while place <= size and t[place] ~= kind do place = place + 3 end
+  if place > size then t[place], t[place + 1], t[place + 2] = kind, 0, 0 end
+  if back > 1 or kind == 0 then
+    unit.emptied = true
+  elseif t[place + 1 + back] < FULL then
+    t[place + 1 + back] = t[place + 1 + back] + 1
+  end
+  if #unit.entries == 0 then
+    if not unit.nobodys then unit.nobodys = {} end
+    unit.nobodys[place] = (unit.nobodys[place] or 0) + 1
+    nobodys[kind] = (nobodys[kind] or 0) + 1
+  end
+  outcomes[kind] = (outcomes[kind] or 0) + 1
+end
+
+-- outcomes that p reads in the hour of `at` and the one before, all of them before `at`; true where a count is full
+local function recent(unit, p, at)
+  local t, back, sum, full = unit.types, floor(at / HOUR) - unit.hour, 0, false
+  if back > 1 then return 0, false end
+  for i = 1, #t, 3 do
+    if p.reads[t[i]] then
+      local now, before = t[i + 1], back == 0 and t[i + 2] or 0
+      sum = sum + now + before
+      full = full or now == FULL or before == FULL
+    end
+  end
+  return sum, full
+end
+
 -- adds an outcome to every standing whose window it hits; true where only a refold can tell
 local function apply_outcome(unit, at, cursor)
-  local values, unsettled = numbers[cursor], false
+  local kind, values, unsettled = numbers[cursor], numbers[cursor + 1], false
   for _, entry in ipairs(unit.entries) do
     local p = entry.p
     if not p then
       unsettled = true
     else
-      for i = cursor + 1, cursor + 2 * values, 2 do
+      local read, inside = false, false
+      for i = cursor + 2, cursor + 1 + 2 * values, 2 do
         local total = p.slot[numbers[i]]
         if total then
           local e = open(entry)
-          if e[7] <= at and at < e[7] + p.window then
+          read, inside = true, e[7] <= at and at < e[7] + p.window
+          if inside then
             local sum = e[total] + numbers[i + 1]
             if sum > LIMIT or sum < -LIMIT then no_room = 'total of a unit' end
             set(entry, total, sum)
           end
         end
       end
+      if read and kind > 0 then
+        local e = entry.e
+        local variant = e[6]
+        if inside then
+          e[12] = e[12] + 1
+          p.counted[variant] = (p.counted[variant] or 0) + 1
+        elseif at < e[7] and floor(e[7] / HOUR) - floor(at / HOUR) < 2 then
+          e[11] = e[11] + 1
+          p.early[variant] = (p.early[variant] or 0) + 1
+        end
+      end
     end
   end
+  note_type(unit, kind, at)
   if at > unit.latest then unit.latest = at end
   return unsettled
 end
@@ -53,15 +110,24 @@ end
 -- fixes or confirms a first exposure; true where it comes too late to be settled here
 local function apply_exposure(unit, p, at, cursor)
   local epoch, variant, served = numbers[cursor], numbers[cursor + 2], numbers[cursor + 3]
-  local entry = unit.by[p.ordinal]
+  local entry = entry_of(unit, p.ordinal)
   local fallback, mismatch = served == 1 and 1 or 0, served == 2 and 1 or 0
   if not entry then
-    local e = {p.ordinal, 0, 0, epoch, numbers[cursor + 1], variant, at, 1, fallback, mismatch}
+    local early, full = recent(unit, p, at)
+    local e = {p.ordinal, 0, 0, epoch, numbers[cursor + 1], variant, at, 1, fallback, mismatch, early, 0}
     for i = 1, p.values do e[FIXED + i] = numbers[cursor + 3 + i] end
     for i = p.base + 1, p.totals do e[i] = 0 end
     for i = 1, p.covariates do e[p.totals + i] = numbers[cursor + 3 + p.values + i] end
+    if unit.nobodys then
+      for i, count in pairs(unit.nobodys) do
+        local kind = unit.types[i]
+        nobodys[kind] = (nobodys[kind] or 0) - count
+      end
+      unit.nobodys, unit.emptied = false, true
+    end
+    p.early[variant] = (p.early[variant] or 0) + early
     new_entry(unit, p, e)
-    return at <= unit.latest
+    return full or at <= unit.latest
   end
   local e = open(entry)
   if at <= e[7] then return true end
@@ -115,17 +181,25 @@ for i = 1, N do
     local open_question
     if p then
       open_question = apply_exposure(unit, p, at, cursor + 3)
+      exposures = exposures + 1
     else
       open_question = apply_outcome(unit, at, cursor + 3)
     end
     unsettled = unsettled or open_question
+    local wrong = damage[index]
+    if wrong then damaged[wrong] = (damaged[wrong] or 0) + 1 end
   end
-  cursor = cursor + (p and 7 + p.values + p.covariates or 4 + 2 * numbers[cursor + 3])
+  cursor = cursor + (p and 7 + p.values + p.covariates or 5 + 2 * numbers[cursor + 4])
 end
 close_unit()
 if no_room then return {'', no_room} end
 local cells, full = merge_cells(plans)
 if not cells then return {'', full} end
+local arrivals = {x = exposures}
+for kind, count in pairs(outcomes) do arrivals['t:' .. kind] = count end
+for kind, count in pairs(nobodys) do arrivals['u:' .. kind] = count end
+for wrong, count in pairs(damaged) do arrivals['d:' .. wrong] = count end
+local counts = merge_arrivals(KEYS[5], plans, arrivals)
 
 -- a key of a wrong type must fail here and not between two writes
 redis.call('XLEN', KEYS[2])
@@ -140,6 +214,7 @@ for i, event in ipairs(accepted) do
 end
 for index, bytes in pairs(records) do redis.call('HSET', KEYS[UNIT_KEYS + index], ARGV[UNITS + index], bytes) end
 write_cells(cells)
+write_arrivals(counts)
 if #dirty > 0 then redis.call('SADD', KEYS[3], unpack(dirty)) end
 for day in pairs(days) do redis.call('SADD', KEYS[4], day) end
 if next(days) then redis.call('HSET', KEYS[1], 'newest', newest) end

@@ -1,6 +1,6 @@
 -- Replaces the records of dirty units by what the reference fold made of the log, and moves the cells along.
 --
--- KEYS  1 dirty units, then cells per plan, record bucket per unit
+-- KEYS  1 dirty units, 2 arrivals, then cells per plan, record bucket per unit
 -- ARGV  1 JSON {P plans, U units, o ordinals}, then P plans as JSON, U units,
 --       then one flat JSON array: per unit the accepted events folded, latest outcome, number of standings,
 --       and per standing its numbers 1..width of ledger.lua.
@@ -10,8 +10,8 @@
 local head = cjson.decode(ARGV[1])
 local P, U = head.P, head.U
 local numbers = cjson.decode(ARGV[2 + P + U])
-local UNIT_KEYS, UNITS = 1 + P, 1 + P
-local plans = lazy_plans(head.o, {unpack(ARGV, 2, 1 + P)}, 2)
+local UNIT_KEYS, UNITS = 2 + P, 1 + P
+local plans = lazy_plans(head.o, {unpack(ARGV, 2, 1 + P)}, 3)
 
 local function complete(unit)
   for _, entry in ipairs(unit.entries) do
@@ -31,18 +31,27 @@ local function read_standings(cursor, count)
   return found, cursor
 end
 
+-- adds a standing's early and counted outcomes to those of its variant, or takes them away
+local function tally(p, e, sign)
+  p.early[e[6]] = (p.early[e[6]] or 0) + sign * e[11]
+  p.counted[e[6]] = (p.counted[e[6]] or 0) + sign * e[12]
+end
+
 local function replace(unit, found)
   local entries = {}
   for _, entry in ipairs(unit.entries) do
     entry.old = open(entry)
     entry.e = found[entry.ordinal] or entry.p.zero
+    tally(entry.p, entry.old, -1)
+    tally(entry.p, entry.e, 1)
     settle(entry.p, entry.old, entry.e)
     if entry.e ~= entry.p.zero then entries[#entries + 1] = entry end
   end
   unit.entries = entries
   for ordinal, e in pairs(found) do
-    if not unit.by[ordinal] then
+    if not entry_of(unit, ordinal) then
       new_entry(unit, plans[ordinal], e)
+      tally(plans[ordinal], e, 1)
       settle(plans[ordinal], plans[ordinal].zero, e)
     end
   end
@@ -65,10 +74,12 @@ for i = 1, U do
 end
 local cells, full = merge_cells(plans)
 if not cells then return {'', full} end
+local counts = merge_arrivals(KEYS[2], plans, {})
 
 for i, bytes in pairs(records) do
   redis.call('HSET', KEYS[UNIT_KEYS + i], ARGV[UNITS + i], bytes)
   redis.call('SREM', KEYS[1], ARGV[UNITS + i])
 end
 write_cells(cells)
+write_arrivals(counts)
 return {table.concat(status)}

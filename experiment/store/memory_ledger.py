@@ -9,11 +9,14 @@ from experiment.definition import DAY_MS
 from experiment.errors import EventError, NotFound
 from experiment.event import Event, Status
 from experiment.fold import (
+    TYPES,
     VALUES_PER_DIMENSION,
+    Arrivals,
     DimensionValues,
     LedgerPlan,
     UnitRecord,
     add,
+    arrivals,
     fold_unit,
     narrow,
 )
@@ -43,6 +46,8 @@ class MemoryLedger:
     ) -> list[Status]:
         """Keep each event unless it was seen or is late."""
         oldest, before = 0 if history else self._newest - self._dedupe_days, len(self._log)
+        for slot in plan.slots:
+            self._keep_type(slot.event)
         statuses = [self._accept(event, plan, oldest) for event in events]
         if not history:
             self._newest = max((event.at // DAY_MS for event in self._log[before:]), default=self._newest)
@@ -68,11 +73,21 @@ class MemoryLedger:
 
     def _keep_values(self, event: Event, plan: LedgerPlan) -> None:
         if event.exposure is None:
+            self._keep_type(event.type)
             return
         for name in plan.by_key[event.exposure.experiment].dimensions:
             known = self._values.setdefault((event.exposure.experiment, name), {})
             if len(known) < VALUES_PER_DIMENSION:
                 known.setdefault(event.exposure.dimensions.get(name, ""))
+
+    def _keep_type(self, kind: str) -> None:
+        types = self._values.setdefault(TYPES, {})
+        if len(types) < VALUES_PER_DIMENSION:
+            types.setdefault(kind)
+
+    def arrivals(self, plan: LedgerPlan) -> Arrivals:
+        """Fold everything."""
+        return arrivals(self._units, plan, self._values.get(TYPES, {}))
 
     def moments(self, experiment: str, plan: LedgerPlan) -> Moments:
         """Fold everything and keep the experiment's cells."""
@@ -102,12 +117,13 @@ class MemoryLedger:
 
     def units(self, plan: LedgerPlan) -> Iterator[tuple[str, UnitRecord | None]]:
         """Fold every unit."""
+        types = self._values.get(TYPES, {})
         for unit, found in self._units.items():
-            yield unit, narrow(fold_unit(found, plan), plan, self._values)
+            yield unit, narrow(fold_unit(found, plan, types), plan, self._values)
 
     def dimension_values(self, plan: LedgerPlan) -> DimensionValues:
         """The values seen first."""
-        return {
+        return {TYPES: tuple(self._values.get(TYPES, ()))} | {
             (experiment.key, name): tuple(self._values.get((experiment.key, name), ()))
             for experiment in plan.experiments
             for name in experiment.dimensions

@@ -9,10 +9,13 @@ from dataclasses import dataclass, field
 from experiment.codec import encode
 from experiment.definition import DAY_MS
 from experiment.errors import EventError
-from experiment.event import Event, Status
+from experiment.event import DAMAGES, Event, Status, damage_of
 from experiment.plan import Checked, LedgerPlan
 from experiment.store.redis_keys import ShardKeys, bucket_of, event_hash, shard_of, unit_digest
 from experiment.store.redis_layout import Numbers, ScriptPlan, event_numbers
+
+LAYOUT = 2
+"""The form of records and counts; what another form wrote is refused."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +26,7 @@ class Settings:
     unit_buckets: int = 16_384
     id_buckets: int = 1_024
     dedupe_days: int = 7
+    layout: int = LAYOUT
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +108,15 @@ def record_call(
     """KEYS and ARGV of ledger_record.lua for rows already in `Row.order`."""
     units: dict[str, bytes] = {}
     numbers: list[int] = []
+    damaged: list[int] = []
     position = 0
     for row in rows:
         if row.event.unit not in units:
             units[row.event.unit] = row.digest
             position += 1
+            damage = damage_of(row.event.unit)
+            if damage is not None:
+                damaged += (position, DAMAGES.index(damage) + 1)
         numbers += (position, row.event.at)
         numbers += row.numbers
     head = {
@@ -119,6 +127,7 @@ def record_call(
         "newest": newest,
         "keep": settings.dedupe_days,
         "o": plan.ordinals,
+        "g": damaged,
     }
     return (
         [
@@ -126,6 +135,7 @@ def record_call(
             keys.log(),
             keys.dirty(),
             keys.days(),
+            keys.arrivals(),
             *map(keys.cells, plan.ordinals),
             *(keys.units(bucket_of(digest, settings.unit_buckets)) for digest in units.values()),
             *(keys.ids(row.day, row.hash % settings.id_buckets) for row in rows),

@@ -1,4 +1,4 @@
-"""Numbers for dimension values: the first VALUES_PER_DIMENSION of a project get one, the rest are OTHER.
+"""Numbers for dimension values and event types: the first VALUES_PER_DIMENSION get one, the rest are OTHER.
 
 A value is numbered before the first exposure that carries it is counted, and keeps its number for ever, so
 the same exposure counts under the same value whenever and wherever it is folded.
@@ -10,11 +10,11 @@ from collections.abc import Iterable
 
 import redis
 
-from experiment.fold import VALUES_PER_DIMENSION, DimensionValues, LedgerPlan
+from experiment.fold import TYPES, VALUES_PER_DIMENSION, DimensionValues, LedgerPlan
 from experiment.plan import Checked
 from experiment.store.redis_errors import store_errors
 from experiment.store.redis_keys import ProjectKeys
-from experiment.store.redis_layout import Numbers
+from experiment.store.redis_layout import TYPE_PLACE, Numbers
 
 # KEYS 1 the dimension; ARGV 1 how many values it may have, then values. Reply: all values with their numbers.
 _NUMBER = """
@@ -41,12 +41,18 @@ class DimensionNumbers:
         """(ordinal, dimension position) → value → number, as far as this process has met them."""
         return self._known
 
-    def learn(self, checked: Iterable[Checked | None]) -> None:
-        """Number the values that appear for the first time. Raises StoreUnavailable."""
+    def learn(self, checked: Iterable[Checked | None], plan: LedgerPlan) -> None:
+        """Number the values and types that appear for the first time. Raises StoreUnavailable."""
         missing: dict[tuple[int, int], dict[str, None]] = {}
+        types = self._known.get(TYPE_PLACE, {})
+        new = {slot.event: None for slot in plan.slots if slot.event not in types}
         for one in checked:
-            exposure = None if one is None else one.event.exposure
-            if one is None or exposure is None:
+            if one is None:
+                continue
+            exposure = one.event.exposure
+            if exposure is None:
+                if one.event.type not in types:
+                    new[one.event.type] = None
                 continue
             experiment = one.plan.by_key[exposure.experiment]
             for position, name in enumerate(experiment.dimensions, 1):
@@ -55,6 +61,8 @@ class DimensionNumbers:
                 known = self._known.get(place, {})
                 if value not in known and len(known) < VALUES_PER_DIMENSION:
                     missing.setdefault(place, {})[value] = None
+        if new and len(types) < VALUES_PER_DIMENSION:
+            missing[TYPE_PLACE] = new
         for place, values in missing.items():
             with store_errors():
                 reply = self._script(
@@ -67,9 +75,8 @@ class DimensionNumbers:
 
     def load(self, plan: LedgerPlan) -> Numbers:
         """All numbers of the plan's experiments, fresh from the store. Raises StoreUnavailable."""
-        places = [
-            (e.ordinal, position) for e in plan.experiments for position in range(1, len(e.dimensions) + 1)
-        ]
+        places = [TYPE_PLACE]
+        places += ((e.ordinal, at) for e in plan.experiments for at in range(1, len(e.dimensions) + 1))
         with store_errors():
             pipeline = self._client.pipeline(transaction=False)
             for place in places:
@@ -82,7 +89,7 @@ class DimensionNumbers:
     def values(self, plan: LedgerPlan) -> DimensionValues:
         """The numbered values by (experiment, dimension), fresh from the store. Raises StoreUnavailable."""
         numbers = self.load(plan)
-        return {
+        return {TYPES: tuple(numbers[TYPE_PLACE])} | {
             (experiment.key, name): tuple(numbers[(experiment.ordinal, position)])
             for experiment in plan.experiments
             for position, name in enumerate(experiment.dimensions, 1)

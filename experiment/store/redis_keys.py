@@ -42,7 +42,7 @@ class ProjectKeys:
         return f"lm:{self._tag}"
 
     def dimension(self, ordinal: int, position: int) -> str:
-        """Hash: value → number, for the dimension at `position` (1-based) of an experiment."""
+        """Hash: value → number, for the dimension at `position` (from 1) of an experiment; 0, 0: types."""
         return f"dv:{self._tag}:{ordinal}:{position}"
 
     def dead_letters(self) -> str:
@@ -88,6 +88,10 @@ class ShardKeys:
     def log(self) -> str:
         """Stream: one entry per batch."""
         return f"ev:{self._tag}"
+
+    def arrivals(self) -> str:
+        """Hash: what arrived, counted whether it counts or not."""
+        return f"ar:{self._tag}"
 
     def dirty(self) -> str:
         """Set: units that wait for a refold."""

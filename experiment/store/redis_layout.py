@@ -13,16 +13,33 @@ from itertools import pairwise
 
 from experiment.definition import MetricType
 from experiment.errors import Corrupt, DefinitionError
-from experiment.fold import OTHER, ExperimentPlan, LedgerPlan, MetricPlan, Standing, UnitRecord
+from experiment.event import DAMAGES
+from experiment.fold import (
+    OTHER,
+    OTHER_TYPE,
+    Arrivals,
+    ExperimentPlan,
+    LedgerPlan,
+    MetricPlan,
+    Standing,
+    TypeCount,
+    UnitRecord,
+)
 from experiment.moments import Cell, CellKey, Moments, Sums
 from experiment.plan import Checked
 
 Numbers = Mapping[tuple[int, int], Mapping[str, int]]
 """(ordinal, dimension position) → value → number 1..100; a value without a number counts as OTHER."""
 
+TYPE_PLACE = (0, 0)
+"""The place of event types among Numbers: event type → number 1..100, 0 for the others."""
+
 LIMB = 2**40
-HEAD = struct.Struct("<IIHI")
-"""Accepted events, since (s: when the log got the unit's first event, minus 2), latest outcome (48 bits)."""
+HEAD = struct.Struct("<IIHIB")
+"""Accepted events, since (s: when the log got the unit's first event, minus 2), latest outcome (48 bits), and
+how many types follow; _UNEXPOSED more where each has its count of all outcomes."""
+_UNEXPOSED = 128
+_TYPE, _UNEXPOSED_TYPE = struct.Struct("<BBB"), struct.Struct("<BBBI")
 
 _METRIC_CODES = {MetricType.PROPORTION: 1, MetricType.MEAN: 2, MetricType.RATIO: 3}
 _METRIC_SIZES = {MetricType.PROPORTION: 1, MetricType.MEAN: 3, MetricType.RATIO: 8}
@@ -33,6 +50,7 @@ _CELL_PARTS = "epoch:segment:variant:day:contaminated:dimension:value, numbered 
 _SMALL = 256  # variants, segments and dimensions each fit a byte
 _PREFIX = struct.Struct("<HH")
 _PLACE = struct.Struct("<BHBBIH")
+_STANDING_COUNTS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +62,8 @@ class ScriptPlan:
     texts: tuple[str, ...]
 
 
-def script_plan(plan: LedgerPlan) -> ScriptPlan:
-    """Compile a plan for the scripts.
+def script_plan(plan: LedgerPlan, types: Mapping[str, int]) -> ScriptPlan:
+    """Compile a plan for the scripts; `types` has a number for every type of the plan that will ever get one.
 
     Raises:
         DefinitionError: an experiment has more variants, segments or dimensions than a byte can number.
@@ -74,6 +92,7 @@ def script_plan(plan: LedgerPlan) -> ScriptPlan:
                 for m in experiment.metrics
             ],
             "z": len(experiment.covariates),
+            "r": sorted(types[event] for event in experiment.events if event in types),
         }  # fmt: skip
         texts.append(json.dumps(document, separators=(",", ":")))
     return ScriptPlan(plan, tuple(e.ordinal for e in plan.experiments), tuple(texts))
@@ -84,7 +103,8 @@ def event_numbers(checked: Checked, numbers: Numbers) -> list[int]:
     event = checked.event
     exposure = event.exposure
     if exposure is None:
-        return [0, len(checked.amounts) // 2, *checked.amounts]
+        kind = numbers.get(TYPE_PLACE, {}).get(event.type, 0)
+        return [0, kind, len(checked.amounts) // 2, *checked.amounts]
     experiment = checked.plan.by_key[exposure.experiment]
     served = 0 if exposure.served == exposure.variant else (2 if exposure.cause is None else 1)
     return [
@@ -117,6 +137,8 @@ def record_numbers(record: UnitRecord, plan: LedgerPlan, numbers: Numbers) -> li
             standing.exposures,
             standing.fallbacks,
             standing.mismatches,
+            standing.early,
+            standing.counted,
         )
         flat += (
             numbers.get((experiment.ordinal, position), {}).get(value, 0)
@@ -149,31 +171,72 @@ class Reader:
             Corrupt: the bytes are none, or of an experiment outside the plan.
         """
         try:
-            events, _, low, high = HEAD.unpack_from(raw)
+            events, _, low, high, count = HEAD.unpack_from(raw)
             standings = {}
-            at = HEAD.size
+            at, types = self._types(raw, count)
             while at < len(raw):
                 ordinal, size = _PREFIX.unpack_from(raw, at)
                 experiment = self._by_ordinal[ordinal]
                 standings[experiment.key] = self._standing(experiment, raw[at + _PREFIX.size : at + size])
                 at += max(size, 1)
-            return UnitRecord(events=events, latest=low + (high << 16), standings=standings)
+            return UnitRecord(events=events, latest=low + (high << 16), standings=standings, types=types)
         except (struct.error, LookupError, ValueError, OverflowError) as error:
             raise Corrupt(f"unit record of {len(raw)} bytes cannot be read: {error}") from error
+
+    def _types(self, raw: bytes, count: int) -> tuple[int, dict[str, TypeCount]]:
+        """Where the standings begin, and the outcomes by type before them."""
+        form = _UNEXPOSED_TYPE if count >= _UNEXPOSED else _TYPE
+        end = HEAD.size + form.size * (count % _UNEXPOSED)
+        types = {}
+        for kind, *counts in form.iter_unpack(raw[HEAD.size : end]):
+            types[self._type(kind)] = TypeCount(*counts, *((0,) if form is _TYPE else ()))
+        return end, types
+
+    def _type(self, number: int) -> str:
+        return self._names[TYPE_PLACE][number] if number else OTHER_TYPE
+
+    def arrivals(self, stored: Mapping[bytes, bytes]) -> Arrivals:
+        """What arrived in one shard.
+
+        Raises:
+            Corrupt: names the count that cannot be read.
+        """
+        counts: Arrivals = {}
+        for field, number in stored.items():
+            try:
+                key = self._arrival(field.decode().split(":"))
+                counts[key] = counts.get(key, 0) + int(number)
+            except (LookupError, ValueError) as error:
+                raise Corrupt(f"count {field!r} of arrivals cannot be read: {error}") from error
+        return counts
+
+    def _arrival(self, parts: list[str]) -> tuple[str, ...]:
+        name, *numbers = parts
+        if name == "x":
+            return ("exposures",)
+        if name == "d":
+            return "ids", DAMAGES[int(numbers[0]) - 1]
+        if name in "tu":
+            return {"t": "outcomes", "u": "unexposed"}[name], self._type(int(numbers[0]))
+        experiment = self._by_ordinal[int(numbers[0])]
+        return {"e": "early", "c": "counted"}[name], experiment.key, experiment.variants[int(numbers[1])]
 
     def _standing(self, experiment: ExperimentPlan, raw: bytes) -> Standing:
         dimensions, slots = len(experiment.dimensions), len(experiment.slots)
         numbers = slots + len(experiment.covariates)
-        narrow = struct.Struct(f"<{_PLACE.size}sHHH{dimensions}B{numbers}i")
+        narrow = struct.Struct(f"<{_PLACE.size}sHHHHH{dimensions}B{numbers}i")
         place = raw[: _PLACE.size]
         if len(raw) == narrow.size:
             _, *rest = narrow.unpack(raw)
         else:
-            _, a, b, c, d, e, f, *others = struct.unpack(f"<{_PLACE.size}sIHIHIH{dimensions}B{numbers}d", raw)
-            rest = [a + (b << 32), c + (d << 32), e + (f << 32), *others]
+            wide = f"<{_PLACE.size}s{'IH' * _STANDING_COUNTS}{dimensions}B{numbers}d"
+            _, *halves = struct.unpack(wide, raw)
+            ends = 2 * _STANDING_COUNTS
+            counts = [a + (b << 32) for a, b in zip(halves[:ends:2], halves[1:ends:2], strict=True)]
+            rest = [*counts, *halves[ends:]]
         flags, epoch, segment, variant, low, high = _PLACE.unpack(place)
-        values = rest[3 : 3 + dimensions]
-        totals = tuple(int(number) for number in rest[3 + dimensions :])
+        values = rest[_STANDING_COUNTS : _STANDING_COUNTS + dimensions]
+        totals = tuple(int(number) for number in rest[_STANDING_COUNTS + dimensions :])
         return Standing(
             first_at=low + (high << 32),
             epoch=epoch,
@@ -185,6 +248,8 @@ class Reader:
             exposures=rest[0],
             fallbacks=rest[1],
             mismatches=rest[2],
+            early=rest[3],
+            counted=rest[4],
             contaminated=bool(flags & 1),
             carried=bool(flags & 2),
             totals=totals[:slots],

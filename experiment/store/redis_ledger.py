@@ -13,16 +13,16 @@ import redis
 
 from experiment.errors import BadInput, Conflict, Corrupt, NotFound
 from experiment.event import Event, Status
-from experiment.fold import DimensionValues, LedgerPlan, UnitRecord
+from experiment.fold import Arrivals, DimensionValues, LedgerPlan, UnitRecord
 from experiment.moments import Moments
 from experiment.plan import Checked
 from experiment.store.ledger import DEAD_LETTERS, DEDUPE_DAYS, DeadLetter
-from experiment.store.redis_batch import Row, Settings, check_events, record_call, sort_events
+from experiment.store.redis_batch import LAYOUT, Row, Settings, check_events, record_call, sort_events
 from experiment.store.redis_days import Days
 from experiment.store.redis_dimensions import DimensionNumbers
 from experiment.store.redis_errors import store_errors
 from experiment.store.redis_keys import ProjectKeys, ShardKeys
-from experiment.store.redis_layout import Reader, ScriptPlan, script_plan
+from experiment.store.redis_layout import TYPE_PLACE, Reader, ScriptPlan, script_plan
 from experiment.store.redis_log import read_log
 from experiment.store.redis_refold import Refold, halved
 
@@ -38,8 +38,9 @@ def _text(name: str) -> str:
     return Path(__file__).with_name(name).read_text(encoding="ascii")
 
 
-_RECORD = _text("ledger.lua") + _text("ledger_record.lua")
-_REFOLD = _text("ledger.lua") + _text("ledger_refold.lua")
+_SHARED = _text("ledger.lua") + _text("ledger_units.lua")
+_RECORD = _SHARED + _text("ledger_record.lua")
+_REFOLD = _SHARED + _text("ledger_refold.lua")
 
 # KEYS 1 settings; ARGV name, value, ... of a new project. Reply: the settings in force.
 _CREATE = """
@@ -109,7 +110,7 @@ class RedisLedger:
         """Count events, `batch` at a time and shard by shard; see `Ledger.record`."""
         settings = self._open(create=True)
         checked = check_events(events, plan)
-        self._numbers.learn(checked)
+        self._numbers.learn(checked, plan)
         found = sort_events(checked, self._numbers.known, settings.shards)
         compiled = self._compile(plan)
         for shard, rows in found.rows.items():
@@ -152,6 +153,19 @@ class RedisLedger:
                 moments[key] = moments[key] + cell if key in moments else cell
         return moments
 
+    def arrivals(self, plan: LedgerPlan) -> Arrivals:
+        """Add up the counts of all shards."""
+        with store_errors():
+            pipeline = self._client.pipeline(transaction=False)
+            for keys in self._all_shards():
+                pipeline.hgetall(keys.arrivals())
+            stored = pipeline.execute()
+        reader = Reader(plan, self._numbers.load(plan))
+        total: Counter[tuple[str, ...]] = Counter()
+        for shard in stored:
+            total.update(reader.arrivals(shard))
+        return {key: count for key, count in total.items() if count}
+
     def pending(self) -> int:
         """Dirty units over all shards."""
         with store_errors():
@@ -159,7 +173,10 @@ class RedisLedger:
 
     def refold(self, plan: LedgerPlan) -> int:
         """Fold dirty units from the log; a unit that got events meanwhile waits for the next call."""
+        if not self.pending():
+            return 0
         settled = 0
+        self._numbers.learn((), plan)
         for keys in self._all_shards():
             # a value is numbered before the first event that carries it: numbers must be newer than the log
             refold = Refold(self._client, _REFOLD, keys, self._open(), self._numbers.load)
@@ -251,6 +268,11 @@ class RedisLedger:
         if not stored:
             return self._wanted
         settings = replace(self._wanted, **{name.decode(): int(value) for name, value in stored.items()})
+        if b"layout" not in stored or settings.layout != LAYOUT:
+            raise Conflict(
+                f"the events of project {self._project} were counted in another form than this version's. "
+                "Fix: use the version that wrote them, or another project"
+            )
         if self._shards not in (None, settings.shards):
             raise Conflict(
                 f"project {self._project} was created with {settings.shards} shards, not {self._shards}: "
@@ -261,7 +283,7 @@ class RedisLedger:
 
     def _compile(self, plan: LedgerPlan) -> ScriptPlan:
         if self._compiled is None or self._compiled.plan is not plan:
-            self._compiled = script_plan(plan)
+            self._compiled = script_plan(plan, self._numbers.known.get(TYPE_PLACE, {}))
         return self._compiled
 
     def _shard(self, shard: int) -> ShardKeys:

@@ -14,7 +14,7 @@ from experiment.fold import LedgerPlan, UnitRecord, fold_unit
 from experiment.store.redis_batch import Settings
 from experiment.store.redis_errors import store_errors
 from experiment.store.redis_keys import ShardKeys, bucket_of, unit_digest
-from experiment.store.redis_layout import Numbers, ScriptPlan, record_numbers, record_since
+from experiment.store.redis_layout import TYPE_PLACE, Numbers, ScriptPlan, record_numbers, record_since
 from experiment.store.redis_log import read_log
 
 UNITS_PER_CALL = 200
@@ -79,12 +79,13 @@ class Refold:
             stored = [raw for raw in pipeline.execute() if raw]
         if not stored:
             return {}
+        types = self._load(plan)[TYPE_PLACE]
         found: dict[str, list[Event]] = {unit: [] for unit in units}
         since = min(map(record_since, stored))
         for event in read_log(self._client, self._keys.log(), first=str(since * 1000), units=units):
             if event.unit in found:
                 found[event.unit].append(event)
-        return {unit: fold_unit(events, plan) for unit, events in found.items()}
+        return {unit: fold_unit(events, plan, types) for unit, events in found.items()}
 
     def _replace(
         self, records: Sequence[tuple[str, UnitRecord]], *, plan: ScriptPlan, numbers: Numbers
@@ -96,7 +97,12 @@ class Refold:
         head = {"P": len(plan.ordinals), "U": len(units), "o": plan.ordinals}
         with store_errors():
             reply = self._script(
-                keys=[self._keys.dirty(), *map(self._keys.cells, plan.ordinals), *map(self._bucket, units)],
+                keys=[
+                    self._keys.dirty(),
+                    self._keys.arrivals(),
+                    *map(self._keys.cells, plan.ordinals),
+                    *map(self._bucket, units),
+                ],
                 args=[json.dumps(head), *plan.texts, *units, json.dumps(flat)],
             )
         return bytes(reply[0]).decode()

@@ -6,7 +6,7 @@ import os
 import random
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -171,7 +171,7 @@ def test_a_record_of_units_without_covariates_is_no_longer_for_those_of_another_
     ledger.record([exposure("x", "u", START, covariates={"past_spend": 5})], ONE)
     raw = ledger_client.hget(KEYS.units(bucket_of(unit_digest("u"), 8)), "u")
     assert raw is not None
-    assert len(raw) == 61
+    assert len(raw) == 66
     assert {len(blob) for blob in ledger_client.hgetall(KEYS.cells(1)).values()} == {8 * (5 + 8 + 1 + 3 + 8)}
 
 
@@ -186,7 +186,7 @@ def test_totals_that_outgrow_four_bytes_widen_the_record(
     ledger.record(back, ONE)
     raw = ledger_client.hget(KEYS.units(bucket_of(unit_digest("u"), 8)), "u")
     assert raw is not None
-    assert len(raw) == 61, "back in four bytes a total"
+    assert len(raw) == 66 + 3, "one type in its latest hour; back in four bytes a total"
     assert verify(ledger, ONE) == []
 
 
@@ -245,7 +245,7 @@ def test_a_foreign_key_in_the_way_stops_the_step_before_any_write(
 ) -> None:
     ledger.record([], ONE)
     sent = [exposure(f"x{i}", f"u{i}", START) for i in range(64)] + [exposure("y", "u1", START - 1)]
-    ledger._numbers.learn(map(ONE.check, sent))
+    ledger._numbers.learn(map(ONE.check, sent), ONE)
     ledger_client.set(key, "foreign")
     before = everything(ledger_client)
     with pytest.raises(Corrupt):
@@ -313,8 +313,8 @@ def test_a_unit_that_gets_events_during_the_refold_waits_for_the_next(
     ledger.record([exposure("y", "u", START)], ONE)
     from experiment.store import redis_refold
 
-    def fold_slowly(events: list[Event], plan: LedgerPlan) -> Any:
-        record = fold_unit(events, plan)
+    def fold_slowly(events: list[Event], plan: LedgerPlan, types: Collection[str]) -> Any:
+        record = fold_unit(events, plan, types)
         ledger.record([outcome("meanwhile", "u", START + 7)], ONE)
         return record
 
