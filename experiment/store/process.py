@@ -214,6 +214,8 @@ def write_configuration(folder: Path, socket: Path, *, maxmemory: int) -> Path:
         'save ""',
         f"maxmemory {maxmemory}",
         "maxmemory-policy noeviction",
+        # records of units have up to 100 bytes or so; the name that Redis before 7 knows too
+        "hash-max-ziplist-value 128",
         # SIGTERM is noticed by the periodic task: 20 ms instead of 100 ms to stop
         "hz 50",
     ]

@@ -174,3 +174,16 @@ def test_events_that_arrive_meanwhile_are_read_as_well() -> None:
 def test_a_ledger_that_never_stands_still_is_no_proof() -> None:
     with pytest.raises(Conflict, match="less traffic"):
         verify(Busy(calm_after=10**6), ONE)
+
+
+@pytest.mark.parametrize("field", ["x", "t:3", "e:1:0", "c:1:1", "d:1"])
+def test_a_changed_count_of_arrivals_is_named_with_both_values(
+    ledger: RedisLedger, redis_client: redis.Redis, project: str, field: str
+) -> None:
+    assert verify(ledger, ONE) == []
+    key = ShardKeys(project, 0).arrivals()
+    was = int(redis_client.hget(key, field) or 0)
+    redis_client.hset(key, field, was + 2)
+    (found,) = verify(ledger, ONE)
+    assert found.problem.startswith("count ")
+    assert found.problem.endswith(f": ledger {was + 2}, log {was}")

@@ -318,3 +318,114 @@ def test_events_in_order_of_time_need_no_refold(ledger: Ledger) -> None:
         ledger.record(in_order[start : start + 50], THREE)
     assert ledger.pending() == 0
     assert verify(ledger, THREE) == []
+
+
+# --- what arrived and does not count -----------------------------------------------------------------------
+
+
+def counted(ledger: Ledger, plan: LedgerPlan = ONE) -> dict[tuple[str, ...], int]:
+    """What arrived, after refolding, proved against the log."""
+    ledger.refold(plan)
+    assert verify(ledger, plan) == []
+    return ledger.arrivals(plan)
+
+
+def test_a_clock_five_seconds_behind_is_counted_as_early_whatever_comes_first(make_ledger: Make) -> None:
+    """120 purchases, each dated before its unit's exposure: none counts, all are said to be early."""
+    ledger = make_ledger()
+    shown = [exposure("x", f"u{i}", START + 2 * HOUR) for i in range(120)]
+    bought = [purchase("p", f"u{i}", START + 2 * HOUR - 3000, 5) for i in range(120)]
+    ledger.record([*shown[:60], *bought[60:]], ONE)
+    ledger.record([*shown[60:], *bought[:60]], ONE)
+    assert ledger.pending() == 0, "no refold is needed to know it"
+    assert counted(ledger) == {
+        ("exposures",): 120, ("outcomes", "purchase"): 120, ("early", "home", "control"): 120,
+    }  # fmt: skip
+    assert totals(ledger)[0].metrics[2].x == 0
+
+
+def test_early_is_the_clock_hour_of_the_first_exposure_and_the_one_before(ledger: Ledger) -> None:
+    first = START + 5 * HOUR + 30 * 60_000
+    times = {"two hours before": -5_400_001, "the hour before": -5_400_000, "just before": -1, "at once": 0,
+             "last": WINDOW - 1, "after": WINDOW}  # fmt: skip
+    for unit, order in (("u", 1), ("v", -1)):
+        sent = [outcome(name, unit, first + at) for name, at in times.items()]
+        for event in [exposure("x", unit, first), *sent][::order]:
+            ledger.record([event], ONE)
+    arrived = counted(ledger)
+    assert (arrived["early", "home", "control"], arrived["counted", "home", "control"]) == (2 * 2, 2 * 2)
+
+
+def test_outcomes_of_nobody_become_somebodys_with_the_first_exposure(ledger: Ledger) -> None:
+    old = [
+        outcome(f"o{i}", "u", START + i * DAY_MS // 2, kind) for i, kind in enumerate(["click", "rating"] * 3)
+    ]
+    ledger.record([*old, outcome("o", "v", START)], THREE)
+    assert counted(ledger, THREE) == {
+        ("outcomes", "click"): 4, ("outcomes", "rating"): 3, ("unexposed", "click"): 4, ("unexposed", "rating"): 3,
+    }  # fmt: skip
+    ledger.record([exposure("x", "u", START + 9 * DAY_MS, experiment="search")], THREE)
+    arrived = counted(ledger, THREE)
+    assert (arrived["unexposed", "click"], ("unexposed", "rating") in arrived) == (1, False)
+
+
+def test_the_early_outcomes_of_a_later_experiment_are_those_it_reads(ledger: Ledger) -> None:
+    """`search` reads purchases alone; the unit was in `home` before."""
+    at = START + 3 * HOUR
+    sent = [exposure("x", "u", START), outcome("c", "u", at - 10), purchase("p", "u", at - 9, 2),
+            exposure("y", "u", at, "treatment", "search"), purchase("q", "u", at + 1, 2)]  # fmt: skip
+    for event in sent:
+        ledger.record([event], THREE)
+    assert ledger.pending() == 0
+    arrived = counted(ledger, THREE)
+    assert arrived["counted", "home", "control"] == 3
+    assert arrived["early", "search", "treatment"] == arrived["counted", "search", "treatment"] == 1
+
+
+def test_more_early_outcomes_than_a_record_counts_are_refolded(ledger: Ledger) -> None:
+    many = [outcome(f"o{i}", "u", START + i) for i in range(300)]
+    ledger.record(many, ONE)
+    ledger.record([exposure("x", "u", START + HOUR)], ONE)
+    assert counted(ledger)["early", "home", "control"] == 300
+
+
+def test_a_second_exposure_that_was_first_moves_early_and_counted_outcomes(ledger: Ledger) -> None:
+    at = START + 4 * HOUR
+    ledger.record([exposure("x", "u", at), outcome("a", "u", at - 1), outcome("b", "u", at + 1)], ONE)
+    assert counted(ledger)["early", "home", "control"] == 1
+    ledger.record([exposure("y", "u", at - 2, "treatment")], ONE)
+    arrived = counted(ledger)
+    assert arrived == {
+        ("exposures",): 2, ("outcomes", "click"): 2, ("counted", "home", "treatment"): 2,
+    }  # fmt: skip
+
+
+def test_types_beyond_the_limit_are_counted_together(ledger: Ledger) -> None:
+    many = VALUES_PER_DIMENSION + 20
+    ledger.record([outcome("o", f"u{i}", START, f"type{i}") for i in range(many)], ONE)
+    ledger.record([exposure("x", f"u{i}", START + HOUR) for i in range(many)], ONE)
+    arrived = counted(ledger)
+    own = len(ONE.experiments[0].events)
+    assert len([key for key in arrived if key[0] == "outcomes"]) == VALUES_PER_DIMENSION + 1 - own
+    assert arrived["outcomes", ""] == many - (VALUES_PER_DIMENSION - own)
+    assert not [key for key in arrived if key[0] == "unexposed"]
+
+
+@pytest.mark.parametrize(
+    ("unit", "damage"),
+    [
+        ("undefined", "placeholders"), ("null", "placeholders"), ("[object Object]", "placeholders"),
+        (" ", "placeholders"), ("\u00a0", "placeholders"), ("NaN", "placeholders"), ("None ", "placeholders"),
+        ("00000000-0000-0000-0000-000000000000", "placeholders"), ("1.5E+15", "scientific notation"),
+        ("12.0", "numbers as decimals"), ("u1 ", "spaces around them"), ("u1", None), ("1e52", None),
+        ("undefined-1", None), ("nullable", None), ("0", None), ("1.5", None),
+    ],
+)  # fmt: skip
+def test_events_of_damaged_ids_are_counted_by_what_is_wrong(
+    ledger: Ledger, unit: str, damage: str | None
+) -> None:
+    ledger.record([exposure("x", unit, START), outcome("o", unit, START), outcome("o", "fine", START)], ONE)
+    ledger.record([outcome("o", unit, START)], ONE)  # a duplicate
+    assert {key[1]: n for key, n in counted(ledger).items() if key[0] == "ids"} == (
+        {damage: 2} if damage else {}
+    )

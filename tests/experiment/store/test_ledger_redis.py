@@ -239,6 +239,7 @@ def _double(number: float) -> bytes:
 
 
 @pytest.mark.parametrize("key", [KEYS.facts(), KEYS.log(), KEYS.dirty(), KEYS.days(), KEYS.cells(1),
+                                 KEYS.arrivals(),
                                  *(KEYS.units(b) for b in range(8)), *(KEYS.ids(START // DAY_MS, b) for b in range(4))])  # fmt: skip
 def test_a_foreign_key_in_the_way_stops_the_step_before_any_write(
     ledger: RedisLedger, ledger_client: redis.Redis, key: str
@@ -269,6 +270,27 @@ def test_a_broken_record_or_cell_stops_the_step_before_any_write(
             assert everything(ledger_client) == before
         ledger_client.hset(key, mapping=dict(good))
     assert ledger.record([outcome("o", "u", START)], ONE) == [Status.STORED]
+
+
+def test_a_broken_count_of_arrivals_stops_the_step_before_any_write(
+    ledger: RedisLedger, ledger_client: redis.Redis
+) -> None:
+    ledger.record([exposure("x", "u", START)], ONE)
+    ledger_client.hset(KEYS.arrivals(), "t:1", "many")
+    before = everything(ledger_client)
+    with pytest.raises(Corrupt):
+        ledger.record([outcome("o", "u", START)], ONE)
+    assert everything(ledger_client) == before
+    assert any("arrivals cannot be read" in found.problem for found in verify(ledger, ONE))
+
+
+def test_events_counted_in_another_form_are_refused(ledger: RedisLedger, ledger_client: redis.Redis) -> None:
+    ledger.record([exposure("x", "u", START)], ONE)
+    key = ledger._keys.settings()
+    for change in (lambda: ledger_client.hset(key, "layout", 1), lambda: ledger_client.hdel(key, "layout")):
+        change()
+        with pytest.raises(Conflict, match="another form"):
+            RedisLedger(ledger_client).moments("home", ONE)
 
 
 def test_a_full_memory_refuses_before_any_write(ledger: RedisLedger, ledger_client: redis.Redis) -> None:
