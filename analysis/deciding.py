@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.errors import Reason, first_code, first_reason
-from analysis.estimates import Pairs, widened
+from analysis.estimates import Pairs, score_statistic, widened
 from analysis.inference import contrast, group_sequential
 from analysis.inference.effect_prior import EffectPosterior, EffectPrior, normal_posterior
 from analysis.inference.lift_posterior import binomial_lift
@@ -24,11 +24,8 @@ def statistic(given: Pairs) -> Float:
     """Z of the headline test of no effect: the score statistic where that decides, else effect over the wider
     of its standard errors (`analysis.validity.event_gate`); NaN where there is none."""
     found = widened(given)
-    xc, nc, xt, nt = np.moveaxis(given.counts, -1, 0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        rate = (xc + xt) / (nc + nt)
-        score = (xt / nt - xc / nc) / np.sqrt(rate * (1 - rate) * (1 / nc + 1 / nt))
-        z = np.where(given.scored, score, found.effect / np.sqrt(found.variance))
+        z = np.where(given.scored, score_statistic(given), found.effect / np.sqrt(found.variance))
     return np.where((found.reason == 0) & np.isfinite(z), z, np.nan)
 
 

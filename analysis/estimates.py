@@ -24,12 +24,12 @@ from analysis.inference.contrast import Contrast
 from analysis.inference.joint import Joint
 from analysis.inference.result import Alternative, Estimates, Float
 from analysis.inference.sample import Sample
+from analysis.inference.sequential import no_surer
 from analysis.inference.stratify import Stratified, stratify
 from analysis.inference.tail import p_values
 from analysis.planning.sufficiency import Progress, progress
 from analysis.totals import Exact, Totals
 from analysis.validity import event_gate
-from analysis.validity.event_gate import Counted
 from experiment.definition import Direction, Metric, MetricType, Size
 
 Mask = NDArray[np.bool_]
@@ -225,33 +225,8 @@ def _counts(metric: Metric, totals: Totals, used: Mask) -> Float:
 
 def _events(metric: Metric, totals: Totals, used: Mask) -> Float:
     """What the smaller variant of each pair can expect of what its metric counts."""
-
-    def both(part: Float) -> Float:
-        return np.stack(_used(part, used), axis=-1)
-
-    n, what = both(totals.n), event_gate.counted(metric)
-    if what is Counted.UNITS:
-        return np.asarray(n.min(axis=-1), dtype=np.float64)
-    hits, chances = map(both, totals.values())
-    rare = event_gate.rarer(n, hits, chances)
-    if what is Counted.EVENTS:
-        part = np.logical_and.reduce([both(a) >= both(b) for a, b in _nested(metric, totals)]).all(axis=-1)
-        rare = np.where(part[..., None], rare, event_gate.rarer(n, hits, None))
-    return np.asarray(rare.min(axis=-1), dtype=np.float64)
-
-
-def _nested(metric: Metric, totals: Totals) -> list[tuple[Float, Float]]:
-    """Sums of which each first is at least the second if every unit's numerator counts a part of what its
-    denominator counts: of two outcomes the rarer one is then counted."""
-    below = metric.denominator
-    if below is None or below.value is not None:
-        return [(np.zeros(totals.n.shape), np.ones(totals.n.shape))]
-    if isinstance(totals, Exact):
-        return [(totals.y, totals.x), (totals.xy, totals.xx), (totals.yy, totals.xy)]
-    joint, n = totals.denominator_sample(), totals.n
-    x, y, xy = totals.x, joint.mean, np.zeros(n.shape) if totals.xy is None else totals.xy
-    products = xy + n * x * y
-    return [(y, x), (products, totals.xx + n * x * x), ((n - 1) * joint.variance + n * y * y, products)]
+    both = event_gate.expected(metric, totals, lambda part: np.stack(_used(part, used), axis=-1))
+    return np.asarray(both.min(axis=-1), dtype=np.float64)
 
 
 def fixed_effect(
@@ -294,12 +269,23 @@ def method_names(given: Pairs) -> NDArray[np.str_]:
     return np.where(given.scored, "score", "welch")
 
 
-def anytime(given: Pairs, n_star: Float, alpha: float) -> tuple[Estimates, Estimates]:
-    """Confidence sequences of effect and lift at this look, tightest at `n_star` units of both variants."""
-    return (
-        contrast.sequence(given.contrast, n_star=n_star, alpha=alpha),
-        contrast.lift_sequence(given.contrast, n_star=n_star, alpha=alpha),
-    )
+def anytime(
+    given: Pairs, n_star: Float, alpha: float, once: tuple[Estimates, Estimates] | None = None
+) -> tuple[Estimates, Estimates]:
+    """Confidence sequences of effect and lift at this look, tightest at `n_star` units of both variants.
+
+    Args:
+        once: `fixed_effect` of the same pairs, which they are not surer than; None: only the p-values are
+            held against a score test, whose interval would have to be searched for.
+    """
+    sequence = contrast.sequence(given.contrast, n_star=n_star, alpha=alpha)
+    lifts = contrast.lift_sequence(given.contrast, n_star=n_star, alpha=alpha)
+    if once is not None:
+        return no_surer(sequence, once[0]), no_surer(lifts, once[1])
+    if not given.scored.any():
+        return sequence, lifts
+    p = np.where(given.scored, p_values(score_statistic(given), np.inf, Alternative.TWO_SIDED)[0], 0.0)
+    return replace(sequence, p_value=np.maximum(sequence.p_value, p)), lifts
 
 
 def pooled_effect(given: Sequence[Totals], alpha: float, compared: Mask | None = None) -> Estimates:
@@ -331,6 +317,14 @@ def widened(given: Pairs) -> Contrast:
     )  # fmt: skip
 
 
+def score_statistic(given: Pairs) -> Float:
+    """Z of the score test of no difference, from the counts of every pair; NaN where there are none."""
+    xc, nc, xt, nt = np.moveaxis(given.counts, -1, 0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        rate = (xc + xt) / (nc + nt)
+        return np.asarray((xt / nt - xc / nc) / np.sqrt(rate * (1 - rate) * (1 / nc + 1 / nt)))
+
+
 def confirmed_fixed(given: Pairs, effect: Estimates) -> Float:
     """p of the fixed test with the wider standard error; a score test has one variance as it is."""
     wide = (given.widening > 1) & ~given.scored
@@ -342,7 +336,9 @@ def confirmed_anytime(given: Pairs, sequence: Estimates, n_star: Float, alpha: f
     """p of the confidence sequence of the effect with the wider standard error."""
     k = sequential.mixing_units(n_star, alpha)
     log_e = sequential.log_e_value(sequence.statistic / given.widening, given.contrast.n, k)
-    return np.where(given.widening > 1, sequential.anytime_p(log_e)[0], sequence.p_value)
+    return np.where(
+        given.widening > 1, np.maximum(sequential.anytime_p(log_e)[0], sequence.p_value), sequence.p_value
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -195,7 +195,7 @@ def measure(collected: Collected, plan: Plan, lifts: NDArray[np.bool_] | None = 
     n_star = _n_star(collected, enough, plan)
     read = None if lifts is None else np.tile(lifts, len(collected.metrics))
     effect, lift = estimates.fixed_effect(pairs, rule.alpha, read)
-    sequence, lift_sequence = estimates.anytime(pairs, n_star, rule.alpha)
+    sequence, lift_sequence = estimates.anytime(pairs, n_star, rule.alpha, (effect, lift))
     adjusted = bool(np.isfinite(pairs.reduction).any())
     whole = Whole(
         pairs=pairs, effect=effect, lift=lift, sequence=sequence, lift_sequence=lift_sequence,

@@ -162,10 +162,11 @@ def sequence(
     null: ArrayLike = 0.0,
 ) -> Estimates:
     """Asymptotic confidence sequence of the effect at this look (design-based: Ham et al. 2022)."""
-    return sequential.from_standard_error(
+    found = sequential.from_standard_error(
         contrast.effect, np.sqrt(contrast.variance), contrast.n, n_star=n_star, alpha=alpha,
         alternative=alternative, null=null, reason=contrast.reason,
     )  # fmt: skip
+    return sequential.no_surer(found, effect(contrast, alpha=alpha, alternative=alternative, null=null))
 
 
 def lift_sequence(
@@ -183,11 +184,12 @@ def lift_sequence(
         statistic, error = lift_statistic(contrast, null)
         log_e = sequential.log_e_value(statistic, contrast.n, k, alternative)
     p, log_p = sequential.anytime_p(log_e)
-    return _lift_estimates(
+    found = _lift_estimates(
         "asymptotic-cs-contrast-fieller", contrast, unbounded, alternative,
         {"statistic": statistic, "standard_error": error, "df": np.inf, "p_value": p, "log_p": log_p,
          "alpha": alpha}, (low, high), log_e,
     )  # fmt: skip
+    return sequential.no_surer(found, lift(contrast, alpha=alpha, alternative=alternative, null=null))
 
 
 def lift_statistic(contrast: Contrast, null: ArrayLike) -> tuple[Float, Float]:
@@ -196,7 +198,7 @@ def lift_statistic(contrast: Contrast, null: ArrayLike) -> tuple[Float, Float]:
     squared = (
         contrast.variance - 2 * tested * contrast.covariance + np.square(tested) * contrast.baseline_variance
     )
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         error = np.sqrt(np.maximum(squared, 0.0))
         return (contrast.effect - tested * contrast.baseline) / error, error / contrast.baseline
 
@@ -227,9 +229,13 @@ def _df(contrast: Contrast, distribution: Distribution) -> Float:
 
 
 def _ratio(contrast: Contrast) -> tuple[Float, Codes]:
-    positive = contrast.baseline > 0
-    ratio = contrast.effect / np.where(positive, contrast.baseline, np.nan)
-    return ratio, first_code(contrast.reason, first_reason((~positive, Reason.ZERO_CONTROL)))
+    with np.errstate(over="ignore"):
+        ratio = contrast.effect / np.where(contrast.baseline > 0, contrast.baseline, np.nan)
+    # a baseline next to zero is none: nothing is a finite number of times as large
+    none = ~np.isfinite(ratio)
+    return np.where(none, np.nan, ratio), first_code(
+        contrast.reason, first_reason((none, Reason.ZERO_CONTROL))
+    )
 
 
 def _lift_estimates(

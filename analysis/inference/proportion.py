@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from analysis.errors import Codes, Reason, first_reason
+from analysis.errors import Codes, Reason, first_code, first_reason
 from analysis.inference.restricted import restricted_rates_difference, restricted_rates_ratio
 from analysis.inference.result import Alternative, Estimates, Float, estimates
 from analysis.inference.tail import PRECISION, bracketed_root, critical, p_values
@@ -37,8 +37,10 @@ def score_difference(
 ) -> Estimates:
     """Score test of p_treatment − p_control against `null`, with the interval that inverts it.
 
-    The variance under each hypothetical difference uses the rates that are most likely under it, so one
-    variant without successes is no obstacle. `small_sample` multiplies it by N/(N − 1).
+    The variance under each hypothetical difference uses the rates that are most likely under it, so variants
+    without successes are no obstacle: every difference but 0 has a variance, so 0 of n in both still bounds
+    it (by z²/(n + z²) for equal n). Where the null itself has none, which no data speak against, p is 1 and
+    the standard error that of the interval. `small_sample` multiplies the variance by N/(N − 1).
 
     Sources: Mee (1984) and Farrington & Manning (1990), Stat. Med. 9:1447 (as here);
     Miettinen & Nurminen (1985), Stat. Med. 4:213 (`small_sample=True`).
@@ -74,7 +76,8 @@ def score_difference(
             xc, nc, xt, nt, np.broadcast_to(np.asarray(null, float), d.shape)
         )
         error = np.where(flat, np.sqrt((pc * (1 - pc) / nc + pt * (1 - pt) / nt) * inflate), error)
-    reason = _count_reason(xc, nc, xt, nt)
+        error = np.where(error > 0, error, (np.minimum(high, 1.0) - np.maximum(low, -1.0)) / (2 * quantile))
+    reason = _count_reason(nc, nt)
     name = "miettinen-nurminen" if small_sample else "score"
     return _assemble(name, alternative, reason, (d, error, z, low, high), alpha)
 
@@ -98,7 +101,9 @@ def score_lift(
     """
     xc, nc, xt, nt = _counts(control_successes, control_n, treatment_successes, treatment_n)
     none = xc == 0
-    reason = _count_reason(xc, nc, xt, nt, first_reason((none, Reason.ZERO_CONTROL)))
+    every = (xc == nc) & (xt == nt)
+    flat = first_reason(((none & (xt == 0)) | every, Reason.ZERO_VARIANCE), (none, Reason.ZERO_CONTROL))
+    reason = first_code(_count_reason(nc, nt), flat)
     # what has no lift is not searched for: every limit would be rejected, one bisection after the other
     pc_hat, pt_hat = np.where(none, np.nan, xc / nc), xt / nt
     ratio = pt_hat / pc_hat
@@ -209,14 +214,9 @@ def _impossible(xc: Float, nc: Float, xt: Float, nt: Float) -> NDArray[np.bool_]
     return np.asarray(~(good & np.logical_and.reduce(whole) & np.isfinite(nc) & np.isfinite(nt)), dtype=bool)
 
 
-def _count_reason(xc: Float, nc: Float, xt: Float, nt: Float, *more: Codes) -> Codes:
-    """Impossible counts; no success at all or nothing but successes (nothing can be compared)."""
-    impossible = ~np.isfinite(nc) | ~np.isfinite(nt)
-    none, every = (xc + xt) == 0, (xc + xt) == (nc + nt)
-    found = first_reason((impossible, Reason.IMPOSSIBLE_MOMENTS), (none | every, Reason.ZERO_VARIANCE))
-    for code in more:
-        found = np.where(found != 0, found, code).astype(np.uint8)
-    return found
+def _count_reason(nc: Float, nt: Float) -> Codes:
+    """Impossible counts, which have lost their units."""
+    return first_reason((~np.isfinite(nc) | ~np.isfinite(nt), Reason.IMPOSSIBLE_MOMENTS))
 
 
 def _ratio_or_sign(numerator: Float, error: Float) -> Float:

@@ -5,6 +5,10 @@ estimate ± SE·√((N + k)/N · ln((N + k)/(k·α²))), k = n_star / (ln(1 − 
 at N = n_star; the e-value is exp(Z²N/(2(N + k)))·√(k/(N + k)) for Z = (estimate − null)/SE. A look needs no
 memory of earlier looks: p = min(1, 1/e) at this look is valid under any stopping rule.
 
+Nothing is surer at every look than at this one: p is never below that of the fixed test of the same data,
+nor the interval inside its interval (`no_surer`). Only few degrees of freedom and proportions far apart,
+whose own variance is not that of a score test, ever come there.
+
 The guarantee is asymptotic in the smaller variant: with few events there it fails badly (45 % false
 alarms measured on a 5 % canary), so a result counts only once `analysis.validity.event_gate` passes.
 
@@ -19,6 +23,7 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from analysis.errors import Codes, Reason, first_code, first_reason
+from analysis.inference import fixed
 from analysis.inference.fixed import fieller, lift_estimate, lift_statistic
 from analysis.inference.result import Alternative, Estimates, Float, estimates
 from analysis.inference.sample import Sample
@@ -123,7 +128,8 @@ def effect(
     null: ArrayLike = 0.0,
 ) -> Estimates:
     """Confidence sequence of mean_treatment − mean_control at this look."""
-    return from_standard_error(
+    once = fixed.effect(control, treatment, alpha=alpha, alternative=alternative, null=null)
+    found = from_standard_error(
         treatment.mean - control.mean,
         np.sqrt(control.error_variance + treatment.error_variance),
         control.n + treatment.n,
@@ -133,6 +139,29 @@ def effect(
         null=null,
         reason=first_code(control.reason, treatment.reason),
     )
+    return no_surer(found, once)
+
+
+def no_surer(sequence: Estimates, once: Estimates) -> Estimates:
+    """A sequence that claims no more at this look than the fixed test `once` of the same data: the larger p
+    (the smaller e-value) and the hull of both intervals. Where the fixed set of lifts has no bound, the
+    sequence has none. A place where `once` has no result stays as it is."""
+    known, unbounded = once.reason == 0, once.reason == Reason.UNBOUNDED_LIFT.code
+    log_p = np.where(known, np.maximum(sequence.log_p, once.log_p), sequence.log_p)
+    log_e = (
+        None
+        if sequence.log_e is None
+        else np.where(known, np.minimum(sequence.log_e, -once.log_p), sequence.log_e)
+    )
+    columns: dict[str, ArrayLike] = {
+        "estimate": sequence.estimate, "standard_error": sequence.standard_error,
+        "statistic": sequence.statistic, "df": sequence.df, "alpha": sequence.alpha, "log_p": log_p,
+        "p_value": np.where(known, np.maximum(sequence.p_value, once.p_value), sequence.p_value),
+        "low": np.where(known, np.minimum(sequence.low, once.low), sequence.low),
+        "high": np.where(known, np.maximum(sequence.high, once.high), sequence.high),
+    }  # fmt: skip
+    codes = first_code(sequence.reason, np.where(unbounded, once.reason, 0).astype(np.uint8))
+    return estimates(sequence.method, sequence.alternative, codes, columns, log_e)
 
 
 def lift(
@@ -149,6 +178,7 @@ def lift(
     Inverts the sequential test of m_treatment − (1 + l)·m_control = 0 in l (Fieller's set with the
     sequential boundary in place of the quantile), so it excludes zero exactly when `effect` does.
     """
+    once = fixed.lift(control, treatment, alpha=alpha, alternative=alternative, null=null)
     units = control.n + treatment.n
     k = mixing_units(n_star, alpha, alternative)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -162,7 +192,7 @@ def lift(
     columns: dict[str, ArrayLike] = {
         "estimate": ratio, "standard_error": error, "statistic": z, "low": low, "high": high, "alpha": alpha,
     }  # fmt: skip
-    return _finish("asymptotic-cs-fieller", alternative, codes, columns, log_e)
+    return no_surer(_finish("asymptotic-cs-fieller", alternative, codes, columns, log_e), once)
 
 
 def _finish(

@@ -22,12 +22,14 @@ Edgeworth Expansion, sec. 3.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from analysis.inference.result import Float
+from analysis.totals import Exact, Totals
 from experiment.definition import Metric, MetricType
 
 
@@ -72,3 +74,34 @@ def rarer(units: ArrayLike, hits: ArrayLike, chances: ArrayLike | None) -> Float
     total = n.sum(axis=-1, keepdims=True)
     share = np.where(total > 0, n / np.where(total > 0, total, 1.0), 0.0)
     return np.asarray(share * happened[..., None], dtype=np.float64)
+
+
+def expected(metric: Metric, totals: Totals, both: Callable[[Float], Float]) -> Float:
+    """What the variants of a pair (last axis) can expect of what the metric counts.
+
+    Args:
+        both: a column of the totals summed over the strata of the pair, for control and the other variant.
+    """
+    n, what = both(totals.n), counted(metric)
+    if what is Counted.UNITS:
+        return n
+    hits, chances = map(both, totals.values())
+    rare = rarer(n, hits, chances)
+    if what is Counted.OUTCOMES:
+        return rare
+    part = np.logical_and.reduce([both(a) >= both(b) for a, b in _nested(metric, totals)]).all(axis=-1)
+    return np.where(part[..., None], rare, rarer(n, hits, None))
+
+
+def _nested(metric: Metric, totals: Totals) -> list[tuple[Float, Float]]:
+    """Sums of which each first is at least the second if every unit's numerator counts a part of what its
+    denominator counts: of two outcomes the rarer one is then counted."""
+    below = metric.denominator
+    if below is None or below.value is not None:
+        return [(np.zeros(totals.n.shape), np.ones(totals.n.shape))]
+    if isinstance(totals, Exact):
+        return [(totals.y, totals.x), (totals.xy, totals.xx), (totals.yy, totals.xy)]
+    joint, n = totals.denominator_sample(), totals.n
+    x, y, xy = totals.x, joint.mean, np.zeros(n.shape) if totals.xy is None else totals.xy
+    products = xy + n * x * y
+    return [(y, x), (products, totals.xx + n * x * x), ((n - 1) * joint.variance + n * y * y, products)]

@@ -114,13 +114,14 @@ def sequential_p(log_e: ArrayLike) -> Float:
 
 
 def exact_binomial(units: ArrayLike, weights: ArrayLike) -> Float:
-    """Exact two-sided p for two variants (tables no more likely than the observed), for small counts."""
+    """Exact two-sided p for two variants (tables no more likely than the observed), for small counts; NaN
+    without units."""
     from scipy import stats
 
     counts, share = np.broadcast_arrays(np.asarray(units, np.int64), np.asarray(weights, float))
     flat_counts, flat_share = counts.reshape(-1, counts.shape[-1]), share.reshape(-1, counts.shape[-1])
     values = [
-        float(stats.binomtest(int(c[0]), int(c.sum()), float(w[0] / w.sum())).pvalue)
+        float(stats.binomtest(int(c[0]), int(c.sum()), float(w[0] / w.sum())).pvalue) if c.sum() else np.nan
         for c, w in zip(flat_counts, flat_share, strict=True)
     ]
     return np.asarray(values, float).reshape(counts.shape[:-1])

@@ -100,7 +100,8 @@ def test_a_p_value_too_small_for_a_float_keeps_its_digits() -> None:
     tail = -z * z / 2 - math.log(z * math.sqrt(2 * math.pi)) + math.log(2)
     assert estimate.log10_p == pytest.approx(tail / math.log(10), rel=1e-4)
     assert "e-5431" in fmt.probability(estimate.p, estimate.log10_p)
-    assert estimate.log10_anytime_p == pytest.approx(-5750, abs=10)
+    # each variant's own variance would say 10^-5750: not surer at every look than at this one
+    assert estimate.log10_anytime_p == estimate.log10_p
     assert f"p = {fmt.probability(estimate.anytime_p, estimate.log10_anytime_p)}" in found.verdict.reasons[0]
 
 

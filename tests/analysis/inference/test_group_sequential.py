@@ -84,7 +84,9 @@ def test_the_score_reading_is_the_score_test_with_this_looks_bound() -> None:
     edge = proportion.score_difference(*counts, null=found.low)
     np.testing.assert_allclose(np.abs(edge.statistic), looks.bounds(0.05).z[-1], rtol=1e-6)
     none = group_sequential.score_effect((0, 50, 0, 50), looks)
-    assert none.why_not() is Reason.ZERO_VARIANCE
+    bound = looks.bounds(0.05).z[-1]
+    assert float(none.high) == pytest.approx(bound**2 / (50 + bound**2), rel=1e-9)
+    assert group_sequential.score_effect((51, 50, 0, 50), looks).why_not() is Reason.IMPOSSIBLE_MOMENTS
 
 
 @pytest.mark.parametrize(

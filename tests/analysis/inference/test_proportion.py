@@ -101,8 +101,6 @@ def test_p_keeps_its_digits_in_the_tail() -> None:
 @pytest.mark.parametrize(
     ("table", "reason"),
     [
-        ((0, 50, 0, 60), Reason.ZERO_VARIANCE),
-        ((50, 50, 60, 60), Reason.ZERO_VARIANCE),
         ((11, 10, 1, 10), Reason.IMPOSSIBLE_MOMENTS),
         ((-1, 10, 1, 10), Reason.IMPOSSIBLE_MOMENTS),
         ((0, 0, 1, 10), Reason.IMPOSSIBLE_MOMENTS),
@@ -155,3 +153,21 @@ def test_score_and_welch_agree_for_many_events() -> None:
     welch = fixed.effect(sample.proportion(100_000, 5000), sample.proportion(100_000, 5300)).at()
     assert score.low == pytest.approx(welch.low, rel=1e-3)
     assert score.p_value == pytest.approx(welch.p_value, rel=1e-2)
+
+
+@pytest.mark.parametrize("every", [False, True])
+@pytest.mark.parametrize(("nc", "nt"), [(1, 1), (50, 50), (50, 60), (10_000, 3)])
+def test_two_samples_without_any_success_still_bound_the_difference(nc: int, nt: int, every: bool) -> None:
+    """0 of n against 0 of n: z²/(n + z²), as the likeliest rate of the other variant is then 0; and nothing but
+    successes is the same with both outcomes exchanged."""
+    one = proportion.score_difference(nc * every, nc, nt * every, nt)
+    assert one.why_not() is None
+    assert (float(one.estimate), float(one.p_value)) == (0.0, 1.0)
+    z2 = 1.959963984540054**2
+    below, above = (z2 / (n + z2) for n in ((nt, nc) if every else (nc, nt)))
+    assert float(one.low) == pytest.approx(-below, rel=1e-9)
+    assert float(one.high) == pytest.approx(above, rel=1e-9)
+    assert 0 < float(one.standard_error) < np.inf
+    safe = proportion.noninferiority_score(0, 5000, 0, 5000, margin=0.01)
+    assert safe.significant
+    assert proportion.score_lift(nc * every, nc, nt * every, nt).why_not() is Reason.ZERO_VARIANCE
