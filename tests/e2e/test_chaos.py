@@ -9,8 +9,8 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,9 +24,13 @@ from router.client import Client
 from router.serving.launch import ServingProcess, free_port
 from tests.router import world
 from tests.router.http import get, post
+from tests.waiting import HUNG, until
 
-SECONDS = 14.0
 SENDERS = 3
+KILLS = 12
+BETWEEN_KILLS = 90  # acknowledged events
+LIVES = 3
+TRACKED = 300  # events of a client's host before it is killed
 COUNTED = {"stored", "spooled", "duplicate"}
 
 CLIENT = """
@@ -34,21 +38,22 @@ import sys
 from router.client import Client
 url, folder, name = sys.argv[1:]
 client = Client(url, data=folder)
-for i in range(1_000_000):
+for i in range(2_000):
     unit = f"{name}-{i % 40}"
     choice = client.assign(unit, {"country": "US"}, experiment="home-ranker")
     client.expose(choice)
     if client.track("click", unit, id=f"{name}-{i}"):
         print(f"{name}-{i}", flush=True)
+sys.stdin.read()
 """
 
 
 class Sender(threading.Thread):
     """Posts shuffled batches, again and again until they are answered, a tenth of them twice on purpose."""
 
-    def __init__(self, serving: ServingProcess, name: str, end: float) -> None:
+    def __init__(self, serving: ServingProcess, name: str, ended: threading.Event) -> None:
         super().__init__()
-        self.serving, self.prefix, self.end = serving, name, end
+        self.serving, self.prefix, self.ended = serving, name, ended
         self.random = random.Random(name)
         self.sent: set[str] = set()
         self.acknowledged: set[str] = set()
@@ -56,12 +61,11 @@ class Sender(threading.Thread):
 
     def run(self) -> None:
         number = 0
-        while time.monotonic() < self.end:
+        while not self.ended.is_set():
             batch = [self._event(number + i) for i in range(20)]
             number += 20
             self.sent |= {str(event["id"]) for event in batch}
-            while not self._deliver(batch) and time.monotonic() < self.end + 10:
-                time.sleep(0.05)
+            until(lambda batch=batch: self._deliver(batch), every=0.05)
             if self.random.random() < 0.1:
                 self._deliver(self.random.sample(batch, len(batch)))
 
@@ -99,36 +103,33 @@ def workers_of(master: int) -> list[int]:
     return [int(pid) for pid in text.split()]
 
 
-def wreak(serving: ServingProcess, supervisor: Supervisor, end: float) -> Counter[str]:
-    """A worker dies every 0.8 s, Redis every 3 s."""
-    chance, killed, next_redis = random.Random(1), Counter[str](), time.monotonic() + 2.0
-    while time.monotonic() < end:
-        time.sleep(0.8)
-        victims = workers_of(serving.pid)
-        if victims:
-            os.kill(chance.choice(victims), signal.SIGKILL)
-            killed["worker"] += 1
-        pid = supervisor.status().pid
-        if time.monotonic() > next_redis and pid:
-            os.kill(pid, signal.SIGKILL)
+def wreak(serving: ServingProcess, supervisor: Supervisor, acknowledged: Callable[[], int]) -> Counter[str]:
+    """A worker dies after every few acknowledged events, Redis with every third of them."""
+    chance, killed = random.Random(1), Counter[str]()
+    for number in range(KILLS):
+        enough = acknowledged() + BETWEEN_KILLS
+        until(lambda enough=enough: acknowledged() >= enough and workers_of(serving.pid))
+        os.kill(chance.choice(workers_of(serving.pid)), signal.SIGKILL)
+        killed["worker"] += 1
+        if number % 3 == 2:
+            until(lambda: supervisor.status().pid)
+            os.kill(supervisor.status().pid, signal.SIGKILL)
             killed["redis"] += 1
-            next_redis = time.monotonic() + 3.0
     return killed
 
 
-def run_clients(serving: ServingProcess, folder: Path, end: float) -> set[str]:
+def run_clients(serving: ServingProcess, folder: Path) -> set[str]:
     """One client process after the other on one folder, each killed; the ids they had on disk."""
     acknowledged: set[str] = set()
-    for life in range(3):
+    for life in range(LIVES):
         command = [sys.executable, "-c", CLIENT, serving.url, str(folder), f"client{life}"]
-        host = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        host = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert host.stdin is not None
         assert host.stdout is not None
-        until = min(end, time.monotonic() + 3.0)
-        while time.monotonic() < until:
-            acknowledged.add(host.stdout.readline().strip())
-            time.sleep(0.002)
+        acknowledged |= {host.stdout.readline().strip() for _ in range(TRACKED)}
         host.send_signal(signal.SIGKILL)
         acknowledged |= {line.strip() for line in host.stdout if line.endswith("\n")}
+        host.stdin.close()
         host.stdout.close()
         host.wait()
     return acknowledged - {""}
@@ -143,20 +144,25 @@ def test_every_acknowledged_event_is_counted_exactly_once(tmp_path: Path) -> Non
         catalog = world.build(RedisRecords(store), tmp_path)
         ledger = RedisLedger(store)
         with ServingProcess(redis_url=url, data=tmp_path, port=free_port()) as serving:
-            end = time.monotonic() + SECONDS
-            senders = [Sender(serving, f"s{n}", end) for n in range(SENDERS)]
+            ended = threading.Event()
+            senders = [Sender(serving, f"s{n}", ended) for n in range(SENDERS)]
             for sender in senders:
                 sender.start()
             from_clients: set[str] = set()
             clients = threading.Thread(
-                target=lambda: from_clients.update(run_clients(serving, tmp_path / "client", end))
+                target=lambda: from_clients.update(run_clients(serving, tmp_path / "client"))
             )
             clients.start()
-            killed = wreak(serving, supervisor, end)
+            try:
+                killed = wreak(
+                    serving, supervisor, lambda: sum(len(sender.acknowledged) for sender in senders)
+                )
+            finally:
+                ended.set()
             for thread in [*senders, clients]:
                 thread.join()
             with Client(serving.url, data=tmp_path / "client") as rest:
-                assert rest.flush(20)
+                assert rest.flush(HUNG)
             await_settled(serving)
         ids = Counter((event.unit, event.id) for event in ledger.events())
         names = {name for _, name in ids}
@@ -165,9 +171,8 @@ def test_every_acknowledged_event_is_counted_exactly_once(tmp_path: Path) -> Non
         print(  # shown with -s: how hard the test was
             f"killed {dict(killed)}, {len(acknowledged)} acknowledged, {sum(s.failures for s in senders)} retries"
         )
-        assert killed["worker"] >= 10
-        assert killed["redis"] >= 3
-        assert len(acknowledged) > 1000
+        assert killed == {"worker": KILLS, "redis": KILLS // 3}
+        assert len(from_clients) >= LIVES * TRACKED
         assert set(ids.values()) == {1}
         assert acknowledged <= names
         assert {name for name in names if name.startswith("s")} <= sent
@@ -180,13 +185,12 @@ def test_every_acknowledged_event_is_counted_exactly_once(tmp_path: Path) -> Non
 
 def await_settled(serving: ServingProcess) -> None:
     """Workers up, store up, spool empty."""
-    end = time.monotonic() + 20
-    while True:
+
+    def settled() -> bool:
         try:
             ready = get(serving, "/readyz")[2]
-            if ready["store"]["up"] and ready["spool"]["batches"] == 0:
-                return
         except (OSError, http.client.HTTPException):
-            ready = None
-        assert time.monotonic() < end, ready
-        time.sleep(0.1)
+            return False
+        return bool(ready["store"]["up"] and ready["spool"]["batches"] == 0)
+
+    until(settled, every=0.1)

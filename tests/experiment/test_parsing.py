@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -240,12 +239,10 @@ def test_what_is_not_the_accepted_yaml_is_refused(text: str, line: int, words: s
     assert found.line == line
 
 
-def test_a_billion_laughs_end_at_once() -> None:
+def test_a_billion_laughs_are_refused_unread() -> None:
     lines = ["a: &a [x, x, x, x, x, x, x, x, x]"]
     lines += [f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]" for a, b in zip("abcdefgh", "bcdefghi", strict=True)]
-    started = time.perf_counter()
     assert "anchors" in str(errors("\n".join(lines))[0])
-    assert time.perf_counter() - started < 1
 
 
 def test_broken_utf8_names_the_line(tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,7 @@ from hypothesis import strategies as st
 
 from experiment.errors import Corrupt, PlatformError, SpoolFull
 from experiment.store.spool import Spool
+from tests.waiting import HUNG
 
 
 def payloads(spool: Spool, limit: int = 10_000) -> list[bytes]:
@@ -143,20 +143,23 @@ def test_kill_9_of_writers_loses_nothing_they_acknowledged(tmp_path: Path) -> No
     for wave in range(3):
         names = [f"w{wave}{number}" for number in range(3)]
         writers = {name: python(WRITER.format(path=str(path), name=name, count=100_000)) for name in names}
-        for writer in writers.values():
+        printed = dict.fromkeys(names, "")
+        for name, writer in writers.items():
             assert writer.stdout is not None
-            writer.stdout.readline()
-        time.sleep(0.1 + 0.2 * rng.random())
+            for _ in range(rng.randint(10, 60)):
+                printed[name] += writer.stdout.readline()
         for name, writer in writers.items():
             writer.kill()
-            rest, _ = writer.communicate()
+            assert writer.stdout is not None
+            printed[name] += writer.stdout.read()
+            writer.communicate()
             # the line that the kill cut in half was acknowledged to nobody
-            complete = rest[: rest.rfind("\n") + 1].split()
-            acknowledged |= {f"{name}:{number}".encode() for number in ["0", *complete]}
+            complete = printed[name][: printed[name].rfind("\n") + 1].split()
+            acknowledged |= {f"{name}:{number}".encode() for number in complete}
     with Spool(path) as spool:
         found = payloads(spool, 1_000_000)
     assert len(found) == len(set(found))
-    assert len(acknowledged) > 100
+    assert len(acknowledged) >= 90
     assert acknowledged <= set(found)
     with sqlite3.connect(path) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
@@ -188,12 +191,12 @@ def test_two_drainers_one_of_them_killed_deliver_everything_at_least_once(tmp_pa
     first = drainers[0].stdout.readline().strip()
     drainers[0].kill()
     for writer in writers:
-        writer.communicate(timeout=30)
+        writer.communicate(timeout=HUNG)
     stop.touch()
     delivered = {
         first,
         *drainers[0].communicate()[0].split(),
-        *drainers[1].communicate(timeout=30)[0].split(),
+        *drainers[1].communicate(timeout=HUNG)[0].split(),
     }
     with Spool(path) as spool:
         assert (len(spool), spool.bytes) == (0, 0)
@@ -234,7 +237,7 @@ def test_greenlets_and_another_process_share_one_spool(tmp_path: Path) -> None:
         gevent.joinall(writers, raise_error=True)
         assert ticks == 20 and len(spool) == 50
     """
-    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True, timeout=20)
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True, timeout=HUNG)
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
@@ -323,7 +326,7 @@ def test_a_full_disk_is_spool_full_and_the_spool_can_still_drain(tmp_path: Path)
     """
     command = ["unshare", "-rm", sys.executable, "-c", textwrap.dedent(code)]
     try:
-        ended = subprocess.run(command, check=False, timeout=30, capture_output=True, text=True)
+        ended = subprocess.run(command, check=False, timeout=HUNG, capture_output=True, text=True)
     except FileNotFoundError:
         pytest.skip("unshare is not installed")
     if ended.returncode == 77 or "unshare" in ended.stderr:

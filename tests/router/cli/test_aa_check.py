@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import time
 from pathlib import Path
 
 import pytest
@@ -80,10 +79,10 @@ def test_too_few_events_end_with_exit_code_1_and_the_reason(cli: Cli, logs: None
     assert "enough events" in done.out
 
 
-def test_a_thousand_rounds_take_seconds(cli: Cli, logs: None) -> None:
-    begin = time.perf_counter()
-    assert cli("aa-check", "healthy").code == 0
-    assert time.perf_counter() - begin < 30
+def test_a_thousand_rounds_are_the_default(cli: Cli, logs: None) -> None:
+    done = cli("aa-check", "healthy")
+    assert done.code == 0
+    assert "randomised again 1,000 times" in done.out
 
 
 @pytest.mark.parametrize("arguments", [("missing",), ("healthy", "--rounds", "3")])

@@ -6,15 +6,13 @@ import re
 import shlex
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import click
 import pytest
 
 from router.cli.main import COMMANDS, cli
-from tests.router.cli.conftest import ROOT, run
+from tests.router.cli.conftest import ROOT
 
 PAGES = ("docs/cli.md", "docs/getting-started.md")
 
@@ -85,14 +83,10 @@ def test_the_table_of_commands_names_real_ones() -> None:
     assert [name for name in COMMANDS if cli.get_command(context, name) is None] == []
 
 
-def test_help_loads_neither_numerics_nor_stores_and_is_quick() -> None:
+def test_help_loads_neither_numerics_nor_stores() -> None:
     code = (
         "import sys; from router.cli.main import cli; cli(['--help'], standalone_mode=False); "
         "print([m for m in ('numpy', 'scipy', 'pyarrow', 'flask', 'gevent', 'rich', 'sklearn') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.rstrip().endswith("[]")
-    begin = time.perf_counter()
-    assert run("--help", data=Path("/nonexistent")).code == 0
-    # .2 s measured on a quiet machine; the bound leaves room for a busy one
-    assert time.perf_counter() - begin < 1.5

@@ -10,7 +10,6 @@ import socket
 import subprocess
 import time
 import urllib.request
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from experiment.store.server import EmbeddedServer, attach
 from router.serving.launch import free_port
 from tests.e2e.test_demo import processes_of
 from tests.router.cli.conftest import COMMAND, ROOT, run
+from tests.waiting import HUNG, until
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
@@ -27,14 +27,14 @@ def test_serve_answers_until_it_is_asked_to_stop(tmp_path: Path, ending: signal.
     port = free_port()
     serving = _serve(tmp_path, port)
     try:
-        assert _status(port, "/healthz", seconds=30) == 200
+        assert _status(port, "/healthz") == 200
         event = {"id": "e1", "type": "click", "unit": "u", "at": int(time.time() * 1000)}
         assert _post(port, "/v1/events", {"events": [event]})["items"][0]["status"] == "stored"
         # a command attaches to the running server instead of starting one
         assert run("verify", "--json", data=tmp_path).json()["events"] == 1
     finally:
         serving.send_signal(ending)
-        _, log = serving.communicate(timeout=30)
+        _, log = serving.communicate(timeout=HUNG)
     assert serving.returncode == 0, log
     assert "Ctrl-C stops" in log
     assert processes_of(tmp_path) == []
@@ -44,13 +44,13 @@ def test_refused_events_are_seen_in_the_answer_the_metrics_and_every_command(tmp
     port = free_port()
     serving = _serve(tmp_path, port)
     try:
-        assert _status(port, "/healthz", seconds=30) == 200
+        assert _status(port, "/healthz") == 200
         good = {"id": "e1", "type": "click", "unit": "u", "at": int(time.time() * 1000)}
         bad = [good | {"unit": f"tab\t{number}"} for number in range(3)]
         answer = _post(port, "/v1/events", {"events": [good, *bad, good | {"at": 1}, 7]})
         expected = {"unit": 3, "at": 1, "event": 1}
         assert answer["refused"] == expected
-        _await(lambda: run("events", "--json", data=tmp_path).json() == {"refused": expected})
+        until(lambda: run("events", "--json", data=tmp_path).json() == {"refused": expected})
         shown = run("events", "--refused", "--limit", "2", "--json", data=tmp_path).json()["last"]
         assert [(x["cause"], x["event"]) for x in shown] == [
             ("event", "7"),
@@ -66,7 +66,7 @@ def test_refused_events_are_seen_in_the_answer_the_metrics_and_every_command(tmp
             assert 'switchpoint_refused_events_total{cause="unit"} 3.0' in found.read().decode()
     finally:
         serving.terminate()
-        _, log = serving.communicate(timeout=30)
+        _, log = serving.communicate(timeout=HUNG)
     assert serving.returncode == 0, log
 
 
@@ -75,14 +75,14 @@ def test_a_second_service_on_one_directory_is_refused_with_the_pid_and_the_fix(t
     port = free_port()
     first = _serve(tmp_path, port)
     try:
-        assert _status(port, "/healthz", seconds=30) == 200
+        assert _status(port, "/healthz") == 200
         second = run("serve", "--port", str(free_port()), data=tmp_path)
         assert (second.code, second.out) == (2, "")
         assert f"another service (pid {first.pid}) runs on {tmp_path}" in second.err
         assert "SWITCHPOINT_REDIS_URL" in second.err
     finally:
         first.terminate()
-        first.communicate(timeout=30)
+        first.communicate(timeout=HUNG)
     assert processes_of(tmp_path) == []
 
 
@@ -94,17 +94,17 @@ def test_serve_keeps_its_store_when_a_command_that_had_started_one_ends(tmp_path
         assert serving.stderr is not None
         assert serving.stderr.readline() == f"waiting for pid {os.getpid()}, which uses {tmp_path}, to end\n"
     try:
-        assert _status(port, "/healthz", seconds=30) == 200
+        assert _status(port, "/healthz") == 200
         event = {"id": "e1", "type": "click", "unit": "u", "at": int(time.time() * 1000)}
         assert _post(port, "/v1/events", {"events": [event]})["items"][0]["status"] == "stored"
         state = json.loads((tmp_path / "server.json").read_text())
         assert attach(tmp_path) is not None
         os.kill(state["pid"], signal.SIGKILL)
-        _await(lambda: attach(tmp_path) is not None)
+        until(lambda: attach(tmp_path) is not None)
         assert json.loads((tmp_path / "server.json").read_text())["pid"] != state["pid"]
     finally:
         serving.terminate()
-        _, log = serving.communicate(timeout=30)
+        _, log = serving.communicate(timeout=HUNG)
     assert serving.returncode == 0, log
 
 
@@ -124,27 +124,25 @@ def _serve(data: Path, port: int) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-def _await(done: Callable[[], bool], seconds: float = 10.0) -> None:
-    end = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < end
-        time.sleep(0.05)
+def _status(port: int, path: str) -> int:
+    """The first status anybody answers."""
+    statuses: list[int] = []
 
-
-def _status(port: int, path: str, *, seconds: float) -> int | None:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
+    def asked() -> bool:
         try:
-            with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
+            with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=HUNG)) as connection:
                 connection.request("GET", path)
-                return connection.getresponse().status
+                statuses.append(connection.getresponse().status)
         except OSError:
-            time.sleep(0.1)
-    return None
+            return False
+        return True
+
+    until(asked, every=0.1)
+    return statuses[-1]
 
 
 def _post(port: int, path: str, body: object) -> dict[str, list[dict[str, str]]]:
-    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=HUNG)) as connection:
         connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
         answer: dict[str, list[dict[str, str]]] = json.loads(connection.getresponse().read())
         return answer

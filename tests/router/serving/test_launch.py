@@ -7,13 +7,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from experiment.errors import BadInput, PlatformError
 from router.serving.launch import ServingProcess, free_port, require_free
+from tests.waiting import HUNG, until
 
 SERVE = """
 import sys
@@ -31,18 +31,15 @@ def owner(data: Path, port: int) -> tuple[subprocess.Popen[bytes], ServingProces
     return process, asked
 
 
-def await_status(serving: ServingProcess, wanted: int | None, seconds: float = 20.0) -> None:
-    end = time.monotonic() + seconds
-    while serving.status("/healthz") != wanted:
-        assert time.monotonic() < end, f"still not {wanted}"
-        time.sleep(0.05)
+def await_status(serving: ServingProcess, wanted: int | None) -> None:
+    until(lambda: serving.status("/healthz") == wanted, every=0.05)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_ends_the_service_in_order(tmp_path: Path, number: signal.Signals) -> None:
     process, serving = owner(tmp_path, free_port())
     process.send_signal(number)
-    assert process.wait(15) == 0
+    assert process.wait(HUNG) == 0
     assert serving.status("/healthz") is None
     assert not list(tmp_path.glob("serving/metrics-*"))
 
