@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis import arrivals, columnar, family
+from analysis.beside import Beside, beside
 from analysis.deciding import Series
 from analysis.evidence import Evidence, Mask
 from analysis.judge import Judgement, Survey, judge, survey
@@ -58,12 +59,14 @@ def _shares(metric: Metric, rows: Sequence[BatchRow]) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Many:
-    """The lists of all metrics, and at which looks: experiment e at look e; where a plan follows the days,
-    those of all experiments from the look `days` on (None: they are not there)."""
+    """The lists of all metrics, what the primary one shows `beside`, and where: experiment e at look e;
+    where a plan follows the days, those of all experiments from the look `days` on (None: they are not
+    there)."""
 
     sheets: tuple[Sheet, ...]
     compared: Mask
     days: int | None
+    beside: tuple[Beside, ...]
 
 
 def _measure(found: Survey) -> _Many:
@@ -91,7 +94,11 @@ def _measure(found: Survey) -> _Many:
     # the days only say where a plan's looks were: their lifts are not read
     read = np.arange(collected.looks) < size
     lists = sheets(measure(collected, plan, read), evidence.rule)
-    return _Many(sheets=lists, compared=evidence.compared(), days=first)
+    tuned = lists[found.primary].m.whole.n_star[:size]
+    return _Many(
+        sheets=lists, compared=evidence.compared(), days=first,
+        beside=beside(evidence, tuned, plan.window_days),
+    )  # fmt: skip
 
 
 def _accrual(found: Survey, tuned_at: Index) -> Accrual | None:
@@ -138,7 +145,7 @@ def _row(found: Survey, many: _Many, e: int, limits: Thresholds) -> BatchRow:
         for place, s in enumerate(many.sheets)
     )
     first = iso_day(int(found.looks.days[own.start])) if own.start < own.stop else None
-    return _line(judge(found, e, metrics, limits), first)
+    return _line(judge(found, e, metrics, limits, around=many.beside[e]), first)
 
 
 def _unreadable(key: str, reason: str) -> BatchRow:

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.beside import Beside
 from analysis.errors import Codes
 from analysis.evidence import COUNTS, Evidence, Subject
 from analysis.examine import Days
 from analysis.facts import Backlog, Facts, Unseen
 from analysis.inference.result import Float
 from analysis.report.model import Check, Maturing, MetricReading, Overlap, SampleRatio
+from analysis.sentences import effects
 from analysis.thresholds import Thresholds
 from analysis.totals import Totals
 from analysis.validity import (
@@ -54,7 +56,8 @@ class Findings:
     `waiting` the next day to mature, `left_out` why the primary effect leaves strata out there
     (variants − 1, strata) and the share of units it speaks for (variants − 1). `facts` are those of the
     source's rows, `series` the days one by one; `before`, `denominators`, `carried` and `canaries` are
-    comparisons that only checks read, `window` the experiments that ran at the same time. `others`: the check
+    comparisons that only checks read, `window` the experiments that ran at the same time, `beside` what the
+    primary metric shows with the units left out and by what was served. `others`: the check
     of the experiments beside a live one (None: those of the same table). `backlog`: None where the source is
     closed.
     """
@@ -79,6 +82,7 @@ class Findings:
     carried: tuple[Carried, ...] | Unseen
     canaries: tuple[Canary, ...] | Unseen
     window: Window | Unseen
+    beside: Beside
     others: Check | None
     backlog: Backlog | None
 
@@ -129,12 +133,21 @@ def _of_units(found: Findings, limits: Thresholds) -> tuple[Check, ...]:
     facts, kept = found.facts, found.live.reshape(-1, len(COUNTS)).sum(axis=0).tolist()
     removed = found.removed.reshape(-1, len(COUNTS)).sum(axis=0).tolist()
     every = [a + b for a, b in zip(kept, removed, strict=True)]
+    primary = next(m for m in found.metrics if m.role == "primary")
+    judged, beside = effects(primary, primary.comparisons), found.beside
     return (
         contamination.contamination(
-            every[N], removed[N], limits, what="cluster" if found.clustered else "unit"
+            every[N],
+            removed[N],
+            limits,
+            (judged, effects(primary, beside.with_them)),
+            what="cluster" if found.clustered else "unit",
         ),
         contamination.served(
-            (every[MISMATCHES], every[EXPOSURES]), (kept[MISMATCHES], kept[EXPOSURES]), limits
+            (every[MISMATCHES], every[EXPOSURES]),
+            (kept[MISMATCHES], kept[EXPOSURES]),
+            limits,
+            (judged, effects(primary, beside.as_served)),
         )
         if facts.served is None
         else unchecked("served", facts.served),

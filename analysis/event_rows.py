@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from analysis.shapes import Read
 from analysis.tabular import Columns
 from analysis.totals import Index, Integers, add_into, integers
-from analysis.unit_rows import clipped, mismatches, with_covariates
+from analysis.unit_rows import clipped, served, with_covariates
 from analysis.unit_table import Column, UnitTable
 from experiment.columns import slot_of
 from experiment.definition import DAY_MS, Measure, Metric, MetricType
@@ -53,6 +53,8 @@ def folded(read: Read, outcomes: Columns) -> Folded:
     order = order[kept[order]]
     first = order[np.flatnonzero(np.diff(pairs[order], prepend=-1))]
     _, unit = np.unique(pairs, return_inverse=True)
+    met = served(read)
+    wrong = met != read.layout.variant
     every, other = len(first), read.layout.variant != read.layout.variant[first][unit]
     events = _outcomes(read, outcomes, named.names, named.codes[first], read.instants.ms[first])
     units = UnitTable(
@@ -60,7 +62,8 @@ def folded(read: Read, outcomes: Columns) -> Folded:
         variant=read.layout.variant[first], day=read.instants.ms[first] // DAY_MS,
         contaminated=np.bincount(unit, weights=other & kept, minlength=every) > 0,
         exposures=np.bincount(unit, weights=kept, minlength=every).astype(np.int64),
-        mismatches=np.bincount(unit, weights=mismatches(read) * kept, minlength=every).astype(np.int64),
+        mismatches=np.bincount(unit, weights=wrong & kept, minlength=every).astype(np.int64),
+        served=met[first],
         columns=tuple(_column(read, metric, outcomes, events, first) for metric in read.metrics),
         cluster=None if source.cluster is None else read.columns.labels(source.cluster).codes[first],
     )  # fmt: skip

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,6 +76,14 @@ class Cells:
     counts: NDArray[np.int64]
     totals: tuple[Totals, ...]
 
+    def taken(self, rows: Index, **places: NDArray[Any]) -> Cells:
+        """Some of the cells, with these columns of theirs replaced."""
+        columns = {
+            name: getattr(self, name)[rows]
+            for name in ("subject", "stratum", "variant", "day", "contaminated", "counts")
+        }
+        return Cells(**(columns | places), totals=tuple(totals[rows] for totals in self.totals))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DayLooks:
@@ -105,10 +114,11 @@ class Evidence:
     `day_width` is how many days one value of `day` stands for: 1, 7 for weeks, 0 when days are unknown.
     `facts` per subject are what only rows can show.
     `snapshots` are cells of tables that say where things stood on each day; `cells` are then the last ones.
-    `clustered`: cells count clusters. `unreadable`: experiments of the table that are not among the
-    subjects, because a row of them cannot be read, and why. `history` is what was measured of other models.
-    `gaps`, of one experiment: the days between that only history has, for all variants together, then for
-    each other one.
+    `as_served` are cells of every unit under the variant it was first served, where that is known and differs
+    from the one it was assigned. `clustered`: cells count clusters. `unreadable`: experiments of the table
+    that are not among the subjects, because a row of them cannot be read, and why. `history` is what was
+    measured of other models. `gaps`, of one experiment: the days between that only history has, for all
+    variants together, then for each other one.
     """
 
     metrics: tuple[Metric, ...]
@@ -121,6 +131,7 @@ class Evidence:
     cells: Cells
     facts: tuple[Facts, ...]
     snapshots: Cells | None = None
+    as_served: Cells | None = None
     clustered: bool = False
     unreadable: Mapping[str, str] = field(default_factory=dict)
     history: History | None = None
@@ -193,6 +204,14 @@ class Evidence:
         return self.cells.totals[metric][mask].grouped(
             self._place(mask, self.cells.subject, self.cells), self.shape
         )
+
+    def served_totals(self, metric: int) -> Totals:
+        """A metric's totals of shape (subjects, strata, variants) by the variants that were served."""
+        cells = self.as_served
+        if cells is None:
+            raise ValueError("what was served is not known")
+        every = np.ones(len(cells.day), dtype=bool)
+        return cells.totals[metric].grouped(self._place(every, cells.subject, cells), self.shape)
 
     def by_day(self, mask: Mask) -> DayLooks:
         """The exposure days of every experiment within `mask` (all its snapshots where there are any)."""

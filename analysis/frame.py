@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from analysis import event_rows, shapes, unit_groups, unit_rows
 from analysis.batch import batch
-from analysis.evidence import Cells, Evidence
+from analysis.evidence import COUNTS, Cells, Evidence
 from analysis.extremes import extremes
 from analysis.facts import Facts
 from analysis.group_extremes import group_extremes
@@ -32,13 +32,15 @@ from analysis.shapes import Read
 from analysis.tabular import Columns, Frame, as_frame, eligible_columns
 from analysis.thresholds import DEFAULT, Thresholds
 from analysis.unit_groups import Grouped
-from analysis.unit_table import UnitTable, clustered, clustered_metrics, merged
+from analysis.unit_table import UnitTable, as_served, clustered, clustered_metrics, merged
 from analysis.unit_table import cells as summed
 from experiment.canonical import digest, rule_digest
 from experiment.columns import check_columns, check_metrics, check_outcome_columns
 from experiment.definition import DAY_MS, Experiment, Metric, Spec
 from experiment.errors import BadInput
 from experiment.source import Shape, Source
+
+MISMATCHES = COUNTS.index("mismatches")
 
 
 def analyze(
@@ -158,7 +160,8 @@ def _evidence(table: _Table) -> Evidence:
     return Evidence(
         metrics=found.metrics, rule=table.spec.decision, window_ms=read.window_ms, at=last * DAY_MS,
         closed=True, day_width=0 if read.instants is None else read.instants.width,
-        subjects=read.layout.subjects, cells=found.cells, snapshots=found.snapshots, facts=found.facts(),
+        subjects=read.layout.subjects, cells=found.cells, snapshots=found.snapshots,
+        as_served=found.as_served, facts=found.facts(),
         clustered=source.cluster is not None,
     )  # fmt: skip
 
@@ -181,6 +184,7 @@ class _Sums:
     cells: Cells
     facts: Callable[[], tuple[Facts, ...]]
     snapshots: Cells | None = None
+    as_served: Cells | None = None
 
 
 def _sums(table: _Table) -> _Sums:
@@ -223,6 +227,13 @@ def _clustered(units: UnitTable, table: _Table) -> tuple[tuple[Metric, ...], Cel
     return over, summed(clustered(units), over)
 
 
+def _as_served(units: UnitTable, table: _Table) -> Cells | None:
+    """The sums by what was served, where that differs anywhere; clusters were not served one variant."""
+    if table.source.cluster is not None or not units.mismatches.any():
+        return None
+    return as_served(units, table.spec.metrics)
+
+
 def _of_events(read: Read, table: _Table) -> _Sums:
     folded = event_rows.folded(read, event_columns(table.outcomes, table.source))
     metrics, cells = _clustered(folded.units, table)
@@ -232,7 +243,9 @@ def _of_events(read: Read, table: _Table) -> _Sums:
         own = summed(folded.units, read.metrics)
         return events_seen(_rows(table, read), folded, extremes(folded.units, read.metrics, own, size))
 
-    return _Sums(read=read, metrics=metrics, cells=cells, facts=facts)
+    return _Sums(
+        read=read, metrics=metrics, cells=cells, facts=facts, as_served=_as_served(folded.units, table)
+    )
 
 
 def _of_units(read: Read, table: _Table) -> _Sums:
@@ -251,7 +264,7 @@ def _of_units(read: Read, table: _Table) -> _Sums:
         )  # fmt: skip
         return units_seen(_rows(table, read), seen, [len(subject.variants) for subject in subjects])
 
-    return _Sums(read=read, metrics=metrics, cells=cells, facts=facts)
+    return _Sums(read=read, metrics=metrics, cells=cells, facts=facts, as_served=_as_served(units, table))
 
 
 def _of_groups(found: Grouped, table: _Table) -> _Sums:
@@ -276,7 +289,14 @@ def _of_groups(found: Grouped, table: _Table) -> _Sums:
         rows = _rows(table, found.read, np.zeros(len(columns), dtype=np.int64))
         return units_seen(rows, seen, [len(found.read.layout.subjects[0].variants)])
 
-    return _Sums(read=found.read, metrics=metrics, cells=cells, facts=facts)
+    met = None
+    if cells.counts[:, MISMATCHES].any():
+        known = np.flatnonzero(found.served >= 0)
+        met = merged([
+            found.cells.taken(known, variant=found.served[known]),
+            *([] if units is None else [as_served(units, metrics)]),
+        ])  # fmt: skip
+    return _Sums(read=found.read, metrics=metrics, cells=cells, facts=facts, as_served=met)
 
 
 def event_columns(outcomes: Any, source: Source) -> Columns:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis import checks, examine
+from analysis.beside import Beside
 from analysis.checks import Counts, Findings, N
 from analysis.errors import Codes
 from analysis.estimates import left_out
@@ -117,16 +118,18 @@ def judge(
     metrics: tuple[MetricReading, ...],
     limits: Thresholds,
     *,
+    around: Beside,
     others: Check | None = None,
     backlog: Backlog | None = None,
 ) -> Judgement:
     """Judge one experiment of the survey.
 
     Args:
-        metrics: its matured readings. others: the check of the experiments beside a live one; None: those of
-            the same table. backlog: what a live ledger has not counted yet; None: the data are closed.
+        metrics: its matured readings. around: what the primary one shows otherwise. others: the check of the
+            experiments beside a live one; None: those of the same table. backlog: what a live ledger has not
+            counted yet; None: the data are closed.
     """
-    findings = _findings(found, subject, metrics, limits, others, backlog)
+    findings = _findings(found, subject, metrics, limits, around, others, backlog)
     results = checks.run(findings, limits)
     days = _runtime(findings.subject, metrics, int(found.span[subject]))
     case = Case(rule=findings.rule, metrics=metrics, checks=results, days=days)
@@ -152,6 +155,7 @@ def _findings(
     e: int,
     metrics: tuple[MetricReading, ...],
     limits: Thresholds,
+    around: Beside,
     others: Check | None,
     backlog: Backlog | None,
 ) -> Findings:
@@ -169,7 +173,8 @@ def _findings(
         ),
         left_out=(found.left_out[0][e], found.left_out[1][e]), facts=evidence.facts[e], series=found.days[e],
         before=found.before[e], denominators=found.denominators[e], carried=found.carried[e],
-        canaries=examine.canaries(evidence, e), window=found.windows[e], others=others, backlog=backlog,
+        canaries=examine.canaries(evidence, e), window=found.windows[e], beside=around,
+        others=others, backlog=backlog,
     )  # fmt: skip
 
 

@@ -90,10 +90,7 @@ def in_force(whole: Evidence) -> Evidence:
     return replace(
         whole,
         subjects=(replace(subject, strata=strata),),
-        cells=_chosen(
-            cells, rows, subject=cells.subject[rows], stratum=(np.cumsum(used) - 1)[cells.stratum[rows]],
-            variant=cells.variant[rows],
-        ),
+        cells=cells.taken(rows, stratum=(np.cumsum(used) - 1)[cells.stratum[rows]]),
         history=None
         if mine.all()
         else History(pairs=_former_pairs(whole, compared), units=int(past[0]), carried=int(past[-1])),
@@ -108,15 +105,6 @@ def _among(stratum: Stratum, kept: Sequence[bool]) -> Stratum:
     weights = [weight if mine else 0.0 for weight, mine in zip(stratum.weights, kept, strict=True)]
     total = sum(weights) or 1.0
     return replace(stratum, weights=tuple(weight / total for weight in weights))
-
-
-def _chosen(cells: Cells, rows: Index, *, subject: Index, stratum: Index, variant: Index) -> Cells:
-    """Some of the cells with new places."""
-    return Cells(
-        subject=subject, stratum=stratum, variant=variant, day=cells.day[rows],
-        contaminated=cells.contaminated[rows], counts=cells.counts[rows],
-        totals=tuple(totals[rows] for totals in cells.totals),
-    )  # fmt: skip
 
 
 def _former_pairs(whole: Evidence, compared: Mask) -> Evidence:
@@ -145,7 +133,7 @@ def _former_pairs(whole: Evidence, compared: Mask) -> Evidence:
     nothing = np.zeros(0, dtype=np.int64)
     columns = zip(*picked, strict=True) if picked else ((nothing,),) * 4
     rows, which, within, variant = (np.concatenate(column) for column in columns)
-    chosen = _chosen(cells, rows, subject=which, stratum=within, variant=variant)
+    chosen = cells.taken(rows, subject=which, stratum=within, variant=variant)
     return replace(whole, subjects=tuple(subjects), cells=chosen, facts=(LEDGER,) * len(subjects))
 
 

@@ -5,6 +5,8 @@ Every sentence ends in the `finding` of its record, which tables show too; nothi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from analysis.report import format as fmt
 from analysis.report.headline import NAMES, Deciding, deciding
 from analysis.report.model import Comparison, MetricReading
@@ -37,6 +39,25 @@ def sentence(metric: MetricReading, c: Comparison, rule: DecisionRule, correctio
     text += _reading(metric, c, now, rule, correction or family(metric, rule)) if _known(now) else _unread(c)
     plan = f" {c.planned.sentence}" if c.planned is not None else ""
     return f"{text}{plan}{_loss(metric, c)}"
+
+
+def effects(metric: MetricReading, comparisons: Sequence[Comparison]) -> str:
+    """The effects of comparisons with their deciding intervals, to be read beside others; empty without any.
+
+    `new +0.4 % [-0.2 %, 1 %], other -0.1 % [-0.7 %, 0.5 %]`
+    """
+    found = []
+    for c in comparisons:
+        now = deciding(c)
+        if now is None:
+            continue
+        bounds = (
+            f" {fmt.interval_of(metric, now.interval)}"
+            if now.interval is not None
+            else f", lift {fmt.lift_interval(now.lift_interval)}" * (now.lift_interval is not None)
+        )
+        found.append(f"{c.variant} {fmt.effect_of(metric, now.effect)}{bounds}")
+    return ", ".join(found)
 
 
 def family(metric: MetricReading, rule: DecisionRule) -> str:

@@ -32,7 +32,7 @@ from analysis.layout import Layout, layout
 from analysis.shapes import Read
 from analysis.tabular import Columns, Frame
 from analysis.totals import Covariates, Exact, Index, integers
-from analysis.unit_rows import mismatches
+from analysis.unit_rows import mismatches, served
 from experiment.columns import covariate_columns, measured_columns, slot_of
 from experiment.definition import DAY_MS, Experiment, Metric, MetricType, Spec
 from experiment.errors import BadInput
@@ -92,13 +92,15 @@ class Measured:
 class Grouped:
     """`read` has a row per group (`n` of the table's rows each) and one per row of a repeated unit (n = 1).
 
-    `cells` are those of the groups. `visits` reads the `repeated` rows, those of units with several, None
-    without any. `frame` holds all other rows, `measured` what they count.
+    `cells` are those of the groups, `served` the variant each was served (−1: none). `visits` reads the
+    `repeated` rows, those of units with several, None without any. `frame` holds all other rows, `measured`
+    what they count.
     """
 
     read: Read
     n: Index
     cells: Cells
+    served: Index
     visits: Read | None
     repeated: Index
     frame: Frame
@@ -255,7 +257,14 @@ def _assembled(
             ),
         )  # fmt: skip
     return Grouped(
-        read=read, n=n, cells=cells, visits=visits, repeated=repeated, frame=rest, measured=measured
+        read=read,
+        n=n,
+        cells=cells,
+        served=served(read)[group],
+        visits=visits,
+        repeated=repeated,
+        frame=rest,
+        measured=measured,
     )
 
 

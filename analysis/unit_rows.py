@@ -33,10 +33,12 @@ def unit_table(read: Read, visits: Visits) -> UnitTable:
     """One row per unit; its metrics are the clipped totals of its rows."""
     layout, first, source = read.layout, visits.first, read.source
     exposures = np.bincount(visits.unit, minlength=len(first)).astype(np.int64)
-    wrong = np.bincount(visits.unit, weights=mismatches(read), minlength=len(first)).astype(np.int64)
+    met = served(read)
+    wrong = np.bincount(visits.unit, weights=met != layout.variant, minlength=len(first)).astype(np.int64)
     return UnitTable(
         subject=layout.subject[first], stratum=layout.stratum[first], variant=layout.variant[first],
         day=read.days[first], contaminated=visits.contaminated, exposures=exposures, mismatches=wrong,
+        served=met[first],
         columns=tuple(_column(read, metric, visits) for metric in read.metrics),
         cluster=None if source.cluster is None else read.columns.labels(source.cluster).codes[first],
     )  # fmt: skip
@@ -63,18 +65,25 @@ def visits(read: Read) -> Visits:
     )
 
 
-def mismatches(read: Read) -> Index:
-    """Rows that were served another variant than assigned."""
+def served(read: Read) -> Index:
+    """The place of the variant that every row was served; −1 for what is none of them."""
     if read.source.served is None:
-        return np.zeros(len(read.columns), dtype=np.int64)
+        return read.layout.variant
     shown = read.columns.labels(read.source.served)
     widest = max(len(subject.variants) for subject in read.layout.subjects)
-    differs = np.ones((len(read.layout.subjects), widest, len(shown.names)), dtype=bool)
+    places = np.full((len(read.layout.subjects), widest, len(shown.names)), -1, dtype=np.int64)
     for s, subject in enumerate(read.layout.subjects):
+        known = {variant: place for place, variant in enumerate(subject.variants)}
         for v, variant in enumerate(subject.variants):
-            served = [served_variant(read.source, variant, name) for name in shown.names]
-            differs[s, v] = [name != variant for name in served]
-    return differs[read.layout.subject, read.layout.variant, shown.codes].astype(np.int64)
+            met = (served_variant(read.source, variant, name) for name in shown.names)
+            places[s, v] = [known.get(name, -1) for name in met]
+    return np.asarray(places[read.layout.subject, read.layout.variant, shown.codes])
+
+
+def mismatches(read: Read) -> Index:
+    """Rows that were served another variant than assigned."""
+    wrong: Index = (served(read) != read.layout.variant).astype(np.int64)
+    return wrong
 
 
 def clipped(metric: Metric, total: Integers) -> Integers:

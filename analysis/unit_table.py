@@ -41,7 +41,8 @@ class Column:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitTable:
     """`subject`, `stratum`, `variant`, `day` and `contaminated` place every unit as in `Cells`; `exposures`
-    and `mismatches` count its rows; `columns` hold one entry per metric; `cluster` what was randomised."""
+    and `mismatches` count its rows, `served` is the variant of the first one (−1: none of the experiment's);
+    `columns` hold one entry per metric; `cluster` what was randomised."""
 
     subject: Index
     stratum: Index
@@ -50,6 +51,7 @@ class UnitTable:
     contaminated: NDArray[np.bool_]
     exposures: Index
     mismatches: Index
+    served: Index
     columns: tuple[Column, ...]
     cluster: Index | None = None
 
@@ -87,6 +89,7 @@ def clustered(units: UnitTable) -> UnitTable:
         subject=units.subject[first], stratum=units.stratum[first], variant=units.variant[first],
         day=units.day[first], contaminated=np.bincount(where, weights=other, minlength=len(first)) > 0,
         exposures=summed(units.exposures), mismatches=summed(units.mismatches),
+        served=units.served[first],
         columns=tuple(c if len(c.sides) > 1 else _sized(c, size) for c in columns),
     )  # fmt: skip
 
@@ -115,6 +118,22 @@ def cells(units: UnitTable, metrics: Sequence[Metric]) -> Cells:
             for metric, column in zip(metrics, units.columns, strict=True)
         ),
     )  # fmt: skip
+
+
+def as_served(units: UnitTable, metrics: Sequence[Metric]) -> Cells:
+    """The sums with every unit under the variant it was first served; who got none of them is left out."""
+    rows = np.flatnonzero(units.served >= 0)
+
+    def taken(part: Integers) -> Integers:
+        return np.asarray(part[rows])
+
+    chosen = UnitTable(
+        subject=units.subject[rows], stratum=units.stratum[rows], variant=units.served[rows],
+        day=units.day[rows], contaminated=np.zeros(len(rows), dtype=bool), exposures=units.exposures[rows],
+        mismatches=units.mismatches[rows], served=units.served[rows],
+        columns=tuple(column.each(taken) for column in units.columns),
+    )  # fmt: skip
+    return cells(chosen, metrics)
 
 
 def merged(parts: Sequence[Cells]) -> Cells:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from analysis import family
+from analysis.beside import Beside, beside
 from analysis.checks import N
 from analysis.evidence import Evidence
 from analysis.facts import Backlog
 from analysis.judge import Survey, judge, survey
-from analysis.measure import collect, measure
 from analysis.report import format as fmt
-from analysis.report.comparisons import Looks, Place, comparison
 from analysis.report.header import Header
 from analysis.report.model import Check, Contamination, History, Reading, Report, Severity
 from analysis.report.model import Evidence as Grading
-from analysis.report.readings import SUBJECT, Readings, read
-from analysis.report.sheet import sheets
+from analysis.report.readings import SUBJECT, read
 from analysis.rule import Finding
 from analysis.thresholds import DEFAULT, Thresholds
 from analysis.validity import confounding
@@ -42,7 +38,9 @@ def build(
     found = survey(evidence, limits)
     readings = read(found, limits)
     matured, live = readings.matured, readings.live
-    judged = judge(found, SUBJECT, matured.metrics, limits, others=others, backlog=backlog)
+    tuned = readings.measured[found.primary].whole.n_star[:1]
+    (around,) = beside(evidence, tuned, readings.plan.window_days)
+    judged = judge(found, SUBJECT, matured.metrics, limits, around=around, others=others, backlog=backlog)
     results, findings = judged.checks, judged.findings
     reached, why = findings.grade
     primary, subject = matured.metrics[found.primary], evidence.subjects[SUBJECT]
@@ -52,7 +50,7 @@ def build(
         matured=matured,
         live=live,
         checks=results,
-        contamination=_contamination(found, readings),
+        contamination=_contamination(found, live, around),
         overlap=findings.overlap,
         evidence=Grading(
             grade=reached.value, required=evidence.rule.evidence.value, sentence=why,
@@ -75,34 +73,14 @@ def build(
     )  # fmt: skip
 
 
-def _contamination(found: Survey, readings: Readings) -> Contamination:
-    """The share of contaminated units, and the primary comparison with them left in."""
-    evidence, place = found.evidence, found.primary
+def _contamination(found: Survey, live: Reading, around: Beside) -> Contamination:
+    """The share of contaminated units, and the primary comparison with them and by what was served."""
     removed = int(found.removed[SUBJECT, ..., N].sum())
-    total = readings.live.n + removed
-    share = removed / total if total else 0.0
-    if not removed:
-        return Contamination(units=0, share=share, with_them=())
-    totals = evidence.totals(place, evidence.matured())[SUBJECT : SUBJECT + 1]
-    rule, variants = evidence.rule, evidence.subjects[SUBJECT].variants
-    plan = replace(readings.plan, n_star=readings.measured[place].whole.n_star[:1], tuned_at=None)
-    collected = collect([evidence.metrics[place]], [[totals]], rule, ((0,), [totals]), evidence.compared())
-    measured = measure(collected, plan)
-    with_them, (shown,) = measured[0], sheets(measured, rule)
-    corrected = family.corrected([with_them], [shown.headline], [shown.confirmed], 0, len(variants) - 1, rule)
-    adjusted, confirmed = corrected.adjusted[0].tolist(), corrected.confirmed[0].tolist()
+    total = live.n + removed
     return Contamination(
-        units=removed,
-        share=share,
-        with_them=tuple(
-            comparison(
-                shown,
-                Place(v=v, looks=Looks(), variants=variants, adjusted=adjusted[v], confirmed=confirmed[v]),
-                rule,
-            )
-            for v in range(len(variants) - 1)
-        ),
-    )
+        units=removed, share=removed / total if total else 0.0, with_them=around.with_them,
+        as_served=around.as_served,
+    )  # fmt: skip
 
 
 def _live_harm(live: Reading, matured: Reading) -> tuple[str, ...]:

@@ -113,6 +113,20 @@ SEVERITY_TONE = {
 }
 
 
+_FINDING_TONE = {
+    Finding.BETTER: Tone.GOOD,
+    Finding.SAFE: Tone.GOOD,
+    Finding.WORSE: Tone.BAD,
+    Finding.HARMED: Tone.BAD,
+    Finding.NOT_SAFE: Tone.WARN,
+}
+
+
+def finding(comparison: Comparison) -> Cell:
+    """What a comparison shows, as its record says it."""
+    return Cell(comparison.finding.value, _FINDING_TONE.get(comparison.finding, Tone.MUTED))
+
+
 def primary(reading: Reading) -> MetricReading | None:
     """The primary metric of a reading; None where nothing was measured yet."""
     return next((m for m in reading.metrics if m.role == "primary"), None)

@@ -187,11 +187,13 @@ class Check:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contamination:
     """Units seen in several variants of one epoch: removed from every result; `with_them` is the primary
-    metric's comparison per variant when they are left in (under their first variant)."""
+    metric's comparison per variant when they are left in (under their first variant), `as_served` that of all
+    units under the variant they were first served (empty where nothing differs, or it is not known)."""
 
     units: int
     share: float
     with_them: tuple[Comparison, ...]
+    as_served: tuple[Comparison, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -102,7 +102,7 @@ def mixed(subject: Subject, totals: Totals, compared: Mask) -> Mix:
     used = confounding.used_strata(totals)
     found: list[tuple[MixRow, ...]] = []
     for v in range(1, others + 1):
-        held = np.flatnonzero(compared[:, v])
+        held = np.flatnonzero(compared[: len(strata), v])
         names = [strata[place] for place in held.tolist()]
         found.append(confounding.mix(totals[held], used[held, v - 1], v, names))
     return tuple(found)

@@ -7,9 +7,17 @@ from analysis.report import format as fmt
 from analysis.report import segment_sections as segment
 from analysis.report import validity_sections as validity
 from analysis.report.headline import deciding
-from analysis.report.layout import Cell, Section, Table, Tone, headline_interval, primary, primary_comparisons
+from analysis.report.layout import (
+    Cell,
+    Section,
+    Table,
+    Tone,
+    finding,
+    headline_interval,
+    primary,
+    primary_comparisons,
+)
 from analysis.report.model import Comparison, MetricReading, Reading, Report, Verdict
-from analysis.rule import Finding
 from experiment.decision import VerdictKind
 
 
@@ -60,6 +68,7 @@ def report_sections(report: Report) -> tuple[Section, ...]:
         validity.sufficiency(report),
         validity.sample_ratio(report, short=False),
         validity.checks(report),
+        validity.beside(report),
         validity.variants(report),
         validity.history(report),
         _pooled(report),
@@ -137,20 +146,6 @@ def _control(report: Report) -> str:
     if not report.header.control_named or name is None:
         return ""
     return f"{name}, taken by its name: the source does not say which variant is control"
-
-
-_FINDING_TONE = {
-    Finding.BETTER: Tone.GOOD,
-    Finding.SAFE: Tone.GOOD,
-    Finding.WORSE: Tone.BAD,
-    Finding.HARMED: Tone.BAD,
-    Finding.NOT_SAFE: Tone.WARN,
-}
-
-
-def finding(comparison: Comparison) -> Cell:
-    """What a comparison shows, as its record says it."""
-    return Cell(comparison.finding.value, _FINDING_TONE.get(comparison.finding, Tone.MUTED))
 
 
 def _primary_effect(report: Report) -> Section:

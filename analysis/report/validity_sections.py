@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from analysis.report import format as fmt
-from analysis.report.layout import SEVERITY_TONE, Cell, Section, Table, Tone, primary, primary_comparisons
+from analysis.report.headline import deciding
+from analysis.report.layout import (
+    SEVERITY_TONE,
+    Cell,
+    Section,
+    Table,
+    Tone,
+    finding,
+    primary,
+    primary_comparisons,
+)
 from analysis.report.model import (
     Comparison,
     Estimate,
@@ -135,6 +145,45 @@ def checks(report: Report) -> Section:
         key="checks",
         title="Validity checks",
         table=Table(columns=("check", "finding", ""), rows=rows, labels=3),
+    )
+
+
+def beside(report: Report) -> Section:
+    """The primary metric as judged, with the units that were left out, and by what was served."""
+    metric, found = primary(report.matured), report.contamination
+    readings = (
+        ("as judged", metric.comparisons if metric is not None else ()),
+        ("with units of several variants", found.with_them),
+        ("by what was served", found.as_served),
+    )
+    rows = tuple(
+        (Cell(name), *_beside_row(metric, c))
+        for name, comparisons in readings
+        for c in comparisons
+        if metric is not None and (found.with_them or found.as_served)
+    )
+    columns = ("reading", "variant", "units", "control", "variant value", "effect", "interval", "finding")
+    return Section(
+        key="beside",
+        title="The same otherwise",
+        table=Table(columns=columns, rows=rows, labels=2, spare=(2, 3, 4)) if rows else None,
+        notes=("The verdict reads the first of them.",) if rows else (),
+    )
+
+
+def _beside_row(metric: MetricReading, comparison: Comparison) -> tuple[Cell, ...]:
+    found, read = comparison.estimate, deciding(comparison)
+    if found is None:
+        return (Cell(comparison.variant), *(Cell(fmt.ABSENT, Tone.MUTED),) * 5, finding(comparison))
+    shown, interval = read or found, None if read is None else read.interval
+    return (
+        Cell(comparison.variant),
+        Cell(f"{fmt.count(found.n_control)} / {fmt.count(found.n_variant)}"),
+        Cell(fmt.value_of(metric, shown.control_value)),
+        Cell(fmt.value_of(metric, shown.variant_value)),
+        Cell(fmt.effect_of(metric, shown.effect)),
+        Cell(fmt.interval_of(metric, interval)),
+        finding(comparison),
     )
 
 

@@ -112,7 +112,7 @@ def windows(evidence: Evidence, looks: DayLooks, severity: Sequence[Severity]) -
         return (Unseen("no column `day` is named"),) * size
     there = np.flatnonzero(np.diff(looks.start))
     first, last = looks.days[looks.start[there]], looks.days[looks.start[there + 1] - 1]
-    broken = np.array([severity[e] is Severity.INVALID for e in there.tolist()])
+    broken = np.array([severity[e] is Severity.INVALID for e in there.tolist()], dtype=bool)
 
     # on some of the same days = begun by the last one here, less those that had ended before the first
     def overlapping(some: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -6,8 +6,14 @@ from analysis.report.model import Check, Severity
 from analysis.thresholds import Thresholds
 
 
-def contamination(units: int, contaminated: int, limits: Thresholds, *, what: str = "unit") -> Check:
-    """Units (`what` they are) seen in several variants of one epoch, out of all `units` (these included)."""
+def contamination(
+    units: int, contaminated: int, limits: Thresholds, shown: tuple[str, str], *, what: str = "unit"
+) -> Check:
+    """Units (`what` they are) seen in several variants of one epoch, out of all `units` (these included).
+
+    Args:
+        shown: the effects without them and with them, in words; empty where there are none.
+    """
     share = contaminated / units if units else 0.0
     numbers = {"units": contaminated, "share": share}
     if share > limits.contamination_invalid:
@@ -17,20 +23,29 @@ def contamination(units: int, contaminated: int, limits: Thresholds, *, what: st
         )  # fmt: skip
     elif contaminated:
         level, text = Severity.WARN, (
-            f"{contaminated:,} {what}s ({share:.2%}) were seen in several variants and are left out; "
-            "the result with them is shown beside."
+            f"{contaminated:,} {what}s ({share:.2%}) were seen in several variants and are left out"
+            f"{_beside('with them', shown)}."
         )  # fmt: skip
     else:
         level, text = Severity.OK, f"No {what} was seen in several variants."
     return Check(name="contamination", severity=level, message=text, numbers=numbers)
 
 
-def served(every: tuple[int, int], kept: tuple[int, int], limits: Thresholds) -> Check:
+def _beside(other: str, shown: tuple[str, str]) -> str:
+    """The effect as judged and the `other` one."""
+    judged, beside = shown
+    return f"; effect as judged: {judged}; {other}: {beside}" if judged and beside else ""
+
+
+def served(
+    every: tuple[int, int], kept: tuple[int, int], limits: Thresholds, shown: tuple[str, str]
+) -> Check:
     """Exposures that were served another variant than assigned, without a cause on record.
 
     Args:
         every: such exposures of all units, and all exposures. kept: the same without units that were seen in
-            several variants, which the results leave out; serving is judged before they are.
+            several variants, which the results leave out; serving is judged before they are. shown: the
+            effects as assigned and by what was served, in words; empty where there are none.
     """
     (wrong, exposures), (left, rest) = every, kept
     share, kept_share = wrong / exposures if exposures else 0.0, left / rest if rest else 0.0
@@ -49,7 +64,7 @@ def served(every: tuple[int, int], kept: tuple[int, int], limits: Thresholds) ->
     elif wrong:
         level, text = Severity.WARN, (
             f"{wrong:,} of {exposures:,} exposures ({share:.2%}) were served another variant than assigned "
-            f"without a cause on record.{without}"
+            f"without a cause on record{_beside('by what was served', shown)}.{without}"
         )  # fmt: skip
     else:
         level, text = Severity.OK, "Every unit was served what it was assigned, or the cause is on record."

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from analysis.frame import analyze
 from analysis.report.batch_model import BatchReport, BatchRow
@@ -87,3 +91,148 @@ def test_what_is_invalid_alone_is_invalid_in_a_table_of_two(drift: float, shift:
     together = many(pd.concat([broken, sound], ignore_index=True), SPEC)
     same(together.rows[0], alone)
     same(together.rows[1], one(sound, SPEC))
+
+
+# --- the same of any table ---------------------------------------------------------------------------
+
+DESIGNS = {
+    "fixed": "{design: fixed, mde: 20%, min_runtime: 7d, max_runtime: 10d}",
+    "sequential": "{design: sequential, mde: 20%, min_runtime: 7d, max_runtime: 30d}",
+    "group sequential": "{design: group_sequential, mde: 30%, min_runtime: 7d, max_runtime: 30d, looks_every: 2d}",
+    "bayesian": "{design: bayesian, mde: 20%, min_runtime: 7d, max_runtime: 30d}",
+}
+METRICS = """
+metrics:
+  - {key: buyers, type: proportion, event: buy, role: primary}
+  - {key: revenue, type: mean, event: buy, value: amount, decimals: 2}
+  - {key: ctr, type: ratio, numerator: click, denominator: view, role: guardrail, margin: 10%}
+"""
+UNITS = """
+source:
+  shape: units
+  assignment: randomised
+  control: a
+  variant: group
+  columns: {buyers: bought, revenue: amount, ctr: {numerator: clicks, denominator: views}}
+"""
+COUNTS = """
+source:
+  shape: counts
+  assignment: randomised
+  control: a
+  variant: group
+  columns: {buyers: {n: users, sum: buyers}}
+"""
+OPTIONS = {
+    "unit": "  unit: user\n", "day": "  day: day\n", "served": "  served: shown\n", "weights": "  weights: equal\n",
+    "segment": "  segment: country\n", "eligible": "  eligible: {country: {$in: [us, ca]}}\n",
+    "covariate": "  covariate: {revenue: past}\n", "cluster": "  cluster: house\n",
+}  # fmt: skip
+
+
+def unit_rows(rng: np.random.Generator, key: str, n: int, variants: int, faults: Set[str]) -> pd.DataFrame:
+    """A small experiment with some faults of every kind."""
+    group = rng.integers(0, variants, n)
+    users = np.array([f"{key}-{i}" for i in range(n)], dtype=object)
+    if "visits" in faults:
+        users[n // 2 :] = rng.choice(users[: n // 2], n - n // 2)
+    if "shared" in faults:
+        users = np.array([f"everybody-{i}" for i in range(n)], dtype=object)
+    if "ids" in faults:
+        users[::9] = [f"{name} " for name in users[::9]]
+    shown = np.where(rng.random(n) < (0.05 if "served" in faults else 0.0), (group + 1) % variants, group)
+    bought = rng.random(n) < 0.3 + 0.2 * (group == 1) * ("effect" in faults)
+    views = 1 + rng.poisson(4, n)
+    day = rng.integers(0, 14, n)
+    if "drift" in faults:
+        group = np.where((day == 5) & (rng.random(n) < 0.9), 0, group)
+    amount = np.where(bought, np.round(rng.gamma(2.0, 8.0, n), 2), 0.0)
+    if "whale" in faults:
+        amount[int(rng.integers(n))] = 9000.0
+    frame = pd.DataFrame({
+        "experiment": key, "user": users, "group": np.array(["a", "b", "c"])[group],
+        "shown": np.array(["a", "b", "c"])[shown], "day": [f"2026-03-{d + 2:02}" for d in day.tolist()],
+        "country": rng.choice(["us", "ca", "mx"], n, p=[0.6, 0.35, 0.05]), "bought": bought.astype(int),
+        "amount": amount, "views": views, "clicks": rng.binomial(views, 0.3), "past": np.round(rng.gamma(2, 9, n), 2),
+        "house": rng.integers(0, 40, n), "visitor_id": rng.integers(0, max(n // 4, 1), n),
+    })  # fmt: skip
+    if "copies" in faults:
+        frame = pd.concat([frame, frame.iloc[: n // 20]], ignore_index=True)
+    return frame
+
+
+def count_rows(rng: np.random.Generator, key: str, n: int, variants: int, faults: Set[str]) -> pd.DataFrame:
+    """The same counted per day, or where it stood on each day."""
+    rows = [
+        {"experiment": key, "group": "abc"[v], "day": f"2026-03-{day + 2:02}", "country": country, "users": users,
+         "buyers": int(rng.binomial(users, 0.3 + 0.2 * (v == 1) * ("effect" in faults)))}
+        for v in range(variants) for country in (("us", "ca") if "segment" in faults else ("us",)) for day in range(12)
+        for users in [int(rng.poisson(max(n / 20, 1) * (1.6 if "drift" in faults and (day, v) == (4, 0) else 1)))]
+    ]  # fmt: skip
+    frame = pd.DataFrame(rows)
+    if "standing" in faults:
+        places = ["experiment", "group", "country"]
+        frame[["users", "buyers"]] = frame.groupby(places)[["users", "buyers"]].cumsum()
+        if "whale" in faults:
+            frame.loc[len(frame) // 2, "buyers"] = max(frame["buyers"].iloc[len(frame) // 2] - 1, 0)
+    return frame
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a table is made: one set of faults, a size and a number of variants per experiment."""
+
+    seed: int
+    design: str
+    counted: bool
+    standing: bool
+    options: frozenset[str]
+    experiments: tuple[tuple[frozenset[str], int, int], ...]
+
+    def table(self) -> pd.DataFrame:
+        rng = np.random.default_rng(self.seed)
+        made = count_rows if self.counted else unit_rows
+        more = (self.options & {"segment"}) | ({"standing"} if self.standing else set())
+        return pd.concat(
+            [made(rng, f"e{e}", n, v, faults | more) for e, (faults, n, v) in enumerate(self.experiments)],
+            ignore_index=True,
+        )
+
+    def spec(self) -> str:
+        metrics = METRICS.split("  - {key: revenue", maxsplit=1)[0] if self.counted else METRICS
+        lines = "".join(OPTIONS[name] for name in sorted(self.options))
+        standing = "  cumulative: true\n" if self.standing else ""
+        source = COUNTS if self.counted else UNITS
+        return f"decision: {DESIGNS[self.design]}\n{metrics}{source}{lines}{standing}"
+
+
+FAULTS = ("effect", "drift", "whale", "ids", "served", "copies", "visits", "shared")
+
+
+@st.composite
+def recipes(draw: st.DrawFn) -> Recipe:
+    counted = draw(st.sampled_from([False, False, True]))
+    names = ["day", "weights", "segment", "eligible"]
+    names += [] if counted else ["unit", "served", "covariate", "cluster"]
+    options = draw(st.frozensets(st.sampled_from(names)))
+    experiment = st.tuples(
+        st.frozensets(st.sampled_from(FAULTS), max_size=3),
+        st.sampled_from([30, 200, 500]),
+        st.sampled_from([2, 2, 3]),
+    )
+    return Recipe(
+        seed=draw(st.integers(0, 2**32)), design=draw(st.sampled_from(list(DESIGNS))), counted=counted,
+        standing=counted and "day" in options and draw(st.booleans()),
+        options=options | ({"unit"} if "cluster" in options else set()),
+        experiments=tuple(draw(st.lists(experiment, min_size=2, max_size=3))),
+    )  # fmt: skip
+
+
+@settings(max_examples=500, deadline=None)
+@given(recipes())
+def test_a_table_of_many_experiments_says_of_each_what_a_table_of_it_alone_says(recipe: Recipe) -> None:
+    frame, spec = recipe.table(), recipe.spec()
+    together = many(frame, spec)
+    assert [row.experiment for row in together.rows] == list(frame["experiment"].unique())
+    for row in together.rows:
+        same(row, one(frame[frame["experiment"] == row.experiment], spec))

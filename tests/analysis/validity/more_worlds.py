@@ -172,7 +172,7 @@ MORE = {
         "sample ratio", Severity.INVALID, "in all, epoch 2", lambda: two_epochs((8000, 1600)),
         lambda: two_epochs((8000, 2000))),
     "a few units in several variants": Twin(
-        "contamination", Severity.WARN, "the result with them", lambda: live(change=few_contaminated), live),
+        "contamination", Severity.WARN, "with them: treatment", lambda: live(change=few_contaminated), live),
     "a model that fails over": Twin(
         "fallback", Severity.WARN, "fell back to control", lambda: live(change=with_fallbacks), live),
     "units of an earlier epoch": Twin(

@@ -26,8 +26,8 @@ from tests.analysis.cases import RULE
 def test_contamination_and_mismatches_void_above_one_percent(
     units: int, bad: int, expected: Severity
 ) -> None:
-    assert contamination.contamination(units, bad, DEFAULT).severity is expected
-    found = contamination.served((bad, units), (bad, units), DEFAULT)
+    assert contamination.contamination(units, bad, DEFAULT, ("", "")).severity is expected
+    found = contamination.served((bad, units), (bad, units), DEFAULT, ("", ""))
     assert found.severity is expected
     assert not bad or f"{bad:,} of {units:,} exposures" in found.message
 
