@@ -175,7 +175,8 @@ def _check_loads(content: bytes, name: str, file: Path) -> None:
     """Load the model once, under the profiles that serving uses; raises BadInput with the loader's words."""
     from experiment.model import Format, ModelVersion
     from router.models.model import ModelFailure
-    from router.models.sklearn_model import DEFAULT_PROFILES, SklearnLoader
+    from router.models.sklearn_model import SklearnLoader
+    from router.models.trust import DEFAULT_PROFILES
 
     named = os.environ.get("SWITCHPOINT_MODEL_PROFILES")
     profiles = DEFAULT_PROFILES if named is None else tuple(filter(None, named.split(",")))

@@ -1,8 +1,7 @@
 """scikit-learn models from .skops files.
 
 The file's digest is verified before a byte is parsed. Which types beyond skops' own list may be built is
-decided here, by named profiles the operator chooses, never by the file: a platform that read the list from
-the artifact handed its keys to the artifact's author (GHSA-w582-9x45-8mpx).
+decided by the platform and by named profiles that the operator chooses (`router.models.trust`).
 """
 
 from __future__ import annotations
@@ -16,17 +15,7 @@ from typing import Any, Protocol
 from experiment.errors import SwitchpointError
 from experiment.model import ModelVersion
 from router.models.model import Cause, InputsRefused, ModelFailure
-
-PROFILES: Mapping[str, tuple[str, ...]] = {
-    "linear": (),
-    "trees": (
-        "sklearn.tree._tree.Tree",
-        "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-    ),
-    "calibrated": ("sklearn.calibration._CalibratedClassifier", "sklearn.calibration._SigmoidCalibration"),
-    "neural": ("sklearn.neural_network._stochastic_optimizers.AdamOptimizer",),
-}
-DEFAULT_PROFILES = ("linear", "trees", "calibrated")
+from router.models.trust import DEFAULT_PROFILES, PROFILES, cure, trusted
 
 MAX_FILE_BYTES = 512 * 1024 * 1024
 MAX_MEMBERS = 20_000
@@ -48,11 +37,12 @@ class SklearnLoader:
 
     def __init__(self, artifacts: ArtifactFiles, profiles: Iterable[str] = DEFAULT_PROFILES) -> None:
         """Raises KeyError for an unknown profile name, listing the known ones."""
+        profiles = tuple(profiles)
         unknown = sorted(set(profiles) - set(PROFILES))
         if unknown:
             raise KeyError(f"unknown model profiles {unknown}; known: {sorted(PROFILES)}")
-        self._artifacts = artifacts
-        self._trusted = sorted({name for profile in profiles for name in PROFILES[profile]})
+        self._artifacts, self._profiles = artifacts, profiles
+        self._trusted = trusted(profiles)
 
     def load(self, version: ModelVersion) -> SklearnModel:
         """Verify, check sizes and types, build. Raises ModelFailure(LOAD) naming what was refused."""
@@ -76,7 +66,7 @@ class SklearnLoader:
             raise ModelFailure(
                 Cause.LOAD,
                 f"the file needs types no active profile allows: {', '.join(refused)}. "
-                f"Fix: choose SWITCHPOINT_MODEL_PROFILES among {', '.join(PROFILES)}, or another model class",
+                f"Fix: {cure(refused, self._profiles)}",
             )
         estimator = skops.io.loads(content, trusted=self._trusted)
         if not any(callable(getattr(estimator, name, None)) for name in ("predict", "predict_proba")):
@@ -110,8 +100,8 @@ def _check_size(content: bytes) -> None:
 class SklearnModel:
     """A fitted estimator. Classifiers answer probabilities (two classes: of the second), others `predict`.
 
-    Inputs: one row or a list of rows; a row is a list of values, or an object keyed by the names the
-    estimator was fitted with. One row gets one answer, a list gets a list.
+    Inputs: one row or a list of rows; a row is a list of values (null: missing, NaN to the estimator), or an
+    object keyed by the names the estimator was fitted with. One row gets one answer, a list gets a list.
     """
 
     def __init__(self, estimator: Any) -> None:
@@ -138,8 +128,10 @@ class SklearnModel:
     def _scores(self, rows: list[list[object]]) -> list[object]:
         import numpy as np
 
-        textual = any(isinstance(value, str) or value is None for row in rows for value in row)
-        matrix = np.array(rows, dtype=object if textual else np.float64)
+        textual = any(isinstance(value, str) for row in rows for value in row)
+        # JSON has no NaN: null is how a caller writes a missing value, which imputers look for as NaN
+        known = [[math.nan if value is None else value for value in row] for row in rows]
+        matrix = np.array(known, dtype=object if textual else np.float64)
         table = self._named(matrix)
         # overflow shows in the scores, which are checked; a warning per call would only flood the log
         with np.errstate(over="ignore", invalid="ignore"):

@@ -27,7 +27,8 @@ from experiment.store.spool import Spool
 from router.models.model import Loader
 from router.models.pool import CallPool
 from router.models.runtime import Models
-from router.models.sklearn_model import DEFAULT_PROFILES, SklearnLoader
+from router.models.sklearn_model import SklearnLoader
+from router.models.trust import DEFAULT_PROFILES
 from router.models.upstream import UpstreamLoader
 from router.serving.app import Services, create_app
 from router.serving.assign import AssignDoor, before

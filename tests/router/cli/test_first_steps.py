@@ -71,9 +71,11 @@ def test_a_model_with_types_that_serving_refuses_is_named_with_them(cli: Cli, tm
     assert done.code == 2
     assert str(path) in done.err
     assert "sklearn.neighbors._kd_tree.KDTree" in done.err
-    assert "SWITCHPOINT_MODEL_PROFILES" in done.err
+    assert "SWITCHPOINT_MODEL_PROFILES=linear,trees,calibrated,neighbors" in done.err
     assert done.err.count("Fix:") == 1
     assert cli("model", "list", "near", "--json").json() == []
+    every = "linear,trees,calibrated,neighbors"
+    assert cli("model", "register", "near", str(path), SWITCHPOINT_MODEL_PROFILES=every).code == 0
 
 
 def test_an_unknown_profile_is_bad_input(cli: Cli, models: Path) -> None:
