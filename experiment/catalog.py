@@ -288,7 +288,7 @@ class Catalog:
             Superseded: the champion changed while this was under way; it may be somebody else's rollback.
         """
         seen = self.champion(name)
-        if not seen.history and not self.models(name):
+        if not self.models(name):
             known = ", ".join(dict.fromkeys(version.name for version in self.models()))
             raise NotFound(
                 f"unknown model {name}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -153,3 +154,26 @@ def test_the_digest_depends_on_every_number_and_on_nothing_else(moments: Moments
     one_more = replace(cell, metrics=(cell.metrics[0]._replace(xx=cell.metrics[0].xx + 1),))
     assert moments_digest({**moments, key: one_more}) != digest
     assert moments_digest({k: c for k, c in moments.items() if k != key}) != digest
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"n": 4}, {"exposures": 6}, {"fallbacks": 3}, {"mismatches": 2}, {"carried": 3},
+        {"metrics": (Sums(1, 1, 0, 0, 1),)}, {"covariates": ((1, 3),)}, {"covariates": ()},
+    ],
+    ids=lambda change: next(iter(change)),
+)  # fmt: skip
+def test_the_digest_sees_every_count_of_a_cell(change: dict[str, Any]) -> None:
+    key = CellKey("home", 1, "us", "control", 3)
+    cell = Cell(3, 5, 2, 1, 2, (Sums(1, 1),), ((1, 2),))
+    assert moments_digest({key: replace(cell, **change)}) != moments_digest({key: cell})
+    assert moments_digest({key._replace(epoch=2): cell}) != moments_digest({key: cell})
+
+
+@pytest.mark.parametrize("counted", ["n", "exposures", "carried"])
+def test_a_cell_that_counts_anything_is_in_the_digest(counted: str) -> None:
+    nothing = Cell(0, 0, 0, 0, 0, (Sums(),))
+    key = CellKey("home", 1, "us", "control", 3)
+    assert moments_digest({key: nothing}) == moments_digest({})
+    assert moments_digest({key: replace(nothing, **{counted: 1})}) != moments_digest({})

@@ -82,6 +82,8 @@ def test_what_was_served_is_recorded_without_a_cause() -> None:
 def test_rows_outside_the_condition_are_left_out() -> None:
     text = TEXT + "  eligible: {device: tablet}\n"
     assert convert(ROW, text=text) == []
+    later = convert(ROW, ROW | {"device": "tablet"}, text=text)
+    assert [event.id.split("-")[0] for event in later] == ["000000002"] * 3
 
 
 @pytest.mark.parametrize(
