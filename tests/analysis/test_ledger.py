@@ -26,6 +26,7 @@ from experiment.event import Event, Exposure
 from experiment.fold import fold, fold_unit
 from experiment.lifecycle import ExperimentState, pause, ramp, resume, revise
 from experiment.plan import ledger_plan
+from experiment.source import Shape, Source
 from tests.analysis.cases import DAY, RULE, counts, definition, running
 from tests.analysis.cases import segment as segment_of
 
@@ -419,3 +420,22 @@ def test_days_that_only_history_has_are_no_runtime_and_move_no_date() -> None:
     assert enough.units_per_day == pytest.approx(2000)
     assert found.history is not None
     assert (found.history.units, found.history.pairs[0].epochs) == (20_000, (3,))
+
+
+def test_unknown_weights_stay_unknown_and_an_imported_log_of_another_model_is_history_too() -> None:
+    source = Source(shape=Shape.UNITS, variant="v", day="d", weights=None)
+    state = changed(running(definition(source=source)), 14, treatment=9)
+    moments = several(14, 1, control=100, treatment=150) | later(several(2, 2, control=9, treatment=9), 14)
+    evidence = from_ledger(state, moments, at=0)
+    assert [stratum.weights for stratum in evidence.subjects[0].strata] == [None]
+    assert evidence.counts(evidence.clean())[..., 0].sum() == 4000
+    assert evidence.history is not None
+    assert [stratum.weights for stratum in evidence.history.pairs.subjects[0].strata] == [None]
+
+
+def test_cells_of_an_epoch_that_nobody_opened_are_history() -> None:
+    state = running(definition())
+    evidence = from_ledger(state, several(2, 7, control=100, treatment=100), at=0)
+    assert evidence.counts(evidence.clean())[..., 0].sum() == 0
+    assert evidence.history is not None
+    assert evidence.history.pairs.subjects[0].digests == (None, None)
