@@ -18,7 +18,7 @@ from experiment.lifecycle import ExperimentState
 from experiment.moments import Moments
 
 
-def analyze_ledger(
+def analyze_ledger(  # noqa: PLR0913 - one argument per thing that is known beside the moments
     state: ExperimentState,
     moments: Moments,
     *,
@@ -27,6 +27,7 @@ def analyze_ledger(
     late: int = 0,
     others: Sequence[ExperimentState] | None = None,
     models: Mapping[str, str] | None = None,
+    compare: Sequence[tuple[str, str]] = (),
     limits: Thresholds = DEFAULT,
 ) -> Report:
     """The report of one live experiment at the instant `at` (ms UTC): a pure function of its arguments.
@@ -37,6 +38,10 @@ def analyze_ledger(
         others: the other experiments of the project, to say which of them share units with this one; None:
             they are not known.
         models: names of model digests (`ranker@2`), to name those of history.
+        compare: pairs of variants to compare with each other, the second with the first.
+
+    Raises:
+        BadInput: a pair of variants that are not there.
     """
     evidence = from_ledger(state, moments, at=at)
     return build(
@@ -45,6 +50,7 @@ def analyze_ledger(
         backlog=Backlog(pending=pending, late=late),
         others=None if others is None else concurrent.configured(state, others),
         history=None if evidence.history is None else history(evidence.history, models or {}),
+        compare=compare,
         limits=limits,
     )
 

@@ -92,9 +92,9 @@ def of_segments(p: Float) -> Float:
 
 
 def sentences(
-    measured: Sequence[Measured], others: int, segments: int, rule: DecisionRule
+    measured: Sequence[Measured], others: int, segments: int, rule: DecisionRule, pairs: int = 0
 ) -> tuple[str, ...]:
-    """The families of a report in words."""
+    """The families of a report in words; `pairs` of variants were compared with each other."""
     count = {role: sum(m.metric.role is role for m in measured) for role in Role}
     method = "BH" if rule.design is Design.FIXED else "e-BH"
     lines = [_primary(others, rule)]
@@ -107,6 +107,8 @@ def sentences(
             f"Secondary: {_tests(other * others)}, {method} at {rule.alpha:g}; intervals of those selected "
             "keep the false coverage rate."
         )
+    if pairs:
+        lines.append(f"Pairs of variants: {_tests(pairs)} of each metric, Holm at {rule.alpha:g}.")
     if segments > 1:
         lines.append(segments_sentence(segments * others, rule))
     return tuple(lines)

@@ -8,7 +8,7 @@ The same evidence, estimates, checks and verdict as a live experiment; a table i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -49,6 +49,7 @@ def analyze(
     *,
     outcomes: Any = None,
     at: datetime | None = None,
+    compare: Sequence[tuple[str, str]] = (),
     limits: Thresholds = DEFAULT,
 ) -> Report | BatchReport:
     """Judge a data frame under a spec (or a definition with a `source`).
@@ -57,18 +58,26 @@ def analyze(
         frame: pandas or Polars data frame, or pyarrow table; in the shape events the exposures.
         outcomes: the second table of the shape events.
         at: the instant of this look, only shown.
+        compare: pairs of variants to compare with each other, the second with the first.
 
     Returns:
         A `Report`, or a `BatchReport` when `source.experiment` names a column.
 
     Raises:
-        BadInput: the source does not fit the table (names field, column and row).
+        BadInput: the source does not fit the table (names field, column and row), a pair of variants that
+            are not there, or pairs of many experiments.
     """
+    many = source_of(spec).experiment is not None
+    if many and compare:
+        raise BadInput(
+            "compares variants of one experiment", field="compare", value=" ".join(compare[0]),
+            fix="keep the rows of one with `eligible`, and leave `experiment` out of the source.",
+        )  # fmt: skip
     evidence = evidence_of(frame, spec, outcomes)
     header = table_header(spec, evidence, at)
-    if source_of(spec).experiment is not None:
+    if many:
         return batch(evidence, header, limits=limits)
-    return build(evidence, header, limits=limits)
+    return build(evidence, header, compare=compare, limits=limits)
 
 
 def source_of(spec: Spec | Experiment) -> Source:

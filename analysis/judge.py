@@ -6,7 +6,8 @@ once what checks read, `judge` looks at one of them. Nobody else fills `Findings
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from analysis.evidence import DayLooks, Evidence, Mask, Subject
 from analysis.examine import Days
 from analysis.facts import Backlog, Unseen
 from analysis.inference.result import Float
+from analysis.pairwise import Pair, check_pairs, distinct, pairwise
 from analysis.report.comparisons import iso_day
 from analysis.report.header import instant
 from analysis.report.model import Check, Maturing, MetricReading, Verdict
@@ -27,7 +29,7 @@ from analysis.totals import Totals
 from analysis.validity import allocation
 from analysis.validity.concurrent import Window, windows
 from analysis.validity.outliers import Carried
-from analysis.verdict import Case, decide
+from analysis.verdict import Case, decide, rivals
 from experiment.definition import DAY_MS, Role
 
 
@@ -105,11 +107,25 @@ def _span(evidence: Evidence, looks: DayLooks, chosen: Mask) -> Counts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """The verdict on one experiment, its checks in their order, and what they looked at."""
+    """The verdict on one experiment, its checks in their order, what they looked at, and every metric's
+    comparisons of two variants: those asked for and those of several winners."""
 
     findings: Findings
     checks: tuple[Check, ...]
     verdict: Verdict
+    pairs: tuple[MetricReading, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What a reader gives along: `models` (`name@version`) by variant, to be named by, and the pairs of
+    variants to `compare` with each other."""
+
+    models: Mapping[str, str] = field(default_factory=dict)
+    compare: Sequence[Pair] = ()
+
+
+_PLAIN = Request()
 
 
 def judge(
@@ -121,19 +137,30 @@ def judge(
     around: Beside,
     others: Check | None = None,
     backlog: Backlog | None = None,
+    request: Request = _PLAIN,
 ) -> Judgement:
     """Judge one experiment of the survey.
 
     Args:
         metrics: its matured readings. around: what the primary one shows otherwise. others: the check of the
             experiments beside a live one; None: those of the same table. backlog: what a live ledger has not
-            counted yet; None: the data are closed.
+            counted yet; None: the data are closed. request: what else is wanted.
+
+    Raises:
+        BadInput: a pair of variants that are not there.
     """
+    evidence = found.evidence
+    check_pairs(request.compare, evidence.subjects[subject].variants)
     findings = _findings(found, subject, metrics, limits, around, others, backlog)
     results = checks.run(findings, limits)
-    days = _runtime(findings.subject, metrics, int(found.span[subject]))
-    case = Case(rule=findings.rule, metrics=metrics, checks=results, days=days)
-    return Judgement(findings=findings, checks=results, verdict=decide(case))
+    case = Case(
+        rule=findings.rule, metrics=metrics, checks=results,
+        days=_runtime(findings.subject, metrics, int(found.span[subject])), models=request.models,
+    )  # fmt: skip
+    pairs = pairwise(evidence, subject, found.overall, metrics, distinct([*request.compare, *rivals(case)]))
+    between = next((m.comparisons for m in pairs if m.role == "primary"), ())
+    verdict = decide(replace(case, pairs=between))
+    return Judgement(findings=findings, checks=results, verdict=verdict, pairs=pairs)
 
 
 def _runtime(subject: Subject, metrics: tuple[MetricReading, ...], span: int) -> int:

@@ -129,11 +129,11 @@ def facts(case: Case) -> Facts:
 
 
 def rivals(case: Case) -> tuple[tuple[str, str], ...]:
-    """The best of several winners with each other winner: what a promotion has to tell apart."""
+    """Each other winner with the best of them: what a promotion has to tell apart."""
     read = facts(case)
     best = int(table.leader(read.winners, read.gain))
     return tuple(
-        (case.others[best].variant, case.others[place].variant)
+        (case.others[place].variant, case.others[best].variant)
         for place in np.flatnonzero(read.winners).tolist()
         if place != best
     )
@@ -231,7 +231,7 @@ def _chosen(case: Case, best: Comparison) -> list[str]:
             f"{both} are better than {best.control} and not distinguishable from each other; {best.variant} "
             f"is chosen by rule: the {most} {case.primary.key}, of equal ones the variant named first."
         )
-    return lines + [sentence(case.primary, c, case.rule, "Holm over the winners") for c in others]
+    return lines + [sentence(case.primary, c, case.rule, "Holm") for c in others]
 
 
 def _rollback(case: Case, _branch: Branch, _leader: Comparison | None) -> _Told:

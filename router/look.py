@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -23,12 +24,17 @@ class Look:
     moments: Moments
 
 
-def look(catalog: Catalog, ledger: Ledger, key: str, *, at: int) -> Look:
+def look(
+    catalog: Catalog, ledger: Ledger, key: str, *, at: int, compare: Sequence[tuple[str, str]] = ()
+) -> Look:
     """Judge one experiment at the instant `at` (ms); units that wait for a refold are refolded first.
+
+    Args:
+        compare: pairs of variants to compare with each other.
 
     Raises:
         NotFound: there is no such experiment.
-        BadInput: the instant lies before its start.
+        BadInput: the instant lies before its start, or a pair names a variant that is not there.
     """
     from analysis.analyze import analyze_ledger
 
@@ -42,7 +48,14 @@ def look(catalog: Catalog, ledger: Ledger, key: str, *, at: int) -> Look:
     moments = ledger.moments(key, plan)
     names = {version.digest: str(version.ref) for version in catalog.models(state.definition.model)}
     report = analyze_ledger(
-        state, moments, at=at, pending=pending, late=ledger.late(), others=states, models=names
+        state,
+        moments,
+        at=at,
+        pending=pending,
+        late=ledger.late(),
+        others=states,
+        models=names,
+        compare=compare,
     )
     return Look(report=report, state=state, moments=moments)
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from analysis import family
 from analysis.beside import Beside, beside
 from analysis.checks import N
 from analysis.evidence import Evidence
 from analysis.facts import Backlog
-from analysis.judge import Survey, judge, survey
+from analysis.judge import Request, Survey, judge, survey
+from analysis.pairwise import Pair
 from analysis.report import format as fmt
 from analysis.report.header import Header
 from analysis.report.model import Check, Contamination, History, Reading, Report, Severity
@@ -26,6 +29,7 @@ def build(
     backlog: Backlog | None = None,
     others: Check | None = None,
     history: History | None = None,
+    compare: Sequence[Pair] = (),
     limits: Thresholds = DEFAULT,
 ) -> Report:
     """The report of evidence that holds exactly one experiment.
@@ -33,14 +37,21 @@ def build(
     Args:
         backlog: what a live ledger has not summed yet; None: the data are closed. others: the check of the
             experiments that run beside it; None: those of the same table. history: what was measured of
-            models no longer in force.
+            models no longer in force. compare: pairs of variants to compare with each other.
+
+    Raises:
+        BadInput: a pair of variants that are not there.
     """
     found = survey(evidence, limits)
     readings = read(found, limits)
     matured, live = readings.matured, readings.live
     tuned = readings.measured[found.primary].whole.n_star[:1]
     (around,) = beside(evidence, tuned, readings.plan.window_days)
-    judged = judge(found, SUBJECT, matured.metrics, limits, around=around, others=others, backlog=backlog)
+    models = {v.key: v.model for v in header.variants if v.model is not None}
+    judged = judge(
+        found, SUBJECT, matured.metrics, limits, around=around, others=others, backlog=backlog,
+        request=Request(models=models, compare=compare),
+    )  # fmt: skip
     results, findings = judged.checks, judged.findings
     reached, why = findings.grade
     primary, subject = matured.metrics[found.primary], evidence.subjects[SUBJECT]
@@ -65,11 +76,12 @@ def build(
         thresholds=limits.to_dict(),
         family=family.sentences(
             readings.measured, len(subject.variants) - 1, len({s.segment for s in subject.strata}),
-            evidence.rule
+            evidence.rule, sum(len(m.comparisons) for m in judged.pairs[:1])
         ),
         sensitivity=confounding.sensitivity(primary, why) if reached is Grade.DESCRIPTIVE else (),
         matures=findings.waiting,
         history=history,
+        pairs=judged.pairs,
     )  # fmt: skip
 
 

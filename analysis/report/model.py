@@ -335,7 +335,8 @@ class Report:
     `pending` units wait for a refold, `late` events were kept but not summed. `family` says in sentences
     which tests share which correction. `sensitivity` is there where units were not randomised. `matures` is
     the next exposure day whose window is open, and when it closes (None: every day has matured). `history`
-    is there where models were changed.
+    is there where models were changed. `pairs`: every metric's comparisons of two variants, neither of which
+    need be control: those asked for, and the best of several winners with each other one.
     """
 
     header: Header
@@ -354,6 +355,7 @@ class Report:
     sensitivity: tuple[Sensitivity, ...] = ()
     matures: Maturing | None = None
     history: History | None = None
+    pairs: tuple[MetricReading, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-safe document with every number; ValueError on a number that is not finite."""

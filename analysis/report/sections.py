@@ -41,6 +41,11 @@ _METRIC_COLUMNS = (
     "finding",
 )  # fmt: skip
 
+_PAIR_COLUMNS = (
+    "metric", "pair", "against", "value", "effect", "headline interval", "lift",
+    "p after Holm", "finding",
+)  # fmt: skip
+
 
 def status_sections(report: Report) -> tuple[Section, ...]:
     """The short reading: verdict, units, sufficiency and sample ratio."""
@@ -84,6 +89,7 @@ def _of_matured(report: Report) -> tuple[Section, ...]:
         segment.segments(report),
         segment.segment_data(report),
         _metrics(report),
+        _pairs(report),
         _guardrails(report),
     )
 
@@ -216,8 +222,25 @@ def _metrics(report: Report) -> Section:
         return Section(key="metrics", title="Metrics")
     table = Table(columns=_METRIC_COLUMNS, rows=rows, labels=3, spare=(1, 3, 7, 4))
     # the family of the segments is told beside them
-    notes = tuple(line for line in report.family if not line.startswith("Segments"))
+    notes = tuple(line for line in report.family if not line.startswith(("Segments", "Pairs")))
     return Section(key="metrics", title="All metrics", table=table, notes=notes)
+
+
+def _pairs(report: Report) -> Section:
+    """Variants compared with each other."""
+    rows = tuple(
+        (Cell(metric.key), Cell(f"{c.variant} against {c.control}"), *_metric_row(metric, c)[3:8],
+         Cell(fmt.probability(c.adjusted_p)), finding(c))
+        for metric in report.pairs
+        for c in metric.comparisons
+    )  # fmt: skip
+    note = next((line for line in report.family if line.startswith("Pairs")), "")
+    return Section(
+        key="pairs",
+        title="Variants compared with each other",
+        table=Table(columns=_PAIR_COLUMNS, rows=rows, labels=2, spare=(6, 2, 3)) if rows else None,
+        notes=(note,) if rows and note else (),
+    )
 
 
 def _metric_row(metric: MetricReading, comparison: Comparison) -> tuple[Cell, ...]:

@@ -42,6 +42,14 @@ def format_options(command: F) -> F:
     )
 
 
+def compare_option(command: F) -> F:
+    """`--compare`: pairs of variants that are compared with each other."""
+    return click.option(
+        "--compare", nargs=2, multiple=True, metavar="FIRST SECOND",
+        help="Compare SECOND with FIRST too, whichever is control; repeatable (Holm over the pairs).",
+    )(command)  # fmt: skip
+
+
 def instant(text: str | None) -> int:
     """`--at` in ms; the wall clock without it."""
     if text is None:
@@ -107,22 +115,25 @@ def _short_reading(reading: dict[str, Any]) -> dict[str, object]:
 
 @click.command()
 @click.argument("experiment")
+@compare_option
 @at_option
 @format_options
 @pass_context
 def report(
-    context: Context, experiment: str, at_text: str | None, form: str, output: Path | None, *, as_json: bool
-) -> None:
+    context: Context, experiment: str, compare: tuple[tuple[str, str], ...], at_text: str | None, form: str,
+    output: Path | None, *, as_json: bool,
+) -> None:  # fmt: skip
     """The full report of EXPERIMENT as text, Markdown, self-contained HTML or JSON.
 
     \b
     Examples:
       switchpoint report home-ranker
       switchpoint report home-ranker --format html --output home.html
+      switchpoint report home-ranker --compare treatment third
     """
     from router.look import look
 
-    found = look(context.catalog, context.ledger, experiment, at=instant(at_text)).report
+    found = look(context.catalog, context.ledger, experiment, at=instant(at_text), compare=compare).report
     write_report(found, "json" if as_json else form, output)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +14,7 @@ import click
 from experiment.errors import BadInput, Refused
 from router.cli.context import Context, json_option, now_ms, pass_context, print_json
 from router.cli.failure import Exit
-from router.cli.reading import at_option, deliver, format_options, instant, write_report
+from router.cli.reading import at_option, compare_option, deliver, format_options, instant, write_report
 
 if TYPE_CHECKING:
     from analysis.report.batch_model import BatchReport
@@ -39,11 +39,12 @@ _spec = click.option(
 @_spec
 @click.option("--table", "table_name", help="The table or view to read, of a database.")
 @click.option("--sql", help="A query to read instead of a table, of a database.")
+@compare_option
 @at_option
 @format_options
-def analyze(
-    file: str, spec_file: Path, table_name: str | None, sql: str | None, at_text: str | None, form: str,
-    output: Path | None, *, as_json: bool,
+def analyze(  # noqa: PLR0913 - one parameter per option
+    file: str, spec_file: Path, table_name: str | None, sql: str | None, compare: tuple[tuple[str, str], ...],
+    at_text: str | None, form: str, output: Path | None, *, as_json: bool,
 ) -> None:  # fmt: skip
     """Judge FILE under a spec; needs no server.
 
@@ -58,11 +59,12 @@ def analyze(
     Examples:
       switchpoint analyze upworthy.parquet --spec docs/examples/upworthy.yaml
       switchpoint analyze counts.csv --spec spec.yaml --format html --output report.html
+      switchpoint analyze counts.csv --spec spec.yaml --compare B C
       switchpoint analyze sqlite:///log.db --table units --spec spec.yaml
     """
     from analysis.report.batch_model import BatchReport
 
-    found = judged(file, spec_file, at=instant(at_text), table=table_name, sql=sql)
+    found = judged(file, spec_file, at=instant(at_text), table=table_name, sql=sql, compare=compare)
     form = "json" if as_json else form
     if isinstance(found, BatchReport):
         _write_batch(found, form, output)
@@ -73,8 +75,9 @@ def analyze(
 
 
 def judged(
-    file: str, spec_file: Path, *, at: int, table: str | None = None, sql: str | None = None
-) -> Report | BatchReport:
+    file: str, spec_file: Path, *, at: int, table: str | None = None, sql: str | None = None,
+    compare: Sequence[tuple[str, str]] = (),
+) -> Report | BatchReport:  # fmt: skip
     """The report of a file or database under a spec, at the instant `at` (ms).
 
     Raises:
@@ -86,7 +89,8 @@ def judged(
     spec = load_either_file(spec_file)
     with _named(file, spec.source.outcomes.table if spec.source and spec.source.outcomes else ""):
         first, second = _tables(file, spec, table, sql)
-        return judge(first, spec, outcomes=second, at=datetime.fromtimestamp(at / 1000, UTC))
+        when = datetime.fromtimestamp(at / 1000, UTC)
+        return judge(first, spec, outcomes=second, at=when, compare=compare)
 
 
 def _tables(file: str, spec: Spec | Experiment, table: str | None, sql: str | None) -> tuple[Any, Any]:

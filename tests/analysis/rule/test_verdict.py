@@ -130,8 +130,8 @@ def test_the_headline_names_the_best_so_far_and_not_the_first() -> None:
 
 def test_the_rivals_are_the_best_winner_with_every_other_one() -> None:
     assert rivals(case(line("win, big win, win", "", PROMOTE, 2), FROZEN, "increase")) == (
-        ("third", "treatment"),
-        ("third", "fourth"),
+        ("treatment", "third"),
+        ("fourth", "third"),
     )
     assert rivals(case(line("win, unsafe win, loss", "", PROMOTE, 1), FROZEN, "increase")) == ()
     assert rivals(case(line("open, open, open", "", CONTINUE), FROZEN, "increase")) == ()

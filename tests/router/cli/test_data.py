@@ -152,6 +152,31 @@ def test_two_tables_of_events_are_analysed_from_the_command_line(cli: Cli, tmp_p
     assert "outcomes.csv: row 2, column amount" in wrong.err
 
 
+def test_two_variants_are_compared_with_each_other_from_the_command_line(
+    cli: Cli, imported: None, tmp_path: Path
+) -> None:
+    found = cli("report", "outside", "--compare", "b", "a", "--json").json()
+    (pair,) = found["pairs"][0]["comparisons"]
+    plain = found["matured"]["metrics"][0]["comparisons"][0]
+    assert (pair["control"], pair["variant"]) == ("b", "a")
+    assert pair["estimate"]["effect"] == -plain["estimate"]["effect"]
+    assert "a against b" in cli("report", "outside", "--compare", "b", "a").out
+    wrong = cli("report", "outside", "--compare", "b", "c")
+    assert (wrong.code, "no variant 'c'" in wrong.err) == (2, True)
+    (tmp_path / "three.csv").write_text("variant,users,clicks\nA,10000,1000\nB,10000,1299\nC,10000,1300\n")
+    (tmp_path / "three.yaml").write_text(
+        "metrics: [{key: ctr, type: proportion, role: primary}]\n"
+        "decision: {design: fixed, mde: 20%, evidence: randomised}\n"
+        "source: {shape: counts, assignment: randomised, variant: variant, weights: equal,\n"
+        "         columns: {ctr: {n: users, sum: clicks}}}\n"
+    )
+    command = ("analyze", str(tmp_path / "three.csv"), "--spec", str(tmp_path / "three.yaml"))
+    done = cli(*command, "--compare", "C", "B", "--compare", "A", "B")
+    assert done.code == 0
+    assert "B against C" in done.out
+    assert "not distinguishable from each other" in done.out
+
+
 def test_a_verdict_of_promote_is_recorded_with_exit_code_0(cli: Cli, imported: None) -> None:
     done = cli("decide", "outside", "--json")
     assert done.code == 0
