@@ -99,7 +99,8 @@ class Spool:
             connection.executemany("INSERT INTO batch (payload) VALUES (?)", [(item,) for item in items])
 
         if items:
-            with self._faults():
+            with self._lock, self._faults():
+                self._connected()
                 self._keep_reserve()
             self._write(insert)
 
@@ -110,7 +111,8 @@ class Spool:
             SpoolFull: no room on the disk.
             Corrupt, PlatformError: the file is damaged or cannot be written.
         """
-        with self._faults():
+        with self._lock, self._faults():
+            self._connected()
             self._keep_reserve()
             if shutil.disk_usage(self.path.parent).free < _RESERVE_BYTES:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -30,6 +30,7 @@ from router.serving.launch import ServingProcess, free_port
 
 ACTOR = "demo"
 _DEADLINE_MS = 2_000  # generous: on a busy machine a fallback would be the machine's fault, not a model's
+_READY_SECONDS = 60.0  # models load in both workers, on a slow machine one after the other
 _DRAIN_SECONDS = 30.0
 
 
@@ -74,7 +75,7 @@ def serving(redis_url: str, folder: Path, *, project: str, port: int | None) -> 
     }
     process = ServingProcess(redis_url=redis_url, data=folder, port=port or free_port(), environ=environ)
     with process:
-        process.await_answer("/readyz")
+        process.await_answer("/readyz", seconds=_READY_SECONDS)
         yield process
 
 

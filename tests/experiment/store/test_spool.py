@@ -308,6 +308,12 @@ def test_a_full_disk_is_spool_full_and_the_spool_can_still_drain(tmp_path: Path)
         except SpoolFull as full:
             assert "no room on the disk" in str(full)
         assert len(kept) > 100
+        try:
+            spool.check()
+        except SpoolFull as full:
+            assert "no room on the disk" in str(full)
+        else:
+            raise AssertionError("a full disk passed the check")
         spool.close()
         (folder / "rest").write_bytes(b"")
         try:
@@ -322,6 +328,7 @@ def test_a_full_disk_is_spool_full_and_the_spool_can_still_drain(tmp_path: Path)
             spool.done([item.row_id for item in items])
         assert drained == kept
         spool.put([b"room again"])
+        (folder / "rest").unlink()
         assert [item.payload for item in spool.take(9)] == [b"room again"]
     """
     command = ["unshare", "-rm", sys.executable, "-c", textwrap.dedent(code)]
@@ -332,6 +339,36 @@ def test_a_full_disk_is_spool_full_and_the_spool_can_still_drain(tmp_path: Path)
     if ended.returncode == 77 or "unshare" in ended.stderr:
         pytest.skip("this machine does not let a test mount a file system")
     assert ended.returncode == 0, ended.stderr
+
+
+def test_a_check_writes_and_leaves_everything_as_it_was(tmp_path: Path) -> None:
+    with Spool(tmp_path / "spool") as spool:
+        spool.put([b"one", b"two"])
+        before = (len(spool), spool.bytes, spool.take(9))
+        spool.check()
+        assert (len(spool), spool.bytes, spool.take(9)) == before
+        with sqlite3.connect(spool.path) as other:
+            other.execute("CREATE TRIGGER no BEFORE UPDATE ON total BEGIN SELECT RAISE(ABORT, 'no'); END")
+        other.close()
+        with pytest.raises(PlatformError, match="cannot be used: no"):  # it really wrote
+            spool.check()
+
+
+def test_a_spool_opened_by_its_first_call_lets_a_process_start_where_it_cannot_be_opened(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "folder").write_text("in the way")
+    path = tmp_path / "folder" / "spool"
+    with pytest.raises(PlatformError, match="cannot be used"):
+        Spool(path)
+    with Spool(path, eager=False) as spool:
+        for call in (spool.check, spool.__len__, lambda: spool.take(1), lambda: spool.put([b"x"])):
+            with pytest.raises(PlatformError, match="cannot be used"):
+                call()
+        (tmp_path / "folder").unlink()
+        spool.check()
+        spool.put([b"x"])
+        assert len(spool) == 1
 
 
 def test_a_drained_spool_gives_its_room_back(tmp_path: Path) -> None:

@@ -243,7 +243,12 @@ def test_a_spool_that_cannot_keep_events_is_named_until_it_can(
     assert worker.reasons() == ["the store is away and the spool is full: events are refused"]
 
 
-def test_a_spool_of_no_bytes_is_missed_only_while_the_store_is_away(worker: Worker) -> None:
+def test_a_spool_of_no_bytes_is_missed_only_while_the_store_is_away(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing was to be kept there, so its disk does not matter either."""
+    full = type(disk_usage("/"))(total=1, used=1, free=0)
+    monkeypatch.setattr("experiment.store.spool.shutil.disk_usage", lambda _: full)
     worker.know("ranker@1", "ranker@2")
     worker.spool.max_bytes = 0
     worker.background.step()
