@@ -29,6 +29,8 @@ class PlannedChange:
 
     `action`: create, revise, or none. `lines`: the diff, one changed value per line (`+`, `-` or `~`).
     `refused`: why apply would refuse, "" if it would not. `movements`: per segment, empty before start.
+    `outdated`: variants whose comparison with control so far would become history, as one of the two models
+    would be another.
     """
 
     key: str
@@ -37,6 +39,7 @@ class PlannedChange:
     opens_epoch: bool
     refused: str
     movements: tuple[Movement, ...]
+    outdated: tuple[str, ...]
 
 
 def plan_change(
@@ -64,7 +67,15 @@ def plan_change(
         opens_epoch=opens and not refused,
         refused=refused,
         movements=movements(old.definition, new, rehash=opens) if old is not None and started else (),
+        outdated=_outdated(old, digests or {}) if old is not None and started else (),
     )
+
+
+def _outdated(old: ExperimentState, digests: Mapping[str, str]) -> tuple[str, ...]:
+    now = {} if old.epoch is None else old.epoch.digests
+    control, *others = (variant.key for variant in old.definition.variants)
+    changed = {key for key, digest in digests.items() if now.get(key) != digest}
+    return tuple(key for key in others if changed & {control, key})
 
 
 def movements(old: Experiment, new: Experiment, *, rehash: bool) -> tuple[Movement, ...]:

@@ -131,7 +131,7 @@ def plan(ctx: click.Context, context: Context, file: Path, *, operating: Asked, 
         print_json({
             **({"operating": documents(found)} if found else {}),
             "key": change.key, "action": change.action, "lines": list(change.lines),
-            "opens_epoch": change.opens_epoch, "refused": change.refused,
+            "opens_epoch": change.opens_epoch, "refused": change.refused, "outdated": list(change.outdated),
             "movements": [
                 {
                     "segment": m.segment, "entering": float(m.entering), "leaving": float(m.leaving),
@@ -161,6 +161,11 @@ def _show_plan(change: PlannedChange) -> None:
         )
     if change.opens_epoch:
         click.echo("a new epoch would open: units are randomised again and counted apart from earlier ones")
+    if change.outdated:
+        click.echo(
+            f"another model: what was measured of {', '.join(change.outdated)} so far would be history, not "
+            "evidence"
+        )
     click.echo(
         f"refused: {change.refused}" if change.refused else f"{change.key}: apply would {change.action} it"
     )

@@ -439,3 +439,16 @@ def test_cells_of_an_epoch_that_nobody_opened_are_history() -> None:
     assert evidence.counts(evidence.clean())[..., 0].sum() == 0
     assert evidence.history is not None
     assert evidence.history.pairs.subjects[0].digests == (None, None)
+
+
+@pytest.mark.parametrize(("days", "left", "chosen"), [(13, 13, "treatment"), (14, None, "third")])
+def test_the_minimum_runtime_of_a_new_model_ends_with_its_last_day(
+    days: int, left: int | None, chosen: str
+) -> None:
+    """The rule asks for 14 days; from then on the better variant is promoted."""
+    state = changed(running(definition(EVEN)), 14, third=9)
+    moments = several(14, 1, control=100, treatment=130, third=100)
+    moments |= later(several(days, 2, control=100, treatment=130, third=200), 14)
+    found = analyze_ledger(state, moments, at=LATER)
+    assert found.matured.metrics[0].comparisons[1].days == left
+    assert (found.verdict.kind, found.verdict.variant) == (VerdictKind.PROMOTE, chosen)

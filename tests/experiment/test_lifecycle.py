@@ -282,6 +282,22 @@ def test_a_plan_of_a_new_allocation_counts_the_rehash() -> None:
     assert [m.moving for m in planned.movements] == [Fraction(1, 2)]
 
 
+def test_a_plan_names_the_variants_whose_evidence_would_be_history() -> None:
+    three = [{"key": key, "model": f"ranker@{n}"} for n, key in enumerate(("control", "b", "c"), start=1)]
+    state = running(experiment(variants=three))
+    kept = digests(state.definition)
+    for changed, outdated in (("b", ("b",)), ("c", ("c",)), ("control", ("b", "c"))):
+        planned = plan_change(state, state.definition, digests={**kept, changed: "sha256:new"})
+        assert planned.outdated == outdated
+    assert plan_change(state, state.definition, digests=kept).outdated == ()
+    wider = [{"key": "all", "allocation": {"control": 0.5, "b": 0.25, "c": 0.25}}]
+    assert plan_change(state, experiment(variants=three, segments=wider), digests=kept).outdated == ()
+    new = {**kept, "b": "sha256:new"}
+    assert plan_change(state, experiment(variants=three, window="9d"), digests=new).outdated == (), "refused"
+    draft = lifecycle.create(state.definition, ordinal=1, at=0, actor="ana")
+    assert plan_change(draft, state.definition, digests=new).outdated == ()
+
+
 def test_plans_of_new_same_and_refused_definitions() -> None:
     state = running(experiment())
     assert plan_change(None, experiment()).action == "create"

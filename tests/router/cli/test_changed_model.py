@@ -73,10 +73,15 @@ def project(server: EmbeddedServer) -> Iterator[Project]:
 
 
 @pytest.fixture(scope="module")
-def decided(project: Project, cli: Cli) -> str:
+def decided(project: Project, cli: Cli, tmp_path_factory: pytest.TempPathFactory) -> str:
     """What the decision on ranker@2 said, before ranker@3 came with two days of its own."""
     done = cli("decide", "home", "--at", day(16))
     assert done.code == 0, done.out + done.err
+    changed = tmp_path_factory.mktemp("changed") / "home.yaml"
+    changed.write_text(DEFINITION.replace("ranker@2", "ranker@3"))
+    plan = cli("plan", str(changed))
+    assert "what was measured of treatment so far would be history, not evidence" in plan.out
+    assert cli("plan", str(changed), "--json").json()["outdated"] == ["treatment"]
     project.apply("ranker@3", 16)
     project.traffic(range(16, 18), 2, {"control": 20, "treatment": 20})
     return done.out
