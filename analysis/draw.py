@@ -25,6 +25,10 @@ from experiment.errors import BadInput
 Counts = NDArray[np.int64]
 
 
+_EXAMPLE = {MetricType.PROPORTION: "4%", MetricType.MEAN: "12:20", MetricType.RATIO: "4%:20%"}
+"""How a baseline is typed in: a rate, or a mean and the standard deviation of one unit."""
+
+
 class Scenario(StrEnum):
     """What is true in the simulated world."""
 
@@ -138,14 +142,16 @@ def _check_baseline(metric: Metric, base: Baseline | None) -> None:
     field = f"baselines.{metric.key}"
     if base is None:
         raise BadInput(
-            "is missing", field=field, fix="give control's value of every metric the verdict reads"
-        )
+            f"control's value of the {metric.role.value} metric {metric.key!r} is missing", field=field,
+            fix=f"give it, as `--baseline {metric.key}={_EXAMPLE[metric.type]}`: the verdict reads it",
+        )  # fmt: skip
     if metric.type is MetricType.PROPORTION and not 0 < base.mean < 1:
         raise BadInput("is not a rate", field=field, value=base.mean, fix="give one between 0 and 1")
     if metric.type is not MetricType.PROPORTION and not (base.variance is not None and base.variance > 0):
         raise BadInput(
-            "a mean alone does not say how units differ", field=field, value=base.variance,
-            fix="give the standard deviation of one unit too",
+            f"the mean of {metric.key!r} alone does not say how units differ", field=field,
+            value=base.variance,
+            fix=f"give one unit's standard deviation too: `--baseline {metric.key}={_EXAMPLE[metric.type]}`",
         )  # fmt: skip
 
 

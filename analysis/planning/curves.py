@@ -12,10 +12,13 @@ from analysis.planning.boundary import sequential_cost
 from analysis.planning.power import equal_spread, posterior_cost, proportion_spread, units_needed
 from analysis.planning.spending import planned
 from experiment.definition import Belief, Design
+from experiment.errors import BadInput
 
 WEAK = Belief()
 POWERS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.975)
 _LIFTS = np.geomspace(0.4, 2.5, 21)
+MOST_UNITS = 1e15
+"""Units no test will have; beyond it a size says that its figures are wrong."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,13 +39,19 @@ class Planned:
     looks: int = 5
     belief: Belief = WEAK
 
+    def lift(self, effect: float) -> float | None:
+        """An effect as a share of control's mean; None where that is 0."""
+        return effect / self.mean if self.mean else None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """Units of both variants at which an effect (a lift over control) is found with a power."""
+    """Units of both variants at which an effect is found with a power; `lift` over control, None where that
+    is 0."""
 
     units: int
-    lift: float
+    effect: float
+    lift: float | None
     power: float
 
 
@@ -62,20 +71,14 @@ def curve(plan: Planned, design: Design) -> Curve:
     """
     return Curve(
         design=design.value,
-        powers=tuple(
-            Point(
-                units=sum(units(plan, plan.effect, target, design)),
-                lift=plan.effect / plan.mean,
-                power=target,
-            )
-            for target in sorted({*POWERS, plan.power})
-        ),
-        lifts=tuple(
-            Point(
-                units=sum(units(plan, effect, plan.power, design)), lift=effect / plan.mean, power=plan.power
-            )
-            for effect in _effects(plan).tolist()
-        ),
+        powers=tuple(_point(plan, plan.effect, target, design) for target in sorted({*POWERS, plan.power})),
+        lifts=tuple(_point(plan, effect, plan.power, design) for effect in _effects(plan).tolist()),
+    )
+
+
+def _point(plan: Planned, effect: float, target: float, design: Design) -> Point:
+    return Point(
+        units=sum(units(plan, effect, target, design)), effect=effect, lift=plan.lift(effect), power=target
     )
 
 
@@ -95,8 +98,12 @@ def inflation(plan: Planned, effect: float, target: float, design: Design) -> fl
         case Design.GROUP_SEQUENTIAL:
             return planned(plan.looks, alpha=plan.alpha, power=target).inflation
         case Design.BAYESIAN:
-            lift = abs(effect / plan.mean)
-            return float(posterior_cost(lift, plan.belief, alpha=plan.alpha, target=target))
+            lift = plan.lift(effect)
+            return float(
+                posterior_cost(
+                    np.nan if lift is None else abs(lift), plan.belief, alpha=plan.alpha, target=target
+                )
+            )
         case _:
             return sequential_cost(plan.alpha, target).inflation
 
@@ -105,6 +112,9 @@ def units(plan: Planned, effect: float, target: float, design: Design) -> tuple[
     """Units of control and treatment, each rounded up, at which a design finds the effect with this power.
 
     The fixed design's units (`power.units_needed`) times the design's `inflation`.
+
+    Raises:
+        BadInput: they are not a number that a test could reach.
     """
     if plan.variance is None:
         spread = proportion_spread(plan.mean, plan.mean + effect)
@@ -112,4 +122,14 @@ def units(plan: Planned, effect: float, target: float, design: Design) -> tuple[
         spread = equal_spread(plan.variance)
     fixed = units_needed(spread, effect, ratio=plan.ratio, alpha=plan.alpha, target=target)
     cost = inflation(plan, effect, target, design)
-    return ceil(float(fixed.control) * cost), ceil(float(fixed.treatment) * cost)
+    each = float(fixed.control) * cost, float(fixed.treatment) * cost
+    if not all(size < MOST_UNITS for size in each):
+        raise BadInput(
+            f"no test has the units that an effect of {effect:g} needs where units differ by "
+            f"{float(spread.control) ** 0.5:g}",
+            field="effect",
+            value=effect,
+            fix="choose a larger effect, or check the figures it is compared with",
+        )
+    # one unit has no variance
+    return max(ceil(each[0]), 2), max(ceil(each[1]), 2)

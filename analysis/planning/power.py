@@ -153,18 +153,20 @@ def units_needed(
     z = critical(alpha, np.inf, alternative)
     null = np.sqrt(spread.null_control + spread.null_treatment / r)
     actual = np.sqrt(spread.control + spread.treatment / r)
-    with np.errstate(divide="ignore"):
-        n = np.asarray((z * null + special.ndtri(target) * actual) ** 2 / delta**2, dtype=np.float64)
+    with np.errstate(divide="ignore", over="ignore", under="ignore", invalid="ignore"):
+        n = np.asarray(((z * null + special.ndtri(target) * actual) / delta) ** 2, dtype=np.float64)
     if distribution is Distribution.T or wrong_side:
         at = partial(
             power, spread, delta, ratio=r, alpha=alpha, alternative=alternative, distribution=distribution,
             wrong_side=wrong_side,
         )  # fmt: skip
         least = np.maximum(1.0, 1 / r) + 1e-6
-        low = np.maximum(n * 0.9 - 3, least) if distribution is Distribution.T else n * 0.5
-        n = bracketed_root(
-            lambda units: at(n_control=units) - target, low, n * 1.1 + 10, precision=_PRECISION
-        )
+        low, high = np.maximum(n * 0.5, least), np.maximum(n, least) * 1.1 + 10
+        # few units of the smaller variant have few degrees of freedom: they may need several times as many
+        while (short := at(n_control=high) < target).any():
+            high = np.where(short, 2 * high, high)
+        low = np.where(at(n_control=low) < target, low, least)
+        n = bracketed_root(lambda units: at(n_control=units) - target, low, high, precision=_PRECISION)
     return Units(control=n, treatment=np.asarray(r * n))
 
 
@@ -206,7 +208,10 @@ def smallest_effect(
         power, spread, n_control=n, ratio=r, alpha=alpha, alternative=alternative, distribution=distribution,
         wrong_side=wrong_side,
     )  # fmt: skip
-    return bracketed_root(lambda delta: at(delta) - target, effect * 0.5, effect * 4, precision=_PRECISION)
+    top = effect * 4
+    while (short := at(top) < target).any():  # few degrees of freedom
+        top = np.where(short, 2 * top, top)
+    return bracketed_root(lambda delta: at(delta) - target, effect * 0.5, top, precision=_PRECISION)
 
 
 def smallest_proportion_effect(

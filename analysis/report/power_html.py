@@ -18,8 +18,8 @@ _POWER = (
     "the lines."
 )
 _LIFT = (
-    "Smallest lift that is found with the power asked for, by units of both variants together. Dashed: the "
-    "planned lift. The curve falls with the square root of the units: half the effect takes four "
+    "Smallest effect that is found with the power asked for, by units of both variants together. Dashed: the "
+    "planned one. The curve falls with the square root of the units: half the effect takes four "
     "times as many."
 )
 
@@ -53,10 +53,12 @@ def power_figure(plan: Planned, curves: Sequence[Curve]) -> str:
 
 
 def lift_figure(plan: Planned, curves: Sequence[Curve]) -> str:
-    """Smallest visible lift by units."""
-    rows = [_row(fmt.design(c.design), p, "lift", 100 * abs(p.lift)) for c in curves for p in c.lifts]
-    planned = 100 * abs(plan.effect / plan.mean)
-    return figure(_lines(rows, "lift", "smallest visible lift, per cent of control", planned), _LIFT)
+    """Smallest visible lift by units; of a control of 0 the effect itself."""
+    relative = plan.mean != 0
+    scale = 100 / abs(plan.mean) if relative else 1.0
+    title = "smallest visible lift, per cent of control" if relative else "smallest visible effect"
+    rows = [_row(fmt.design(c.design), p, "lift", scale * abs(p.effect)) for c in curves for p in c.lifts]
+    return figure(_lines(rows, "lift", title, scale * abs(plan.effect)), _LIFT)
 
 
 def _row(design: str, point: Point, field: str, value: float) -> dict[str, Any]:
@@ -90,7 +92,10 @@ def _points(curves: Sequence[Curve]) -> Table:
 
 
 def _lift(plan: Planned) -> str:
-    return f"a lift of {fmt.share(plan.effect / plan.mean, signed=True)}"
+    lift = plan.lift(plan.effect)
+    if lift is None:
+        return f"an effect of {fmt.amount(plan.effect, signed=True)}"
+    return f"a lift of {fmt.share(lift, signed=True)}"
 
 
 def _answer(plan: Planned, curves: Sequence[Curve]) -> str:

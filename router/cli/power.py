@@ -6,11 +6,11 @@ import json
 import math
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from experiment.definition import WEAK_LIFT, Belief, Design
+from experiment.definition import WEAK_LIFT, Belief, DecisionRule, Design, Size
 from experiment.errors import BadInput
 from router.cli.context import Context, json_option, now_ms, pass_context
 from router.cli.reading import deliver
@@ -36,7 +36,7 @@ class Needed:
 
     baseline: float
     effect: float
-    lift: float
+    lift: float | None
     design: str
     alpha: float
     power: float
@@ -48,46 +48,57 @@ class Needed:
     source: str
 
 
+class _Finite(click.FloatRange):
+    """A number within its bounds; infinity and nan are none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number, or a usage error that names the option."""
+        found = float(super().convert(value, param, ctx))
+        if not math.isfinite(found):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return found
+
+
 @click.command()
 @click.argument("experiment", required=False)
 @click.option("--metric", help="Metric of EXPERIMENT; default: its primary metric.")
 @click.option("--file", "file", help="A table to learn from, with --spec: as `analyze` reads it.")
 @click.option("--spec", "spec_file", type=click.Path(path_type=Path), help="How to read --file.")
 @click.option("--rate", help="Control's rate, for a proportion: 10%.")
-@click.option("--mean", type=float, help="Control's mean per unit; with --sd.")
-@click.option("--sd", type=float, help="Standard deviation of one unit.")
+@click.option("--mean", type=_Finite(), help="Control's mean per unit; with --sd.")
+@click.option("--sd", type=_Finite(0, min_open=True), help="Standard deviation of one unit.")
 @click.option(
     "--correlation",
-    type=click.FloatRange(-1, 1, min_open=True, max_open=True),
+    type=_Finite(-1, 1, min_open=True, max_open=True),
     default=0.0,
     help="Of a unit's value with its covariate from before exposure, which removes that share, squared.",
 )
 @click.option(
-    "--mde", default="5%", show_default=True, help="Smallest effect to see: 5% is relative, 0.5 absolute."
+    "--mde",
+    help="Smallest effect to see: 5% is relative, 0.5 absolute. Default: as --alpha's, else 5%.",
 )
-@click.option("--alpha", type=click.FloatRange(0, 0.5, min_open=True), default=0.05, show_default=True)
 @click.option(
-    "--power", "target", type=click.FloatRange(0.5, 1, max_open=True), default=0.8, show_default=True
+    "--alpha", type=_Finite(0, 0.5, min_open=True), help="Default: that of the spec or EXPERIMENT, else 0.05."
+)
+@click.option(
+    "--power", "target", type=_Finite(0.5, 1, max_open=True), help="Default: as --alpha's, else 0.8."
 )
 @click.option(
     "--design",
     type=click.Choice([design.value for design in Design]),
-    default="sequential",
-    show_default=True,
+    help="Default: as --alpha's, else sequential.",
 )
 @click.option(
-    "--looks", type=click.IntRange(1, 100), default=5, show_default=True, help="Looks of group_sequential."
+    "--looks", type=click.IntRange(1, 100), help="Looks of group_sequential. Default: as --alpha's, else 5."
 )
 @click.option(
     "--prior-sd",
-    default=f"{WEAK_LIFT:.0%}",
-    show_default=True,
-    help="bayesian: sd of the lift's prior, mean 0.",
+    help=f"bayesian: sd of the lift's prior, mean 0. Default: the prior as --alpha's, else {WEAK_LIFT:.0%}.",
 )
 @click.option(
     "--treatment-share", default="50%", show_default=True, help="Share of units that get the treatment."
 )
-@click.option("--per-day", type=click.FloatRange(0, min_open=True), help="Units a day, for the runtime.")
+@click.option("--per-day", type=_Finite(0, min_open=True), help="Units a day, for the runtime.")
 @json_option
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file.")
 @click.option(
@@ -111,12 +122,12 @@ def power(  # noqa: PLR0913 - one parameter per option
     *,
     as_json: bool,
     correlation: float,
-    mde: str,
-    alpha: float,
-    target: float,
-    design: str,
-    looks: int,
-    prior_sd: str,
+    mde: str | None,
+    alpha: float | None,
+    target: float | None,
+    design: str | None,
+    looks: int | None,
+    prior_sd: str | None,
     treatment_share: str,
     per_day: float | None,
     form: str,
@@ -133,18 +144,17 @@ def power(  # noqa: PLR0913 - one parameter per option
       switchpoint power --file units.parquet --spec spec.yaml --mde 2%
       switchpoint power --rate 10% --mde 5% --format html --output power.html
     """
+    given = None
     if experiment is not None:
         baseline = _of_experiment(context, experiment, metric)
+        given = context.catalog.experiment(experiment).definition.decision
     elif file is not None:
-        baseline = _of_file(file, spec_file, metric)
+        baseline, given = _of_file(file, spec_file, metric)
     else:
         baseline = _typed(rate, mean, sd)
     baseline = _with_covariate(baseline, correlation)
-    rule = _Rule(
-        alpha=alpha, power=target, design=Design(design), looks=looks,
-        prior_sd=_share(prior_sd, "--prior-sd"), share=_share(treatment_share, "--treatment-share"),
-    )  # fmt: skip
-    effect = _effect(mde, baseline.mean)
+    rule = _rule(given, alpha, target, design, looks, prior_sd, _share(treatment_share, "--treatment-share"))
+    effect = _effect(mde or (_size(given.mde) if given else "5%"), baseline.mean)
     found = _needed(baseline, effect, rule, per_day or baseline.per_day)
     form = "json" if as_json else form
     if form == "text" and output is None:
@@ -159,13 +169,38 @@ class _Rule:
     power: float
     design: Design
     looks: int
-    prior_sd: float
+    belief: Belief
     share: float
 
 
-def _needed(baseline: Baseline, effect: float, rule: _Rule, per_day: float | None) -> Needed:
-    from analysis.planning.curves import units
+def _rule(
+    given: DecisionRule | None,
+    alpha: float | None,
+    target: float | None,
+    design: str | None,
+    looks: int | None,
+    prior_sd: str | None,
+    share: float,
+) -> _Rule:
+    """What was typed in, completed by the rule of the spec or experiment that is learnt from."""
+    from analysis.planning.look_days import planned_days
 
+    belief = Belief(sd=_share(prior_sd, "--prior-sd")) if prior_sd is not None else None
+    return _Rule(
+        alpha=alpha or (given.alpha if given else 0.05),
+        power=target or (given.power if given else 0.8),
+        design=Design(design) if design else given.design if given else Design.SEQUENTIAL,
+        looks=looks or (len(planned_days(given)) if given else 5),
+        belief=belief or (given.belief if given else Belief()),
+        share=share,
+    )
+
+
+def _size(mde: Size) -> str:
+    return f"{100 * mde.value!r}%" if mde.relative else repr(mde.value)
+
+
+def _needed(baseline: Baseline, effect: float, rule: _Rule, per_day: float | None) -> Needed:
     if baseline.variance is None and not 0 < baseline.mean + effect < 1:
         raise BadInput(
             f"an effect of {effect:g} leads from {baseline.mean:g} to a rate outside 0 to 1",
@@ -173,12 +208,20 @@ def _needed(baseline: Baseline, effect: float, rule: _Rule, per_day: float | Non
             value=effect,
             fix="choose a smaller one",
         )
-    control, treatment = units(_plan(baseline, effect, rule), effect, rule.power, rule.design)
+    if rule.design is Design.BAYESIAN and not baseline.mean:
+        raise BadInput(
+            "its prior is of the lift, which a control of 0 does not have",
+            field="--design",
+            value=rule.design.value,
+            fix="plan with another design",
+        )
+    plan = _plan(baseline, effect, rule)
+    control, treatment = _units(plan, rule.design)
     days = math.ceil((control + treatment) / per_day) if per_day else None
     return Needed(
         baseline=baseline.mean,
         effect=effect,
-        lift=effect / baseline.mean,
+        lift=plan.lift(effect),
         design=rule.design.value,
         alpha=rule.alpha,
         power=rule.power,
@@ -191,19 +234,28 @@ def _needed(baseline: Baseline, effect: float, rule: _Rule, per_day: float | Non
     )
 
 
+def _units(plan: Planned, design: Design) -> tuple[int, int]:
+    from analysis.planning.curves import units
+
+    try:
+        return units(plan, plan.effect, plan.power, design)
+    except BadInput as error:
+        raise BadInput(error.message, field="--mde", value=plan.effect, fix=error.fix) from error
+
+
 def _plan(baseline: Baseline, effect: float, rule: _Rule) -> Planned:
     from analysis.planning.curves import Planned
 
     return Planned(
         mean=baseline.mean, variance=baseline.variance, effect=effect, ratio=rule.share / (1 - rule.share),
-        alpha=rule.alpha, power=rule.power, looks=rule.looks, belief=Belief(sd=rule.prior_sd),
+        alpha=rule.alpha, power=rule.power, looks=rule.looks, belief=rule.belief,
     )  # fmt: skip
 
 
 def _typed(rate: str | None, mean: float | None, sd: float | None) -> Baseline:
     if rate is not None and mean is None and sd is None:
         return Baseline(mean=_share(rate, "--rate"), variance=None, per_day=None, source="typed in")
-    if rate is None and mean and sd and sd > 0:
+    if rate is None and mean is not None and sd is not None:
         return Baseline(mean=mean, variance=sd * sd, per_day=None, source="typed in")
     raise click.UsageError("give --rate, or --mean with --sd, or an EXPERIMENT or --file to learn from")
 
@@ -216,9 +268,10 @@ def _of_experiment(context: Context, experiment: str, metric: str | None) -> Bas
     return _history(report, metric, experiment, "EXPERIMENT")
 
 
-def _of_file(file: str, spec_file: Path | None, metric: str | None) -> Baseline:
-    """What a table of somebody's earlier test says."""
+def _of_file(file: str, spec_file: Path | None, metric: str | None) -> tuple[Baseline, DecisionRule]:
+    """What a table of somebody's earlier test says, and the rule of its spec."""
     from analysis.report.batch_model import BatchReport
+    from experiment.parsing import load_either_file
     from router.cli.table import judged
 
     if spec_file is None:
@@ -229,7 +282,7 @@ def _of_file(file: str, spec_file: Path | None, metric: str | None) -> Baseline:
             "a table of many experiments has no single history", field="--file", value=file,
             fix="leave `experiment` out of the source, or take the rows of one experiment.",
         )  # fmt: skip
-    return _history(report, metric, Path(file).name, "--file")
+    return _history(report, metric, Path(file).name, "--file"), load_either_file(spec_file).decision
 
 
 def _with_covariate(baseline: Baseline, correlation: float) -> Baseline:
@@ -282,7 +335,12 @@ def _pace(report: Report) -> float | None:
 
 def _effect(text: str, baseline: float) -> float:
     if text.endswith("%"):
-        return _share(text, "--mde") * baseline
+        share = _share(text, "--mde")
+        if not baseline:
+            raise BadInput(
+                "is relative to a control of 0", field="--mde", value=text, fix="write it absolute: 0.5"
+            )
+        return share * baseline
     try:
         value = float(text)
     except ValueError:
@@ -336,10 +394,11 @@ def _rendered(found: Needed, plot: Plot, form: str) -> str:
 def _facts(found: Needed) -> list[tuple[str, str]]:
     from analysis.report import format as fmt
 
+    lift = "" if found.lift is None else f" ({fmt.share(found.lift, signed=True)})"
     return [
         ("from", found.source),
         ("control", fmt.amount(found.baseline)),
-        ("effect to see", f"{fmt.amount(found.effect, signed=True)} ({fmt.share(found.lift, signed=True)})"),
+        ("effect to see", fmt.amount(found.effect, signed=True) + lift),
         ("design", f"{fmt.design(found.design)}, alpha {found.alpha:g}, power {found.power:g}"),
         ("units, control", fmt.count(found.units_control)),
         ("units, treatment", fmt.count(found.units_treatment)),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from analysis.inference import fixed, sample
 from analysis.inference.effect_prior import EffectPrior, normal_posterior
@@ -128,3 +131,27 @@ def test_a_bayesian_rule_needs_the_units_at_which_its_posterior_passes_with_the_
         prior=EffectPrior(mean=belief.mean, sd=belief.sd),
     )
     assert (found.better > 0.975).mean() == pytest.approx(0.8, abs=0.004)
+
+
+@pytest.mark.parametrize("ratio", [1.0, 0.5, 2.0, 0.1, 0.01])
+@pytest.mark.parametrize("side", [Alternative.TWO_SIDED, Alternative.GREATER])
+def test_solved_sizes_and_effects_agree_with_the_noncentral_t(ratio: float, side: Alternative) -> None:
+    """scipy.stats.nct at Welch's degrees of freedom, from a handful of units to tens of thousands."""
+    for effect, spread, alpha, target in itertools.product(
+        (0.03, 0.3, 1.0, 4.0), (1.0, 0.25), (0.05, 0.001), (0.5, 0.8, 0.99)
+    ):
+        given = power.Spread(
+            control=np.asarray(1.0), treatment=np.asarray(spread), null_control=np.asarray(1.0),
+            null_treatment=np.asarray(spread),
+        )  # fmt: skip
+        asked: dict[str, Any] = {"ratio": ratio, "alpha": alpha, "target": target, "alternative": side}
+        n = float(power.units_needed(given, effect, distribution=Distribution.T, **asked).control)
+        a, b = 1 / n, spread / (ratio * n)
+        df = (a + b) ** 2 / (a**2 / (n - 1) + b**2 / (ratio * n - 1))
+        t = stats.t.isf(alpha / (2 if side is Alternative.TWO_SIDED else 1), df)
+        reached = stats.nct.sf(t, df, effect / np.sqrt(a + b))
+        fewest = max(1.0, 1 / ratio) + 1e-6
+        if n > fewest * 1.01:  # below, the fewest units there can be have more power than asked for
+            assert reached == pytest.approx(target, abs=1e-6), (effect, spread, alpha, target)
+            back = power.smallest_effect(given, n_control=n, distribution=Distribution.T, **asked)
+            assert float(back) == pytest.approx(effect, rel=1e-6)

@@ -229,6 +229,79 @@ def test_power_with_a_covariate_needs_what_is_left_of_the_variance(cli: Cli) -> 
     assert with_it / alone == pytest.approx(0.64, abs=1e-4)
 
 
+def test_power_of_a_mean_of_zero_is_planned_by_the_effect_itself(cli: Cli, tmp_path: Path) -> None:
+    """R: power.t.test(delta = .2, sd = 1, power = .8) gives 393.4 with the t distribution, 392.4 with the normal."""
+    asked = ("power", "--mean", "0", "--sd", "1", "--mde", "0.2", "--design", "fixed")
+    found = cli(*asked, "--json").json()
+    assert (found["units_control"], found["units_treatment"], found["lift"]) == (393, 393, None)
+    assert "393" in cli(*asked).out
+    page = tmp_path / "power.html"
+    assert cli(*asked, "--format", "html", "--output", str(page)).code == 0
+    assert "an effect of +0.2" in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("figures", "option"),
+    [
+        ("--mean 0 --sd 1 --mde 5%", "--mde"),
+        ("--mean nan --sd 1 --mde 0.2", "--mean"),
+        ("--mean inf --sd 1 --mde 0.2", "--mean"),
+        ("--mean 1 --sd nan", "--sd"),
+        ("--mean 1 --sd inf", "--sd"),
+        ("--mean 1 --sd 0", "--sd"),
+        ("--mean 1", "--sd"),
+        ("--mean 1 --sd 1 --mde inf", "--mde"),
+        ("--mean 1 --sd 1 --mde 1e-300", "--mde"),
+        ("--mean 1e200 --sd 1e200 --mde 1", "--mde"),
+        ("--rate 10% --per-day inf", "--per-day"),
+        ("--rate 10% --alpha nan", "--alpha"),
+        ("--rate 10% --power nan", "--power"),
+        ("--rate 10% --correlation nan", "--correlation"),
+        ("--mean 0 --sd 1 --mde 0.2 --design bayesian", "--design"),
+    ],
+)
+def test_power_names_the_option_whose_figure_makes_no_sense(cli: Cli, figures: str, option: str) -> None:
+    done = cli("power", *figures.split())
+    assert done.code == 2
+    assert option in done.err
+    assert not done.out
+
+
+def test_power_takes_what_the_spec_decides_by(cli: Cli, tmp_path: Path) -> None:
+    """Its design, alpha, power and MDE, unless they are typed in; a plan's looks are those of its rule."""
+    table, spec = tmp_path / "table.csv", tmp_path / "spec.yaml"
+    table.write_text("arm,units,buyers\na,10000,1000\nb,10000,1000\n")
+    text = """
+metrics: [{key: buyers, type: proportion, role: primary}]
+decision: {design: %s, alpha: 0.01, power: 0.9, mde: 20%%, min_runtime: 7d, max_runtime: 28d}
+source: {shape: counts, assignment: randomised, variant: arm, control: a, weights: equal, columns: {buyers: {n: units, sum: buyers}}}
+"""
+    learnt = ("power", "--file", str(table), "--spec", str(spec), "--json")
+    typed = (
+        "power",
+        "--mean",
+        "0.1",
+        "--sd",
+        "0.3",
+        "--mde",
+        "0.02",
+        "--alpha",
+        "0.01",
+        "--power",
+        "0.9",
+        "--json",
+    )
+    for design, more in (("fixed", ()), ("sequential", ()), ("group_sequential", ("--looks", "4"))):
+        spec.write_text(text % design)
+        found = cli(*learnt).json()
+        assert (found["design"], found["alpha"], found["power"]) == (design, 0.01, 0.9)
+        assert found["effect"] == pytest.approx(0.02)
+        assert found["units"] == pytest.approx(
+            cli(*typed, "--design", design, *more).json()["units"], rel=1e-3
+        )
+    assert cli(*learnt, "--design", "fixed", "--alpha", "0.05").json()["alpha"] == 0.05
+
+
 def test_power_knows_the_pace_of_the_experiment(cli: Cli, imported: None) -> None:
     found = cli("power", "outside", "--mde", "20%", "--json").json()
     # 1,600 visitors in 8 days
