@@ -1,4 +1,4 @@
-"""Fixtures every room uses: the shared real data."""
+"""Fixtures every room uses: the shared real data; and what no test of any room may depend on: time."""
 
 from __future__ import annotations
 
@@ -6,14 +6,39 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parent.parent
+ABSENT = "SHARED DATA ABSENT"
+
+# examples are judged by what they show, never by how long a busy machine takes
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The directory with real data and oracle cases; tests that need it skip loudly without it."""
+    """The directory with real data and oracle cases; without it tests skip loudly, and fail where CI=true."""
     path = Path(os.environ.get("SWITCHPOINT_SHARED", ROOT.parent / "shared"))
     if not (path / "data").is_dir():
-        pytest.skip(f"SHARED DATA ABSENT: {path} is not there; set SWITCHPOINT_SHARED to run this test")
+        refuse = pytest.fail if os.environ.get("CI", "").lower() == "true" else pytest.skip
+        refuse(f"{ABSENT}: {path} is not there; set SWITCHPOINT_SHARED to run this test")
     return path
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what a green run without the shared data has not tested."""
+    skipped = [
+        report.nodeid
+        for report in terminalreporter.stats.get("skipped", [])
+        if ABSENT in str(report.longrepr)
+    ]
+    if skipped:
+        terminalreporter.section(ABSENT, sep="=", red=True, bold=True)
+        terminalreporter.line(
+            f"{len(skipped)} tests were NOT run: nothing was compared with outside oracles or real data. "
+            "Set SWITCHPOINT_SHARED. Where CI=true this fails.",
+            red=True,
+        )
+        for nodeid in skipped:
+            terminalreporter.line(f"  {nodeid}")

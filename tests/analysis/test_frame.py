@@ -191,7 +191,9 @@ def test_a_wrong_value_is_named_by_row_and_column(
     with pytest.raises(BadInput) as caught:
         single(make(TABLE | change))
     assert caught.value.field == field
-    assert message in caught.value.message or "not a number" in caught.value.message
+    if make is pd.DataFrame and change == {"clicks": [1000, None]}:
+        message = "nan is not a number"  # what pandas makes of a missing number
+    assert message in caught.value.message
 
 
 def test_a_missing_column_names_the_field_and_the_nearest_column() -> None:

@@ -1,7 +1,4 @@
-"""Known facts about real data: 2,471 Upworthy tests, two recommenders of the Open Bandit Dataset, the lecture.
-
-The data lie beside the project (`../shared/data`); where they are not there the tests of them are skipped.
-"""
+"""Known facts about real data: 2,471 Upworthy tests, two recommenders of the Open Bandit Dataset, the lecture."""
 
 from __future__ import annotations
 
@@ -26,8 +23,6 @@ from tests.analysis.cases import of_sums
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "docs" / "examples"
-DATA = ROOT.parent / "shared" / "data"
-with_data = pytest.mark.skipif(not DATA.is_dir(), reason="the shared data are not beside the project")
 
 
 def read(path: Path, spec: str) -> Report | BatchReport:
@@ -35,10 +30,11 @@ def read(path: Path, spec: str) -> Report | BatchReport:
     return analyze(table.read(path, columns=lambda names: check_columns(found.source, names)), found)
 
 
-@with_data
-def test_broken_randomisation_of_the_upworthy_archive_is_found_where_its_authors_found_it() -> None:
+def test_broken_randomisation_of_the_upworthy_archive_is_found_where_its_authors_found_it(
+    shared: Path,
+) -> None:
     """The archive's authors: broken from 25 June 2013 (week 201325) to 10 January 2014 (week 201401)."""
-    found = read(DATA / "upworthy_exploratory_half_a.parquet", "upworthy.yaml")
+    found = read(shared / "data" / "upworthy_exploratory_half_a.parquet", "upworthy.yaml")
     assert isinstance(found, BatchReport)
     assert len(found.rows) == 2471
     assert sum(row.n for row in found.rows) == 40_710_800
@@ -55,12 +51,13 @@ def test_broken_randomisation_of_the_upworthy_archive_is_found_where_its_authors
     assert sum(found.summaries[0].verdicts.values()) == 2471
 
 
-@with_data
 @pytest.mark.parametrize(("sample", "clicks"), [("all", (38, 42)), ("men", (46, 69))])
-def test_open_bandit_samples_are_too_small_to_decide(sample: str, clicks: tuple[int, int]) -> None:
+def test_open_bandit_samples_are_too_small_to_decide(
+    shared: Path, sample: str, clicks: tuple[int, int]
+) -> None:
     """Published on millions of rows: +43 % and +31 %; on 20,000 rows the right verdict is to go on."""
     definition = load_file(EXAMPLES / "open_bandit.yaml")
-    found = analyze(rows_of(sample, definition), definition)
+    found = analyze(rows_of(shared, sample, definition), definition)
     assert isinstance(found, Report)
     assert [v.numerator for v in found.matured.metrics[0].values] == list(clicks)
     assert found.verdict.kind is VerdictKind.CONTINUE
@@ -76,17 +73,16 @@ def test_open_bandit_samples_are_too_small_to_decide(sample: str, clicks: tuple[
     assert estimate.p == pytest.approx({"all": 0.654, "men": 0.0315}[sample], abs=5e-4)
 
 
-@with_data
 @pytest.mark.parametrize("sample", ["all", "men"])
-def test_an_imported_log_and_its_file_agree_to_the_last_digit(sample: str) -> None:
+def test_an_imported_log_and_its_file_agree_to_the_last_digit(shared: Path, sample: str) -> None:
     definition = load_file(EXAMPLES / "open_bandit.yaml")
     state = start(create(definition, ordinal=1, at=0, actor="a"), digests={}, at=0, actor="a")
     plan, ledger = ledger_plan([state]), MemoryLedger()
-    path = DATA / f"obd_small_{sample}.parquet"
+    path = shared / "data" / f"obd_small_{sample}.parquet"
     rows = table.rows(path, columns=lambda names: check_columns(source_of(definition), names))
     ledger.record(list(history.events(definition, rows)), plan, history=True)
     live = analyze_ledger(state, ledger.moments("open-bandit", plan), at=2_000_000_000_000).to_dict()
-    file = analyze(rows_of(sample, definition), definition).to_dict()
+    file = analyze(rows_of(shared, sample, definition), definition).to_dict()
     assert of_sums(file) == of_sums(live)
 
 
@@ -95,9 +91,9 @@ def source_of(definition: Experiment):  # type: ignore[no-untyped-def]  # a two-
     return definition.source
 
 
-def rows_of(sample: str, definition: Experiment) -> object:
+def rows_of(shared: Path, sample: str, definition: Experiment) -> object:
     return table.read(
-        DATA / f"obd_small_{sample}.parquet",
+        shared / "data" / f"obd_small_{sample}.parquet",
         columns=lambda names: check_columns(source_of(definition), names),
     )
 

@@ -277,7 +277,7 @@ def test_distinct_values_are_told_from_repeated_ones(values: list[Any]) -> None:
 WRONG: list[tuple[str, Any, str]] = [
     ("amount", float("nan"), "not a number"),
     ("amount", float("inf"), "inf"),
-    ("amount", 1e30, "2^40"),
+    ("amount", 1e30, "missing or not a number of at most 1e15: 1e+30"),
     ("clicks", -1, "negative"),
     ("views", 1.5, "not a whole number"),
     ("country", None, "missing"),
@@ -295,7 +295,7 @@ def test_a_wrong_value_is_named_by_row_and_column(make: Any, column: str, value:
     with pytest.raises(BadInput) as caught:
         analyze(make(rows), load_spec(SPEC))
     assert caught.value.field == f"row 412, column {column}"
-    assert message in caught.value.message or "missing" in caught.value.message
+    assert message in caught.value.message
 
 
 def test_variants_keep_the_order_in_which_rows_show_them(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -57,7 +56,6 @@ def test_what_the_schema_requires_the_parser_requires() -> None:
             parsing.from_document(minimal(**{name: None}))
 
 
-@pytest.mark.skipif(importlib.util.find_spec("jsonschema") is None, reason="jsonschema is not installed")
 @pytest.mark.parametrize("text", [DESIGN_EXAMPLE, INIT_YAML], ids=["design", "template"])
 def test_examples_validate(text: str) -> None:
     import jsonschema

@@ -156,8 +156,9 @@ def test_scores_that_are_not_finite_are_refused(tmp_path: Path) -> None:
 
 def test_named_columns_are_read_from_objects(tmp_path: Path) -> None:
     """A model fitted on a frame takes objects in any key order and refuses a missing column."""
-    pandas = pytest.importorskip("pandas")
-    frame = pandas.DataFrame(ROWS, columns=["a", "b", "c"])
+    import pandas as pd
+
+    frame = pd.DataFrame(ROWS, columns=["a", "b", "c"])
     fitted = LogisticRegression().fit(frame, LABELS)
     model = load(tmp_path, fitted)
     expected = fitted.predict_proba(frame[:1])[0, 1]
