@@ -90,6 +90,8 @@ def of_sums(document: dict[str, Any]) -> dict[str, Any]:
     rest = {key: value for key, value in document.items() if key != "header"}
     rest["checks"] = [c for c in document["checks"] if c["name"] not in ROW_CHECKS]
     rest["warnings"] = [text for text in document["warnings"] if text not in told]
+    # sums hold the variants assigned; what was served is known row by row
+    rest["contamination"] = {k: v for k, v in document["contamination"].items() if k != "as_served"}
     return rest
 
 
