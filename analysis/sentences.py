@@ -15,7 +15,7 @@ from experiment.definition import DecisionRule, Design
 
 _MARGIN = {
     Finding.HARMED: "harmed: worse than its margin allows",
-    Finding.FEW_EVENTS: "not shown to be safe, too few events",
+    Finding.FEW_EVENTS: "too few events, not shown to be safe",
 }
 
 
@@ -116,9 +116,11 @@ def guard_sentence(metric: MetricReading, c: Comparison) -> str:
 
 
 def worse_sentence(metric: MetricReading, c: Comparison, rule: DecisionRule) -> str:
-    """A comparison that is shown to be worse, where the rule does not act on it."""
+    """A comparison that is shown to be worse, where the verdict is not about it."""
     if c.guard is None:
         return f"Shown to be worse: {sentence(metric, c, rule)}"
+    if c.finding is Finding.HARMED:
+        return guard_sentence(metric, c)
     now = deciding(c)
     p = "" if now is None else f", {fmt.p_is(now.p, now.log10_p)}"
     return (

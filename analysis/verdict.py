@@ -237,14 +237,14 @@ def _chosen(case: Case, best: Comparison) -> list[str]:
 def _rollback(case: Case, _branch: Branch, _leader: Comparison | None) -> _Told:
     harmed = [c.variant for c in case.others if case.harmed(c.variant)]
     shown = [(m, c) for variant in harmed for m, c in case.harmed(variant)]
-    metrics = list(dict.fromkeys(m.key for m, _ in shown))
+    metrics, harm = list(dict.fromkeys(m.key for m, _ in shown)), [guard_sentence(m, c) for m, c in shown]
     return _Told(
         f"Roll back {listed([case.name(v) for v in harmed])}: "
         f"{listed(metrics)} {'is' if len(metrics) == 1 else 'are'} harmed.",
         [
-            *(guard_sentence(m, c) for m, c in shown),
+            *harm,
             *(sentence(case.primary, c, case.rule) for c in case.others),
-            *_beside(case),
+            *(line for line in _beside(case) if line not in harm),
         ],
         ["a repaired variant, in a new experiment."],
         harmed[0],
