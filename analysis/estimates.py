@@ -296,14 +296,15 @@ def pooled_effect(given: Sequence[Totals], alpha: float, compared: Mask | None =
         compared: whether a stratum is evidence for a variant (looks, strata, variants); None: every one is.
     """
 
-    def control(part: NDArray[Any]) -> NDArray[Any]:
-        """Control's sums for each other variant, of the strata that are compared with it."""
-        own = np.repeat(part[..., :1], part.shape[-1] - 1, axis=-1)
-        return own if compared is None else np.where(compared[..., 1:], own, np.zeros_like(own))
+    def shared(part: NDArray[Any], side: NDArray[Any]) -> NDArray[Any]:
+        """One side's sums for each pair, of the strata that are evidence for both."""
+        own = np.broadcast_to(side, part[..., 1:].shape)
+        both = True if compared is None else compared[..., :1] & compared[..., 1:]
+        return np.where(both, own, np.zeros_like(own))
 
     sides = [
         joined([totals.each(change).merged(1).sample() for totals in given])
-        for change in (control, lambda part: part[..., 1:])
+        for change in (lambda part: shared(part, part[..., :1]), lambda part: shared(part, part[..., 1:]))
     ]
     return contrast.effect(contrast.from_samples(*sides), alpha=alpha)
 

@@ -452,3 +452,18 @@ def test_the_minimum_runtime_of_a_new_model_ends_with_its_last_day(
     found = analyze_ledger(state, moments, at=LATER)
     assert found.matured.metrics[0].comparisons[1].days == left
     assert (found.verdict.kind, found.verdict.variant) == (VerdictKind.PROMOTE, chosen)
+
+
+def test_two_variants_are_compared_where_both_had_the_models_in_force() -> None:
+    """`treatment` got its model on day 14: what `third` did before is no evidence between the two."""
+    state = changed(running(definition(EVEN)), 14, treatment=9)
+    moments = several(14, 1, control=100, treatment=10, third=900)
+    moments |= later(several(15, 2, control=100, treatment=150, third=100), 14)
+    ways = [("treatment", "third"), ("third", "treatment")]
+    for way, sign in zip(ways, (-1, 1), strict=True):
+        (found,) = analyze_ledger(state, moments, at=LATER, compare=[way]).pairs[0].comparisons
+        assert found.estimate is not None
+        assert found.pooled is not None
+        assert (found.estimate.n_control, found.estimate.n_variant) == (15_000, 15_000)
+        assert found.estimate.effect == pytest.approx(sign * 0.05)
+        assert found.pooled.effect == pytest.approx(sign * 0.05)
