@@ -18,7 +18,7 @@ from router.client.background import Background, next_delay
 from router.serving import remote
 from router.serving.drain import only_drainer
 from tests.router import world
-from tests.router.client.service import EMPTY, Service, serving, snapshot, until
+from tests.router.client.service import EMPTY, Answer, Service, serving, snapshot, stored, until
 
 US = {"country": "US"}
 DEEP = b"[" * 100_000 + b"]" * 100_000
@@ -101,6 +101,28 @@ def test_requests_are_bounded_in_events_and_bytes(service: Service, tmp_path: Pa
     assert max(size for _, size in service.batches) < 810_000
     assert max(count for count, _ in service.batches) <= 200
     assert len(service.batches) < 10
+
+
+@pytest.mark.parametrize("status", [400, 413, 415, 422])
+def test_a_batch_refused_as_a_whole_loses_only_the_event_concerned(
+    service: Service, tmp_path: Path, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is halved until the event is found, which is given up with a line in the log."""
+
+    def picky(events: list[dict[str, Any]]) -> Answer:
+        return (status, {}, b"no") if any(event["id"] == "c13" for event in events) else stored(events)
+
+    service.on_events = lambda _: (503, {}, b"")
+    with client_of(service, tmp_path) as client:
+        for i in range(20):
+            client.track("click", "u", id=f"c{i}")
+        service.on_events = picky
+        service.batches.clear()
+        assert client.flush(20)
+    assert [event["id"] for event in service.events] == [f"c{i}" for i in range(20) if i != 13]
+    assert caplog.text.count("an event is given up") == 1
+    assert service.batches[0][0] > 1
+    assert len(service.batches) < 20
 
 
 BROKEN: dict[str, tuple[int, dict[str, str], bytes]] = {
@@ -301,3 +323,30 @@ def test_an_outage_is_logged_quietly(
     until(lambda: "events wait, the service is away" in caplog.text)
     client.close(0.01)
     assert not [line for line in caplog.records if line.levelno > logging.WARNING]
+
+
+def test_threads_of_a_forked_child_share_one_successor(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process id is what a child sees; whichever thread comes first, one background runs."""
+    service.document = snapshot(running=True)
+    with client_of(service, tmp_path) as client:
+        made = client._background
+        monkeypatch.setattr("router.client.background.os.getpid", lambda: made.pid + 1)
+        looks = service.looks
+        made.looked_at -= 3600
+        first = made.successor()
+        assert made.successor() is first
+        assert not first.started
+        assert client.assign("u1", US, experiment=world.EXPERIMENT).enrolled
+        assert client._background is first
+        assert first.started
+        assert service.looks > looks, "the last look was an hour ago"
+        monkeypatch.undo()
+        first.stop(5.0)
+        made.stop(5.0)
+        monkeypatch.setattr("router.client.background.os.getpid", lambda: made.pid + 2)
+        closed = made.successor()
+        closed.start()
+        assert not closed.started
+        monkeypatch.undo()

@@ -94,6 +94,15 @@ def test_what_no_metric_reads_cannot_cost_the_event(
     assert len(lines) == len(properties) - len(sent)
 
 
+def test_a_property_too_long_that_a_metric_reads_stays_and_is_refused(
+    client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert not client.track("purchase", "u1", {"amount": "1" * 8_200, "item": "i"})
+    assert [line.getMessage()[:47] for line in caplog.records][
+        -1
+    ] == "an event was refused: properties: more than 819"
+
+
 @pytest.mark.parametrize("amount", [float("nan"), float("inf"), decimal.Decimal("NaN"), object(), b"12", 1j])
 def test_what_a_metric_reads_is_refused_with_the_cure(
     client: Client, service: Service, amount: object, caplog: pytest.LogCaptureFixture

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from experiment.errors import BadInput, StoreUnavailable
+from experiment.errors import BadInput
 from router.client import Client
 from router.serving.assign import assignment_document
 from router.serving.launch import ServingProcess, free_port
-from router.serving.remote import RefusedBatch
 from tests.router import world
 from tests.router.conftest import Project
 from tests.router.http import post
@@ -244,41 +242,6 @@ def test_rejected_events_do_not_block_the_queue(service: ServingProcess, tmp_pat
         client.track("purchase", "u", {"amount": "much"})
         client.track("click", "u")
         assert client.flush(5)
-
-
-class StubRemote:
-    """A service that refuses batches holding one event."""
-
-    timeout = 0.1
-
-    def __init__(self) -> None:
-        self.taken: list[bytes] = []
-
-    def stamp(self) -> str:
-        raise StoreUnavailable("stub")
-
-    def document(self) -> Mapping[str, Any]:
-        raise StoreUnavailable("stub")
-
-    def send(self, events: Sequence[bytes]) -> list[Mapping[str, Any]]:
-        if any(b"poison" in event for event in events):
-            raise RefusedBatch("400")
-        self.taken += events
-        return [{"status": "stored"}] * len(events)
-
-
-def test_batch_refused_as_a_whole_loses_only_the_event_concerned(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stub = StubRemote()
-    monkeypatch.setattr("router.client.client.Remote", lambda *_, **__: stub)
-    with Client(NOBODY, data=tmp_path) as client:
-        for i in range(20):
-            client.track("click", "u", id="poison" if i == 13 else f"c{i}")
-        assert client.flush(5)
-    assert sorted(json.loads(event)["id"] for event in stub.taken) == sorted(
-        f"c{i}" for i in range(20) if i != 13
-    )
 
 
 def test_two_clients_may_share_a_folder(

@@ -118,6 +118,7 @@ def test_a_hosts_value_decides_as_the_json_value_it_stands_for(when: dict[str, A
         (memoryview(b"x"), "attributes.a", "decode"),
         (1j, "attributes.a", "give a number"),
         (np.complex128(1j), "attributes.a", "give a number"),
+        (np.clongdouble(1j), "attributes.a", "give a number"),
         (object(), "attributes.a", "give a number"),
         (Person(3), "attributes.a", "give a number"),
         (dt.timedelta(1), "attributes.a", "give a number"),
