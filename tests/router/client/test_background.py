@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from experiment.errors import PlatformError
+from experiment.errors import PlatformError, StoreUnavailable
 from experiment.store.spool import Spool
 from router.client import Client
 from router.client.background import Background, next_delay
@@ -168,6 +168,14 @@ def test_the_thread_outlives_a_broken_snapshot(
             until(lambda: not enrolled(before))
             service.document = snapshot(running=True, revision=3)
             until(lambda: enrolled(during))
+
+
+@pytest.mark.parametrize("name", ["deep", "no json", "long number", "cut off", "forbidden"])
+def test_what_is_no_answer_at_all_counts_as_an_absent_service(service: Service, name: str) -> None:
+    """The reader of answers says so itself, without a traceback in the log."""
+    service.raw = BROKEN[name]
+    with pytest.raises(StoreUnavailable, match=r"/v1/snapshot|answer"):
+        remote.Remote(service.url, timeout=1.0).stamp()
 
 
 def test_a_fault_that_comes_back_is_logged_again(

@@ -147,6 +147,22 @@ os._exit(any(codes))
     assert found == {*(f"child-{n}" for n in range(8)), "grandchild"}
 
 
+@pytest.mark.parametrize("fork", FORKS)
+def test_a_child_has_its_own_handle_of_the_queue(service: Service, tmp_path: Path, fork: str) -> None:
+    """SQLite connections must not cross a fork, nor a lock that a thread of the parent may hold."""
+    script = f"""
+client.waiting()
+connection = client._spool._connection
+if not (pid := {FORKS[fork]}):
+    client.waiting()
+    with client._spool._lock:
+        os._exit(client._spool._connection is connection)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+    with Host(service, tmp_path, script) as host:
+        assert host.process.wait(30) == 0
+
+
 def test_a_child_does_not_keep_its_killed_parents_lock(service: Service, tmp_path: Path) -> None:
     """Forked while the parent was sending, the child would hold the queue as long as it lives."""
     gate = threading.Event()
