@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from analysis.facts import Backlog
+from analysis.facts import LEDGER, Backlog, Facts
 from analysis.ledger import from_ledger
 from analysis.report.build import build
 from analysis.report.header import Header, VariantHeader, blank, instant
@@ -17,14 +17,16 @@ from experiment.canonical import digest
 from experiment.lifecycle import ExperimentState
 from experiment.moments import Moments
 
+_SETTLED = Backlog(pending=0, late=0)
+
 
 def analyze_ledger(  # noqa: PLR0913 - one argument per thing that is known beside the moments
     state: ExperimentState,
     moments: Moments,
     *,
     at: int,
-    pending: int = 0,
-    late: int = 0,
+    backlog: Backlog = _SETTLED,
+    facts: Facts = LEDGER,
     others: Sequence[ExperimentState] | None = None,
     models: Mapping[str, str] | None = None,
     compare: Sequence[tuple[str, str]] = (),
@@ -34,7 +36,8 @@ def analyze_ledger(  # noqa: PLR0913 - one argument per thing that is known besi
 
     Args:
         moments: at least the cells of this experiment; others are ignored.
-        pending: units that wait for a refold. late: events kept but not summed.
+        backlog: what the ledger has not summed. facts: what it counted of all that arrived
+            (`analysis.ledger.arrived`).
         others: the other experiments of the project, to say which of them share units with this one; None:
             they are not known.
         models: names of model digests (`ranker@2`), to name those of history.
@@ -44,10 +47,11 @@ def analyze_ledger(  # noqa: PLR0913 - one argument per thing that is known besi
         BadInput: a pair of variants that are not there.
     """
     evidence = from_ledger(state, moments, at=at)
+    evidence = replace(evidence, facts=(facts,) * len(evidence.subjects))
     return build(
         evidence,
         ledger_header(state, assignment=evidence.subjects[0].assignment, at=at),
-        backlog=Backlog(pending=pending, late=late),
+        backlog=backlog,
         others=None if others is None else concurrent.configured(state, others),
         history=None if evidence.history is None else history(evidence.history, models or {}),
         compare=compare,

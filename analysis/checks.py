@@ -166,9 +166,10 @@ def _of_rows(found: Findings, limits: Thresholds) -> tuple[Check, ...]:
     return (
         rows.copies(facts.copies, limits),
         rows.eligibility(facts.eligibility, limits),
-        rows.ids(facts.ids),
+        rows.ids(facts.ids, limits),
         rows.unit_of_analysis(facts.nesting, limits),
         rows.early(facts.outcomes, limits),
+        rows.arrived(facts.arrived, limits),
         found.others or concurrent.in_table(facts.sharing, limits),
         concurrent.in_window(found.window, limits),
     )

@@ -64,9 +64,11 @@ class Sharing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ids:
-    """Unit ids of a sample of `looked_at` rows that look damaged, by what is wrong, with one example each."""
+    """Unit ids that look damaged, by what is wrong, with one example each: of a sample of `looked_at` rows,
+    or of all events of a `live` ledger, which keeps no examples."""
 
     looked_at: int
+    live: bool = False
     wrong: Mapping[str, int] = field(default_factory=dict)
     examples: Mapping[str, str] = field(default_factory=dict)
 
@@ -91,12 +93,24 @@ class Eligibility:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcomes:
-    """Outcomes `early` (within the hour before their unit's first exposure), `before` it at any time, and
-    `counted` inside the window."""
+    """Outcomes `early` (within the hour before their unit's first exposure; of a ledger in its clock hour or
+    the one before), `before` it at any time (None: not known), and `counted` inside the window."""
 
     early: int
-    before: int
+    before: int | None
     counted: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrived:
+    """Outcomes a live ledger accepted by type: `read` those that the experiment's metrics read, of which
+    `unexposed` are of units never exposed to anything and `joined` (early or counted) of its own units,
+    `unread` those that no metric of the project reads."""
+
+    read: Mapping[str, int]
+    unexposed: int
+    joined: int
+    unread: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +130,7 @@ class Facts:
     eligibility: Eligibility | Unseen
     nesting: tuple[Nesting, ...] | Unseen
     outcomes: Outcomes | Unseen
+    arrived: Arrived | Unseen
     extremes: tuple[Extreme, ...] | Unseen
     sharing: Sharing | Unseen
 
@@ -133,17 +148,20 @@ class Backlog:
     late: int
 
 
+_NOT_GIVEN = "the counts of what arrived were not given"
+
 LEDGER = Facts(
     unreadable=Unseen("a ledger has no rows to read; every event is checked at its door"),
     served=None,
     fallbacks=None,
     carried=None,
     copies=Unseen("the ledger counts every event id once"),
-    ids=Unseen("the ledger keeps sums, not ids"),
+    ids=Unseen(_NOT_GIVEN),
     eligibility=Unseen("conditions are those of the segments, before anybody is assigned"),
     nesting=Unseen("the ledger assigns the unit of the definition"),
-    outcomes=Unseen("the ledger keeps sums, not times"),
+    outcomes=Unseen(_NOT_GIVEN),
+    arrived=Unseen(_NOT_GIVEN),
     extremes=Unseen("the ledger keeps sums, not single units"),
     sharing=Unseen("the other experiments of the project were not given"),
 )
-"""What the sums of a live ledger can show."""
+"""What the sums of a live ledger can show; its counts of what arrived are read beside them."""

@@ -8,7 +8,7 @@ nothing earlier is evidence for anybody.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, compress
 
@@ -27,9 +27,10 @@ from analysis.evidence import (
     segment_attribute,
     stated_assignment,
 )
-from analysis.facts import LEDGER
+from analysis.facts import LEDGER, Arrived, Facts, Ids, Outcomes
 from analysis.totals import Covariates, Exact, Index, Integers, integers
-from experiment.definition import Metric, MetricType
+from experiment.definition import Experiment, Metric, MetricType
+from experiment.fold import OTHER_TYPE, Arrivals
 from experiment.lifecycle import Epoch, ExperimentState
 from experiment.moments import Cell, CellKey, Moments, Sums
 from experiment.source import RANDOMISED
@@ -64,6 +65,39 @@ def from_ledger(state: ExperimentState, moments: Moments, *, at: int) -> Evidenc
             cells=_cells(keys, cells, definition.metrics, places, order), facts=(LEDGER,),
         )
     )  # fmt: skip
+
+
+def arrived(definition: Experiment, counts: Arrivals, reads: Collection[str]) -> Facts:
+    """What a live ledger can show, with its counts of what arrived.
+
+    Args:
+        reads: the event types that the metrics of any experiment of the project read.
+    """
+    mine = {
+        side.event for m in definition.metrics for side in (m.numerator, m.denominator) if side is not None
+    }
+    outcomes = {key[1]: count for key, count in counts.items() if key[0] == "outcomes"}
+    early, counted = (
+        sum(counts.get((name, definition.key, v.key), 0) for v in definition.variants)
+        for name in ("early", "counted")
+    )
+    return replace(
+        LEDGER,
+        ids=Ids(
+            looked_at=counts.get(("exposures",), 0) + sum(outcomes.values()),
+            wrong={key[1]: count for key, count in counts.items() if key[0] == "ids"},
+            live=True,
+        ),
+        outcomes=Outcomes(early=early, before=None, counted=counted),
+        arrived=Arrived(
+            read={kind: outcomes.get(kind, 0) for kind in sorted(mine)},
+            unexposed=sum(counts.get(("unexposed", kind), 0) for kind in mine),
+            joined=early + counted,
+            unread={
+                kind: n for kind, n in sorted(outcomes.items()) if kind not in reads and kind != OTHER_TYPE
+            },
+        ),
+    )
 
 
 def model_digests(state: ExperimentState, epoch: Epoch | None) -> Digests:

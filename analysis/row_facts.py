@@ -16,6 +16,7 @@ from analysis.facts import Ids, Nesting, Shared, Sharing
 from analysis.tabular import Columns, Frame
 from analysis.totals import Index
 from analysis.validity.association import associations
+from experiment.event import PLACEHOLDERS, damage_of
 
 Series = nw.Series[Any]
 _OWNER = "\0owner"
@@ -27,14 +28,7 @@ _ID_NAME = re.compile(
     r"|household|device|cookie|session|store|shop|school)$|(user|customer|client|account|device|session|visitor)id$|Id$",
     re.IGNORECASE,
 )
-# with a sign: hexadecimal ids such as 1e52 are none
-_SCIENTIFIC = re.compile(r"^[+-]?\d(\.\d+)?[eE]\+\d+$")
-_FLOAT = re.compile(r"^\d+\.0+$")
-_NOBODY = frozenset(
-    {"", "-", "null", "(null)", "nil", "none", "nan", "na", "n/a", "unknown", "undefined", "anonymous"}
-    | {"(not set)", "[object object]"}
-)
-_WORTH_A_LOOK = r"[^a-z0-9_-]|^(?:-|null|nil|none|nan|na|unknown|undefined|anonymous)?$"
+_WORTH_A_LOOK = f"[^a-z0-9_-]|^(?:{'|'.join(sorted(map(re.escape, PLACEHOLDERS)))})$"
 """Text ids that do not match are not damaged in any of these ways."""
 _EXACT_FLOAT = 2.0**53
 
@@ -105,18 +99,10 @@ def _damage(value: object, texts: set[str]) -> list[str]:
     if isinstance(value, float):
         return ["rounded numbers"] if abs(value) >= _EXACT_FLOAT else []
     text = str(value)
-    found = []
-    if _SCIENTIFIC.match(text):
-        found.append("scientific notation")
-    if _FLOAT.match(text) and isinstance(value, str):
-        found.append("numbers as decimals")
-    if text.strip().lower() in _NOBODY:
-        found.append("placeholders")
-    if isinstance(value, str) and text != text.strip():
-        found.append("spaces around them")
-    elif isinstance(value, str) and text != text.lower() and text.lower() in texts:
-        found.append("upper and lower case mixed")
-    return found
+    damage = damage_of(text)
+    if damage is not None:
+        return [damage]
+    return ["upper and lower case mixed"] if text != text.lower() and text.lower() in texts else []
 
 
 def nesting(

@@ -46,6 +46,9 @@ class Rows:
         return [int(n) for n in np.bincount(self.owner, minlength=len(self.experiments))]
 
 
+_TABLE = "only a live ledger counts what arrives for nobody"
+
+
 def groups_seen(rows: Rows) -> tuple[Facts, ...]:
     """Of a table whose rows are groups of units."""
     return _each(rows, Facts.unseen(_GROUPS), copies=_copies(rows, rows.whole, rows.owner))
@@ -81,6 +84,7 @@ def units_seen(rows: Rows, units: Units, variants: Sequence[int]) -> tuple[Facts
         carried=Unseen(_CLOSED),
         nesting=Unseen(f"the source says what was randomised (`cluster: {source.cluster}`)"),
         sharing=Unseen("the table holds one experiment"),
+        arrived=Unseen(_TABLE),
     )
     found = _each(rows, base, copies=copies)
     if source.cluster is None:
@@ -117,6 +121,7 @@ def events_seen(rows: Rows, folded: Folded, extremes: tuple[tuple[Extreme, ...],
         carried=Unseen(_CLOSED),
         nesting=Unseen("exposures are of the unit that outcomes name"),
         sharing=Unseen("the table holds one experiment"),
+        arrived=Unseen(_TABLE),
     )
     found = tuple(
         replace(

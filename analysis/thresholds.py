@@ -15,9 +15,11 @@ class Thresholds:
     `srm_log_e`: log e-value of the sequential test from which it alone voids a comparison (e = 1,000).
     `whole_week_days`: a verdict needs at least one whole week. `pooled_gap`: standard errors between the
     pooled and the stratified effect that are worth a word; a changed sign is from `pooled_p` on.
-    `copies_warn`: share of rows (events) that are there more than once. `early_warn`: share of outcomes in
-    the
-    hour before exposure. `nested_share`: mixed values of a column as a share of those chance would mix, below
+    `copies_warn`: share of rows (events) that are there more than once. `early_warn`,
+    `early_gate`: share of outcomes in the hour before exposure. `ids_gate`: share of a live ledger's events
+    whose unit's id looks damaged. `joined_least`: outcomes of which at least one should be of an exposed
+    unit.
+    `nested_share`: mixed values of a column as a share of those chance would mix, below
     which that column looks like the randomised unit, once chance would mix `nested_least`.
     `imbalance_invalid`,
     `imbalance_warn`: p of a difference before exposure. `denominator_p`: p of a moved denominator.
@@ -44,6 +46,9 @@ class Thresholds:
     window_least: int = 3
     copies_warn: float = 0.001
     early_warn: float = 0.01
+    early_gate: float = 0.5
+    ids_gate: float = 0.05
+    joined_least: int = 20
     nested_share: float = 0.1
     nested_least: float = 10.0
     imbalance_invalid: float = 0.001

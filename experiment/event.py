@@ -104,7 +104,8 @@ def unit_id(value: object, error: type[BadInput] = BadInput) -> str:
 
 
 PLACEHOLDERS = frozenset({
-    "", "null", "none", "nil", "nan", "na", "n/a", "unknown", "undefined", "anonymous", "[object object]",
+    "", "-", "null", "(null)", "nil", "none", "nan", "na", "n/a", "unknown", "undefined", "anonymous",
+    "(not set)", "[object object]",
     "00000000-0000-0000-0000-000000000000",
 })  # fmt: skip
 """Texts that stand for no unit, in lower case."""

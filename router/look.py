@@ -37,6 +37,8 @@ def look(
         BadInput: the instant lies before its start, or a pair names a variant that is not there.
     """
     from analysis.analyze import analyze_ledger
+    from analysis.facts import Backlog
+    from analysis.ledger import arrived
 
     states = catalog.experiments()  # read once, so that the plan and the experiment are of one moment
     state = next((each for each in states if each.key == key), None) or catalog.experiment(key)
@@ -48,15 +50,10 @@ def look(
     moments = ledger.moments(key, plan)
     names = {version.digest: str(version.ref) for version in catalog.models(state.definition.model)}
     report = analyze_ledger(
-        state,
-        moments,
-        at=at,
-        pending=pending,
-        late=ledger.late(),
-        others=states,
-        models=names,
-        compare=compare,
-    )
+        state, moments, at=at, others=states, models=names, compare=compare,
+        backlog=Backlog(pending=pending, late=ledger.late()),
+        facts=arrived(state.definition, ledger.arrivals(plan), {slot.event for slot in plan.slots}),
+    )  # fmt: skip
     return Look(report=report, state=state, moments=moments)
 
 

@@ -96,6 +96,7 @@ class CheckName(StrEnum):
     IDS = "ids"
     UNIT_OF_ANALYSIS = "unit of analysis"
     EARLY_OUTCOMES = "early outcomes"
+    OUTCOMES = "outcomes"
     OTHER_EXPERIMENTS = "other experiments"
     WINDOW = "window"
     SAMPLE_RATIO_BY_DAY = "sample ratio by day"

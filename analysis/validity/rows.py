@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from analysis.facts import Copies, Eligibility, Ids, Nesting, Outcomes, Unseen
+from analysis.facts import Arrived, Copies, Eligibility, Ids, Nesting, Outcomes, Unseen
 from analysis.report import format as fmt
 from analysis.report.model import Check, Severity
 from analysis.thresholds import Thresholds
@@ -50,18 +50,33 @@ _WHY = {
 }
 
 
-def ids(found: Ids | Unseen) -> Check:
+def ids(found: Ids | Unseen, limits: Thresholds) -> Check:
     """Unit ids that were damaged on the way."""
     if isinstance(found, Unseen):
         return unchecked("ids", found)
     if not found.wrong:
         return Check(name="ids", severity=Severity.OK, message="Unit ids look sound.", numbers={})
+    if found.live:
+        return _live_ids(found, limits)
     parts = [
         f"{what} in {number:,} of {found.looked_at:,} rows (such as {found.examples[what]!r}): {_WHY[what]}"
         for what, number in found.wrong.items()
     ]
     text = f"Unit ids look damaged: {'; '.join(parts)}. Export the ids again, as text."
     return Check(name="ids", severity=Severity.WARN, message=text, numbers=dict(found.wrong))
+
+
+def _live_ids(found: Ids, limits: Thresholds) -> Check:
+    """Every event of a live project whose unit's id looks damaged, with their share."""
+    wrong = sum(found.wrong.values())
+    share = wrong / found.looked_at
+    parts = [f"{what} in {number:,} ({_WHY[what]})" for what, number in found.wrong.items()]
+    text = (
+        f"{wrong:,} of {found.looked_at:,} events of the project ({share:.1%}) have unit ids that look "
+        f"damaged: {'; '.join(parts)}. Mend the sender; `switchpoint events` counts them."
+    )
+    level = Severity.GATE if share > limits.ids_gate else Severity.WARN
+    return Check(name="ids", severity=level, message=text, numbers={**found.wrong, "share": share})
 
 
 def eligibility(found: Eligibility | Unseen, limits: Thresholds) -> Check:
@@ -133,8 +148,40 @@ def early(found: Outcomes | Unseen, limits: Thresholds) -> Check:
     if share <= limits.early_warn:
         text = "Outcomes follow their exposure."
         return Check(name=name, severity=Severity.OK, message=text, numbers=numbers)
+    sources = "senders" if found.before is None else "tables"
     text = (
         f"{found.early:,} outcomes ({share:.1%}) lie within the hour before their unit's first exposure and "
-        "do not count: the exposure is recorded too late, or the clocks of the two tables differ."
+        f"do not count: the exposure is recorded too late, or the clocks of the two {sources} differ."
     )
-    return Check(name=name, severity=Severity.WARN, message=text, numbers=numbers)
+    level = Severity.GATE if share > limits.early_gate else Severity.WARN
+    return Check(name=name, severity=level, message=text, numbers=numbers)
+
+
+def arrived(found: Arrived | Unseen, limits: Thresholds) -> Check:
+    """Outcomes that reached a live ledger and belong to nobody, or to no metric."""
+    name = "outcomes"
+    if isinstance(found, Unseen):
+        return unchecked(name, found)
+    came, missing = sum(found.read.values()), [kind for kind, count in found.read.items() if not count]
+    unread = ", ".join(f"{kind} {fmt.count(count)}" for kind, count in found.unread.items())
+    numbers: Numbers = {
+        "outcomes": came, "joined": found.joined, "unexposed": found.unexposed,
+        "unread": sum(found.unread.values()), "share": found.unexposed / came if came else 0.0,
+    }  # fmt: skip
+    if came >= limits.joined_least and not found.joined:
+        text = (
+            f"None of the {came:,} outcomes of {', '.join(found.read)} is of a unit that was exposed here "
+            f"({found.unexposed:,} are of units that were never exposed to anything): are unit ids written "
+            "alike in exposures and outcomes?"
+        )
+        return Check(name=name, severity=Severity.GATE, message=text, numbers=numbers)
+    if missing and unread:
+        text = f"No outcome has the type {' or '.join(missing)}; no metric reads what came instead: {unread}."
+        return Check(name=name, severity=Severity.WARN, message=text, numbers=numbers)
+    text = (
+        f"{found.unexposed:,} of {came:,} outcomes ({numbers['share']:.1%}) are of units never exposed."
+        if came
+        else "No outcome has come yet."
+    )
+    text += f" No metric reads: {unread}." if unread else ""
+    return Check(name=name, severity=Severity.OK, message=text, numbers=numbers)

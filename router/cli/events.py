@@ -1,4 +1,4 @@
-"""events: what the doors refused, by cause, and the last ones as they came."""
+"""events: what arrived and what the doors refused, and the last refused ones as they came."""
 
 from __future__ import annotations
 
@@ -25,20 +25,29 @@ def refused_text(refusals: Mapping[str, int]) -> str:
 @json_option
 @pass_context
 def events(context: Context, *, refused: bool, limit: int, as_json: bool) -> None:
-    """Count the events that were refused, by cause; with --refused show the last ones, newest first.
+    """Count what arrived, and the events that were refused, by cause; with --refused show the last of those.
 
-    About 10,000 refused events are kept, each cut to 16,384 characters; all of them are counted.
+    Of outcomes the list says how many are of units that were never exposed, of experiments how many outcomes
+    count and how many lie before their exposure. All refused events are counted, about 10,000 are kept, each
+    cut to 16,384 characters.
 
     \b
     Example:
       switchpoint events --refused --limit 5
     """
     counts = context.ledger.refusals()
+    arrived = sorted(context.ledger.arrivals(context.catalog.plan()).items())
     letters = context.ledger.dead_letters(limit) if refused else []
     if as_json:
         shown = [{"cause": x.cause, "reason": x.reason, "event": x.raw} for x in letters]
-        print_json({"refused": counts, "last": shown} if refused else {"refused": counts})
+        print_json({
+            "arrived": [{"count": key[0], "of": key[1:], "events": number} for key, number in arrived],
+            "refused": counts,
+            **({"last": shown} if refused else {}),
+        })  # fmt: skip
         return
+    for key, number in arrived:
+        click.echo(f"{' '.join(key)}: {number:,}")
     click.echo(f"refused events: {refused_text(counts)}")
     for letter in letters:
         click.echo(f"{letter.reason}\n  {letter.raw}")

@@ -79,6 +79,7 @@ def counts(
 
 ROW_CHECKS = {
     "rows", "served", "fallback", "carry-over", "copies", "eligibility", "ids", "unit of analysis", "early outcomes",
+    "outcomes",
     "other experiments", "outlier", "pending",
 }  # fmt: skip
 """Checks that need the rows of a table, or a ledger; the others read the same sums of both."""

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from analysis.analyze import analyze_ledger
+from analysis.facts import Backlog
 from analysis.report.charts import charts
 from analysis.report.html import html
 from analysis.report.layout import Cell, Table, transposed
@@ -83,7 +84,9 @@ def report() -> Report:
     state = lifecycle.create(parsing.load(DEFINITION), ordinal=1, at=START, actor="a")
     state = lifecycle.start(state, digests=DIGESTS, at=START, actor="a")
     # the look of day 14: one day has not matured, so live and matured readings differ
-    return analyze_ledger(state, _moments(), at=START + DAYS * DAY_MS + DAY_MS // 2, pending=2, late=3)
+    return analyze_ledger(
+        state, _moments(), at=START + DAYS * DAY_MS + DAY_MS // 2, backlog=Backlog(pending=2, late=3)
+    )
 
 
 @pytest.fixture(scope="module", params=["sequential", "fixed", "group_sequential", "bayesian"])

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.analyze import analyze_ledger
+from analysis.facts import Backlog
 from analysis.frame import analyze
 from analysis.report.batch_model import BatchReport
 from analysis.report.model import Report, Severity
@@ -26,6 +27,7 @@ from tests.analysis.validity.worlds import (
     Table,
     Twin,
     clean_units,
+    counted,
     judged,
     units,
     with_units,
@@ -35,7 +37,7 @@ LATER = 100 * cases.DAY
 EVEN = {("all", "control"): (20_000, 2000), ("all", "treatment"): (20_000, 2020)}
 
 
-def live(*, at: int = LATER, days: int = 21, change: Any = None, **more: int) -> Report:
+def live(*, at: int = LATER, days: int = 21, change: Any = None, **more: Any) -> Report:
     """A live experiment of 40,000 units; `change` makes other cells of its cells."""
     moments = cases.counts(EVEN, days=days)
     state = cases.running(cases.definition())
@@ -185,8 +187,8 @@ MORE = {
         lambda: one_sided(cases.segment("CA", 1, 0), {("CA", "control"): (9000, 4500)}),
         lambda: one_sided(
             cases.segment("CA", 0.5, 0.5), {("CA", "control"): (9000, 4500), ("CA", "treatment"): (9000, 4500)})),
-    "units waiting for a refold": Twin("pending", Severity.WARN, "wait for a refold", lambda: live(pending=12), live),
-    "events after their window": Twin("pending", Severity.WARN, "kept but not summed", lambda: live(late=12), live),
+    "units waiting for a refold": Twin("pending", Severity.WARN, "wait for a refold", lambda: live(backlog=Backlog(pending=12, late=0)), live),
+    "events after their window": Twin("pending", Severity.WARN, "kept but not summed", lambda: live(backlog=Backlog(pending=0, late=12)), live),
     "windows that are all open": Twin(
         "matured", Severity.GATE, "1970-01-09", lambda: live(at=3 * cases.DAY, days=3), live),
     "five days of data": Twin(
@@ -203,6 +205,20 @@ MORE = {
         "rows", Severity.INVALID, "row 4001", lambda: several(damaged=True), several, row=-1),
     "a time in which much is broken": Twin(
         "window", Severity.WARN, "3 of the 5 other experiments", lambda: several(broken=3), several, row=5),
+    "undefined units, live": Twin(
+        "ids", Severity.WARN, "placeholders in 450", lambda: counted(ids__placeholders=450), counted),
+    "many undefined units, live": Twin(
+        "ids", Severity.GATE, "placeholders in 4,507", lambda: counted(ids__placeholders=4_507), counted),
+    "a clock that is behind, live": Twin(
+        "early outcomes", Severity.WARN, "100 outcomes (2.4%)", lambda: counted(early__shop__control=100), counted),
+    "a clock that is far behind, live": Twin(
+        "early outcomes", Severity.GATE, "5,000 outcomes", lambda: counted(early__shop__treatment=5_000), counted),
+    "nothing joins, live": Twin(
+        "outcomes", Severity.GATE, "None of the 5,000 outcomes",
+        lambda: counted(counted__shop__control=0, counted__shop__treatment=0, unexposed__purchase=5_000), counted),
+    "a type that is misspelt, live": Twin(
+        "outcomes", Severity.WARN, "No outcome has the type purchase; no metric reads what came instead: page 70",
+        lambda: counted(outcomes__purchase=0, unexposed__purchase=0), counted),
     "an unknown unit": Twin("ids", Severity.WARN, "placeholders", lambda: with_units(anonymous), clean_units),
     "ids with spaces": Twin("ids", Severity.WARN, "spaces around them", lambda: with_units(padded), clean_units),
     "ids in two cases": Twin(

@@ -82,10 +82,16 @@ CHECKS = {
         f"warn above {T.copies_warn:.1%} of the rows (events)"),
     "ids": Told(
         "Unit ids were damaged on the way: shortened by a spreadsheet, of mixed types, padded, placeholders.",
-        "warn from one such id in a sample of the rows"),
+        f"warn from one such id in a sample of the rows, or one event of a live project (gate above "
+        f"{T.ids_gate:.0%} of its events)"),
     "early outcomes": Told(
         "Outcomes lie before their exposure: it is recorded too late, or clocks differ.",
-        f"warn where more than {T.early_warn:.0%} of the outcomes fall in the hour before exposure"),
+        f"warn where more than {T.early_warn:.0%} of the outcomes fall in the hour before exposure (live: the clock "
+        f"hour of the exposure or the one before), gate above {T.early_gate:.0%}"),
+    "outcomes": Told(
+        "Outcomes come and count for nobody: other ids, or a type that no metric reads.",
+        f"live: gate where none of {T.joined_least} or more belongs to an exposed unit, warn where a metric's type "
+        "never came and others did; the share of units that were never exposed is shown"),
     "jump": Told(
         "A metric jumps on one day: recording broke more often than behaviour changed.",
         "warn where a day lies farther from the nearest other day than all others lie apart, by "
@@ -162,6 +168,12 @@ STORIES = {
     "a row that cannot be read": ("one amount of six experiments is a word", "all are numbers"),
     "a time in which much is broken": ("three of six experiments lose a fifth of a variant", "none does"),
     "an unknown unit": ("one id is `unknown`", "all ids are names"),
+    "undefined units, live": ("1 % of the events are of the unit `undefined`", "none is"),
+    "many undefined units, live": ("10 % of the events are of the unit `undefined`", "none is"),
+    "a clock that is behind, live": ("100 purchases are dated just before their exposure", "none is"),
+    "a clock that is far behind, live": ("more purchases lie before their exposure than after", "none does"),
+    "nothing joins, live": ("purchases carry other ids than exposures", "most are of exposed units"),
+    "a type that is misspelt, live": ("the sender calls purchases `page`", "purchases come under their name"),
     "ids with spaces": ("every ninth id ends in a space", "none does"),
     "ids in two cases": ("some users are there in capitals too", "one spelling each"),
     "outcomes before exposure": (

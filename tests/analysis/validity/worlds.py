@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +11,11 @@ import pyarrow as pa
 
 from analysis.analyze import analyze_ledger
 from analysis.frame import analyze
+from analysis.ledger import arrived
 from analysis.report.batch_model import BatchReport
 from analysis.report.model import Report, Severity
 from experiment.definition import Layer
+from experiment.fold import Arrivals
 from experiment.parsing import load_spec
 from tests.analysis import cases
 
@@ -306,6 +308,23 @@ BALANCED = {
 }  # fmt: skip
 MIXED = BALANCED | {("US", "new"): (2100, 0.1), ("CA", "new"): (5600, 0.28)}
 APART = {("US", "old"): (4200, 0.1), ("CA", "new"): (2800, 0.3)}
+
+
+CALM: Arrivals = {
+    ("exposures",): 40_000, ("outcomes", "purchase"): 5_000, ("unexposed", "purchase"): 900,
+    ("counted", "shop", "control"): 2_000, ("counted", "shop", "treatment"): 2_020, ("outcomes", "page"): 70,
+}  # fmt: skip
+"""What a live project without faults counted."""
+
+
+def counted(reads: Sequence[str] = ("purchase",), **counts: int) -> Report:
+    """A live experiment that reads purchases; the counts of what arrived as `CALM` but for those given, by
+    name and parts (`early__shop__control`)."""
+    table = {("all", "control"): (20_000, 2000), ("all", "treatment"): (20_000, 2020)}
+    arrivals = CALM | {tuple(name.split("__")): count for name, count in counts.items()}
+    state = cases.running(cases.definition())
+    facts = arrived(state.definition, arrivals, reads)
+    return analyze_ledger(state, cases.counts(table), at=100 * DAY_MS, facts=facts)
 
 
 def ledger(**changed: Any) -> Report:

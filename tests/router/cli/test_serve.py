@@ -50,14 +50,19 @@ def test_refused_events_are_seen_in_the_answer_the_metrics_and_every_command(tmp
         answer = _post(port, "/v1/events", {"events": [good, *bad, good | {"at": 1}, 7]})
         expected = {"unit": 3, "at": 1, "event": 1}
         assert answer["refused"] == expected
-        until(lambda: run("events", "--json", data=tmp_path).json() == {"refused": expected})
+        until(lambda: run("events", "--json", data=tmp_path).json()["refused"] == expected)
+        (arrived, nobodys) = run("events", "--json", data=tmp_path).json()["arrived"]
+        assert arrived == {"count": "outcomes", "of": ["click"], "events": 1}
+        assert nobodys == {"count": "unexposed", "of": ["click"], "events": 1}
         shown = run("events", "--refused", "--limit", "2", "--json", data=tmp_path).json()["last"]
         assert [(x["cause"], x["event"]) for x in shown] == [
             ("event", "7"),
             ("at", json.dumps(good | {"at": 1})),
         ]
         text = run("events", "--refused", data=tmp_path).out
-        assert text.startswith("refused events: 5 (unit 3, at 1, event 1)\nan event is a JSON object")
+        assert text.startswith(
+            "outcomes click: 1\nunexposed click: 1\nrefused events: 5 (unit 3, at 1, event 1)\nan event"
+        )
         assert "U+0009, character 4 of 'tab\\t2', is a control character" in text
         doctor = {line["name"]: line for line in run("doctor", "--json", data=tmp_path).json()}
         assert doctor["refused events"]["value"] == "5 (unit 3, at 1, event 1)"
