@@ -229,10 +229,7 @@ def _milliseconds(value: object) -> int | None:
         return None
     if moment.tzinfo is None:
         return None
-    try:
-        since = moment - datetime(1970, 1, 1, tzinfo=UTC)
-    except OverflowError:  # the first or last day a datetime can hold, in a zone that leaves it
-        return None
+    since = moment - datetime(1970, 1, 1, tzinfo=UTC)
     return (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000
 
 

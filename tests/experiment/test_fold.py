@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from experiment.definition import DAY_MS, TOTAL_BOUND, Measure, Metric, MetricType
 from experiment.errors import DefinitionError, EventError
 from experiment.event import Event
-from experiment.fold import OTHER, LedgerPlan, Slot, add, fold, fold_unit, ledger_plan, narrow
+from experiment.fold import OTHER, LedgerPlan, Slot, add, arrivals, fold, fold_unit, ledger_plan, narrow
 from experiment.lifecycle import Epoch, ExperimentState, Status
 from experiment.moments import Moments, Sums
 from experiment.plan import ExperimentPlan
 from tests.experiment.store.ledgers import (
+    ADJUSTED,
     HOUR,
     METRICS,
     ONE,
@@ -67,6 +68,41 @@ def test_an_exposure_of_an_unknown_experiment_is_kept_and_ignored() -> None:
 def test_an_event_accepted_before_a_metric_needed_its_property_adds_nothing_to_it() -> None:
     record = fold_unit([exposure("x", "u", START), outcome("p", "u", START, "purchase")], ONE)
     assert record.standings["home"].totals[2:4] == (1, 0)
+
+
+def test_a_covariate_accepted_before_a_metric_needed_it_counts_as_nothing_known() -> None:
+    plan = LedgerPlan((a_plan("home", 1, metrics=ADJUSTED[1:2]),))
+    record = fold_unit([exposure("x", "u", START, covariates={"score": 2**41})], plan)
+    assert record.standings["home"].covariates == (0,)
+
+
+def test_early_and_counted_outcomes_are_of_the_types_that_its_metrics_read() -> None:
+    at = START + 3 * HOUR
+    kinds = ("click", "rating", "purchase")
+    sent = [outcome(f"{kind}{ms}", "u", at + ms, kind, amount=1) for kind in kinds for ms in (-HOUR, -1, 0)]
+    standing = fold_unit([exposure("x", "u", at), *sent], ONE).standings["home"]
+    assert (standing.early, standing.counted) == (4, 2)
+    known = fold_unit([exposure("x", "u", at), *sent], ONE, {"click", "rating"}).standings["home"]
+    assert (known.early, known.counted, known.totals) == (2, 1, standing.totals)
+
+
+def test_a_unit_remembers_its_recent_outcomes_by_type_and_all_of_them_while_nobody_saw_it() -> None:
+    late = START + 5 * HOUR
+    sent = [outcome(f"c{i}", "u", late - i, "click") for i in range(300)]
+    sent += [outcome(f"r{i}", "u", START + i, "rating") for i in range(2)]
+    assert fold_unit(sent, ONE).types == {"click": (1, 255, 300), "rating": (0, 0, 2)}
+    assert fold_unit([*sent, exposure("x", "u", START)], ONE).types == {"click": (1, 255, 0)}
+    assert fold_unit(sent, ONE, {"rating"}).types == {"": (0, 0, 300), "rating": (0, 0, 2)}
+
+
+def test_what_arrived_does_not_depend_on_order_or_repeats() -> None:
+    by_unit: dict[str, list[Event]] = {}
+    for event in traffic(9, 40, list(THREE.by_key)):
+        by_unit.setdefault(event.unit, []).append(event)
+    expected = arrivals(by_unit, THREE)
+    again = {unit: [*events[::-1], *events] for unit, events in by_unit.items()}
+    assert arrivals(again, THREE) == expected
+    assert {key[0] for key in expected} == {"exposures", "outcomes", "early", "counted"}
 
 
 def test_ratios_clip_both_sides_and_keep_their_product() -> None:

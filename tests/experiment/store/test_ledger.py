@@ -320,6 +320,24 @@ def test_events_in_order_of_time_need_no_refold(ledger: Ledger) -> None:
     assert verify(ledger, THREE) == []
 
 
+def test_a_refold_may_change_a_dimension_alone(ledger: Ledger) -> None:
+    """The exposure that was first is of the same day and variant, from another device."""
+    ledger.record([exposure("x", "u", START + 9), purchase("p", "u", START + 10, 2)], ONE)
+    earlier = exposure("y", "u", START + 5, dimensions={"device": "web", "returning": "true"})
+    ledger.record([earlier], ONE)
+    cells = settled(ledger, ONE)
+    assert {(k.dimension, k.value) for k in cells} == {("", ""), ("device", "web"), ("returning", "true")}
+    assert {(cell.n, cell.exposures, cell.metrics[2].x) for cell in cells.values()} == {(1, 2, 200)}
+    assert verify(ledger, ONE) == []
+
+
+def test_a_refold_may_change_a_covariate_alone(ledger: Ledger) -> None:
+    ledger.record([exposure("x", "u", START + 9, covariates={"past_spend": 4})], BEFORE)
+    ledger.record([exposure("y", "u", START + 5, covariates={"past_spend": -3})], BEFORE)
+    assert totals(ledger, BEFORE)[0].covariates[2] == (-300, 300**2, 0)
+    assert verify(ledger, BEFORE) == []
+
+
 # --- what arrived and does not count -----------------------------------------------------------------------
 
 

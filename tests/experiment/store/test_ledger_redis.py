@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import random
 import signal
+import struct
 import threading
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from experiment.definition import DAY_MS, Measure, Metric, MetricType
-from experiment.errors import BadInput, Conflict, Corrupt, StoreUnavailable
+from experiment.errors import BadInput, Conflict, Corrupt, DefinitionError, StoreUnavailable
 from experiment.event import Event, Status
 from experiment.fold import LedgerPlan, fold, fold_unit
 from experiment.store.connection import connect
@@ -196,6 +198,126 @@ def test_a_unit_with_more_than_65535_exposures_is_counted(ledger: RedisLedger) -
     assert {cell.exposures for cell in ledger.moments("home", ONE).values()} == {66_000}
 
 
+def record_of(client: redis.Redis, unit: str = "u") -> bytes:
+    return client.hget(KEYS.units(bucket_of(unit_digest(unit), 8)), unit) or b""
+
+
+def put_record(client: redis.Redis, raw: bytes, unit: str = "u") -> None:
+    client.hset(KEYS.units(bucket_of(unit_digest(unit), 8)), unit, raw)
+
+
+@pytest.mark.parametrize(
+    ("place", "event"),
+    [
+        ("exposures", exposure("y", "u", START + 1)),
+        ("early", outcome("o", "u", START - 1)),
+        ("counted", outcome("o", "u", START + 1)),
+    ],
+)
+def test_a_count_of_65536_widens_the_record(
+    ledger: RedisLedger, ledger_client: redis.Redis, place: str, event: Event
+) -> None:
+    """65,535 is the largest that two bytes hold."""
+    ledger.record([exposure("x", "u", START)], ONE)
+    narrow = record_of(ledger_client)
+    at = 15 + 4 + 11 + 2 * ["exposures", "fallbacks", "mismatches", "early", "counted"].index(place)
+    for before, size in ((65_534, len(narrow)), (65_535, len(narrow) + 5 * 4 + 6 * 4)):
+        put_record(ledger_client, narrow[:at] + struct.pack("<H", before) + narrow[at + 2 :])
+        ledger.record([replace(event, id=f"{event.id}{before}")], ONE)
+        raw = record_of(ledger_client)
+        assert len(raw) == size + 3 * (raw[14] % 128)
+        (_, found), *_ = ledger.units(ONE)
+        assert found is not None
+        assert getattr(found.standings["home"], place) == before + 1
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_totals_of_four_bytes_are_kept_to_the_last_one(
+    ledger: RedisLedger, ledger_client: redis.Redis, sign: int
+) -> None:
+    """±2,147,483,647 fit; one more, or less, takes the wide form and comes back."""
+    steps = [2_147_483_647, 1, -1, -2_147_483_647]
+    ledger.record([exposure("x", "u", START)], ONE)
+    sizes = []
+    for number, step in enumerate(steps):
+        ledger.record([purchase(f"p{number}", "u", START, sign * step / 100)], ONE)
+        sizes.append(len(record_of(ledger_client)))
+    assert [size - sizes[0] for size in sizes] == [0, 5 * 4 + 6 * 4, 0, 0]
+    assert verify(ledger, ONE) == []
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_unit_total_stops_at_its_bound_on_both_sides(ledger: RedisLedger, sign: int) -> None:
+    ledger.record([exposure("x", "u", START)], ONE)
+    ledger.record([purchase(f"p{i}", "u", START + 1, sign * 2**40 / 100) for i in range(1000)], ONE)
+    assert totals_of(ledger) == sign * 1000 * 2**40
+    for start in range(1000, 8191, 1000):
+        ids = range(start, min(start + 1000, 8191))
+        ledger.record([purchase(f"p{i}", "u", START + 1, sign * 2**40 / 100) for i in ids], ONE)
+    rest = sign * (2**40 - 1) / 100
+    assert ledger.record([purchase("q", "u", START + 1, rest)], ONE) == [Status.STORED]
+    assert totals_of(ledger) == sign * (2**53 - 1)
+    assert ledger.record([purchase("r", "u", START + 1, sign / 100)], ONE) == [Status.REJECTED]
+    assert ledger.record([purchase("s", "u", START + 1, -sign / 100)], ONE) == [Status.STORED]
+
+
+def totals_of(ledger: RedisLedger) -> int:
+    (_, found), *_ = ledger.units(ONE)
+    assert found is not None
+    return found.standings["home"].totals[3]
+
+
+@pytest.mark.parametrize("more", [1, 8])
+def test_a_cell_or_record_that_is_longer_than_it_should_be_is_refused(
+    ledger: RedisLedger, ledger_client: redis.Redis, more: int
+) -> None:
+    ledger.record([exposure("x", "u", START)], ONE)
+    good = ledger_client.hgetall(KEYS.cells(1))
+    raw = record_of(ledger_client)
+    for change in (
+        lambda: ledger_client.hset(KEYS.cells(1), mapping={f: b + b"\0" * more for f, b in good.items()}),
+        lambda: put_record(ledger_client, raw + b"\0" * more),
+        lambda: put_record(ledger_client, raw[:17] + bytes([raw[17] + more]) + raw[18:] + b"\0" * more),
+    ):
+        change()
+        before = everything(ledger_client)
+        with pytest.raises(Corrupt):
+            ledger.record([outcome("o", "u", START)], ONE)
+        assert everything(ledger_client) == before
+        assert verify(ledger, ONE)
+        ledger_client.hset(KEYS.cells(1), mapping=dict(good))
+        put_record(ledger_client, raw)
+    assert ledger.record([outcome("o", "u", START)], ONE) == [Status.STORED]
+
+
+def test_a_process_with_an_older_plan_keeps_the_bytes_of_what_it_does_not_know(
+    ledger: RedisLedger, ledger_client: redis.Redis
+) -> None:
+    """Its refold leaves the unit to one that knows, whatever came in between."""
+    ledger.record([exposure("x", "u", START, experiment="checkout"), exposure("y", "u", START)], THREE)
+    older = RedisLedger(ledger_client)
+    entry = record_of(ledger_client)[15:]
+    older.record([exposure("z", "u", START + 1, "treatment")], ONE)
+    changed = record_of(ledger_client)[15:]
+    checkout = next(entry[i:] for i in range(len(entry)) if entry[i : i + 2] == b"\x07\0")
+    size = struct.unpack("<H", checkout[2:4])[0]
+    assert checkout[:size] in changed
+    older.record([purchase("p", "u", START + 2, 7), outcome("early", "u", START - 1)], ONE)
+    assert (older.refold(ONE), older.pending()) == (0, 1)
+    assert ledger.refold(THREE) == 1
+    assert verify(ledger, THREE) == []
+    arrived = ledger.arrivals(THREE)
+    assert arrived["counted", "checkout", "control"] == arrived["counted", "home", "control"] == 1
+    assert arrived["early", "checkout", "control"] == arrived["early", "home", "control"] == 1
+
+
+@pytest.mark.parametrize("name", ["variants", "segments", "dimensions"])
+def test_a_plan_that_a_byte_cannot_number_is_refused(ledger: RedisLedger, name: str) -> None:
+    many = replace(ONE.experiments[0], **{name: tuple(f"n{i}" for i in range(256))})
+    with pytest.raises(DefinitionError, match="keep fewer than 256"):
+        ledger.record([outcome("o", "u", START)], LedgerPlan((many,)))
+
+
 # --- one atomic step ---------------------------------------------------------------------------------------
 
 
@@ -233,8 +355,6 @@ def test_a_cell_without_room_rejects_the_one_event_that_needs_it(
 
 
 def _double(number: float) -> bytes:
-    import struct
-
     return struct.pack("<d", number)
 
 
