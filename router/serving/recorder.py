@@ -181,12 +181,12 @@ class Recorder:
     def _serve(self, works: list[Work]) -> None:
         try:
             outcomes = iter(self._write([event for events, _ in works for event in events]))
-            for events, future in works:
-                future.set_result([next(outcomes) for _ in events])
         except Exception as error:  # noqa: BLE001 - the writer must live; every waiting request gets the error
             for _, future in works:
-                if not future.done():
-                    future.set_exception(error)
+                future.set_exception(error)
+        else:
+            for events, future in works:
+                future.set_result([next(outcomes) for _ in events])
         self._post_refused()
 
     def _write(self, events: Sequence[Event | Checked]) -> list[Outcome]:

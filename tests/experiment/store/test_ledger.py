@@ -374,6 +374,16 @@ def test_early_is_the_clock_hour_of_the_first_exposure_and_the_one_before(ledger
     assert (arrived["early", "home", "control"], arrived["counted", "home", "control"]) == (2 * 2, 2 * 2)
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_outcomes_two_clock_hours_back_are_not_early(ledger: Ledger, order: int) -> None:
+    """Also where the unit's latest outcome lies in the hour between."""
+    hours = {"three": 3, "four": 4}
+    sent = [outcome(name, "u", START + hour * HOUR + 5) for name, hour in hours.items()]
+    for event in [*sent, exposure("x", "u", START + 5 * HOUR + 5)][::order]:
+        ledger.record([event], ONE)
+    assert counted(ledger)["early", "home", "control"] == 1
+
+
 def test_outcomes_of_nobody_become_somebodys_with_the_first_exposure(ledger: Ledger) -> None:
     old = [
         outcome(f"o{i}", "u", START + i * DAY_MS // 2, kind) for i, kind in enumerate(["click", "rating"] * 3)
@@ -401,10 +411,11 @@ def test_the_early_outcomes_of_a_later_experiment_are_those_it_reads(ledger: Led
 
 
 def test_more_early_outcomes_than_a_record_counts_are_refolded(ledger: Ledger) -> None:
-    many = [outcome(f"o{i}", "u", START + i) for i in range(300)]
-    ledger.record(many, ONE)
-    ledger.record([exposure("x", "u", START + HOUR)], ONE)
-    assert counted(ledger)["early", "home", "control"] == 300
+    """In the hour of the latest outcome, and in the hour before it."""
+    many = [outcome(f"o{i}", unit, START + i) for unit in "uv" for i in range(300)]
+    ledger.record([*many, outcome("o", "v", START + HOUR)], ONE)
+    ledger.record([exposure("x", unit, START + HOUR + 1) for unit in "uv"], ONE)
+    assert counted(ledger)["early", "home", "control"] == 601
 
 
 def test_a_second_exposure_that_was_first_moves_early_and_counted_outcomes(ledger: Ledger) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from experiment.codec import parse_event
 from experiment.errors import Corrupt, SpoolFull, StoreUnavailable
 from experiment.event import Event, Status
 from experiment.fold import LedgerPlan
@@ -20,7 +21,7 @@ from experiment.store.memory_records import MemoryRecords
 from experiment.store.spool import Spool
 from router.serving.counting import StoreGate
 from router.serving.drain import Drainer, only_drainer
-from router.serving.recorder import Recorder, answer
+from router.serving.recorder import Recorder, Work, answer
 from tests.router import world
 from tests.waiting import HUNG, until
 
@@ -204,6 +205,19 @@ def test_concurrent_requests_share_a_ledger_call(tmp_path: Path) -> None:
         assert [one.result() for one in found] == [[Status.STORED]] * 40
     rig.recorder.stop()
     assert len(rig.ledger.calls) <= 2
+
+
+def test_what_does_not_fit_a_batch_waits_for_the_next_one(rig: Rig) -> None:
+    rig.recorder.stop()
+    waiting: list[Work] = []
+    for size in (150, 100, 50):
+        events = [parse_event(click(i, f"u{size}-{i}"), now=NOW) for i in range(size)]
+        waiting.append((events, Future()))
+        rig.recorder._queue.put(waiting[-1])
+    rig.recorder.start()
+    rig.recorder.stop()
+    assert rig.ledger.calls == [150, 150]
+    assert {outcome.status for _, future in waiting for outcome in future.result()} == {Status.STORED}
 
 
 def test_large_submission_is_cut_into_batches(rig: Rig) -> None:
