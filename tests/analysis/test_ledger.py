@@ -467,3 +467,17 @@ def test_two_variants_are_compared_where_both_had_the_models_in_force() -> None:
         assert (found.estimate.n_control, found.estimate.n_variant) == (15_000, 15_000)
         assert found.estimate.effect == pytest.approx(sign * 0.05)
         assert found.pooled.effect == pytest.approx(sign * 0.05)
+
+
+def test_many_units_in_two_days_are_not_the_whole_of_what_the_rule_asks_for() -> None:
+    """Nothing differs; every variant has the units, `third` has them of two days with its present model."""
+    state = changed(running(definition(EVEN)), 14, third=9)
+    table = {("all", key): (140_000, 14_000) for key in KEYS}
+    late = {("all", key): (60_000, 6_000) for key in KEYS}
+    moments = counts(table, days=14) | later(counts(late, days=2, epoch=2), 14)
+    found = analyze_ledger(state, moments, at=LATER)
+    treatment, third = found.matured.metrics[0].comparisons
+    assert (treatment.complete, third.complete) == (True, False)
+    assert third.sufficiency is not None
+    assert third.sufficiency.enough
+    assert found.verdict.kind is VerdictKind.CONTINUE
