@@ -12,7 +12,7 @@ from growthbook import GrowthBook
 from experiment import assignment, growthbook, lifecycle, parsing
 from experiment.definition import BUCKETS, Experiment
 from experiment.errors import BadInput
-from experiment.hashing import hash_unit
+from experiment.hashing import hash_bucket, hash_unit
 from experiment.lifecycle import ExperimentState
 from tests.experiment.definitions import digests, experiment, running
 
@@ -89,17 +89,29 @@ def cases(shared: Path, section: str) -> list[list[Any]]:
 
 
 def test_choose_variation_rows(shared: Path) -> None:
-    """A number in [0, 1) picks the range that holds it, by our bucket table.
-
-    Our ranges stand on ten-thousandths, so the n of a row becomes the bucket it lies in.
-    """
+    """Units whose bucket is the n of a row are assigned to the range that holds it, or left out."""
     rows = cases(shared, "chooseVariation")
     assert len(rows) == 13
+    units = {hash_bucket("exp/1", unit): unit for unit in map(str, range(200_000))}
     for name, n, ranges, expected in rows:
-        bounds = [(round(start * BUCKETS), round(end * BUCKETS)) for start, end in ranges]
-        bucket = int(n * BUCKETS + 1e-9)
-        found = next((i for i, (start, end) in enumerate(bounds) if start <= bucket < end), -1)
-        assert found == expected, name
+        widths = [round(end - start, 4) for start, end in ranges]
+        keys = ["control", "b", "c"][: len(ranges)]
+        state = running(
+            experiment(
+                variants=[{"key": key, "model": f"ranker@{number}"} for number, key in enumerate(keys, 1)],
+                segments=[
+                    {"key": "all", "traffic": sum(widths),
+                     "allocation": {key: width / sum(widths) for key, width in zip(keys, widths, strict=True)}},
+                ],
+            )
+        )  # fmt: skip
+        assert state.epoch is not None
+        assert state.epoch.salt == "exp/1"
+        assert [(start / BUCKETS, end / BUCKETS) for start, end in state.epoch.segments[0].ranges] == [
+            tuple(bounds) for bounds in ranges
+        ]
+        found = assignment.compile(state).assign(units[round(n * BUCKETS)], {})
+        assert (keys.index(found.variant) if found.enrolled else -1) == expected, name
 
 
 INEXPRESSIBLE = {

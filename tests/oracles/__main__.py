@@ -1,7 +1,8 @@
 """Run every oracle case of a directory through the product: `python -m tests.oracles DIRECTORY`.
 
-Prints one JSON object: passed, failed, unsupported, declined, contested, and the failures. Exit 1 when a
-case failed.
+Prints one JSON object: passed, failed, unsupported, declined, contested, and the failures. Of the passed
+cases, those of methods that no command, door or client reaches are counted apart as well: they say that the
+library is right, not that a user gets its answer. Exit 1 when a case failed.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ import json
 import math
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tests.oracles.adapter import CONTESTED, DECLINED, METHODS
+from tests.oracles.reach import called, reached
 from tests.oracles.shared import Declined
 
 SPECIAL = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
@@ -83,6 +86,7 @@ def run(directory: Path) -> dict[str, Any]:
     contested: list[dict[str, str]] = []
     declined: list[dict[str, str]] = []
     unsupported: dict[str, int] = {}
+    apart: dict[str, int] = {}
     for case in cases(directory):
         method = case["method"]
         if method in DECLINED:
@@ -94,16 +98,20 @@ def run(directory: Path) -> dict[str, Any]:
             contested.append({"id": case["id"], "proof": CONTESTED[case["id"]]})
         else:
             try:
-                wrong = differences(case, METHODS[method](case["inputs"]))
+                got, used = called(partial(METHODS[method], case["inputs"]))
+                wrong = differences(case, got)
             except Declined as refusal:
                 declined.append({"id": case["id"], "reason": str(refusal)})
                 continue
             counts["failed" if wrong else "passed"] += 1
             failures += wrong
+            if not wrong and not used <= reached():
+                apart[method] = apart.get(method, 0) + 1
     counts["declined"] = len(declined)
     return {
         **counts, "contested": contested, "failures": failures, "unsupported_methods": unsupported,
-        "declined_cases": declined,
+        "declined_cases": declined, "passed_without_a_command": sum(apart.values()),
+        "methods_without_a_command": apart,
     }  # fmt: skip
 
 
