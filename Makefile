@@ -7,7 +7,7 @@ WORKERS ?= 2
 ONCE ?=
 DEMO_FLAGS := $(if $(ONCE),--once) $(if $(SEED),--seed $(SEED)) $(if $(AA),--aa)
 
-.PHONY: demo test check lint bench calibrate clean
+.PHONY: demo test check lint bench calibrate mutants coverage clean
 
 demo: $(VENV)/.runtime ## train two models, serve, send two weeks of shoppers, decide, promote
 	$(BIN)/switchpoint demo $(DEMO_FLAGS)
@@ -28,6 +28,12 @@ bench: $(VENV)/.dev ## side by side with peers, in one run
 
 calibrate: $(VENV)/.dev ## error rates, coverage and power by simulation, into docs/calibration.md
 	$(BIN)/python -m tests.calibration
+
+mutants: $(VENV)/.dev ## plant faults one by one (GROUP=rule for one group): do the tests notice?
+	$(BIN)/python -m tests.mutants $(GROUP)
+
+coverage: $(VENV)/.dev ## branch coverage of the files whose faults would be wrong verdicts or lost events
+	$(BIN)/python -m tests.mutants --coverage $(GROUP)
 
 clean:
 	rm -rf $(VENV)

@@ -1,0 +1,166 @@
+"""Mutate a group of files, run its tests against every mutant, and hold the survivors against the committed list.
+
+A copy of the tree is mutated (`.mutants/GROUP`), so the checkout stays as it is, and a run that was interrupted
+goes on where it stopped. Exit code 1 when fewer than 90 % of a group's mutants die, when one survives that
+`survivors.json` does not list with its reason, or when a listed one is gone. With `--coverage` the tests of the
+group are run once and the branches they leave out are shown instead; exit code 1 when there are any.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+
+from tests.mutants.groups import GROUPS, Group
+
+ROOT = Path(__file__).resolve().parents[2]
+WORK = ROOT / ".mutants"
+LISTED = Path(__file__).with_name("survivors.json")
+LEAST = 0.90
+_KILLED = {1, 3, 36, 24, -24, 152, 255}  # a failed test, or one that never ends
+_UNCHECKED = {None, 2}
+_CONFIG = """
+[tool.mutmut]
+source_paths = ["experiment", "analysis", "router"]
+also_copy = ["bench", "docs", "README.md", "CHANGELOG.md"]
+only_mutate = {files}
+pytest_add_cli_args_test_selection = {tests}
+pytest_add_cli_args = ["-p", "no:cacheprovider", "-p", "no:xdist"]
+track_dependencies = false
+use_git_change_detection = false
+"""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Mutant:
+    """One fault, by what it changes: names of the tool move with every edit of a function, this does not."""
+
+    file: str
+    function: str
+    was: str
+    now: str
+
+
+def copied(name: str, group: Group) -> Path:
+    """The tree as git knows it, with the tool's configuration; files that did not change keep their times."""
+    work = WORK / name
+    listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(listing, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0")
+    for name_of in filter(None, names):
+        source, target = ROOT / name_of, work / name_of
+        if not source.is_file():
+            continue
+        text = source.read_bytes()
+        if name_of == "pyproject.toml":
+            text += _CONFIG.format(files=json.dumps(group.files), tests=json.dumps(group.tests)).encode()
+        if not target.is_file() or target.read_bytes() != text:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(text)
+    _linked(work / "mutants")
+    return work
+
+
+def _linked(mutants: Path) -> None:
+    """The shared data lie beside the project: there too."""
+    shared = ROOT.parent / "shared"
+    link = mutants.parent / "shared"
+    if shared.is_dir() and not link.exists():
+        mutants.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(shared)
+
+
+def tool(work: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run mutmut in the copy; `run` shows its own progress."""
+    shown = None if arguments[0] == "run" else subprocess.PIPE
+    return subprocess.run(
+        [sys.executable, "-m", "mutmut", *arguments], cwd=work, check=False, stdout=shown, text=True
+    )
+
+
+def results(work: Path, group: Group) -> dict[str, int | None]:
+    """Exit codes by the tool's name of the mutant."""
+    codes: dict[str, int | None] = {}
+    for meta in sorted((work / "mutants").rglob("*.py.meta")):
+        file = str(meta.relative_to(work / "mutants")).removesuffix(".meta")
+        if any(fnmatch(file, pattern) for pattern in group.files):
+            codes |= json.loads(meta.read_text())["exit_code_by_key"]
+    return codes
+
+
+def described(work: Path, name: str) -> Mutant:
+    """What a mutant changes, read from its diff."""
+    diff = tool(work, "show", name).stdout.splitlines()
+    file = next(line[4:] for line in diff if line.startswith("--- "))
+    was = [line[1:].strip() for line in diff if re.match(r"-(?!-- )", line)]
+    now = [line[1:].strip() for line in diff if re.match(r"\+(?!\+\+ )", line)]
+    function = name.rpartition(".")[2].rpartition("__mutmut_")[0].removeprefix("x_").strip("xǁ")
+    return Mutant(file, function.replace("ǁ", "."), " ".join(was), " ".join(now))
+
+
+def listed(group: Group) -> Counter[Mutant]:
+    """The survivors of the group that are known, each with its reason."""
+    entries = json.loads(LISTED.read_text(encoding="utf-8"))
+    for entry in entries:
+        if not entry["reason"].strip():
+            raise SystemExit(f"{LISTED.name}: no reason for {entry}")
+    known = (Mutant(e["file"], e["function"], e["was"], e["now"]) for e in entries)
+    return Counter(m for m in known if any(fnmatch(m.file, pattern) for pattern in group.files))
+
+
+def run(name: str) -> bool:
+    """Run one group and say what came of it; whether it is as good as it has to be."""
+    group = GROUPS[name]
+    work = copied(name, group)
+    tool(work, "run")
+    codes = results(work, group)
+    open_ = [one for one, code in codes.items() if code in _UNCHECKED]
+    if not codes or open_:
+        print(f"{name}: {len(open_)} of {len(codes)} mutants were not run")
+        return False
+    alive = Counter(described(work, one) for one, code in codes.items() if code not in _KILLED)
+    known = listed(group)
+    share = 1 - alive.total() / len(codes)
+    print(f"{name}: {len(codes) - alive.total()} of {len(codes)} mutants die ({share:.1%})")
+    for title, which in (("survives, not listed", alive - known), ("listed, but dies", known - alive)):
+        for one in sorted(which.elements()):
+            print(f"  {title}: {one.file} {one.function}\n    - {one.was}\n    + {one.now}")
+    return share >= LEAST and alive == known
+
+
+def covered(name: str) -> bool:
+    """Run the tests of one group and show the lines and branches that they leave out; whether there is none."""
+    group, data = GROUPS[name], str(WORK / f"{name}.coverage")
+    WORK.mkdir(exist_ok=True)
+    command = [sys.executable, "-m", "coverage"]
+    files = f"--include={','.join(group.files)}"
+    arguments = ["run", "--branch", f"--data-file={data}", files, "-m", "pytest", "-q", *group.tests]
+    if subprocess.run([*command, *arguments], cwd=ROOT, check=False).returncode:
+        return False
+    shown = ["report", f"--data-file={data}", "--show-missing", "--skip-covered", "--fail-under=100"]
+    return subprocess.run([*command, *shown], cwd=ROOT, check=False).returncode == 0
+
+
+def main(arguments: list[str]) -> int:
+    """Run the groups named, all of them when none is."""
+    names = [one for one in arguments if one != "--coverage"]
+    check = covered if "--coverage" in arguments else run
+    unknown = set(names) - GROUPS.keys()
+    if unknown:
+        print(f"no such group: {', '.join(sorted(unknown))}. Known: {', '.join(GROUPS)}")
+        return 2
+    if shutil.which("git") is None:
+        print("git is needed to know which files belong to the project")
+        return 3
+    good = [check(name) for name in names or GROUPS]
+    return 0 if all(good) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,48 @@
+"""What is mutated, and which tests have to notice: the files whose faults would be wrong verdicts or lost events."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Files (glob patterns) and the tests that belong to them; all of them run in one process, so no test of the
+    command line by subprocess is among them."""
+
+    files: tuple[str, ...]
+    tests: tuple[str, ...]
+
+
+GROUPS = {
+    "rule": Group(
+        files=("analysis/rule.py", "analysis/verdict.py", "analysis/verdicts.py", "analysis/sentences.py"),
+        tests=("tests/analysis/rule", "tests/analysis/test_simulate.py", "tests/analysis/test_pairwise.py"),
+    ),
+    "guards": Group(
+        files=("analysis/report/comparisons.py", "analysis/validity/event_gate.py"),
+        tests=(
+            "tests/analysis/rule", "tests/analysis/test_report.py", "tests/analysis/test_pairwise.py",
+            "tests/analysis/validity",
+        ),
+    ),
+    "estimates": Group(
+        files=("analysis/estimates.py",),
+        tests=("tests/analysis/test_estimates.py", "tests/analysis/test_covariates.py", "tests/analysis/test_looks.py"),
+    ),
+    "planning": Group(files=("analysis/planning/*.py",), tests=("tests/analysis/planning",)),
+    "validity": Group(
+        files=("analysis/validity/*.py", "analysis/checks.py"),
+        tests=("tests/analysis/validity", "tests/analysis/test_one_judge.py"),
+    ),
+    "fold": Group(
+        files=("experiment/fold.py",),
+        tests=("tests/experiment/test_fold.py", "tests/experiment/store/test_ledger.py"),
+    ),
+    "assignment": Group(files=("experiment/assignment.py",), tests=("tests/experiment/test_assignment.py",)),
+    "lifecycle": Group(files=("experiment/lifecycle.py",), tests=("tests/experiment/test_lifecycle.py",)),
+    "champion": Group(files=("experiment/champion.py",), tests=("tests/experiment/test_champion.py",)),
+    "spool": Group(files=("experiment/store/spool.py",), tests=("tests/experiment/store/test_spool.py",)),
+    "recorder": Group(files=("router/serving/recorder.py",), tests=("tests/router/serving/test_recorder.py",)),
+    "client": Group(files=("router/client/*.py",), tests=("tests/router/client",)),
+}  # fmt: skip
