@@ -102,8 +102,8 @@ class StoreMemory:
     def _fix(self) -> str:
         journal = self._journal if self._journal.exists() else "JOURNAL"
         return (
-            f"Fix: connect the right store, or empty it and rebuild its records with `switchpoint restore "
-            f"{journal}`; a new store on purpose needs a data directory of its own (--data)"
+            f"Fix: connect the right store; where its records are lost, `switchpoint restore {journal}` "
+            "rebuilds them; a new store on purpose needs a data directory of its own (--data)"
         )
 
 

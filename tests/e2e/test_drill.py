@@ -47,6 +47,11 @@ class Service:
     process: subprocess.Popen[bytes] | None = None
 
     @property
+    def log(self) -> Path:
+        """What the service wrote on standard error."""
+        return self.data.parent / "serve.log"
+
+    @property
     def door(self) -> ServingProcess:
         """A handle to ask it."""
         return ServingProcess(redis_url="", data=self.data, port=self.port)
@@ -54,7 +59,7 @@ class Service:
     def start(self) -> None:
         """Start and wait for the first answer."""
         arguments = ["--data", str(self.data), "serve", "--port", str(self.port)]
-        with (self.data.parent / "serve.log").open("ab") as log:
+        with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [*COMMAND, *arguments, "--workers", str(self.workers)],
                 cwd=ROOT,
@@ -171,6 +176,8 @@ def test_a_service_on_its_own_server(service: Service) -> None:
     service.start()
     service.all_is_well()
     before = service.assignment("u1")
+    said = service.log.read_text()
+    assert not [word for word in ("ERROR", "CRITICAL", "Traceback") if word in said], said
 
     service.kill()
     service.told("verify", 0)  # on a server that the command starts for itself
