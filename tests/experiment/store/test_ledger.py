@@ -440,6 +440,17 @@ def test_types_beyond_the_limit_are_counted_together(ledger: Ledger) -> None:
     assert not [key for key in arrived if key[0] == "unexposed"]
 
 
+def test_a_metric_whose_type_came_after_the_limit_counts_all_the_same(ledger: Ledger) -> None:
+    """Only how many of its outcomes are early or counted is not known any more."""
+    many = range(VALUES_PER_DIMENSION + 1)
+    ledger.record([outcome("o", f"u{i}", START, f"type{i}") for i in many], LedgerPlan(()))
+    ledger.record([exposure("x", "u", START), outcome("o", "u", START - 1), outcome("p", "u", START)], ONE)
+    arrived = counted(ledger)
+    assert not [key for key in arrived if key[0] in ("early", "counted")]
+    assert arrived["outcomes", ""] == 3
+    assert totals(ledger)[0].metrics[0].x == 1
+
+
 @pytest.mark.parametrize(
     ("unit", "damage"),
     [
