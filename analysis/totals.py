@@ -76,6 +76,8 @@ class Covariates:
         return Covariates(z=z, zz=zz, xz=xz, units=self.units)
 
 
+_ROUNDING = 1e-9
+"""What the difference of two sums may be off by, as a share of them."""
 _SUMS = ("n", "x", "xx", "y", "yy", "xy")
 
 
@@ -263,12 +265,17 @@ class Centred:
         with np.errstate(invalid="ignore", divide="ignore"):
             weight = other.n * self.n / n
 
+            def difference(whole: Floats, part: Floats) -> Floats:
+                """What rounding leaves of nothing, on either side of 0, is nothing."""
+                near = np.abs(whole - part) <= _ROUNDING * (np.abs(whole) + np.abs(part))
+                return np.where(near, 0.0, whole - part)
+
             def centre(whole: Floats, part: Floats) -> tuple[Floats, Floats]:
-                mean = np.where(n > 0, (self.n * whole - other.n * part) / n, 0.0)
+                mean = np.where(n > 0, difference(self.n * whole, other.n * part) / n, 0.0)
                 return np.where((n == 0) & (whole != part) & (self.n > 0), np.nan, mean), whole - part
 
             def spread(whole: Floats, part: Floats, moved: Floats) -> Floats:
-                return np.where(n > 0, whole - part - weight * moved, 0.0)
+                return np.where(n > 0, difference(whole, part + weight * moved), 0.0)
 
             x, dx = centre(self.x, other.x)
             xx = spread(self.xx, other.xx, dx * dx)

@@ -102,6 +102,12 @@ def _rank(row: BatchRow) -> tuple[bool, float]:
     return (not decided, 2.0 if row.adjusted_p is None else row.adjusted_p)
 
 
+def _reason(row: BatchRow) -> str:
+    """Why the verdict is what it is, and what the checks found."""
+    first = row.missing.message if row.missing else row.reason
+    return " ".join([first, *(flag.message for flag in row.flags if flag.message not in first)])
+
+
 def _cells(row: BatchRow, *, shares: bool) -> dict[str, Cell]:
     control, variant = (
         fmt.share(value, digits=2) if shares else fmt.amount(value)
@@ -123,5 +129,5 @@ def _cells(row: BatchRow, *, shares: bool) -> dict[str, Cell]:
         "control": Cell(control),
         "variant value": Cell(variant),
         "all units": Cell(fmt.count(row.n)),
-        _LAST: Cell(row.missing.message if row.missing else row.reason),
+        _LAST: Cell(_reason(row)),
     }
