@@ -211,7 +211,9 @@ def _of_rule(found: Findings, limits: Thresholds) -> tuple[Check, ...]:
         gates.runtime(found.days, found.rule, limits),
         gates.events(found.metrics),
         gates.strata_used(left_out, covered),
-        gates.mix(found.metrics, limits),
+        gates.mix(found.metrics, limits)
+        if len(found.subject.strata) > 1
+        else unchecked("mix", Unseen("there is one stratum, nothing to mix")),
     )
 
 

@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 from analysis.columnar import rows as columnar_rows
 from analysis.errors import Reason
 from analysis.evidence import DayLooks, Evidence
+from analysis.facts import Unseen
 from analysis.inference.result import Float
 from analysis.report import format as fmt
 from analysis.report.model import Check, Missing, SampleRatio, Severity
 from analysis.thresholds import DEFAULT, Thresholds
 from analysis.validity import sample_ratio
+from analysis.validity.gates import unchecked
 
 Counts = NDArray[np.int64]
 _UNKNOWN = Missing(
@@ -223,7 +225,8 @@ def _unjudged(found: tuple[SampleRatio, ...], known: list[SampleRatio], *, rando
     overall = found[0]
     missing = overall.missing or _UNKNOWN
     if missing.code != _UNKNOWN.code:
-        return Check(name="sample ratio", severity=Severity.OK, message=missing.message, numbers={"p": None})
+        why = missing.message.removeprefix("Not checked: ").rstrip(".")
+        return unchecked("sample ratio", Unseen(why[0].lower() + why[1:]))
     if known:
         names = ", ".join(row.scope for row in found[1:] if row not in known) or "some strata"
         text = f"The intended weights in {names} are not known, so units lost or moved there are not seen."

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from analysis.facts import Unseen
 from analysis.report.model import Check, Severity
 from analysis.thresholds import Thresholds
+from analysis.validity.gates import unchecked
+
+_NOBODY = Unseen("no unit has come")
 
 
 def contamination(
@@ -14,7 +18,9 @@ def contamination(
     Args:
         shown: the effects without them and with them, in words; empty where there are none.
     """
-    share = contaminated / units if units else 0.0
+    if not units:
+        return unchecked("contamination", _NOBODY)
+    share = contaminated / units
     numbers = {"units": contaminated, "share": share}
     if share > limits.contamination_invalid:
         level, text = Severity.INVALID, (
@@ -48,7 +54,9 @@ def served(
             effects as assigned and by what was served, in words; empty where there are none.
     """
     (wrong, exposures), (left, rest) = every, kept
-    share, kept_share = wrong / exposures if exposures else 0.0, left / rest if rest else 0.0
+    if not exposures:
+        return unchecked("served", _NOBODY)
+    share, kept_share = wrong / exposures, left / rest if rest else 0.0
     numbers = {"mismatches": wrong, "share": share, "kept_mismatches": left, "kept_share": kept_share}
     without = (
         f" Without the units seen in several variants it is {left:,} ({kept_share:.2%})."
@@ -73,7 +81,9 @@ def served(
 
 def fallbacks(exposures: int, fallen: int, limits: Thresholds) -> Check:
     """Exposures answered by a fallback: the effect is that of assignment (intention to treat), diluted."""
-    share = fallen / exposures if exposures else 0.0
+    if not exposures:
+        return unchecked("fallback", _NOBODY)
+    share = fallen / exposures
     level = Severity.WARN if share > limits.fallback_warn else Severity.OK
     text = (
         f"{fallen:,} exposures ({share:.2%}) fell back to control; the effect shown is that of assignment."
@@ -85,7 +95,9 @@ def fallbacks(exposures: int, fallen: int, limits: Thresholds) -> Check:
 
 def carry_over(units: int, carried: int, limits: Thresholds) -> Check:
     """Units that came back in a later epoch; they stay counted in their first one."""
-    share = carried / units if units else 0.0
+    if not units:
+        return unchecked("carry-over", _NOBODY)
+    share = carried / units
     level = Severity.WARN if share > limits.carried_warn else Severity.OK
     text = (
         f"{carried:,} units ({share:.2%}) came back in a later epoch; they count in their first epoch only."

@@ -217,14 +217,14 @@ def recipes(draw: st.DrawFn) -> Recipe:
     options = draw(st.frozensets(st.sampled_from(names)))
     experiment = st.tuples(
         st.frozensets(st.sampled_from(FAULTS), max_size=3),
-        st.sampled_from([30, 200, 500]),
+        st.sampled_from([30, 150]),
         st.sampled_from([2, 2, 3]),
     )
     return Recipe(
         seed=draw(st.integers(0, 2**32)), design=draw(st.sampled_from(list(DESIGNS))), counted=counted,
         standing=counted and "day" in options and draw(st.booleans()),
         options=options | ({"unit"} if "cluster" in options else set()),
-        experiments=tuple(draw(st.lists(experiment, min_size=2, max_size=3))),
+        experiments=tuple(draw(st.lists(experiment, min_size=1, max_size=2))),
     )  # fmt: skip
 
 

@@ -72,7 +72,7 @@ def test_before_any_day_has_matured_nothing_is_called_checked_and_nothing_is_sai
     """Three live days of a 7-day window: the checks of matured units wait, the live units are all there."""
     found = report(counts(BETTER, days=3), at=3 * DAY)
     waiting = {c.name for c in found.checks if c.message == "Not checked: no unit has matured."}
-    assert waiting == {"sample ratio", "events", "strata", "mix"}
+    assert waiting == {"sample ratio", "events", "strata"}
     assert not any("table" in check.message for check in found.checks)
     assert len(set(found.verdict.reasons)) == len(found.verdict.reasons)
     assert found.matures is not None

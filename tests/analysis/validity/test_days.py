@@ -1,0 +1,199 @@
+"""The rules that read exposure days one by one, on both sides of every limit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from analysis.facts import Unseen
+from analysis.report.model import Check, Severity
+from analysis.thresholds import DEFAULT
+from analysis.validity.sample_ratio import sample_ratio
+from analysis.validity.series import Effects, Levels, daily_ratio, jump, novelty
+
+VARIANTS = ("a", "b", "c")
+
+
+def levels(value: list[float], error: float = 0.001, *, metric: str = "ctr", variant: int = 0) -> Levels:
+    """One variant has these values, the others the same on every day."""
+    column = np.full((len(value), 3), 0.5)
+    column[:, variant] = value
+    return Levels(metric=metric, value=column, error=np.full(column.shape, error))
+
+
+def jumped(*found: Levels, days: int | None = None) -> Check:
+    names = [f"2026-03-{day + 1:02}" for day in range(days or len(found[0].value))]
+    return jump(found, names, VARIANTS, DEFAULT)
+
+
+FLAT = [1.0, 1.02] * 7
+"""Fourteen days that lie 0.02 apart."""
+
+
+@pytest.mark.parametrize(
+    ("last", "error", "severity"),
+    [
+        (1.28, 0.001, Severity.WARN),  # a quarter above the nearest day, which is 1.02
+        (1.27, 0.001, Severity.OK),
+        (0.74, 0.001, Severity.WARN),  # and below it, which is 1.0
+        (0.76, 0.001, Severity.OK),
+        (1.5, 0.07, Severity.OK),  # within 5 standard errors of the difference: 5 · √2 · 0.07 = 0.495
+        (1.5, 0.067, Severity.WARN),
+    ],
+)
+def test_a_day_stands_out_by_a_quarter_and_five_standard_errors(
+    last: float, error: float, severity: Severity
+) -> None:
+    assert jumped(levels([*FLAT, last], error)).severity is severity
+
+
+@pytest.mark.parametrize(("spread", "severity"), [(0.49, Severity.WARN), (0.51, Severity.OK)])
+def test_a_day_stands_out_from_days_that_differ_themselves_by_more_than_they_do(
+    spread: float, severity: Severity
+) -> None:
+    """The gap to the nearest day, 0.5, against the range of all the others."""
+    days = [1.5, 1.5 - spread] * 7
+    assert jumped(levels([*days, 2.0])).severity is severity
+
+
+@pytest.mark.parametrize(
+    ("last", "severity"),
+    [
+        (2.05, Severity.WARN),
+        (1.9, Severity.OK),
+        (0.49, Severity.WARN),
+        (0.51, Severity.OK),
+        (0.0, Severity.WARN),
+    ],
+)
+def test_before_two_weeks_a_day_has_to_be_twice_or_half_of_any_other(last: float, severity: Severity) -> None:
+    """Seven to thirteen days have not shown every weekday twice."""
+    assert jumped(levels([1.0, 1.02] * 6 + [last])).severity is severity
+
+
+def test_a_value_out_of_nothing_is_a_jump() -> None:
+    assert jumped(levels([0.0] * 8 + [1.0])).severity is Severity.WARN
+
+
+def test_too_few_days_are_not_checked() -> None:
+    assert jumped(levels([1.0] * 7)).checked
+    six = jumped(levels([1.0] * 6))
+    assert not six.checked
+    assert six.message == "Not checked: 6 days can be estimated, 7 are needed."
+    assert not jump(Unseen("no column `day` is named"), (), VARIANTS, DEFAULT).checked
+
+
+def test_a_day_that_cannot_be_estimated_is_no_day() -> None:
+    assert jumped(levels([np.nan, *FLAT, 9.0])).severity is Severity.WARN
+    assert jumped(levels([*FLAT, np.nan])).severity is Severity.OK
+
+
+@pytest.mark.parametrize("variant", [0, 1, 2])
+def test_the_worst_day_of_all_metrics_and_variants_is_named(variant: int) -> None:
+    small, large = levels([*FLAT, 2.0]), levels([*FLAT, 0.01], metric="revenue", variant=variant)
+    found = jumped(small, large)
+    assert found.message.startswith(
+        f"revenue, {VARIANTS[variant]}: 0.01 on 2026-03-15 where other days have 1.01"
+    )
+    assert jumped(large, small).message == found.message
+
+
+def effects(
+    slope: float, days: int = 14, *, variant: int = 0, start: float = 0.1, error: float = 0.01
+) -> Effects:
+    """A straight line in one variant beside variants without any effect."""
+    found = np.zeros((days, 2))
+    found[:, variant] = start + slope * np.arange(days)
+    # deviations that a line cannot follow, of the size of the error
+    found += error * np.where(np.arange(days) % 2, 1.0, -1.0)[:, None]
+    return Effects(metric="buyers", effect=found, variance=np.full(found.shape, error**2))
+
+
+def trend(found: Effects, variants: tuple[str, ...] = VARIANTS) -> Check:
+    return novelty(found, range(len(found.effect)), variants, DEFAULT)
+
+
+def test_the_trend_is_that_of_a_weighted_line() -> None:
+    """The slope's t as scipy has it, where days spread by more than their errors; times two variants."""
+    found = effects(0.003, error=0.01)
+    narrow = Effects(metric="buyers", effect=found.effect, variance=found.variance / 100)
+    line = stats.linregress(np.arange(14.0), found.effect[:, 0])
+    assert float(trend(narrow).numbers["p"] or 0) == pytest.approx(2 * line.pvalue, rel=1e-9)
+
+
+def test_days_that_agree_are_not_more_certain_than_their_errors() -> None:
+    line = effects(0.002, error=0.01)
+    smooth = Effects(
+        metric="m", effect=0.1 + 0.002 * np.arange(14.0)[:, None] + np.zeros((14, 2)), variance=line.variance
+    )
+    centred = np.arange(14.0) - 6.5
+    z = 0.002 * np.sqrt((centred**2).sum()) / 0.01
+    assert float(trend(smooth).numbers["p"] or 0) == pytest.approx(2 * 2 * stats.t.sf(z, 12), rel=1e-9)
+
+
+def test_every_variant_costs_its_share() -> None:
+    one = Effects(metric="m", effect=effects(0.003).effect[:, :1], variance=effects(0.003).variance[:, :1])
+    alone, both = trend(one, ("a", "b")), trend(effects(0.003))
+    assert float(both.numbers["p"] or 0) == pytest.approx(2 * float(alone.numbers["p"] or 0))
+
+
+@pytest.mark.parametrize("variant", [0, 1])
+@pytest.mark.parametrize(
+    ("slope", "start", "words"),
+    [
+        (0.02, 0.1, "grows (users learn it: primacy)"),
+        (-0.02, 0.3, "wears off (novelty)"),
+        (-0.02, -0.1, "grows (users learn it: primacy)"),
+        (-0.02, 0.13, "turns round"),
+    ],
+)
+def test_a_trend_is_named(variant: int, slope: float, start: float, words: str) -> None:
+    found = trend(effects(slope, variant=variant, start=start, error=0.002))
+    assert found.severity is Severity.WARN
+    assert found.message.startswith(f"buyers, {VARIANTS[variant + 1]}: the effect {words}")
+
+
+def test_six_days_are_no_trend() -> None:
+    assert trend(effects(0.02, days=7)).checked
+    assert trend(effects(0.02, days=6)).message == "Not checked: 6 days can be estimated, 7 are needed."
+    assert not novelty(Unseen("x"), (), VARIANTS, DEFAULT).checked
+
+
+@pytest.mark.parametrize(
+    ("lost", "severity"), [(0, Severity.OK), (150, Severity.WARN), (250, Severity.INVALID)]
+)
+def test_days_share_the_threshold_of_the_sample_ratio(lost: int, severity: Severity) -> None:
+    """1,000 units in either variant on 14 days, of which some are lost on one."""
+    counts = np.full((14, 2), 1000)
+    counts[4, 1] -= lost
+    tested = sample_ratio(counts, [0.5, 0.5])
+    found = daily_ratio(tested, [f"d{day}" for day in range(14)], DEFAULT)
+    assert found.severity is severity
+    if lost:
+        assert float(found.numbers["p"] or 0) == pytest.approx(
+            14 * stats.chisquare(counts[4]).pvalue, rel=1e-9
+        )
+        assert "on d4 (" in found.message
+
+
+def test_several_broken_days_are_named_and_the_rest_counted() -> None:
+    counts = np.full((14, 2), 1000)
+    counts[2:7, 1] = 600
+    found = daily_ratio(sample_ratio(counts, [0.5, 0.5]), [f"d{day}" for day in range(14)], DEFAULT)
+    assert "on d2, d3, d4 and other days (" in found.message
+
+
+def test_days_without_weights_are_not_checked() -> None:
+    none = sample_ratio(np.zeros((3, 2)), [0.5, 0.5])
+    assert not daily_ratio(none, ["x", "y", "z"], DEFAULT).checked
+
+
+@given(st.lists(st.floats(0.5, 2.0), min_size=7, max_size=30), st.floats(0.01, 100))
+def test_the_unit_of_a_metric_does_not_matter(values: list[float], scale: float) -> None:
+    plain = jumped(levels(values, 0.01), days=30)
+    scaled = levels(values, 0.01)
+    other = Levels(metric="ctr", value=scaled.value * scale, error=scaled.error * scale)
+    assert jumped(other, days=30).severity is plain.severity
