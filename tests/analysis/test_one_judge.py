@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Set
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 from analysis.frame import analyze
 from analysis.report.batch_model import BatchReport, BatchRow
 from analysis.report.model import Check, CheckName, Report, Severity
+from experiment.definition import Spec
 from experiment.parsing import load_spec
 
 SPEC = """
@@ -36,14 +39,19 @@ BESIDE = {"other experiments", "window"}
 """Checks of the experiments beside one: alone there are none."""
 
 
+@cache
+def spec_of(text: str) -> Spec:
+    return load_spec(text)
+
+
 def one(frame: Any, spec: str) -> Report:
-    found = analyze(frame, load_spec(spec))
+    found = analyze(frame, spec_of(spec))
     assert isinstance(found, Report)
     return found
 
 
 def many(frame: Any, spec: str) -> BatchReport:
-    found = analyze(frame, load_spec(spec + "  experiment: experiment\n"))
+    found = analyze(frame, spec_of(spec + "  experiment: experiment\n"))
     assert isinstance(found, BatchReport)
     return found
 
@@ -231,8 +239,10 @@ def recipes(draw: st.DrawFn) -> Recipe:
 @settings(max_examples=500, deadline=None)
 @given(recipes())
 def test_a_table_of_many_experiments_says_of_each_what_a_table_of_it_alone_says(recipe: Recipe) -> None:
-    frame, spec = recipe.table(), recipe.spec()
+    frame, spec = pl.from_pandas(recipe.table()), recipe.spec()
     together = many(frame, spec)
-    assert [row.experiment for row in together.rows] == list(frame["experiment"].unique())
+    assert [row.experiment for row in together.rows] == frame["experiment"].unique(
+        maintain_order=True
+    ).to_list()
     for row in together.rows:
-        same(row, one(frame[frame["experiment"] == row.experiment], spec))
+        same(row, one(frame.filter(pl.col("experiment") == row.experiment), spec))
