@@ -140,7 +140,7 @@ def early(found: Outcomes | Unseen, limits: Thresholds) -> Check:
     name = "early outcomes"
     if isinstance(found, Unseen):
         return unchecked(name, found)
-    if not found.before + found.counted:
+    if not (found.before or found.early) + found.counted:
         return unchecked(name, Unseen("no outcome of an exposed unit is there"))
     near = found.early + found.counted
     share = found.early / near if near else 0.0
