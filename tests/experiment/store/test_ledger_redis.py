@@ -354,6 +354,21 @@ def test_a_cell_without_room_rejects_the_one_event_that_needs_it(
     assert statuses == [Status.REJECTED, Status.STORED]
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_cell_sum_stops_at_its_bound_on_both_sides(
+    ledger: RedisLedger, ledger_client: redis.Redis, sign: int
+) -> None:
+    """Two cents of room are left: two fit, a third does not, and one the other way fits again."""
+    ledger.record([exposure("x", "u", START)], ONE)
+    key, place = KEYS.cells(1), 8 * (5 + 8 + 1)  # x of the third metric
+    for field, blob in ledger_client.hgetall(key).items():
+        full = blob[:place] + _double(sign * (2**53 - 3)) + blob[place + 8 :]
+        ledger_client.hset(key, field, full)
+    sent = [purchase(f"p{i}", "u", START + 1, sign * step / 100) for i, step in enumerate((2, 1, -1))]
+    statuses = [ledger.record([event], ONE)[0] for event in sent]
+    assert statuses == [Status.STORED, Status.REJECTED, Status.STORED]
+
+
 def _double(number: float) -> bytes:
     return struct.pack("<d", number)
 
