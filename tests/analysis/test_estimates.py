@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from analysis import estimates
 from analysis.errors import Reason
 from analysis.estimates import pairs
+from analysis.inference import sequential
+from analysis.inference.result import Alternative
 from analysis.totals import Centred, Exact, Totals, integers
-from experiment.definition import Measure, Metric, MetricType
+from experiment.definition import Direction, Measure, Metric, MetricType, Size
 from tests.analysis.cases import BUYERS, ERRORS
 from tests.analysis.test_totals import REVENUE, exact
 
@@ -182,3 +185,86 @@ def test_nothing_is_surer_at_every_look_than_at_this_one(
     np.testing.assert_allclose(quick.p_value, always[0].p_value, rtol=1e-9)
     sure = estimates.confirmed_anytime(found, always[0], np.array([n_star]), alpha)
     assert (sure >= always[0].p_value)[always[0].reason == 0].all()
+
+
+def test_strata_of_a_ratio_weigh_what_their_denominators_hold() -> None:
+    """A small stratum of busy units outweighs a large one of idle units, as the pooled denominator has it."""
+    ratio = replace(BUYERS, type=MetricType.RATIO, cap=2**40, denominator=Measure(event="visit"))
+    n = np.array([[[100, 300], [30, 50]]])
+    y = np.array([[[200, 600], [1500, 2500]]])
+    x = np.array([[[20, 90], [300, 400]]])
+    spread = np.full(n.shape, 50.0)
+    found = pairs(ratio, Centred(n=n.astype(float), x=x / n, y=y / n, xx=spread, yy=spread, xy=0 * spread))
+    effect, _ = estimates.fixed_effect(found, 0.05)
+    weights = np.array([800, 4000]) / 4800
+    assert effect.estimate[0, 0] == pytest.approx(
+        float(weights @ [90 / 600 - 20 / 200, 400 / 2500 - 300 / 1500])
+    )
+    by_units = np.array([400, 80]) / 480
+    assert abs(effect.estimate[0, 0] - by_units @ [0.05, -0.04]) > 0.02
+
+
+def test_a_ratio_counts_the_rarer_of_events_and_what_its_denominator_has_beyond_them() -> None:
+    """300 of 400 visits end in an order; where orders are no part of visits, only they are counted."""
+    ratio = replace(BUYERS, type=MetricType.RATIO, cap=2**40, denominator=Measure(event="visit"))
+
+    def events(units: list[list[tuple[int, int]]], metric: Metric = ratio) -> float:
+        totals = exact(metric, units).each(lambda part: part.reshape(1, 1, 2))
+        found = pairs(metric, totals)
+        assert found.needed[0, 0] == 20
+        return float(found.events[0, 0])
+
+    part = [[(3, 4)] * 75, [(3, 4)] * 25]
+    assert events(part) == pytest.approx(100 / 4)
+    assert events([[(1, 4)] * 75, [(1, 4)] * 25]) == pytest.approx(100 / 4)
+    # as many in sum, but some units order more often than they visit
+    assert events([[(6, 4), (0, 4)] * 37 + [(3, 4)], [(3, 4)] * 25]) == pytest.approx(300 / 4)
+    amounts = replace(ratio, denominator=Measure(event="visit", value="minutes"))
+    assert events(part, amounts) == pytest.approx(300 / 4)
+
+
+@pytest.mark.parametrize("direction", list(Direction))
+@pytest.mark.parametrize("relative", [False, True])
+@pytest.mark.parametrize("once", [False, True])
+def test_a_guardrails_bound_is_its_one_sided_limit_on_the_side_of_harm(
+    direction: Direction, relative: bool, once: bool
+) -> None:
+    """A change of 1 % in either direction, errors known: scipy's one-sided t limit at one look, the boundary of
+    the sequence otherwise; a margin just beyond the bound is safe, one just inside is not."""
+    n, base, sd = 4000, 50.0, 10.0
+    for change in (0.5, -0.5):
+        found = pairs(REVENUE, Centred(
+            n=np.full((1, 1, 2), float(n)), x=np.array([[[base, base + change]]]),
+            xx=np.full((1, 1, 2), (n - 1) * sd**2),
+        ))  # fmt: skip
+        rail = replace(REVENUE, direction=direction)
+        harm = -change if direction is Direction.INCREASE else change
+        error, star = sd * np.sqrt(2 / n), 9000.0
+        reach = (
+            stats.t.ppf(0.95, 2 * n - 2)
+            if once
+            else float(sequential.boundary(2 * n, 0.05, sequential.mixing_units(star, 0.05, Alternative.GREATER), Alternative.GREATER))
+        )  # fmt: skip
+        bound = harm + reach * error
+        if relative:  # Fieller on the side of harm, from the quadratic itself
+            a, b, c = (
+                base**2 - (reach * sd) ** 2 / n,
+                base * (base + change),
+                (base + change) ** 2 - (reach * sd) ** 2 / n,
+            )
+            roots = np.sort(np.roots([a, -2 * b, c])) - 1
+            bound = float(-roots[0] if direction is Direction.INCREASE else roots[1])
+        for beyond, safe in ((1e-6, True), (-1e-6, False)):
+            margin = Size(value=bound + beyond, relative=relative)
+            shown = estimates.guards(found, rail, margin, np.array([star]), 0.05, once=once)
+            assert shown.bound[0, 0] == pytest.approx(bound, rel=1e-6)
+            assert bool(shown.safe[0, 0]) is safe
+            assert not shown.harmed[0, 0]
+        # harm is called where even the best that is not excluded lies beyond the margin, by the sequence
+        worse = abs(change) if harm > 0 else 0.0
+        tiny = Size(value=worse / base / 1e6 if relative else worse / 1e6 or 1e-6, relative=relative)
+        sure = harm / error > float(
+            sequential.boundary(2 * n, 0.05, sequential.mixing_units(star, 0.05, Alternative.GREATER), Alternative.GREATER)
+        )  # fmt: skip
+        read = estimates.guards(found, rail, tiny, np.array([star]), 0.05, once=once)
+        assert bool(read.harmed[0, 0]) is bool(sure)

@@ -82,14 +82,22 @@ def test_the_visible_effect_is_the_mde_exactly_when_there_is_enough() -> None:
     assert early.visible_now == pytest.approx(0.2, rel=1e-2)
 
 
-def test_strata_count_with_their_own_variance() -> None:
-    control, treatment = proportion([500, 900], [50, 450]), proportion([500, 100], [50, 50])
-    weight = control.n + treatment.n
+def test_strata_count_with_their_own_variance_and_weight() -> None:
+    """Unequal weights that are not the units, and strata that are allocated differently; a stratum of one
+    variant only is left out of everything."""
+    control, treatment = proportion([500, 900, 70], [50, 450, 7]), proportion([700, 100, 0], [90, 50, 0])
+    weight = np.array([3.0, 1.0, 9.0])
     now = progress(control, treatment, weight)
-    w = weight / weight.sum()
+    w = np.array([0.75, 0.25])
     each = [progress(control[i], treatment[i]) for i in range(2)]
-    assert now.error_variance == pytest.approx(sum(w[i] ** 2 * each[i].error_variance for i in range(2)))
-    assert now.n == 2000
+    pooled = [proportion(1200, 140), proportion(1000, 500)]
+    variance = [pooled[0].variance * (1 / 500 + 1 / 700), pooled[1].variance * (1 / 900 + 1 / 100)]
+    for stratum, own in zip(each, variance, strict=True):
+        assert stratum.error_variance == pytest.approx(own, rel=1e-12)
+    assert now.error_variance == pytest.approx(float(w**2 @ np.array(variance)), rel=1e-12)
+    assert now.baseline == pytest.approx(w @ [140 / 1200, 0.5], rel=1e-12)
+    assert now.treated == pytest.approx(w @ [7 / 12, 0.1], rel=1e-12)
+    assert now.n == 2200
 
 
 def test_the_tuned_sequence_needs_what_its_own_factor_says() -> None:
@@ -137,6 +145,37 @@ def test_immature_units_wait_for_their_window() -> None:
     ).at()
     assert not found.sufficient
     assert found.days_left_slow == pytest.approx(7)
+
+
+@pytest.mark.parametrize("window", [0.0, 3.0])
+def test_dates_of_a_slowing_pace_are_a_range_and_end_a_window_before_the_deadline(window: float) -> None:
+    """Arrivals slow down as N(d) = 400·d^0.5: the curve is the slow projection, the last week's pace the fast
+    one. What comes in the last window before the deadline does not mature in time, and futility asks the fast
+    projection only."""
+    days = np.arange(1, 17)
+    accrual = fit_accrual(400.0 * days**0.5)
+    now = progress(proportion(700, 70), proportion(700, 77))  # of 1,600 that came, 1,400 have matured
+    pace = (1600 - 400 * 9**0.5) / 7
+    for needed, late in ((2_200, False), (3_400, True)):
+        rule = replace(
+            _rule(Design.GROUP_SEQUENTIAL, deadline=36), looks=LookPlan(units=needed), max_runtime_days=36
+        )
+        found = sufficiency(now, rule, accrual=accrual, window_days=window).at()
+        fast, slow = 16 + (needed - 1600) / pace, (needed / 400) ** 2
+        assert found.days_left_fast == pytest.approx(fast + window - 16, rel=1e-9)
+        assert found.days_left_slow == pytest.approx(slow + window - 16, rel=1e-9)
+        assert (found.weeks_left_fast, found.weeks_left_slow) == (
+            int(np.ceil((fast + window - 16) / 7)), int(np.ceil((slow + window - 16) / 7))
+        )  # fmt: skip
+        assert found.futile is late
+        assert found.visible_by_deadline is not None
+        came = 400 * (36 - window) ** 0.5
+        assert found.visible_by_deadline / found.visible_now == pytest.approx(np.sqrt(1400 / came), rel=1e-9)
+    # just inside and just outside: the units that the fast projection brings before the last window
+    most = 1600 + pace * (36 - window - 16)
+    for needed, late in ((int(most), False), (int(most) + 2, True)):
+        rule = replace(_rule(Design.GROUP_SEQUENTIAL, deadline=36), looks=LookPlan(units=needed))
+        assert sufficiency(now, rule, accrual=accrual, window_days=window).at().futile is late
 
 
 def test_no_dates_without_arrivals() -> None:
