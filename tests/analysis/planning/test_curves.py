@@ -9,10 +9,11 @@ from dataclasses import replace
 import pytest
 from statsmodels.stats.power import NormalIndPower
 
-from analysis.planning.curves import Curve, Planned, curve
+from analysis.planning.curves import Curve, Planned, curve, units
 from analysis.planning.power import planned_units
 from analysis.report.power_html import power_html
 from experiment.definition import Design, Size
+from experiment.errors import BadInput
 from tests.analysis.cases import RULE
 
 MEAN = Planned(mean=12.5, variance=1600.0, effect=0.375, ratio=1.0, alpha=0.05, power=0.8)
@@ -65,3 +66,13 @@ def test_the_page_draws_every_curve_and_needs_nothing_from_outside() -> None:
     assert "<script" not in page
     assert not re.search(r'(?:src|href)="(?!#)', page.replace("xmlns:xlink", ""))
     assert "199,116 under the sequential design" in page
+
+
+@pytest.mark.parametrize("effect", [1e-300, 1e-12])
+def test_units_that_no_test_will_have_are_bad_input(effect: float) -> None:
+    with pytest.raises(BadInput, match="no test has the units"):
+        units(MEAN, effect, 0.8, Design.FIXED)
+
+
+def test_an_effect_beyond_every_doubt_still_needs_units_that_vary() -> None:
+    assert units(MEAN, 1e300, 0.8, Design.FIXED) == (2, 2)

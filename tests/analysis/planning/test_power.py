@@ -18,7 +18,7 @@ from analysis.inference.result import Alternative, Distribution
 from analysis.planning import power
 from analysis.planning.boundary import fixed_drift
 from analysis.planning.power import Convention
-from experiment.definition import Belief, DecisionRule, Design, Grade, LookPlan, Size, Spending
+from experiment.definition import Belief, DecisionRule, Design, Direction, Grade, LookPlan, Size, Spending
 
 ratios = st.floats(0.05, 20)
 
@@ -155,3 +155,19 @@ def test_solved_sizes_and_effects_agree_with_the_noncentral_t(ratio: float, side
             assert reached == pytest.approx(target, abs=1e-6), (effect, spread, alpha, target)
             back = power.smallest_effect(given, n_control=n, distribution=Distribution.T, **asked)
             assert float(back) == pytest.approx(effect, rel=1e-6)
+
+
+@pytest.mark.parametrize("mean", [0.3, -0.1])
+def test_a_prior_on_one_side_moves_the_units_of_a_posterior(mean: float) -> None:
+    """At the units found, z passes where the posterior probability is 1 − alpha/2 with the power asked for."""
+    lift, belief = 0.1, Belief(mean=mean, sd=0.2)
+    cost = float(power.posterior_cost(lift, belief, alpha=0.05, target=0.8))
+    s = lift / (stats.norm.isf(0.025) + stats.norm.ppf(0.8)) / np.sqrt(cost)
+    least = s * stats.norm.isf(0.025) * np.sqrt(1 + s**2 / belief.sd**2) - s**2 * mean / belief.sd**2
+    assert stats.norm.sf(least, lift, s) == pytest.approx(0.8, abs=1e-9)
+    assert (cost < 1) is (mean > 0)
+    posterior = normal_posterior(
+        np.asarray(least), np.asarray(s), np.asarray(0, dtype=np.uint8),
+        prior=EffectPrior(mean=mean, sd=belief.sd), direction=Direction.INCREASE, alpha=0.05,
+    )  # fmt: skip
+    assert float(posterior.better) == pytest.approx(0.975, abs=1e-9)

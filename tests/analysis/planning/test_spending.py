@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -81,3 +83,20 @@ def test_daily_looks_cost_less_than_five_percent() -> None:
 def test_fractions_that_do_not_increase_are_refused(times: list[float]) -> None:
     with pytest.raises(BadInput, match="increase"):
         spending.spending_bounds(times)
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ({"alpha": 0.0}, "alpha"),
+        ({"alpha": 1.0}, "alpha"),
+        ({"gamma": 0.0}, "gamma"),
+        ({"shares": (0.5,)}, "shares"),
+        ({"shares": (0.6, 0.5)}, "shares"),
+        ({"shares": (0.5, np.nan)}, "shares"),
+    ],
+)
+def test_a_plan_that_cannot_be_spent_is_bad_input_that_names_what(given: dict[str, Any], field: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        spending.spending_bounds((0.5, 1.0), **given)
+    assert field in caught.value.field
