@@ -31,7 +31,7 @@ def test_order_statistic_intervals_are_scipys(alternative: Alternative) -> None:
 
 def test_a_difference_of_p90_keeps_its_level_with_rows_clustered_by_user() -> None:
     rng = np.random.default_rng(2)
-    runs, users, wrong, naive = 500, 400, 0, 0
+    runs, users, wrong, naive = 1500, 400, 0, 0
     for _ in range(runs):
         sides, plain = [], []
         for _ in range(2):

@@ -61,7 +61,7 @@ def test_few_unequal_clusters_cost_degrees_of_freedom() -> None:
 
 def test_lins_effect_covers_the_truth_when_covariate_and_effect_interact() -> None:
     rng = np.random.default_rng(5)
-    covered, runs = 0, 400
+    covered, runs = 0, 2000
     for _ in range(runs):
         z = rng.gamma(1.0, 1.0, 300)
         treated = rng.permutation(np.arange(300) < 90).astype(float)
