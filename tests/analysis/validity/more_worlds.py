@@ -161,6 +161,27 @@ def several(broken: int = 0, *, damaged: bool = False) -> BatchReport:
     return found
 
 
+def standing() -> Report:
+    """Counted rows that say where things stood at the end of each of sixteen days."""
+    rng, rows = np.random.default_rng(3), []
+    for group in ("old", "new"):
+        users, buyers = rng.poisson(500, 16).cumsum(), rng.binomial(500, 0.2, 16).cumsum()
+        rows += [(f"2026-03-{day + 1:02}", group, int(users[day]), int(buyers[day])) for day in range(16)]
+    table = pd.DataFrame(rows, columns=["day", "group", "users", "buyers"])
+    source = (
+        "source: {shape: counts, assignment: randomised, variant: group, control: old, day: day, cumulative: true,"
+        " weights: equal, columns: {buyers: {n: users, sum: buyers}}}"
+    )
+    found = analyze(table, load_spec(f"{RULE}{METRICS.split('  - {key: revenue')[0]}{source}"))
+    assert isinstance(found, Report)
+    return found
+
+
+def nobody_else() -> Report:
+    """A live experiment of whose project nothing else is known."""
+    return analyze_ledger(cases.running(cases.definition()), cases.counts(EVEN), at=LATER)
+
+
 CELL = Cell(n=500, exposures=500, fallbacks=0, mismatches=0, carried=0, metrics=(Sums(50, 50),))
 STRAY = CellKey("shop", 1, "all", "treatment", 3, contaminated=True)
 

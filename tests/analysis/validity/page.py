@@ -5,26 +5,47 @@ The sentences are the product's own words about the planted tables, so the page 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from analysis.report.batch_model import BatchReport
 from analysis.report.markdown import escape
-from analysis.report.model import Check, Report
+from analysis.report.model import Check, CheckName, Report
 from analysis.thresholds import DEFAULT
-from tests.analysis.validity.more_worlds import MORE
-from tests.analysis.validity.worlds import TWINS
+from tests.analysis.validity.more_worlds import MORE, live, nobody_else, several, standing, without_days
+from tests.analysis.validity.worlds import (
+    APART,
+    BALANCED,
+    DAY_MS,
+    TWINS,
+    clean_units,
+    clusters,
+    counted,
+    events,
+    segments,
+)
 
 PLANTED = TWINS | MORE
 _INTRO = """# What is checked before a verdict
 
 Every report runs these checks; a table of many experiments runs them for each. **invalid**: there is no verdict,
 whatever the numbers say. **gate**: the verdict waits (`continue`). **warn**: the verdict stands and carries the
-warning. A check that has nothing to look at yet says "not checked", never "ok".
+warning. Every report lists every check, in one order; a check that has nothing to look at says "not checked" and
+why, never "ok".
 
 Thresholds are in force as printed in every report. For each check there is a small table with that one problem
 and a twin without it; the tests ask that the problem is found in these words and that no check says anything
 about the twin. The sentences below are taken from those tables. This page is written by
 `python -m tests.analysis.validity`, and a test compares it with what the checks say.
+"""
+
+
+_WHERE = """## Where each check looks
+
+A table of one row per unit, one of many experiments (each is judged exactly as it is alone), two tables of
+events, counted rows per day, rows that say where things stood (`cumulative`, read by their differences), and a
+live ledger with its counts of what arrived. `yes`: it looks there, in a healthy source with all columns; the last column are the product's own
+words where there is nothing to look at.
 """
 
 
@@ -213,11 +234,41 @@ def told(found: Report | BatchReport, row: int) -> tuple[Check, ...]:
     return found.rows[row].checks if isinstance(found, BatchReport) else found.checks
 
 
+WHERE: dict[str, Callable[[], tuple[Check, ...]]] = {
+    "units": lambda: clean_units().checks,
+    "batch": lambda: several().rows[0].checks,
+    "events": lambda: events().checks,
+    "counts": lambda: segments(BALANCED, "  weights: equal\n").checks,
+    "cumulative": lambda: standing().checks,
+    "live": lambda: counted().checks,
+}
+"""A healthy source of every kind, beside those that have nothing to look at."""
+BARE: tuple[Callable[[], tuple[Check, ...]], ...] = (
+    lambda: without_days().checks, lambda: clusters(1200).checks, lambda: live(at=0, change=lambda cells: {}).checks,
+    lambda: live(at=2 * DAY_MS, days=2).checks, lambda: segments(APART, "  weights: equal\n").checks,
+    lambda: nobody_else().checks,
+)  # fmt: skip
+
+
+def looks() -> str:
+    """Which check looks at what, and what it says where it has nothing to look at, from the product's output."""
+    seen = {name: {c.name: c for c in made()} for name, made in WHERE.items()}
+    bare = [{c.name: c for c in made()} for made in BARE]
+    lines = [f"| check | {' | '.join(WHERE)} | not checked because |", "|---|" + ":-:|" * len(WHERE) + "---|"]
+    for name in CheckName:
+        cells = ["yes" if found[name].checked else "–" for found in seen.values()]
+        unseen = [c for c in (found[name] for found in (*seen.values(), *bare)) if not c.checked]
+        why = dict.fromkeys(c.message.removeprefix("Not checked: ").rstrip(".") for c in unseen)
+        lines.append(f"| {name} | {' | '.join(cells)} | {'; '.join(map(escape, why))} |")
+    return "\n".join(lines)
+
+
 def render() -> str:
     """The whole page."""
     head = ["| check | what it finds | when it speaks |", "|---|---|---|"]
     rows = [f"| [{name}](#{_anchor(name)}) | {one.finds} | {one.when} |" for name, one in CHECKS.items()]
-    return "\n".join([_INTRO, *head, *rows, "", *(_section(name) for name in CHECKS)]).rstrip() + "\n"
+    parts = [_INTRO, *head, *rows, "", _WHERE, looks(), "", *(_section(name) for name in CHECKS)]
+    return "\n".join(parts).rstrip() + "\n"
 
 
 def _section(check: str) -> str:
