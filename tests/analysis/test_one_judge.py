@@ -13,11 +13,13 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from analysis.frame import analyze
 from analysis.report.batch_model import BatchReport, BatchRow
 from analysis.report.model import Check, CheckName, Report, Severity
 from experiment.definition import Spec
+from experiment.errors import BadInput
 from experiment.parsing import load_spec
 
 SPEC = """
@@ -246,3 +248,85 @@ def test_a_table_of_many_experiments_says_of_each_what_a_table_of_it_alone_says(
     ).to_list()
     for row in together.rows:
         same(row, one(frame.filter(pl.col("experiment") == row.experiment), spec))
+
+
+# --- what only a table of many can say ------------------------------------------------------------------
+
+
+def counted(experiments: dict[str, tuple[str, int, int]]) -> pd.DataFrame:
+    """One row per variant: (day, units of a, units of b) of every experiment."""
+    return pd.DataFrame([
+        {"experiment": key, "group": group, "day": day, "users": n, "buyers": n // 10}
+        for key, (day, *sizes) in experiments.items() for group, n in zip("ab", sizes, strict=True)
+    ])  # fmt: skip
+
+
+COUNTED = (
+    f"decision: {DESIGNS['fixed']}\n{METRICS.split('  - {key: revenue', maxsplit=1)[0]}{COUNTS}"
+    + OPTIONS["weights"]
+)
+
+
+def the(row: BatchRow, name: str) -> Check:
+    (found,) = (c for c in row.checks if c.name == name)
+    return found
+
+
+@pytest.mark.parametrize(("broken", "warned"), [(2, False), (3, True)])
+def test_a_time_in_which_many_are_broken_warns_the_others(broken: int, warned: bool) -> None:
+    """Three of twelve at once; an experiment a month later is not concerned."""
+    tests = {f"e{i}": ("2026-03-02", 5000, 4000 if i < broken else 5000) for i in range(12)}
+    found = many(counted(tests | {"later": ("2026-04-20", 5000, 5000)}), COUNTED + OPTIONS["day"])
+    sound, later = found.rows[11], found.rows[12]
+    assert (the(sound, "window").severity is Severity.WARN) is warned
+    assert the(sound, "window").numbers["others"] == 11
+    assert the(sound, "window").numbers["broken"] == broken
+    assert the(found.rows[0], "window").numbers["broken"] == broken - 1
+    assert "no other experiment of the table ran at the same time" in the(later, "window").message
+
+
+@pytest.mark.parametrize(("normal", "warned"), [(12, True), (13, False)])
+def test_a_fifth_of_the_others_is_many(normal: int, warned: bool) -> None:
+    tests = {f"e{i}": ("2026-03-02", 5000, 4000 if i < 3 else 5000) for i in range(normal + 4)}
+    found = many(counted(tests), COUNTED + OPTIONS["day"])
+    assert (the(found.rows[-1], "window").severity is Severity.WARN) is warned
+
+
+@pytest.mark.parametrize("damage", [-1, 2.5, None, "many"])
+def test_a_damaged_row_voids_its_own_experiment(damage: object) -> None:
+    frame = counted({f"e{i}": ("2026-03-02", 500, 500) for i in range(5)}).astype({"users": object})
+    frame.loc[7, "users"] = damage
+    found = many(frame, COUNTED)
+    assert [row.experiment for row in found.rows] == ["e0", "e1", "e2", "e4", "e3"]
+    assert [row.verdict.value == "invalid" for row in found.rows] == [False] * 4 + [True]
+    assert found.rows[4].reason.startswith("row 8, column users")
+    assert found.summaries[0].experiments == 5
+    for row in found.rows[:4]:
+        same(row, one(frame[frame["experiment"] == row.experiment].astype({"users": int}), COUNTED))
+
+
+def test_a_table_of_damaged_experiments_is_refused_as_one_is() -> None:
+    frame = counted({f"e{i}": ("2026-03-02", 500, 500) for i in range(3)})
+    with pytest.raises(BadInput, match="row 1, column users"):
+        many(frame.assign(users=-1), COUNTED)
+
+
+@pytest.mark.parametrize(("tied", "severity"), [(True, Severity.WARN), (False, Severity.OK)])
+def test_shared_units_are_counted_and_their_assignments_tested(tied: bool, severity: Severity) -> None:
+    """Three variants in both; 600 of 1,000 units are shared."""
+    rng = np.random.default_rng(8)
+    first, second = rng.integers(0, 3, 1000), rng.integers(0, 3, 1000)
+    second = np.where((rng.random(1000) < 0.3) & tied, np.roll(first, -400), second)
+    frame = pd.concat([
+        pd.DataFrame({"experiment": key, "user": np.arange(1000) + shift, "group": np.array(list("abc"))[group]})
+        for key, shift, group in (("x", 0, first), ("y", 400, second))
+    ], ignore_index=True).assign(bought=0, amount=0.0, views=1, clicks=0)  # fmt: skip
+    spec = f"decision: {DESIGNS['fixed']}\n{METRICS}{UNITS}{OPTIONS['unit']}"
+    rows = [the(row, "other experiments") for row in many(frame, spec).rows]
+    both = pd.crosstab(first[400:], np.array(second)[:600])
+    p = stats.chi2_contingency(both, correction=False).pvalue
+    for found in rows:
+        assert found.severity is severity
+        assert found.numbers["units"] == 600
+        assert float(found.numbers["p"] or 0) == pytest.approx(p, rel=1e-9)
+        assert "600 units (60.0%) are also in " in found.message
