@@ -173,6 +173,33 @@ def test_a_segment_with_one_variant_is_targeting_not_a_split() -> None:
     )
 
 
+def test_shares_of_one_bucket_are_a_split() -> None:
+    smallest = [{"key": "all", "traffic": "0.02%", "allocation": "equal"}]
+    compiled = assignment.compile(running(experiment(segments=smallest)))
+    for bucket, variant in ((0, "control"), (5_000, "treatment")):
+        found = compiled.assign(unit_in("exp/1", bucket), {})
+        assert (found.variant, found.propensity, found.reason) == (variant, 0.5, Reason.SPLIT)
+
+
+def test_a_segment_without_traffic_routes_and_enrols_nobody() -> None:
+    closed = lifecycle.ramp(running(experiment()), {"all": 0}, at=2, actor="ana")
+    compiled = assignment.compile(closed)
+    for unit in (unit_in("exp/1", 0), unit_in("exp/1", 5_000)):
+        found = compiled.assign(unit, {})
+        assert (found.segment, found.reason, found.propensity) == ("all", Reason.TRAFFIC, None)
+
+
+def test_an_assignment_says_which_experiment_revision_and_epoch_it_is_of() -> None:
+    """Whoever is enrolled, and whoever is not: events are joined by these."""
+    state = lifecycle.ramp(running(parsing.load(DESIGN_EXAMPLE)), {"rest": 1_000}, at=2, actor="ana")
+    rebuilt = {**digests(state.definition), "treatment": "sha256:new"}
+    state = lifecycle.revise(state, state.definition, digests=rebuilt, at=3, actor="ana")
+    assign = assignment.compile(state).assign
+    found = [assign(f"u{n}", {"country": country}) for n in range(200) for country in ("US", "DE")]
+    assert {a.reason for a in found} == {Reason.SPLIT, Reason.TRAFFIC}
+    assert {(a.experiment, a.revision, a.epoch) for a in found} == {("home-ranker", 4, 2)}
+
+
 def test_only_a_running_experiment_enrols() -> None:
     state = lifecycle.create(parsing.load(DESIGN_EXAMPLE), ordinal=1, at=0, actor="ana")
     started = running(state.definition)
@@ -212,10 +239,12 @@ def unit_in(seed: str, bucket: int) -> str:
         ([0.2, 0.7], (2_000, 6_999), (1_999, 7_000)),
         ([0, 0.3], (0, 2_999), (3_000, 9_999)),
         ([0.3, 1], (3_000, 9_999), (0, 2_999)),
+        ([0.0001, 1], (1, 9_999), (0,)),
+        ([0, 0.9999], (0, 9_998), (9_999,)),
     ],
 )
 def test_a_slice_holds_its_first_bucket_and_not_the_one_after_its_last(
-    slice_: list[float], inside: tuple[int, int], outside: tuple[int, int]
+    slice_: list[float], inside: tuple[int, ...], outside: tuple[int, ...]
 ) -> None:
     """Two layers' slices that touch share no bucket; `explain` says the same and with which numbers."""
     compiled = assignment.compile(running(experiment(layer={"key": "home", "slice": slice_})))
@@ -267,8 +296,18 @@ def test_conditions_see_the_unit_under_its_name_and_the_unit_wins() -> None:
 def test_units_that_are_not_text_are_refused(unit: object, start: bool) -> None:
     definition = experiment()
     state = running(definition) if start else lifecycle.create(definition, ordinal=1, at=0, actor="ana")
-    with pytest.raises(BadInput, match="not a unit id"):
+    with pytest.raises(BadInput) as caught:
         assignment.compile(state).assign(unit, {})  # type: ignore[arg-type]
+    assert str(caught.value) == f"unit: {unit!r} is not a unit id. Fix: give a non-empty string."
+    assert (caught.value.field, caught.value.value) == ("unit", unit)
+
+
+def test_a_unit_of_a_kind_of_text_is_assigned_as_its_text() -> None:
+    class Name(str):
+        __slots__ = ()
+
+    compiled = assignment.compile(running(experiment()))
+    assert compiled.assign(Name("u1"), {}) == compiled.assign("u1", {})
 
 
 def test_units_assigned_elsewhere_are_never_assigned_here() -> None:
