@@ -82,7 +82,7 @@ def delivered(client: Client, service: Service) -> list[dict[str, Any]]:
         ({"amount": 12.5, "x": "x" * 8_200}, {"amount": 12.5}),
         ({"amount": 12.5, "x": "x" * 5_000, "y": "y" * 5_001, "z": 1}, {"amount": 12.5, "x": "x" * 5_000, "z": 1}),
     ],
-    ids=lambda value: repr(value)[:60],
+
 )  # fmt: skip
 def test_what_no_metric_reads_cannot_cost_the_event(
     client: Client, service: Service, properties: Any, sent: dict[str, Any], caplog: pytest.LogCaptureFixture
@@ -123,7 +123,6 @@ def test_what_a_metric_reads_is_refused_with_the_cure(
         ({"at": dt.datetime(2026, 3, 1)}, "without a zone"), ({"properties": ["x"]}, "properties"),  # noqa: DTZ001
         ({"id": "x" * 300}, "id"), ({"type": None}, "type"), ({"unit": Awkward.IT}, "refused"),
     ],
-    ids=repr,
 )  # fmt: skip
 def test_a_bad_event_is_refused_in_one_line(
     client: Client, call: dict[str, Any], message: str, caplog: pytest.LogCaptureFixture

@@ -102,7 +102,6 @@ class Person:
         ({"a": {"$type": "number"}}, 2**63 - 1),
         ({"a": {"$exists": False}}, fractions.Fraction(10**400, 3)),
     ],
-    ids=repr,
 )  # fmt: skip
 def test_a_hosts_value_decides_as_the_json_value_it_stands_for(when: dict[str, Any], value: object) -> None:
     found = arguments.attribute_values({"a": value})
@@ -126,7 +125,6 @@ def test_a_hosts_value_decides_as_the_json_value_it_stands_for(when: dict[str, A
         ({"b": [b"x"]}, "attributes.a.b", "decode"),
         ({(1, 2): 3}, "a key of attributes.a", "flatten"),
     ],
-    ids=repr,
 )
 def test_what_stands_for_no_json_value_is_refused_by_name(value: object, field: str, cure: str) -> None:
     with pytest.raises(BadInput, match=cure) as caught:
