@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,22 +12,12 @@ import click
 
 from experiment.definition import WEAK_LIFT, Belief, DecisionRule, Design, Size
 from experiment.errors import BadInput
-from router.cli.context import Context, json_option, now_ms, pass_context
+from router.cli.baseline import Baseline, of_experiment, of_file, share_of, typed, with_covariate
+from router.cli.context import Context, json_option, pass_context
 from router.cli.reading import deliver
 
 if TYPE_CHECKING:
     from analysis.planning.curves import Planned
-    from analysis.report.model import Report
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Baseline:
-    """What the plan starts from: control's mean, the variance of one unit, units a day (None: unknown)."""
-
-    mean: float
-    variance: float | None
-    per_day: float | None
-    source: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,14 +136,16 @@ def power(  # noqa: PLR0913 - one parameter per option
     """
     given = None
     if experiment is not None:
-        baseline = _of_experiment(context, experiment, metric)
+        baseline = of_experiment(context, experiment, metric)
         given = context.catalog.experiment(experiment).definition.decision
     elif file is not None:
-        baseline, given = _of_file(file, spec_file, metric)
+        baseline, given = of_file(file, spec_file, metric)
     else:
-        baseline = _typed(rate, mean, sd)
-    baseline = _with_covariate(baseline, correlation)
-    rule = _rule(given, alpha, target, design, looks, prior_sd, _share(treatment_share, "--treatment-share"))
+        baseline = typed(rate, mean, sd)
+    baseline = with_covariate(baseline, correlation)
+    rule = _rule(
+        given, alpha, target, design, looks, prior_sd, share_of(treatment_share, "--treatment-share")
+    )
     effect = _effect(mde or (_size(given.mde) if given else "5%"), baseline.mean)
     found = _needed(baseline, effect, rule, per_day or baseline.per_day)
     form = "json" if as_json else form
@@ -185,7 +177,7 @@ def _rule(
     """What was typed in, completed by the rule of the spec or experiment that is learnt from."""
     from analysis.planning.look_days import planned_days
 
-    belief = Belief(sd=_share(prior_sd, "--prior-sd")) if prior_sd is not None else None
+    belief = Belief(sd=share_of(prior_sd, "--prior-sd")) if prior_sd is not None else None
     return _Rule(
         alpha=alpha or (given.alpha if given else 0.05),
         power=target or (given.power if given else 0.8),
@@ -252,90 +244,9 @@ def _plan(baseline: Baseline, effect: float, rule: _Rule) -> Planned:
     )  # fmt: skip
 
 
-def _typed(rate: str | None, mean: float | None, sd: float | None) -> Baseline:
-    if rate is not None and mean is None and sd is None:
-        return Baseline(mean=_share(rate, "--rate"), variance=None, per_day=None, source="typed in")
-    if rate is None and mean is not None and sd is not None:
-        return Baseline(mean=mean, variance=sd * sd, per_day=None, source="typed in")
-    raise click.UsageError("give --rate, or --mean with --sd, or an EXPERIMENT or --file to learn from")
-
-
-def _of_experiment(context: Context, experiment: str, metric: str | None) -> Baseline:
-    """What an experiment's live ledger says by now."""
-    from router.look import look
-
-    report = look(context.catalog, context.ledger, experiment, at=now_ms()).report
-    return _history(report, metric, experiment, "EXPERIMENT")
-
-
-def _of_file(file: str, spec_file: Path | None, metric: str | None) -> tuple[Baseline, DecisionRule]:
-    """What a table of somebody's earlier test says, and the rule of its spec."""
-    from analysis.report.batch_model import BatchReport
-    from experiment.parsing import load_either_file
-    from router.cli.table import judged
-
-    if spec_file is None:
-        raise click.UsageError("--file needs --spec, which says how to read it")
-    report = judged(file, spec_file, at=now_ms())
-    if isinstance(report, BatchReport):
-        raise BadInput(
-            "a table of many experiments has no single history", field="--file", value=file,
-            fix="leave `experiment` out of the source, or take the rows of one experiment.",
-        )  # fmt: skip
-    return _history(report, metric, Path(file).name, "--file"), load_either_file(spec_file).decision
-
-
-def _with_covariate(baseline: Baseline, correlation: float) -> Baseline:
-    """The same units with the variance that adjustment by a covariate leaves."""
-    from analysis.planning.designs import covariate_spread
-
-    if not correlation:
-        return baseline
-    variance = baseline.mean * (1 - baseline.mean) if baseline.variance is None else baseline.variance
-    return replace(baseline, variance=float(covariate_spread(variance, correlation).control))
-
-
-def _history(report: Report, key: str | None, name: str, field: str) -> Baseline:
-    """Control's value, one unit's variance and the pace, from a report."""
-    reading = report.matured if report.matured.n else report.live
-    readings = [m for m in reading.metrics if (m.key == key if key else m.role == "primary")]
-    if not readings:
-        raise BadInput(
-            f"{key!r} is not a metric of {name}",
-            field="--metric",
-            value=key,
-            fix=f"use one of {', '.join(m.key for m in reading.metrics)}",
-        )
-    comparison = next((c for c in readings[0].comparisons if c.estimate is not None), None)
-    if comparison is None or comparison.estimate is None or not comparison.estimate.control_value:
-        raise BadInput(
-            f"{name} has no estimate to learn from yet", field=field, value=name, fix="give --rate"
-        )
-    estimate = comparison.estimate
-    # the standard error of the effect, undone: both variants share one unit variance
-    variance = estimate.standard_error**2 / (1 / estimate.n_control + 1 / estimate.n_variant)
-    return Baseline(
-        mean=float(estimate.control_value or 0.0),
-        variance=variance,
-        per_day=_pace(report),
-        source=f"{name}, {readings[0].key}, {reading.n:,} units",
-    )
-
-
-def _pace(report: Report) -> float | None:
-    """Units a day of the experiment: as the report projects them, whichever metric it says it with."""
-    comparisons = [
-        c for reading in (report.matured, report.live) for m in reading.metrics for c in m.comparisons
-    ]
-    known = [c.sufficiency.units_per_day for c in comparisons if c.sufficiency is not None]
-    if found := [pace for pace in known if pace]:
-        return found[0]
-    return report.live.n / report.live.days if report.live.days and report.live.n else None
-
-
 def _effect(text: str, baseline: float) -> float:
     if text.endswith("%"):
-        share = _share(text, "--mde")
+        share = share_of(text, "--mde")
         if not baseline:
             raise BadInput(
                 "is relative to a control of 0", field="--mde", value=text, fix="write it absolute: 0.5"
@@ -352,16 +263,6 @@ def _effect(text: str, baseline: float) -> float:
             value=text,
             fix="write 5% (relative) or 0.5 (absolute)",
         )
-    return value
-
-
-def _share(text: str, field: str) -> float:
-    try:
-        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-    except ValueError:
-        value = -1.0
-    if not 0 < value < 1:
-        raise BadInput(f"{text!r} is not a share", field=field, value=text, fix="write 10% or 0.1")
     return value
 
 
