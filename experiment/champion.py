@@ -196,7 +196,8 @@ def rollback(champion: Champion, *, segments: Sequence[str] = (), grounds: Groun
     Raises:
         Refused: there is no earlier champion, or a segment is served by another segment's rule.
     """
-    change = ChampionChange(move=Move.ROLLBACK, segments=tuple(segments), grounds=grounds)
+    segments = tuple(dict.fromkeys(segments))  # one named twice goes back once
+    change = ChampionChange(move=Move.ROLLBACK, segments=segments, grounds=grounds)
     for segment in segments:
         _check_own_rule(champion, segment)
     after = replace(champion, history=(*champion.history, change))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ from experiment.champion import (
 from experiment.condition import compile_condition
 from experiment.definition import BUCKETS, ModelRef, Segment
 from experiment.document import from_body, to_body
-from experiment.errors import Conflict, NotFound, Refused
+from experiment.errors import BadInput, Conflict, NotFound, Refused
 
 
 def segment(key: str, when: dict[str, Any] | None) -> Segment:
@@ -59,8 +60,18 @@ def served(champion: Champion, **attributes: str) -> int | None:
 
 
 def test_nobody_is_champion_at_first() -> None:
-    assert served(Champion(model="ranker"), country="US") is None
-    assert Champion(model="ranker").default is None
+    nobody = Champion(model="ranker")
+    assert compile_champion(nobody)({"country": "US"}) is None
+    assert (nobody.default, nobody.assignments) == (None, ())
+
+
+def test_a_first_promotion_of_one_segment_leaves_the_others_without_a_champion() -> None:
+    champion = put(put(Champion(model="ranker"), 2, "us"), 3, "us")
+    choose = compile_champion(champion)
+    assert (choose({"country": "US"}), choose({"country": "CA"})) == (ModelRef("ranker", 3), None)
+    assert served(rollback(champion, segments=["us"], grounds=grounds()), country="US") == 2
+    with pytest.raises(Refused, match="no earlier version"):
+        rollback(put(champion, 4, "ca"), segments=["ca"], grounds=grounds())
 
 
 def test_the_first_champion_serves_everybody() -> None:
@@ -176,11 +187,80 @@ def test_one_segment_is_rolled_back_step_by_step_and_the_others_stay() -> None:
         rollback(champion, segments=["us"], grounds=grounds())
 
 
+def test_a_segment_named_twice_goes_back_once() -> None:
+    champion = put(put(put(first(), 2, "us"), 3, "us"), 4, "us")
+    back = rollback(champion, segments=["us", "us"], grounds=grounds())
+    assert (served(back, country="US"), back.history[-1].segments) == (3, ("us",))
+
+
 def test_rolling_one_segment_back_then_everything_returns_before_that_promotion() -> None:
     champion = put(put(first(), 2, *EVERYBODY), 3, "us", "ca")
     champion = rollback(champion, segments=["us"], grounds=grounds())
     champion = rollback(champion, grounds=grounds())
     assert (served(champion, country="US"), served(champion, country="CA")) == (2, 2)
+
+
+def test_a_promotion_taken_back_segment_by_segment_is_gone() -> None:
+    champion = put(put(first(), 2, "us"), 3, "us", "ca")
+    for key in ("us", "ca"):
+        champion = rollback(champion, segments=[key], grounds=grounds())
+    assert (served(champion, country="US"), served(champion, country="CA")) == (2, 1)
+    assert served(rollback(champion, grounds=grounds()), country="US") == 1
+
+
+_MISTAKES: list[tuple[Callable[[], object], type[BadInput], str, object]] = [
+    (
+        lambda: rules_for(SHOP, ["us", "eu"], 2),
+        NotFound,
+        "segments: no such segment. Fix: known: us, ca, rest",
+        "eu",
+    ),
+    (
+        lambda: rollback(first(), segments=["us"], grounds=grounds()),
+        Refused,
+        (
+            "segments: champion ranker: this segment has no rule of its own, the default serves it. "
+            "Fix: roll back without naming a segment"
+        ),
+        "us",
+    ),
+    (
+        lambda: rollback(put(first(), 2, "rest", segments=(REST,)), segments=["us"], grounds=grounds()),
+        Refused,
+        (
+            "segments: champion ranker: this segment has no rule of its own, segment rest serves it. "
+            "Fix: roll back rest"
+        ),
+        "us",
+    ),
+    (
+        lambda: rollback(put(Champion(model="ranker"), 2, "us", "ca"), segments=["us"], grounds=grounds()),
+        Refused,
+        (
+            "segments: champion ranker has no earlier version to return to. "
+            "Fix: promote the version you want with an override"
+        ),
+        ["us"],
+    ),
+    (
+        lambda: rollback(first(), grounds=grounds()),
+        Refused,
+        (
+            "segments: champion ranker has no earlier version to return to. "
+            "Fix: promote the version you want with an override"
+        ),
+        [],
+    ),
+]
+
+
+@pytest.mark.parametrize(("call", "kind", "message", "value"), _MISTAKES)
+def test_a_mistake_is_told_with_field_value_and_fix(
+    call: Callable[[], object], kind: type[BadInput], message: str, value: object
+) -> None:
+    with pytest.raises(kind) as caught:
+        call()
+    assert (str(caught.value), caught.value.field, caught.value.value) == (message, "segments", value)
 
 
 def test_a_segment_without_a_rule_of_its_own_cannot_be_rolled_back_alone() -> None:
@@ -221,8 +301,11 @@ def test_the_first_champion_cannot_be_rolled_back() -> None:
 def test_a_promotion_that_expects_another_champion_conflicts_and_names_the_segment() -> None:
     champion = put(first(), 2, "us")
     rules = rules_for(SHOP, ["us"], 3)
-    with pytest.raises(Conflict, match="us is at version 2, expected 1"):
+    again = "read it again and decide anew"
+    with pytest.raises(Conflict, match=f"^champion ranker: us is at version 2, expected 1: {again}$"):
         promote(champion, 3, rules=rules, expected=1, grounds=grounds())
+    with pytest.raises(Conflict, match=f"^champion ranker: everywhere is at version 1, expected 2: {again}$"):
+        promote(champion, 3, expected=2, grounds=grounds())
     assert served(promote(champion, 3, rules=rules, expected=2, grounds=grounds()), country="US") == 3
     assert (
         served(
@@ -231,11 +314,6 @@ def test_a_promotion_that_expects_another_champion_conflicts_and_names_the_segme
         )
         == 3
     )
-
-
-def test_a_segment_the_experiment_does_not_have_is_named() -> None:
-    with pytest.raises(NotFound, match=r"no such segment.*us, ca, rest"):
-        rules_for(SHOP, ["eu"], 2)
 
 
 def test_who_was_champion_can_be_asked_for_any_time() -> None:
