@@ -186,13 +186,15 @@ def revise(
 
 
 def opens_epoch(state: ExperimentState, definition: Experiment, digests: Mapping[str, str]) -> bool:
-    """Whether taking `definition` would re-randomise: a new allocation or another model behind a variant."""
+    """Whether taking `definition`, where nothing frozen differs, would re-randomise.
+
+    It does with a new allocation or another model behind a variant.
+    """
     epoch = state.epoch
     if epoch is None or state.status not in {Status.RUNNING, Status.PAUSED}:
         return False
-    allocations = {segment.key: segment.allocation for segment in epoch.segments}
-    changed = any(allocations.get(s.key, s.allocation) != s.allocation for s in definition.segments)
-    return changed or any(epoch.digests.get(variant) != digest for variant, digest in digests.items())
+    before, after = ([s.allocation for s in segments] for segments in (epoch.segments, definition.segments))
+    return before != after or any(epoch.digests.get(key) != digest for key, digest in digests.items())
 
 
 _FROZEN = ("unit", "model", "layer", "dimensions", "metrics", "window_ms", "decision", "source")

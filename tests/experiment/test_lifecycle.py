@@ -30,6 +30,11 @@ ACTIONS: dict[str, Callable[[ExperimentState], ExperimentState]] = {
     "ramp": lambda s: lifecycle.ramp(s, {"all": 5_000}, at=9, actor="ana"),
 }
 
+RESULT = {
+    "start": Status.RUNNING, "pause": Status.PAUSED, "resume": Status.RUNNING, "stop": Status.STOPPED,
+    "decide": Status.DECIDED,
+}  # fmt: skip
+
 ALLOWED = {
     Status.DRAFT: {"start", "ramp"},
     Status.RUNNING: {"pause", "stop", "decide", "ramp"},
@@ -60,10 +65,21 @@ def test_transitions(status: Status, action: str) -> None:
     if action in ALLOWED[status]:
         changed = ACTIONS[action](state)
         assert changed.revision == state.revision + 1
+        assert changed.status is RESULT.get(action, status)
         assert len(changed.history) == len(state.history) + 1
+        assert (changed.history[-1].at, changed.history[-1].actor, changed.history[-1].reason) == (
+            9,
+            "ana",
+            "",
+        )
     else:
-        with pytest.raises(LifecycleError, match="cannot"):
+        with pytest.raises(LifecycleError) as caught:
             ACTIONS[action](state)
+        possible = " or ".join(each.value for each in Status if action in ALLOWED[each])
+        assert str(caught.value) == (
+            f"status: cannot {action} 'exp': it is {status.value}. Fix: possible while {possible}."
+        )
+        assert (caught.value.field, caught.value.value) == ("status", status.value)
 
 
 def test_start_freezes_the_rule_and_opens_epoch_one() -> None:
@@ -128,14 +144,13 @@ def test_a_ramp_widens_the_current_epoch_only_and_takes_all_or_nothing_of_the_bo
     ))  # fmt: skip
     second = lifecycle.revise(state, moved, digests=digests(moved), at=5, actor="ana")
     ramped = lifecycle.ramp(second, {"us": 0, "ca": BUCKETS - 1}, at=6, actor="ana")
+    assert ramped.history[-1].action == "ramp us 100% -> 0%, ca 100% -> 99.99%"
     assert [s.traffic for s in ramped.definition.segments] == [0, 9_999, 2_000]
     assert [[s.traffic for s in e.segments] for e in ramped.epochs] == [
         [10_000, 10_000, 2_000],
         [0, 9_999, 2_000],
     ]
     assert ramped.epochs[1].segments == ramped.definition.segments
-    with pytest.raises(BadInput, match="not a traffic share"):
-        lifecycle.ramp(second, {"us": -1}, at=6, actor="ana")
     assert (
         lifecycle.ramp(ramped, {"us": BUCKETS}, at=7, actor="ana").definition.segments[0].traffic == BUCKETS
     )
@@ -153,10 +168,20 @@ def test_what_is_frozen_is_said_by_name_in_the_order_of_the_definition() -> None
         )
 
 
+def test_a_draft_is_ramped_before_it_starts() -> None:
+    draft = ACTIONS["ramp"](state_in(Status.DRAFT))
+    assert [segment.traffic for segment in draft.definition.segments] == [5_000]
+    started = ACTIONS["start"](draft)
+    assert [[segment.traffic for segment in epoch.segments] for epoch in started.epochs] == [[5_000]]
+
+
 def test_start_needs_a_digest_of_every_model() -> None:
     draft = lifecycle.create(experiment(), ordinal=1, at=0, actor="ana")
-    with pytest.raises(LifecycleError, match="no digest for ranker@2"):
+    with pytest.raises(LifecycleError) as caught:
         lifecycle.start(draft, digests={"control": "sha256:1"}, at=1, actor="ana")
+    assert str(caught.value) == (
+        "variants.treatment.model: no digest for ranker@2. Fix: register the model version first."
+    )
 
 
 def revise(state: ExperimentState, **changes: Any) -> ExperimentState:
@@ -164,28 +189,40 @@ def revise(state: ExperimentState, **changes: Any) -> ExperimentState:
     return lifecycle.revise(state, definition, digests=digests(definition), at=5, actor="ana")
 
 
-@pytest.mark.parametrize(
-    ("field", "changes"),
-    [
-        ("key", {"key": "other"}),
-        ("unit", {"unit": "session_id"}),
-        ("layer", {"layer": {"key": "l", "slice": [0, 0.5]}}),
-        ("dimensions", {"dimensions": ["device"]}),
-        ("metrics", {"metrics": [{"key": "ctr", "type": "proportion", "event": "tap", "role": "primary"}]}),
-        ("window", {"window": "8d"}),
-        ("decision", {"decision": {"mde": "3%"}}),
-        ("segments", {"segments": [{"key": "us", "when": {"country": "US"}, "allocation": "equal"}]}),
-        (
-            "variants",
-            {"variants": [{"key": "control", "model": "ranker@1"}, {"key": "b", "model": "ranker@2"}]},
-        ),
-    ],
-)
-def test_frozen_parts_are_refused_while_running(field: str, changes: dict[str, Any]) -> None:
+FROZEN: dict[str, tuple[dict[str, Any], str]] = {
+    "key": ({"key": "other"}, "the key was 'exp'"),
+    "unit": ({"unit": "session_id"}, "frozen since start"),
+    "layer": ({"layer": {"key": "l", "slice": [0, 0.5]}}, "frozen since start"),
+    "dimensions": ({"dimensions": ["device"]}, "frozen since start"),
+    "metrics": (
+        {"metrics": [{"key": "ctr", "type": "proportion", "event": "tap", "role": "primary"}]},
+        "frozen since start",
+    ),
+    "window": ({"window": "8d"}, "frozen since start"),
+    "decision": ({"decision": {"mde": "3%"}}, "frozen since start"),
+    "segments": (
+        {"segments": [{"key": "us", "when": {"country": "US"}, "allocation": "equal"}]},
+        "segments and their conditions are frozen since start",
+    ),
+    "variants": (
+        {"variants": [{"key": "control", "model": "ranker@1"}, {"key": "b", "model": "ranker@2"}]},
+        "the set of variants is frozen since start",
+    ),
+}
+
+
+@pytest.mark.parametrize("field", FROZEN)
+def test_frozen_parts_are_refused_while_running(field: str) -> None:
+    changes, message = FROZEN[field]
     state = running(experiment())
     with pytest.raises(LifecycleError) as caught:
         revise(state, **changes)
-    assert caught.value.field == field
+    fix = "keep it; a different one needs a new experiment with its own key."
+    if field == "key":
+        fix = "a new key is a new experiment."
+    assert str(caught.value) == f"{field}: {message}. Fix: {fix}"
+    wanted = getattr(experiment(**changes), {"window": "window_ms"}.get(field, field))
+    assert caught.value.value == (None if field in {"variants", "segments"} else wanted)
     if field != "key":
         draft = lifecycle.create(experiment(), ordinal=1, at=0, actor="ana")
         assert revise(draft, **changes).definition == experiment(**changes)
@@ -201,6 +238,7 @@ def test_words_and_traffic_change_without_an_epoch() -> None:
     assert state.epoch is not None
     assert state.epoch.segments[0].traffic == 4_000
     assert state.definition.hypothesis == "Better said."
+    assert (state.history[-1].action, state.history[-1].reason) == ("revise", "")
 
 
 def test_a_new_allocation_opens_an_epoch_with_a_new_salt() -> None:
@@ -226,20 +264,35 @@ def test_applying_the_same_text_again_changes_nothing() -> None:
 
 
 def test_a_stopped_experiment_takes_no_change() -> None:
-    with pytest.raises(LifecycleError, match="stopped"):
+    stopped = "cannot change 'exp': it is stopped. Fix: possible while running or paused."
+    with pytest.raises(LifecycleError, match=f"^status: {stopped}$"):
         revise(state_in(Status.STOPPED), hypothesis="Too late.")
 
 
-def test_ramp_names_its_mistakes() -> None:
+@pytest.mark.parametrize(
+    ("traffic", "kind", "field", "value", "message"),
+    [
+        ({"de": 1}, BadInput, "segment", "de", "no segment 'de'. Fix: known: us, ca, rest."),
+        ({"us": BUCKETS + 1}, BadInput, "segments.us.traffic", BUCKETS + 1,
+         "10001 is not a traffic share. Fix: 0 to 10000."),
+        ({"us": -1}, BadInput, "segments.us.traffic", -1, "-1 is not a traffic share. Fix: 0 to 10000."),
+        ({"us": BUCKETS}, LifecycleError, "traffic", None,
+         "nothing to ramp. Fix: name a traffic other than today's."),
+        ({"rest": 5}, BadInput, "segments.rest.traffic", 5,
+         "'treatment' would get no bucket. Fix: raise the traffic."),
+    ],
+)  # fmt: skip
+def test_ramp_names_its_mistakes(
+    traffic: dict[str, int], kind: type[BadInput], field: str, value: object, message: str
+) -> None:
+    with pytest.raises(kind) as caught:
+        lifecycle.ramp(running(parsing.load(DESIGN_EXAMPLE)), traffic, at=2, actor="ana")
+    assert str(caught.value) == f"{field}: {message}"
+    assert (caught.value.field, caught.value.value) == (field, value)
+
+
+def test_a_segment_is_closed_by_a_ramp_to_nothing() -> None:
     state = running(parsing.load(DESIGN_EXAMPLE))
-    for traffic, message in (
-        ({"de": 1}, "no segment 'de'"),
-        ({"us": 10_001}, "not a traffic share"),
-        ({"us": 10_000}, "nothing to ramp"),
-        ({"rest": 5}, "'treatment' would get no bucket"),
-    ):
-        with pytest.raises(BadInput, match=message):
-            lifecycle.ramp(state, traffic, at=2, actor="ana")
     off = lifecycle.ramp(state, {"rest": 0}, at=2, actor="ana")
     assert off.definition.segments[2].traffic == 0
     assert off.history[-1].action == "ramp rest 20% -> 0%"
