@@ -1,15 +1,17 @@
-"""What a comparison's record says, in plain words: the sentences that verdicts are made of.
+"""What the record of a comparison or a check says, in plain words: the sentences that verdicts are made of.
 
-Every sentence ends in the `finding` of its record, which tables show too; nothing is concluded here.
+The sentence of a comparison ends in the `finding` of its record, which tables show too; nothing is concluded
+here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from math import ceil
 
 from analysis.report import format as fmt
 from analysis.report.headline import NAMES, Deciding, deciding
-from analysis.report.model import Comparison, MetricReading
+from analysis.report.model import Check, CheckName, Comparison, MetricReading, Severity
 from analysis.rule import Finding
 from experiment.definition import DecisionRule, Design
 
@@ -36,7 +38,10 @@ def sentence(metric: MetricReading, c: Comparison, rule: DecisionRule, correctio
         f"{metric.key}: {c.variant} {fmt.value_of(metric, values.variant_value)}, {c.control} "
         f"{fmt.value_of(metric, values.control_value)}; effect {fmt.effect_of(metric, values.effect)}{lift}"
     )
-    text += _reading(metric, c, now, rule, correction or family(metric, rule)) if _known(now) else _unread(c)
+    if now is not None and _known(now):
+        text += _reading(metric, c, now, rule, correction or family(metric, rule))
+    else:
+        text += _unread(c)
     plan = f" {c.planned.sentence}" if c.planned is not None else ""
     return f"{text}{plan}{_loss(metric, c)}"
 
@@ -67,16 +72,12 @@ def family(metric: MetricReading, rule: DecisionRule) -> str:
     return "Holm"
 
 
-def _known(now: Deciding | None) -> bool:
-    return now is not None and (now.better is not None or (now.interval is not None and now.p is not None))
+def _known(now: Deciding) -> bool:
+    return now.better is not None or (now.interval is not None and now.p is not None)
 
 
-def _reading(
-    metric: MetricReading, c: Comparison, now: Deciding | None, rule: DecisionRule, correction: str
-) -> str:
+def _reading(metric: MetricReading, c: Comparison, now: Deciding, rule: DecisionRule, correction: str) -> str:
     """The deciding interval with its p or probability, and what it shows."""
-    if now is None:
-        return ""
     name, level = NAMES[c.headline], f"{1 - rule.alpha:.0%}"
     if now.better is not None:
         bounds = fmt.lift_interval(now.lift_interval)
@@ -150,7 +151,7 @@ def outlook(c: Comparison) -> str:
     if enough is None or enough.n_needed is None:
         return f"{c.variant}: enough units to say how many are needed."
     left = max(enough.n_needed - enough.n_now, 0)
-    text = f"{c.variant}: {left:,} more units (of {enough.n_needed:,})"
+    text = f"{c.variant}: {fmt.plural(left, 'more unit')} (of {enough.n_needed:,})"
     return (
         f"{text}." if enough.weeks_left is None else f"{text}, about {fmt.plural(enough.weeks_left, 'week')}."
     )
@@ -159,3 +160,77 @@ def outlook(c: Comparison) -> str:
 def listed(names: list[str]) -> str:
     """Names in a sentence: `B and C`."""
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+_REMEDY: Mapping[str, str] = {
+    CheckName.ROWS: "mend the rows that cannot be read, or take them out for a reason that is no outcome.",
+    CheckName.SAMPLE_RATIO: (
+        "find where units are lost or moved (assignment, redirects, logging), start a new epoch."
+    ),
+    CheckName.SAMPLE_RATIO_BY_DAY: "find what broke on that day; a new epoch starts clean.",
+    CheckName.ELIGIBILITY: "use a condition on what was known before exposure.",
+    CheckName.BEFORE_EXPOSURE: (
+        "find why the variants differed before the start, then randomise anew (a new salt)."
+    ),
+    CheckName.CONTAMINATION: ("make the unit id stable across devices and services, then start a new epoch."),
+    CheckName.SERVED: "serve what was assigned, or record the cause with the exposure.",
+    CheckName.VARIANTS: "name the column that tells the variants apart.",
+    CheckName.OVERLAP: "randomise a slice inside each segment, so that every segment holds both variants.",
+}
+_LACKING: Mapping[str, str] = {
+    CheckName.SAMPLE_RATIO: "the intended weights are not known",
+    CheckName.MATURED: "no exposure day has matured yet",
+    CheckName.RUNTIME: "the minimum runtime is not reached",
+    CheckName.EVENTS: "too few events yet",
+    CheckName.CLUSTERS: "too few clusters",
+    CheckName.EVIDENCE: "the evidence is weaker than the rule asks",
+    CheckName.UNIT_OF_ANALYSIS: "rows are not what was randomised",
+    CheckName.IDS: "unit ids look damaged",
+    CheckName.EARLY_OUTCOMES: "outcomes lie before their exposure",
+    CheckName.OUTCOMES: "no outcome belongs to an exposed unit",
+}
+
+_NEXT: Mapping[str, str] = {
+    CheckName.SAMPLE_RATIO: "the intended weights in the source: `weights: equal`, or a share per variant.",
+    CheckName.EVIDENCE: "randomise units within each segment, or state that they were.",
+    CheckName.IDS: "whole unit ids, as text, from the sender of the events.",
+    CheckName.EARLY_OUTCOMES: "exposures recorded when they happen, by the clock of the outcomes.",
+    CheckName.OUTCOMES: "the same unit ids in exposures and outcomes.",
+}
+
+
+def lacking(gate: Check) -> str:
+    """What a gate says in the headline: what is not there yet."""
+    return _LACKING[gate.name]
+
+
+def mend(check: Check) -> str:
+    """What would let a check that holds the verdict, or makes it invalid, pass."""
+    return _REMEDY[check.name] if check.severity is Severity.INVALID else _next(check)
+
+
+def _next(gate: Check) -> str:
+    numbers = gate.numbers
+    match gate.name:
+        case CheckName.RUNTIME:
+            return f"{fmt.plural(ceil(_missing(gate, 'days')), 'more matured day')}."
+        case CheckName.EVENTS:
+            missing = ceil(_missing(gate, "events"))
+            word = "unit" if numbers["counted"] == "units" else "event"
+            few = fmt.plural(missing, f"more {word}") if missing > 0 else "more units"
+            return f"{few} in the smaller variant."
+        case CheckName.CLUSTERS:
+            return f"{fmt.plural(ceil(_missing(gate, 'clusters')), 'more cluster')} in the smallest variant."
+        case CheckName.UNIT_OF_ANALYSIS:
+            return f"rows added up by {numbers['column']}."
+        case CheckName.MATURED:
+            at = f" at {fmt.moment(str(numbers['at']))}" if numbers["at"] else ""
+            return f"the window of the first exposure day closes{at}."
+        case _:
+            return _NEXT[gate.name]
+
+
+def _missing(gate: Check, what: str) -> float:
+    """How much of what a gate counts is not there yet."""
+    needed, there = gate.numbers["needed"], gate.numbers[what]
+    return float(needed or 0) - float(there or 0)

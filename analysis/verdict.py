@@ -17,7 +17,16 @@ from analysis.report import format as fmt
 from analysis.report.headline import deciding
 from analysis.report.model import Check, CheckName, Comparison, MetricReading, Severity, Shown, Verdict
 from analysis.rule import BRANCHES, KINDS, Branch, Facts, Finding
-from analysis.sentences import guard_sentence, is_worse, listed, outlook, sentence, worse_sentence
+from analysis.sentences import (
+    guard_sentence,
+    is_worse,
+    lacking,
+    listed,
+    mend,
+    outlook,
+    sentence,
+    worse_sentence,
+)
 from experiment.decision import VerdictKind
 from experiment.definition import DecisionRule, Design
 
@@ -117,9 +126,7 @@ def facts(case: Case) -> Facts:
         safe=each([not case.unsafe(name) for name in names]),
         harmed=each([bool(case.harmed(name)) for name in names]),
         complete=each([c.complete for c in case.others]),
-        futile=each(
-            [c.sufficiency is not None and c.sufficiency.within_deadline is False for c in case.others]
-        ),
+        futile=each([_futile(c) for c in case.others]),
         invalid=np.array(any(check.severity is Severity.INVALID for check in case.checks)),
         weak=np.array(CheckName.EVIDENCE in gates),
         few=np.array(CheckName.EVENTS in gates),
@@ -158,29 +165,13 @@ def _cheap(case: Case, c: Comparison) -> bool:
     return c.posterior is not None and c.posterior.loss_variant < allowed
 
 
-_REMEDY: Mapping[str, str] = {
-    CheckName.SAMPLE_RATIO: (
-        "find where units are lost or moved (assignment, redirects, logging), start a new epoch."
-    ),
-    CheckName.SAMPLE_RATIO_BY_DAY: "find what broke on that day; a new epoch starts clean.",
-    CheckName.ELIGIBILITY: "use a condition on what was known before exposure.",
-    CheckName.BEFORE_EXPOSURE: (
-        "find why the variants differed before the start, then randomise anew (a new salt)."
-    ),
-    CheckName.CONTAMINATION: ("make the unit id stable across devices and services, then start a new epoch."),
-    CheckName.SERVED: "serve what was assigned, or record the cause with the exposure.",
-    CheckName.VARIANTS: "name the column that tells the variants apart.",
-    CheckName.OVERLAP: "randomise a slice inside each segment, so that every segment holds both variants.",
-}
-
-
 def _invalid(case: Case, _branch: Branch, _leader: Comparison | None) -> _Told:
     checks = [check for check in case.checks if check.severity is Severity.INVALID]
     name = "not identified" if checks[0].name == CheckName.OVERLAP else checks[0].name
     return _Told(
         f"Invalid: {name}. No verdict can be reached.",
         [check.message for check in checks],
-        [_REMEDY[check.name] for check in checks if check.name in _REMEDY],
+        [mend(check) for check in checks],
     )
 
 
@@ -189,7 +180,7 @@ _SAID_WITH_PROMOTION = {CheckName.RUNTIME, CheckName.EVENTS, CheckName.EVIDENCE}
 
 def _promote(case: Case, best: Comparison) -> _Told:
     worse = _worse(case, best.variant)
-    harm = list(dict.fromkeys(m.key for m, c in worse if c.variant == best.variant and c.guard is None))
+    harm = [m.key for m, c in worse if c.variant == best.variant and c.guard is None]
     although = f", although {listed(harm)} {'is' if len(harm) == 1 else 'are'} worse" if harm else ""
     return _Told(
         f"Promote {case.name(best.variant)}{although}.",
@@ -215,23 +206,21 @@ def _worse(case: Case, first: str | None = None) -> list[tuple[MetricReading, Co
 
 def _chosen(case: Case, best: Comparison) -> list[str]:
     """How the best of several winners was chosen, and whether it can be told from the others."""
-    others = [c for c in case.pairs if best.variant in {c.variant, c.control}]
-    if not others:
-        return []
-    alike = [
-        c.control if c.variant == best.variant else c.variant
-        for c in others
-        if c.finding not in {Finding.BETTER, Finding.WORSE}
-    ]
+    # a pair that was only asked for has no part in the choice, even if the best is one of the two
+    others = {other for other, _ in rivals(case)}
+    told = [(c, {c.variant, c.control} - {best.variant}) for c in case.pairs]
+    pairs = [(c, rest.pop()) for c, rest in told if len(rest) == 1 and rest <= others]
+    alike = [other for c, other in pairs if c.finding not in {Finding.BETTER, Finding.WORSE}]
+    said = [sentence(case.primary, c, case.rule, "Holm") for c, _ in pairs]
+    if not alike:
+        return said
     most = "highest" if case.primary.direction == "increase" else "lowest"
-    lines = []
-    if alike:
-        both = listed([best.variant, *alike])
-        lines.append(
-            f"{both} are better than {best.control} and not distinguishable from each other; {best.variant} "
-            f"is chosen by rule: the {most} {case.primary.key}, of equal ones the variant named first."
-        )
-    return lines + [sentence(case.primary, c, case.rule, "Holm") for c in others]
+    choice = (
+        f"{listed([best.variant, *alike])} are better than {best.control} and not distinguishable from each "
+        f"other; {best.variant} is chosen by rule: the {most} {case.primary.key}, of equal ones the variant "
+        "named first."
+    )
+    return [choice, *said]
 
 
 def _rollback(case: Case, _branch: Branch, _leader: Comparison | None) -> _Told:
@@ -258,53 +247,11 @@ def _beside(case: Case) -> tuple[str, ...]:
 
 def _gated(case: Case, _branch: Branch, leader: Comparison | None) -> _Told:
     ahead = f" {case.name(leader.variant)} is ahead so far." if leader else ""
-    first = case.gates[0].name
     return _Told(
-        f"Continue: {_LACKING.get(first, f'the check {first} holds')}.{ahead}",
+        f"Continue: {lacking(case.gates[0])}.{ahead}",
         [*(check.message for check in case.gates), *_state(case)],
-        [_next(check) for check in case.gates],
+        [mend(check) for check in case.gates],
     )
-
-
-_LACKING: Mapping[str, str] = {
-    CheckName.SAMPLE_RATIO: "the intended weights are not known",
-    CheckName.MATURED: "no exposure day has matured yet",
-    CheckName.RUNTIME: "the minimum runtime is not reached",
-    CheckName.EVENTS: "too few events yet",
-    CheckName.CLUSTERS: "too few clusters",
-    CheckName.EVIDENCE: "the evidence is weaker than the rule asks",
-    CheckName.UNIT_OF_ANALYSIS: "rows are not what was randomised",
-}
-"""What a gate says in the headline."""
-
-
-_NEXT: Mapping[str, str] = {
-    CheckName.SAMPLE_RATIO: "the intended weights in the source: `weights: equal`, or a share per variant.",
-    CheckName.EVIDENCE: "randomise units within each segment, or state that they were.",
-}
-
-
-def _next(gate: Check) -> str:
-    numbers = gate.numbers
-    match gate.name:
-        case CheckName.RUNTIME:
-            days = float(numbers["needed"] or 0) - float(numbers["days"] or 0)
-            return f"{fmt.plural(round(days), 'more matured day')}."
-        case CheckName.EVENTS:
-            missing = float(numbers["needed"] or 0) - float(numbers["events"] or 0)
-            word = "units" if numbers.get("counted") == "units" else "events"
-            few = f"{missing:,.0f} more {word}" if missing > 0 else "more units"
-            return f"{few} in the smaller variant."
-        case CheckName.CLUSTERS:
-            clusters = float(numbers["needed"] or 0) - float(numbers["clusters"] or 0)
-            return f"{clusters:,.0f} more clusters in the smallest variant."
-        case CheckName.UNIT_OF_ANALYSIS:
-            return f"rows added up by {numbers['column']}."
-        case CheckName.MATURED:
-            at = f" at {fmt.moment(str(numbers['at']))}" if numbers.get("at") else ""
-            return f"the window of the first exposure day closes{at}."
-        case _:
-            return _NEXT.get(gate.name, f"the check {gate.name} passes.")
 
 
 def _kept(case: Case, branch: Branch, leader: Comparison | None) -> str:
@@ -313,12 +260,20 @@ def _kept(case: Case, branch: Branch, leader: Comparison | None) -> str:
         return "Every variant is worse than control."
     if branch is Branch.KEEP_FEW_EVENTS:
         return f"The maximum runtime is reached. {case.gates[0].message}"
-    if branch is Branch.KEEP_COMPLETE:
-        return "The units the rule asked for have arrived and no variant is shown to be better."
-    short = (
-        "no variant is shown to be better" if leader is None else "its guardrails are not shown to be safe"
+    over = (
+        "The units the rule asked for have arrived"
+        if branch is Branch.KEEP_COMPLETE
+        else "The maximum runtime is reached"
     )
-    return f"The maximum runtime is reached and {short}."
+    if leader is not None:
+        return f"{over} and the guardrails of {case.name(leader.variant)} are not shown to be safe."
+    return f"{over} and {_dear(case) or 'no variant is shown to be better'}."
+
+
+def _dear(case: Case) -> str | None:
+    """What holds back variants that are shown to be better but give up too much; None without such."""
+    dear = [case.name(c.variant) for c in case.others if c.finding is Finding.BETTER and not _cheap(case, c)]
+    return f"choosing {listed(dear)} may lose more than the rule allows" if dear else None
 
 
 def _keep(case: Case, branch: Branch, leader: Comparison | None) -> _Told:
@@ -333,12 +288,13 @@ def _keep(case: Case, branch: Branch, leader: Comparison | None) -> _Told:
 
 
 def _stop(case: Case, _branch: Branch, _leader: Comparison | None) -> _Told:
-    enough = [c.sufficiency for c in case.others if c.finding is not Finding.WORSE and c.sufficiency]
-    needed = max((one.n_needed or 0 for one in enough), default=0)
-    visible = [x for x in (one.mde_by_deadline_relative for one in enough) if x is not None]
+    futile = [c.sufficiency for c in case.others if c.finding is not Finding.WORSE and c.sufficiency]
+    needed = max(one.n_needed or 0 for one in futile)
+    visible = [x for x in (one.mde_by_deadline_relative for one in futile) if x is not None]
     change = f"more traffic, a longer max_runtime than {case.rule.max_runtime_days} days"
     if visible:
-        change += f", or an MDE of {fmt.share(min(visible))} of control, which the deadline allows"
+        # of the variant that sees least: every one that is left has to get there
+        change += f", or an MDE of {fmt.share(max(visible))} of control, which the deadline allows"
     headline = f"Stop: {needed:,} units are needed, too many for {case.rule.max_runtime_days} days."
     return _Told(headline, _state(case), [f"{change}."])
 
@@ -352,7 +308,11 @@ def _unsafe(case: Case, leader: Comparison) -> _Told:
 
 
 def _continue(case: Case, _branch: Branch, _leader: Comparison | None) -> _Told:
-    return _Told("Continue: not enough data.", _state(case), [outlook(c) for c in case.others])
+    dear = _dear(case)
+    change = [outlook(c) for c in case.others]
+    if dear is not None:
+        change.insert(0, f"an expected loss below {fmt.share(case.rule.belief.loss)} of control.")
+    return _Told(f"Continue: {dear or 'not enough data'}.", _state(case), change)
 
 
 def _state(case: Case) -> tuple[str, ...]:

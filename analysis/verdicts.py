@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from analysis import deciding, estimates
 from analysis import rule as table
 from analysis.columnar import rows
+from analysis.errors import Reason
 from analysis.estimates import Pairs
 from analysis.inference.multiplicity import Correction, adjust
 from analysis.inference.result import Float
@@ -204,14 +205,14 @@ def judged(
     def by_run(part: NDArray[np.generic]) -> NDArray[np.generic]:
         return part.reshape(runs, -1, part.shape[-1])
 
-    gain = sign * found.effect
+    gain, dated = sign * found.effect, enough.duration_reason != Reason.NO_ACCRUAL.code
     return Judged(
         shown=np.asarray(by_run(decided), dtype=bool),
         gain=np.asarray(by_run(np.nan_to_num(gain)), dtype=np.float64),
         gate=np.asarray(by_run(gate), dtype=bool),
         cheap=np.asarray(by_run(found.cheap), dtype=bool),
         complete=np.asarray(by_run(found.complete), dtype=bool),
-        futile=np.asarray(by_run(enough.futile & (enough.duration_reason == 0)), dtype=bool),
+        futile=np.asarray(by_run(enough.futile & dated), dtype=bool),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import ceil, isfinite, nan
 
+from analysis.errors import Reason
 from analysis.measure import target_size
 from analysis.planning.sufficiency import Sufficiency as Columns
 from analysis.report.numbers import Missing, Sufficiency
@@ -78,7 +79,10 @@ def _answer(
         days_left=None if fast is None else ceil(fast),
         weeks_left=None if fast is None else ceil(fast / 7),
         weeks_left_slow=None if slow is None else ceil(slow / 7),
-        within_deadline=None if fast is None else not bool(enough.futile[at]),
+        # further off than any date is told is not in time either
+        within_deadline=(
+            None if enough.duration_reason[at] == Reason.NO_ACCRUAL.code else not bool(enough.futile[at])
+        ),
         mde_target=size.value * absolute,
         mde_now=_number(visible * absolute),
         mde_now_relative=_number(visible * relative),

@@ -253,3 +253,12 @@ def test_many_experiments_have_no_pairs_to_ask_for_but_their_winners_are_told_ap
 def test_a_pair_is_asked_for_once_whichever_way_round() -> None:
     assert distinct([("B", "C"), ("C", "B"), ("A", "C"), ("B", "C")]) == (("B", "C"), ("A", "C"))
     assert distinct([]) == ()
+
+
+def test_a_pair_asked_for_with_a_variant_that_did_not_win_is_no_choice() -> None:
+    """C is not better than A, however little it can be told from the winner."""
+    for asked in (("B", "C"), ("C", "B"), ("A", "B"), ("A", "C")):
+        found = report(table(A=1_000, B=1_150, C=1_070), spec(), asked)
+        assert found.verdict.variant == "B"
+        assert not [line for line in found.verdict.reasons if "chosen by rule" in line]
+        assert found.verdict == report(table(A=1_000, B=1_150, C=1_070), spec()).verdict

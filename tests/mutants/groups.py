@@ -17,7 +17,10 @@ class Group:
 GROUPS = {
     "rule": Group(
         files=("analysis/rule.py", "analysis/verdict.py", "analysis/verdicts.py", "analysis/sentences.py"),
-        tests=("tests/analysis/rule", "tests/analysis/test_simulate.py", "tests/analysis/test_pairwise.py"),
+        tests=tuple(
+            f"tests/analysis/rule/test_{name}.py"
+            for name in ("rule", "verdict", "verdicts", "sentences", "told", "columnar")
+        ),
     ),
     "guards": Group(
         files=("analysis/report/comparisons.py", "analysis/validity/event_gate.py"),

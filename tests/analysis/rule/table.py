@@ -214,8 +214,9 @@ NAMES = ("treatment", "third", "fourth")
 def gate(check: str, severity: Severity) -> Check:
     numbers = {
         "days": 3,
-        "needed": 14,
+        "needed": 20 if check == CheckName.EVENTS else 14,
         "events": 5,
+        "counted": "events",
         "clusters": 3,
         "column": "visit",
         "at": "2026-01-05T00:00:00+00:00",

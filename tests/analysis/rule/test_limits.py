@@ -218,6 +218,17 @@ def test_a_guardrail_is_harmed_exactly_beyond_its_margin(
     assert 1.645 < away < 4.5
 
 
+def test_units_that_no_projection_brings_stop_like_those_that_come_too_late() -> None:
+    """An MDE of 0.2 % takes years at this pace, one of 0.005 % more than a century: no date is told, but late it is."""
+    shop = table({"control": 0.2, "treatment": 0.2})
+    for mde, dated in (("0.2%", True), ("0.005%", False)):
+        found = report(shop, spec(Design.FIXED).replace("mde: 5%", f"mde: {mde}"))
+        enough = found.matured.metrics[0].comparisons[0].sufficiency
+        assert enough is not None
+        assert (enough.within_deadline, enough.weeks_left is not None) == (False, dated)
+        assert found.verdict.kind is VerdictKind.STOP
+
+
 # gates and checks: the limit from both sides, before a promotion that everything else allows
 
 
