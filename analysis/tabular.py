@@ -32,6 +32,8 @@ COVARIATE_BOUND = 2.0**31
 """Covariates keep as many digits as squares and their sums leave room for."""
 _MEASURED = {1: (1e-30, 1e20), 2: (1e-60, 1e40)}
 """Ends of what a measured mean (and its square, a variance) may be, unless 0: doubles hold their products."""
+_FEW = 2000
+"""Rows up to which a dictionary codes a column of texts sooner than its library starts to."""
 Index = NDArray[np.int64]
 Frame = nw.DataFrame[Any]
 
@@ -290,7 +292,7 @@ def _codes(series: nw.Series[Any]) -> tuple[Index, list[Any]]:
         rank = np.empty(len(order), dtype=np.int64)
         rank[order] = np.arange(len(order))
         return rank[codes], values[order].tolist()
-    if isinstance(series.dtype, nw.String) and not series.null_count() and len(series):
+    if isinstance(series.dtype, nw.String) and len(series) > _FEW and not series.null_count():
         names = series.unique(maintain_order=True).to_list()
         places = series.replace_strict(names, list(range(len(names))), return_dtype=nw.Int64)
         return places.to_numpy().astype(np.int64), names

@@ -119,9 +119,10 @@ def estimates(
     """Broadcast the columns to one shape and mask every number but `estimate` where a reason stands."""
     shape = np.broadcast_shapes(reason.shape, *(np.shape(column) for column in columns.values()))
     codes = np.broadcast_to(reason, shape)
+    stands = codes == 0
 
     def masked(column: ArrayLike) -> Float:
-        return np.where(codes == 0, np.broadcast_to(np.asarray(column, float), shape), np.nan)
+        return np.where(stands, np.asarray(column, float), np.nan)
 
     numbers = {name: masked(column) for name, column in columns.items() if name not in {"estimate", "alpha"}}
     return Estimates(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -46,14 +46,16 @@ def spec_of(text: str) -> Spec:
     return load_spec(text)
 
 
-def one(frame: Any, spec: str) -> Report:
-    found = analyze(frame, spec_of(spec))
+def one(frame: Any, spec: str | Spec) -> Report:
+    found = analyze(frame, spec_of(spec) if isinstance(spec, str) else spec)
     assert isinstance(found, Report)
     return found
 
 
-def many(frame: Any, spec: str) -> BatchReport:
-    found = analyze(frame, spec_of(spec + "  experiment: experiment\n"))
+def many(frame: Any, spec: str | Spec) -> BatchReport:
+    alone = spec_of(spec) if isinstance(spec, str) else spec
+    assert alone.source is not None
+    found = analyze(frame, replace(alone, source=replace(alone.source, experiment="experiment")))
     assert isinstance(found, BatchReport)
     return found
 
@@ -111,19 +113,18 @@ DESIGNS = {
     "group sequential": "{design: group_sequential, mde: 30%, min_runtime: 7d, max_runtime: 30d, looks_every: 2d}",
     "bayesian": "{design: bayesian, mde: 20%, min_runtime: 7d, max_runtime: 30d}",
 }
-METRICS = """
-metrics:
-  - {key: buyers, type: proportion, event: buy, role: primary}
-  - {key: revenue, type: mean, event: buy, value: amount, decimals: 2}
-  - {key: ctr, type: ratio, numerator: click, denominator: view, role: guardrail, margin: 10%}
-"""
+METRICS = {
+    "buyers": "{key: buyers, type: proportion, event: buy, role: primary}",
+    "revenue": "{key: revenue, type: mean, event: buy, value: amount, decimals: 2}",
+    "ctr": "{key: ctr, type: ratio, numerator: click, denominator: view, role: guardrail, margin: 10%}",
+}
+COLUMNS = {"buyers": "bought", "revenue": "amount", "ctr": "{numerator: clicks, denominator: views}"}
 UNITS = """
 source:
   shape: units
   assignment: randomised
   control: a
   variant: group
-  columns: {buyers: bought, revenue: amount, ctr: {numerator: clicks, denominator: views}}
 """
 COUNTS = """
 source:
@@ -197,6 +198,7 @@ class Recipe:
     counted: bool
     standing: bool
     options: frozenset[str]
+    metrics: frozenset[str]
     experiments: tuple[tuple[frozenset[str], int, int], ...]
 
     def table(self) -> pd.DataFrame:
@@ -208,12 +210,31 @@ class Recipe:
             ignore_index=True,
         )
 
-    def spec(self) -> str:
-        metrics = METRICS.split("  - {key: revenue", maxsplit=1)[0] if self.counted else METRICS
-        lines = "".join(OPTIONS[name] for name in sorted(self.options))
-        standing = "  cumulative: true\n" if self.standing else ""
-        source = COUNTS if self.counted else UNITS
-        return f"decision: {DESIGNS[self.design]}\n{metrics}{source}{lines}{standing}"
+    def spec(self) -> Spec:
+        """Read once with every option, then without those that are not drawn."""
+        whole = spec_of(text_of(self.design, counted=self.counted))
+        assert whole.source is not None
+        names = {"unit", "day", "served", "weights", "segment", "eligible", "cluster"} - self.options
+        off: dict[str, Any] = dict.fromkeys(names)
+        columns = {name: roles for name, roles in whole.source.columns.items() if name in self.metrics}
+        covariate = whole.source.covariate if "covariate" in self.options else {}
+        source = replace(whole.source, **off, columns=columns, covariate=covariate, cumulative=self.standing)
+        return replace(whole, source=source, metrics=tuple(m for m in whole.metrics if m.key in self.metrics))
+
+
+def text_of(design: str, *, counted: bool) -> str:
+    known = ("day", "weights", "segment", "eligible") if counted else tuple(OPTIONS)
+    names = {"buyers"} if counted else METRICS.keys()
+    source = COUNTS if counted else of_units(METRICS.keys())
+    return f"decision: {DESIGNS[design]}\n{measuring(names)}{source}{''.join(OPTIONS[n] for n in known)}"
+
+
+def measuring(names: Set[str]) -> str:
+    return "metrics:\n" + "".join(f"  - {text}\n" for name, text in METRICS.items() if name in names)
+
+
+def of_units(names: Set[str]) -> str:
+    return UNITS + f"  columns: {{{', '.join(f'{n}: {c}' for n, c in COLUMNS.items() if n in names)}}}\n"
 
 
 FAULTS = ("effect", "drift", "whale", "ids", "served", "copies", "visits", "shared")
@@ -225,6 +246,9 @@ def recipes(draw: st.DrawFn) -> Recipe:
     names = ["day", "weights", "segment", "eligible"]
     names += [] if counted else ["unit", "served", "covariate", "cluster"]
     options = draw(st.frozensets(st.sampled_from(names)))
+    more = [] if counted else ["revenue", "ctr"]
+    metrics = draw(st.frozensets(st.sampled_from(more))) if more else frozenset()
+    metrics |= {"buyers"} | ({"revenue"} if "covariate" in options else set())
     experiment = st.tuples(
         st.frozensets(st.sampled_from(FAULTS), max_size=3),
         st.sampled_from([30, 150]),
@@ -233,21 +257,22 @@ def recipes(draw: st.DrawFn) -> Recipe:
     return Recipe(
         seed=draw(st.integers(0, 2**32)), design=draw(st.sampled_from(list(DESIGNS))), counted=counted,
         standing=counted and "day" in options and draw(st.booleans()),
-        options=options | ({"unit"} if "cluster" in options else set()),
+        options=options | ({"unit"} if "cluster" in options else set()), metrics=metrics,
         experiments=tuple(draw(st.lists(experiment, min_size=1, max_size=2))),
     )  # fmt: skip
 
 
 @settings(max_examples=500, deadline=None)
-@given(recipes())
-def test_a_table_of_many_experiments_says_of_each_what_a_table_of_it_alone_says(recipe: Recipe) -> None:
+@given(recipes(), st.integers(0, 1))
+def test_a_table_of_many_experiments_says_of_each_what_a_table_of_it_alone_says(
+    recipe: Recipe, which: int
+) -> None:
     frame, spec = pl.from_pandas(recipe.table()), recipe.spec()
     together = many(frame, spec)
-    assert [row.experiment for row in together.rows] == frame["experiment"].unique(
-        maintain_order=True
-    ).to_list()
-    for row in together.rows:
-        same(row, one(frame.filter(pl.col("experiment") == row.experiment), spec))
+    names = frame["experiment"].unique(maintain_order=True).to_list()
+    assert [row.experiment for row in together.rows] == names
+    row = together.rows[which % len(names)]
+    same(row, one(frame.filter(pl.col("experiment") == row.experiment), spec))
 
 
 # --- what only a table of many can say ------------------------------------------------------------------
@@ -261,10 +286,7 @@ def counted(experiments: dict[str, tuple[str, int, int]]) -> pd.DataFrame:
     ])  # fmt: skip
 
 
-COUNTED = (
-    f"decision: {DESIGNS['fixed']}\n{METRICS.split('  - {key: revenue', maxsplit=1)[0]}{COUNTS}"
-    + OPTIONS["weights"]
-)
+COUNTED = f"decision: {DESIGNS['fixed']}\n{measuring({'buyers'})}{COUNTS}" + OPTIONS["weights"]
 
 
 def the(row: BatchRow, name: str) -> Check:
@@ -321,7 +343,7 @@ def test_shared_units_are_counted_and_their_assignments_tested(tied: bool, sever
         pd.DataFrame({"experiment": key, "user": np.arange(1000) + shift, "group": np.array(list("abc"))[group]})
         for key, shift, group in (("x", 0, first), ("y", 400, second))
     ], ignore_index=True).assign(bought=0, amount=0.0, views=1, clicks=0)  # fmt: skip
-    spec = f"decision: {DESIGNS['fixed']}\n{METRICS}{UNITS}{OPTIONS['unit']}"
+    spec = f"decision: {DESIGNS['fixed']}\n{measuring(METRICS.keys())}{of_units(METRICS.keys())}{OPTIONS['unit']}"
     rows = [the(row, "other experiments") for row in many(frame, spec).rows]
     both = pd.crosstab(first[400:], np.array(second)[:600])
     p = stats.chi2_contingency(both, correction=False).pvalue
