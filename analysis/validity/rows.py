@@ -180,10 +180,8 @@ def arrived(found: Arrived | Unseen, limits: Thresholds) -> Check:
     if missing and unread:
         text = f"No outcome has the type {' or '.join(missing)}; no metric reads what came instead: {unread}."
         return Check(name=name, severity=Severity.WARN, message=text, numbers=numbers)
-    text = (
-        f"{found.unexposed:,} of {came:,} outcomes ({numbers['share']:.1%}) are of units never exposed."
-        if came
-        else "No outcome has come yet."
-    )
+    if not came:
+        return unchecked(name, Unseen("no outcome has come yet"))
+    text = f"{found.unexposed:,} of {came:,} outcomes ({numbers['share']:.1%}) are of units never exposed."
     text += f" No metric reads: {unread}." if unread else ""
     return Check(name=name, severity=Severity.OK, message=text, numbers=numbers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,9 +12,11 @@ import pandas as pd
 from analysis.analyze import analyze_ledger
 from analysis.facts import Backlog
 from analysis.frame import analyze
+from analysis.ledger import arrived
 from analysis.report.batch_model import BatchReport
 from analysis.report.model import Report, Severity
 from experiment.definition import Segment, Size
+from experiment.fold import Arrivals
 from experiment.lifecycle import revise
 from experiment.moments import Cell, CellKey, Moments, Sums
 from experiment.parsing import load_spec
@@ -27,7 +30,6 @@ from tests.analysis.validity.worlds import (
     Table,
     Twin,
     clean_units,
-    counted,
     judged,
     units,
     with_units,
@@ -42,6 +44,23 @@ def live(*, at: int = LATER, days: int = 21, change: Any = None, **more: Any) ->
     moments = cases.counts(EVEN, days=days)
     state = cases.running(cases.definition())
     return analyze_ledger(state, change(moments) if change else moments, at=at, **more)
+
+
+CALM: Arrivals = {
+    ("exposures",): 40_000, ("outcomes", "purchase"): 5_000, ("unexposed", "purchase"): 900,
+    ("counted", "shop", "control"): 2_000, ("counted", "shop", "treatment"): 2_020, ("outcomes", "page"): 70,
+}  # fmt: skip
+"""What a live project without faults counted."""
+
+
+def counted(reads: Sequence[str] = ("purchase",), **counts: int) -> Report:
+    """A live experiment that reads purchases; the counts of what arrived as `CALM` but for those given, by
+    name and parts (`early__shop__control`)."""
+    table = {("all", "control"): (20_000, 2000), ("all", "treatment"): (20_000, 2020)}
+    arrivals = CALM | {tuple(name.split("__")): count for name, count in counts.items()}
+    state = cases.running(cases.definition())
+    facts = arrived(state.definition, arrivals, reads)
+    return analyze_ledger(state, cases.counts(table), at=LATER, facts=facts)
 
 
 def canary(*, broken: bool) -> Report:

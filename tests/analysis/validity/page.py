@@ -12,7 +12,15 @@ from analysis.report.batch_model import BatchReport
 from analysis.report.markdown import escape
 from analysis.report.model import Check, CheckName, Report
 from analysis.thresholds import DEFAULT
-from tests.analysis.validity.more_worlds import MORE, live, nobody_else, several, standing, without_days
+from tests.analysis.validity.more_worlds import (
+    MORE,
+    counted,
+    live,
+    nobody_else,
+    several,
+    standing,
+    without_days,
+)
 from tests.analysis.validity.worlds import (
     APART,
     BALANCED,
@@ -20,7 +28,6 @@ from tests.analysis.validity.worlds import (
     TWINS,
     clean_units,
     clusters,
-    counted,
     events,
     segments,
 )

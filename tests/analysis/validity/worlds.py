@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,11 +11,9 @@ import pyarrow as pa
 
 from analysis.analyze import analyze_ledger
 from analysis.frame import analyze
-from analysis.ledger import arrived
 from analysis.report.batch_model import BatchReport
 from analysis.report.model import Report, Severity
 from experiment.definition import Layer
-from experiment.fold import Arrivals
 from experiment.parsing import load_spec
 from tests.analysis import cases
 
@@ -174,8 +172,8 @@ source:
 """
 
 
-def sessions(*, nested: bool) -> Report:
-    rng = np.random.default_rng(4)
+def sessions(seed: int = 4, *, nested: bool) -> Report:
+    rng = np.random.default_rng(seed)
     users = rng.integers(0, 1500, 6000)
     group = rng.random(1500)[users] < 0.5 if nested else rng.random(6000) < 0.5
     if nested:  # equally many rows in both, so that only the unit is wrong
@@ -189,9 +187,9 @@ def sessions(*, nested: bool) -> Report:
     return judged(table, source, metrics="")
 
 
-def eligible(*, by_variant: bool | None) -> Report:
+def eligible(seed: int = 6, *, by_variant: bool | None) -> Report:
     """Rows of another country; the condition removes them, alike in both variants or not."""
-    t, rng = units(6), np.random.default_rng(6)
+    t, rng = units(seed), np.random.default_rng(seed)
     if by_variant is None:
         return judged(t, UNITS + "  eligible: {country: {$in: [US, CA]}}\n")
     gone = rng.random(len(t["user"])) < (0.05 + 0.15 * by_variant * (t["group"] == "new"))
@@ -216,8 +214,8 @@ source:
 CLUSTER_RULE = RULE.replace("60d}", "60d, evidence: clustered}")
 
 
-def clusters(number: int) -> Report:
-    rng = np.random.default_rng(8)
+def clusters(number: int, seed: int = 8) -> Report:
+    rng = np.random.default_rng(seed)
     house = np.arange(6000) % number
     table = {
         "user": np.arange(6000), "house": house, "group": np.where(house % 2, "new", "old"),
@@ -244,8 +242,8 @@ source:
 """
 
 
-def events(*, late_exposure: bool = False, twice: bool = False) -> Report:
-    t, rng = units(9), np.random.default_rng(9)
+def events(seed: int = 9, *, late_exposure: bool = False, twice: bool = False) -> Report:
+    t, rng = units(seed), np.random.default_rng(seed)
     exposures = {"id": t["user"], "user": t["user"], "group": t["group"], "at": t["at"]}
     bought = np.flatnonzero(t["bought"])
     shift = rng.integers(1000, 3_600_000, len(bought))
@@ -263,8 +261,8 @@ def events(*, late_exposure: bool = False, twice: bool = False) -> Report:
     return judged(exposures, EVENTS, metrics="", outcomes=pa.table(outcomes))
 
 
-def two_experiments(*, tied: bool) -> BatchReport:
-    rng = np.random.default_rng(10)
+def two_experiments(seed: int = 10, *, tied: bool) -> BatchReport:
+    rng = np.random.default_rng(seed)
     first = rng.random(3000) < 0.5
     other = first if tied else rng.random(3000) < 0.5
     table = {
@@ -308,23 +306,6 @@ BALANCED = {
 }  # fmt: skip
 MIXED = BALANCED | {("US", "new"): (2100, 0.1), ("CA", "new"): (5600, 0.28)}
 APART = {("US", "old"): (4200, 0.1), ("CA", "new"): (2800, 0.3)}
-
-
-CALM: Arrivals = {
-    ("exposures",): 40_000, ("outcomes", "purchase"): 5_000, ("unexposed", "purchase"): 900,
-    ("counted", "shop", "control"): 2_000, ("counted", "shop", "treatment"): 2_020, ("outcomes", "page"): 70,
-}  # fmt: skip
-"""What a live project without faults counted."""
-
-
-def counted(reads: Sequence[str] = ("purchase",), **counts: int) -> Report:
-    """A live experiment that reads purchases; the counts of what arrived as `CALM` but for those given, by
-    name and parts (`early__shop__control`)."""
-    table = {("all", "control"): (20_000, 2000), ("all", "treatment"): (20_000, 2020)}
-    arrivals = CALM | {tuple(name.split("__")): count for name, count in counts.items()}
-    state = cases.running(cases.definition())
-    facts = arrived(state.definition, arrivals, reads)
-    return analyze_ledger(state, cases.counts(table), at=100 * DAY_MS, facts=facts)
 
 
 def ledger(**changed: Any) -> Report:
