@@ -154,8 +154,10 @@ def _types(
     outcomes: Sequence[Event], types: Collection[str] | None, *, exposed: bool
 ) -> dict[str, TypeCount]:
     """The unit's outcomes by type, OTHER_TYPE for all that are not kept apart."""
+    if not outcomes:
+        return {}
     hours: dict[str, Counter[int]] = {}
-    latest = outcomes[-1].at // HOUR_MS if outcomes else 0
+    latest = outcomes[-1].at // HOUR_MS
     for event in outcomes:
         kind = event.type if types is None or event.type in types else OTHER_TYPE
         hours.setdefault(kind, Counter())[latest - event.at // HOUR_MS] += 1

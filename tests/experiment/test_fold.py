@@ -125,6 +125,30 @@ def test_values_not_kept_apart_become_other() -> None:
     assert record.standings["home"].values == ("ios", OTHER)
 
 
+def test_a_fold_that_knows_few_values_counts_the_others_together() -> None:
+    events = [exposure("x", "u", START), exposure("x", "v", START, dimensions={"device": "web"})]
+    known = {("home", "device"): ["ios"]}
+    places = {(key.dimension, key.value): cell.n for key, cell in fold(events, ONE, known).items()}
+    assert places == {("", ""): 2, ("device", "ios"): 1, ("device", OTHER): 1, ("returning", OTHER): 2}
+
+
+def test_a_record_of_another_plan_is_not_read_as_one_of_this() -> None:
+    record = fold_unit([exposure("x", "u", START)], ONE)
+    shorter = LedgerPlan((a_plan("home", 1, dimensions=("device",)),))
+    with pytest.raises(ValueError, match="is longer than argument 1"):
+        narrow(record, shorter, {})
+    with pytest.raises(ValueError, match="is longer than argument 1"):
+        add({}, record, shorter)
+
+
+def test_events_of_all_units_with_one_kind_of_damage_are_added_up() -> None:
+    sent = {
+        unit: [outcome(name, unit, START) for name in "ab"] for unit in ("undefined", "null", "12.0", "u")
+    }
+    found = {key: count for key, count in arrivals(sent, ONE).items() if key[0] == "ids"}
+    assert found == {("ids", "placeholders"): 4, ("ids", "numbers as decimals"): 2}
+
+
 @given(st.permutations(traffic(9, 4, list(THREE.by_key))), st.randoms(use_true_random=False))
 def test_the_fold_does_not_depend_on_order_or_repeats(events: list[Event], rng: random.Random) -> None:
     assert fold([*events, *rng.choices(events, k=9)], THREE) == fold(traffic(9, 4, list(THREE.by_key)), THREE)
