@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from experiment.store.connection import connect
+from experiment.store.ledger import DeadLetter
 from experiment.store.redis_batch import Settings
 from experiment.store.redis_keys import ShardKeys, bucket_of, unit_digest
 from experiment.store.redis_ledger import RedisLedger
@@ -77,6 +78,19 @@ def test_the_live_report_and_the_analysis_of_the_file_agree_to_the_last_digit(
     values = {v["variant"]: v["value"] for v in live["matured"]["metrics"][0]["values"]}
     assert values == {"a": 0.1, "b": 0.2}
     assert live["verdict"]["kind"] == "promote"
+
+
+def test_status_names_refused_events_by_cause_where_there_are_any(
+    cli: Cli, server: EmbeddedServer, imported: None
+) -> None:
+    before = cli("status", "outside")
+    assert "Refused events" not in before.out
+    with connect(server.url) as client:
+        letters = [DeadLetter(raw="{}", reason="tab", cause=cause) for cause in ("unit", "unit", "at")]
+        RedisLedger(client).refuse(letters, token="t", uncounted={"unit": 1_500})
+    text = "Refused events of the project: 1,503 (unit 1,502, at 1); see `switchpoint events --refused`\n"
+    assert cli("status", "outside").out == before.out + text
+    assert cli("status", "outside", "--json").json()["refused"] == {"unit": 1_502, "at": 1}
 
 
 def test_covariates_of_a_file_adjust_the_live_report_as_they_adjust_the_file(

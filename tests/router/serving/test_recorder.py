@@ -291,6 +291,25 @@ def test_plan_is_renewed_before_an_exposure_is_refused(rig: Rig) -> None:
     assert rig.statuses(exposure()) == [Status.STORED]
 
 
+def test_what_the_renewed_plan_checked_is_not_checked_again(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once by the plan that does not know it, once by the one that does; the ledger takes it as checked."""
+    newest, checked = rig.plan, []
+    check = LedgerPlan.check
+
+    def counting(plan: LedgerPlan, event: Event | Checked) -> Checked:
+        if isinstance(event, Event):
+            checked.append(plan)
+        return check(plan, event)
+
+    monkeypatch.setattr(LedgerPlan, "check", counting)
+    rig.plan = LedgerPlan(())
+    rig.recorder._renew = lambda: setattr(rig, "plan", newest)  # type: ignore[assignment]
+    assert rig.statuses(exposure()) == [Status.STORED]
+    assert checked == [LedgerPlan(()), newest]
+
+
 def test_unknown_experiment_in_an_outage_is_spooled_and_judged_later(rig: Rig) -> None:
     """Cut off from the store nobody can say that the experiment does not exist."""
     rig.ledger.away = True
