@@ -85,16 +85,13 @@ local function lazy_plans(ordinals, texts, first_key)
   end})
 end
 
--- exact x * y as high, low limbs for |x|, |y| <= 2^40; |low| < 2^41, so 2,000 of them still add exactly
+-- exact x * y as high, low limbs for |x|, |y| <= 2^40; 0 <= low < 2^41, so 2,000 of them still add exactly
 local function product(x, y)
-  local sign = 1
-  if x < 0 then x, sign = -x, -sign end
-  if y < 0 then y, sign = -y, -sign end
   local a, c = floor(x / WORD), floor(y / WORD)
-  local b, d = x - a * WORD, y - c * WORD
+  local b, d = x - a * WORD, y - c * WORD  -- not negative, whatever the signs of x and y
   local middle = a * d + b * c
   local carry = floor(middle / WORD)
-  return sign * (a * c + carry), sign * ((middle - carry * WORD) * WORD + b * d)
+  return a * c + carry, (middle - carry * WORD) * WORD + b * d
 end
 
 -- The change between two standings, as AT (position in the cell) and BY (amount), 1..k. One table for all calls:

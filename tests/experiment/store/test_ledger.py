@@ -74,12 +74,16 @@ def test_amounts_are_exact_minor_units_and_refunds_are_negative(ledger: Ledger) 
     assert totals(ledger)[0].metrics[1:3] == (Sums(x=1, xx=1), Sums(x=2399, xx=2399**2))
 
 
-def test_event_values_and_unit_totals_are_capped(ledger: Ledger) -> None:
-    events = [purchase("p", "u", START, 4e6), outcome("q", "u", START, "prediction", latency_ms=1e9)]
+@pytest.mark.parametrize("sign", [1, -1])
+def test_event_values_and_unit_totals_are_capped(ledger: Ledger, sign: int) -> None:
+    events = [
+        purchase("p", "u", START, sign * 4e6),
+        outcome("q", "u", START, "prediction", latency_ms=sign * 1e9),
+    ]
     ledger.record([exposure("x", "u", START), *events], ONE)
     _, _, revenue, latency = totals(ledger)[0].metrics
-    assert revenue == Sums(x=50_000, xx=50_000**2)
-    assert latency == Sums(x=2000, xx=2000**2, y=1, yy=1, xy=2000)
+    assert revenue == Sums(x=sign * 50_000, xx=50_000**2)
+    assert latency == Sums(x=sign * 2000, xx=2000**2, y=1, yy=1, xy=sign * 2000)
 
 
 BEFORE = LedgerPlan((a_plan("home", 1, metrics=ADJUSTED[:3], dimensions=()),))
@@ -335,6 +339,18 @@ def test_a_refold_may_change_a_covariate_alone(ledger: Ledger) -> None:
     ledger.record([exposure("x", "u", START + 9, covariates={"past_spend": 4})], BEFORE)
     ledger.record([exposure("y", "u", START + 5, covariates={"past_spend": -3})], BEFORE)
     assert totals(ledger, BEFORE)[0].covariates[2] == (-300, 300**2, 0)
+    assert verify(ledger, BEFORE) == []
+
+
+@pytest.mark.parametrize("changed", ["past_clicks", "past_impressions"])
+def test_a_refold_may_change_one_of_two_covariates(ledger: Ledger, changed: str) -> None:
+    known = {"past_clicks": 4, "past_impressions": 3}
+    ledger.record([exposure("x", "u", START + 9, covariates=known), outcome("o", "u", START + 9)], BEFORE)
+    known[changed] = 7
+    ledger.record([exposure("y", "u", START + 5, covariates=known)], BEFORE)
+    z1, z2 = known.values()
+    expected = (z1, z2, z1 * z1, z1 * z2, z2 * z2, z1, z2, 0, 0)
+    assert totals(ledger, BEFORE)[0].covariates[0] == expected
     assert verify(ledger, BEFORE) == []
 
 

@@ -18,7 +18,7 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from experiment.definition import DAY_MS, Measure, Metric, MetricType
+from experiment.definition import DAY_MS, Covariate, Measure, Metric, MetricType
 from experiment.errors import BadInput, Conflict, Corrupt, DefinitionError, StoreUnavailable
 from experiment.event import Event, Status
 from experiment.fold import LedgerPlan, fold, fold_unit
@@ -165,6 +165,40 @@ def test_sums_of_large_covariates_are_exact_beyond_doubles(ledger: RedisLedger) 
         ledger.record(sent[start : start + 500], plan)
     assert ledger.moments("home", plan) == fold(sent, plan)
     assert max(abs(n) for c in ledger.moments("home", plan).values() for n in c.covariates[0]) > 2**80
+
+
+def test_the_low_limb_of_every_sum_of_products_stays_below_its_bound(
+    ledger: RedisLedger, ledger_client: redis.Redis
+) -> None:
+    """Only then is there room for as many units as docs/redis.md says."""
+    mean = Metric(key="m", type=MetricType.MEAN, numerator=Measure(event="a", value="v"), cap=2**40)
+    ratio = replace(mean, key="r", type=MetricType.RATIO, denominator=Measure(event="b", value="v"))
+    one, two = (Covariate(names=names, decimals=0) for names in (("score",), ("score", "past_clicks")))
+    plain = Metric(key="p", type=MetricType.PROPORTION, numerator=Measure(event="a"), cap=1, covariate=one)
+    metrics = (
+        mean,
+        ratio,
+        replace(mean, key="n", covariate=one),
+        replace(ratio, key="s", covariate=two),
+        plain,
+    )
+    plan = LedgerPlan((a_plan("home", 1, metrics=metrics, dimensions=()),))
+    # single numbers and pairs of limbs, in the order of the metrics
+    pairs = "hl"
+    layout = "nnnnn" + ("n" + pairs) + ("nn" + 3 * pairs) + ("n" + pairs + "n" + 2 * pairs)
+    layout += "nn" + 3 * pairs + "nn" + 7 * pairs + "n" + "n" + 2 * pairs
+    rng, lows = random.Random(8), []
+    for number in range(60):
+        known = {name: rng.randrange(2**39, 2**40) for name in ("score", "past_clicks")}
+        sent = [exposure("x", f"u{number}", START, covariates=known)]
+        sent += [outcome(kind, f"u{number}", START, kind, v=rng.randrange(2**39, 2**40)) for kind in "ab"]
+        ledger.record(sent, plan)
+        (blob,) = ledger_client.hgetall(KEYS.cells(1)).values()
+        cell = struct.unpack(f"<{len(layout)}d", blob)
+        lows.append([number for number, place in zip(cell, layout, strict=True) if place == "l"])
+    assert len(lows[0]) == 1 + 3 + 1 + 2 + 3 + 7 + 2
+    assert all(0 <= low < 2**40 for found in lows for low in found)
+    assert verify(ledger, plan) == []
 
 
 def test_a_record_of_units_without_covariates_is_no_longer_for_those_of_another_experiment(
