@@ -5,6 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Mutant:
+    """One fault, by what it changes: names of the tool move with every edit of a function, this does not."""
+
+    file: str
+    function: str
+    was: str
+    now: str
+
+
 @dataclass(frozen=True, slots=True)
 class Group:
     """Files (glob patterns) and the tests that belong to them; all of them run in one process, so no test of the
@@ -13,6 +23,9 @@ class Group:
     files: tuple[str, ...]
     tests: tuple[str, ...]
 
+
+LUA = "lua"
+"""The group that tests.mutants.lua mutates: the tool of the others knows Python only."""
 
 GROUPS = {
     "rule": Group(
@@ -41,6 +54,10 @@ GROUPS = {
     "fold": Group(
         files=("experiment/fold.py",),
         tests=("tests/experiment/test_fold.py", "tests/experiment/store/test_ledger.py"),
+    ),
+    LUA: Group(
+        files=("experiment/store/ledger*.lua",),
+        tests=("tests/experiment/store/test_ledger.py", "tests/experiment/store/test_ledger_redis.py"),
     ),
     "assignment": Group(files=("experiment/assignment.py",), tests=("tests/experiment/test_assignment.py",)),
     "lifecycle": Group(files=("experiment/lifecycle.py",), tests=("tests/experiment/test_lifecycle.py",)),
