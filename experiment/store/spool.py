@@ -15,8 +15,9 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -47,6 +48,21 @@ CREATE TRIGGER IF NOT EXISTS batch_removed AFTER DELETE ON batch BEGIN
     UPDATE total SET batches = batches - 1, bytes = bytes - length(OLD.payload);
 END;
 """
+_WAITING = "SELECT batches, bytes FROM total"
+_PUT = "INSERT INTO batch (payload) VALUES (?)"
+_OLDEST = "SELECT id, payload, attempts FROM batch ORDER BY id LIMIT ?"
+_DONE = "DELETE FROM batch WHERE id = ?"
+_FAILED = "UPDATE batch SET attempts = attempts + 1 WHERE id = ?"
+_NO_CHANGE = "UPDATE total SET batches = batches"
+_FREE_PAGES = "PRAGMA freelist_count"
+_SETTINGS = (
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA fullfsync = ON",  # macOS: fsync alone stops at the drive's cache
+    f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}",
+    f"PRAGMA journal_size_limit = {_WAL_LIMIT_BYTES}",
+)
+_SHRINK = ("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)")
 
 _T = TypeVar("_T")
 
@@ -90,13 +106,13 @@ class Spool:
         size = sum(map(len, items))
 
         def insert(connection: sqlite3.Connection) -> None:
-            used = connection.execute("SELECT bytes FROM total").fetchone()[0]
+            used = connection.execute(_WAITING).fetchone()[1]
             if used + size > self.max_bytes:
                 raise SpoolFull(
                     f"spool {self.path} holds {used} bytes and {size} more exceed its cap {self.max_bytes}. "
                     "Fix: bring Redis back so that it drains, or raise the cap"
                 )
-            connection.executemany("INSERT INTO batch (payload) VALUES (?)", [(item,) for item in items])
+            connection.executemany(_PUT, [(item,) for item in items])
 
         if items:
             with self._lock, self._faults():
@@ -115,33 +131,33 @@ class Spool:
             self._connected()
             self._keep_reserve()
             if shutil.disk_usage(self.path.parent).free < _RESERVE_BYTES:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        self._write(lambda connection: connection.execute("UPDATE total SET batches = batches"))
+                raise self._no_room()
+        self._write(lambda connection: connection.execute(_NO_CHANGE))
 
     def take(self, limit: int) -> list[SpooledItem]:
         """The oldest `limit` batches. They stay in the queue until `done`; two drainers may get the same."""
-        rows = self._read("SELECT id, payload, attempts FROM batch ORDER BY id LIMIT ?", limit)
+        rows = self._read(_OLDEST, limit)
         return [SpooledItem(row_id=row[0], payload=row[1], attempts=row[2]) for row in rows]
 
     def done(self, ids: Sequence[int]) -> None:
         """Forget delivered batches, ignoring ids already forgotten. An emptied file becomes small again."""
-        self._each("DELETE FROM batch WHERE id = ?", ids)
-        if ids and len(self) == 0 and self._read("PRAGMA freelist_count")[0][0] > _WAL_PAGES:
-            self._read("VACUUM")
-            self._read("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._each(_DONE, ids)
+        if len(self) == 0 and self._read(_FREE_PAGES)[0][0] > _WAL_PAGES:
+            for statement in _SHRINK:
+                self._read(statement)
 
     def failed(self, ids: Sequence[int]) -> None:
         """Count one failed delivery of each of these batches."""
-        self._each("UPDATE batch SET attempts = attempts + 1 WHERE id = ?", ids)
+        self._each(_FAILED, ids)
 
     def __len__(self) -> int:
         """How many batches wait."""
-        return int(self._read("SELECT batches FROM total")[0][0])
+        return int(self._read(_WAITING)[0][0])
 
     @property
     def bytes(self) -> int:
         """The bytes of payload that wait."""
-        return int(self._read("SELECT bytes FROM total")[0][0])
+        return int(self._read(_WAITING)[0][1])
 
     def close(self) -> None:
         """Close the file; a later call opens it again."""
@@ -221,21 +237,23 @@ class Spool:
             self._connection.close()
             self._connection = None
 
+    def _no_room(self) -> SpoolFull:
+        return SpoolFull(f"no room on the disk for spool {self.path}. Fix: free some space")
+
     @contextmanager
     def _faults(self) -> Iterator[None]:
         """Translate SQLite's errors."""
         try:
             yield
         except sqlite3.Error as error:
-            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
             if _disk_full(error):
-                raise SpoolFull(f"no room on the disk for spool {self.path}. Fix: free some space") from error
-            if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+                raise self._no_room() from error
+            if _code(error) & 0xFF in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
                 raise Corrupt(f"{self.path} is damaged or no spool ({error}). Fix: move it away") from error
             raise PlatformError(f"spool {self.path} cannot be used: {error}") from error
         except OSError as error:
             if error.errno == errno.ENOSPC:
-                raise SpoolFull(f"no room on the disk for spool {self.path}. Fix: free some space") from error
+                raise self._no_room() from error
             raise PlatformError(f"spool {self.path} cannot be used: {error}") from error
 
 
@@ -244,11 +262,8 @@ def _open(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     try:
         # two processes that create the file at once are told "locked" without SQLite waiting by itself
-        _patiently(lambda: connection.execute("PRAGMA journal_mode = WAL"))
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA fullfsync = ON")  # macOS: fsync alone stops at the drive's cache
-        connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
-        connection.execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT_BYTES}")
+        for setting in _SETTINGS:
+            _patiently(partial(connection.execute, setting))
         _patiently(lambda: connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;"))
     except BaseException:
         connection.close()
@@ -256,10 +271,14 @@ def _open(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def _code(error: sqlite3.Error) -> int:
+    """SQLite's extended code; errors that Python's module raises by itself have none."""
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+
+
 def _disk_full(error: sqlite3.Error) -> bool:
     """No room; for the shared-memory file SQLite calls it an I/O error of its own."""
-    code = getattr(error, "sqlite_errorcode", 0)
-    return code & 0xFF == sqlite3.SQLITE_FULL or code == sqlite3.SQLITE_IOERR_SHMSIZE
+    return _code(error) & 0xFF == sqlite3.SQLITE_FULL or _code(error) == sqlite3.SQLITE_IOERR_SHMSIZE
 
 
 def _patiently(call: Callable[[], _T]) -> _T:
@@ -269,7 +288,7 @@ def _patiently(call: Callable[[], _T]) -> _T:
         try:
             return call()
         except sqlite3.OperationalError as error:
-            busy = error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+            busy = _code(error) & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
             if not busy or time.monotonic() > give_up:
                 raise
         time.sleep(0.001)
@@ -284,8 +303,7 @@ def _before_fork() -> None:
     for spool in list(_OPEN):
         spool._lock.acquire()  # noqa: SLF001 - this module's own class
         _paused.append(spool)
-        with suppress(sqlite3.Error):
-            spool._disconnect()  # noqa: SLF001
+        spool._disconnect()  # noqa: SLF001
 
 
 def _after_fork() -> None:

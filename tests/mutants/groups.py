@@ -62,7 +62,10 @@ GROUPS = {
     "assignment": Group(files=("experiment/assignment.py",), tests=("tests/experiment/test_assignment.py",)),
     "lifecycle": Group(files=("experiment/lifecycle.py",), tests=("tests/experiment/test_lifecycle.py",)),
     "champion": Group(files=("experiment/champion.py",), tests=("tests/experiment/test_champion.py",)),
-    "spool": Group(files=("experiment/store/spool.py",), tests=("tests/experiment/store/test_spool.py",)),
+    "spool": Group(
+        files=("experiment/store/spool.py",),
+        tests=("tests/experiment/store/test_spool.py", "tests/experiment/store/test_spool_faults.py"),
+    ),
     "recorder": Group(files=("router/serving/recorder.py",), tests=("tests/router/serving/test_recorder.py",)),
     "client": Group(files=("router/client/*.py",), tests=("tests/router/client",)),
 }  # fmt: skip
