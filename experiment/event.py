@@ -151,18 +151,21 @@ def dimension_value(name: str, value: object) -> str:
     )
 
 
-def number(value: object, name: str) -> int | float:
-    """A finite number within NUMBER_BOUND. Raises EventError."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= NUMBER_BOUND:
+def number(value: object, *path: str) -> int | float:
+    """A finite number within NUMBER_BOUND; `path` is the field's. Raises EventError."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= NUMBER_BOUND:
         return value  # NaN fails the comparison
     raise EventError(
-        f"not a finite number of at most 1e15: {shown(value)}", field=name, value=value, fix="send a number"
+        f"not a finite number of at most 1e15: {shown(value)}",
+        field=".".join(path),
+        value=value,
+        fix="send a number",
     )
 
 
 def covariate_value(name: str, value: object) -> float:
     """What was known of a unit before, as a number. Raises EventError."""
-    return float(number(value, f"covariates.{name}"))
+    return float(number(value, "covariates", name))
 
 
 def shown(value: object) -> str:

@@ -23,6 +23,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 def text_of(name: object) -> Any:
     """An id or a name as text where its type stands for one; anything else as it is, to be refused."""
+    if name.__class__ is str:  # nearly every call
+        return name
     return json_value(name, "id") if isinstance(name, str | UUID | Enum) else name
 
 
@@ -35,6 +37,8 @@ def attribute_values(attributes: object) -> Mapping[str, Any]:
     """The attributes of a call as JSON values. Raises BadInput, naming the attribute."""
     if attributes is None:
         return {}
+    if attributes.__class__ is dict and _is_plain(attributes):
+        return attributes
     if not isinstance(attributes, Mapping):
         raise BadInput(
             f"is a mapping, not {type(attributes).__name__}",
@@ -42,8 +46,6 @@ def attribute_values(attributes: object) -> Mapping[str, Any]:
             value=attributes,
             fix='give {"country": "US"}',
         )
-    if attributes.__class__ is dict and _is_plain(attributes):
-        return attributes
     return cast("dict[str, Any]", json_value(attributes, "attributes"))
 
 

@@ -70,7 +70,7 @@ def _scalar(value: object, field: str, depth: int) -> JsonValue:
 def _refusal(value: object, field: str) -> BadInput:
     name = value.__class__.__name__
     cure = "decode it: value.decode()" if isinstance(value, _BYTES) else _CURE
-    return BadInput(f"a {name} is no JSON value", field=field, value=name, fix=cure)
+    return BadInput(f"type {name} is no JSON value", field=field, value=name, fix=cure)
 
 
 def _number(value: int | float) -> JsonValue:

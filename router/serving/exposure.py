@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from hashlib import sha256
 from typing import Any, TypeVar
 
@@ -38,8 +37,10 @@ def _readable(
     values: dict[str, _T] = {}
     for name in names:
         if name in attributes:
-            with suppress(EventError):
+            try:  # every assignment comes by here: `suppress` would cost as much as the hash
                 values[name] = read(name, attributes[name])
+            except EventError:
+                continue
     return values
 
 
