@@ -67,5 +67,11 @@ GROUPS = {
         tests=("tests/experiment/store/test_spool.py", "tests/experiment/store/test_spool_faults.py"),
     ),
     "recorder": Group(files=("router/serving/recorder.py",), tests=("tests/router/serving/test_recorder.py",)),
-    "client": Group(files=("router/client/*.py",), tests=("tests/router/client",)),
+    "client": Group(
+        files=("router/client/*.py",),
+        tests=(
+            "tests/router/client/test_values.py", "tests/router/client/test_messages.py",
+            "tests/router/client/test_calls.py", "tests/router/client/test_background.py",
+        ),
+    ),
 }  # fmt: skip
