@@ -20,7 +20,11 @@ def variants(names: Sequence[str]) -> Check:
     if len(names) > 1:
         text = f"{len(names)} variants."
         return Check(name="variants", severity=Severity.OK, message=text, numbers=numbers)
-    text = f"Only the variant {', '.join(names) or '(none)'} is there: nothing can be compared with it."
+    text = (
+        f"Only the variant {names[0]} is there: nothing can be compared with it."
+        if names
+        else "No variant is there."
+    )
     return Check(name="variants", severity=Severity.INVALID, message=text, numbers=numbers)
 
 
@@ -231,14 +235,10 @@ def pending(backlog: Backlog | None) -> Check:
         return unchecked("pending", Unseen("a table is closed, nothing waits"))
     units, late = backlog.pending, backlog.late
     numbers = {"pending": units, "late": late}
-    if units:
-        text = f"{units:,} units wait for a refold; their numbers may still move."
-        return Check(name="pending", severity=Severity.WARN, message=text, numbers=numbers)
-    text = (
-        f"{late:,} late events were kept but not summed."
-        if late
-        else "No unit is pending, no event came late."
-    )
-    return Check(
-        name="pending", severity=Severity.WARN if late else Severity.OK, message=text, numbers=numbers
-    )
+    if not units and not late:
+        text = "No unit is pending, no event came late."
+        return Check(name="pending", severity=Severity.OK, message=text, numbers=numbers)
+    waiting = f"{units:,} units wait for a refold; their numbers may still move." if units else ""
+    kept = f"{late:,} late events were kept but not summed." if late else ""
+    text = " ".join(filter(None, (waiting, kept)))
+    return Check(name="pending", severity=Severity.WARN, message=text, numbers=numbers)

@@ -28,17 +28,19 @@ class Carried:
 
 
 def check(found: Sequence[Carried] | Unseen, alpha: float, limits: Thresholds) -> Check:
-    """A single unit that moves the effect by a standard error, turns its sign or makes it significant."""
+    """A single unit that moves the effect by a standard error, or by half of one and decides by it whether
+    the effect is significant."""
     if isinstance(found, Unseen):
         return unchecked("outlier", found)
-    worst = max(found, key=_shift, default=None)
+    carrying = [one for one in found if _carries(one, alpha, limits)]
+    worst = max(carrying or found, key=_shift, default=None)
     numbers: dict[str, float | int | str | None] = {}
     if worst is not None:
         numbers = {
             "metric": worst.metric, "variant": worst.variant, "unit": worst.value, "effect": worst.effect,
             "without": worst.without, "p": worst.p, "p_without": worst.p_without,
         }  # fmt: skip
-    if worst is None or not _carries(worst, alpha, limits):
+    if worst is None or not carrying:
         return Check(
             name="outlier", severity=Severity.OK, message="No single unit carries an effect.", numbers=numbers
         )

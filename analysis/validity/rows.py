@@ -140,10 +140,10 @@ def early(found: Outcomes | Unseen, limits: Thresholds) -> Check:
     name = "early outcomes"
     if isinstance(found, Unseen):
         return unchecked(name, found)
-    if not (found.before or found.early) + found.counted:
-        return unchecked(name, Unseen("no outcome of an exposed unit is there"))
     near = found.early + found.counted
-    share = found.early / near if near else 0.0
+    if not near:
+        return unchecked(name, Unseen("no outcome is near or after its unit's exposure"))
+    share = found.early / near
     numbers: Numbers = {
         "early": found.early, "before": found.before, "counted": found.counted, "share": share,
     }  # fmt: skip

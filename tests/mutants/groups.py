@@ -27,6 +27,12 @@ class Group:
 LUA = "lua"
 """The group that tests.mutants.lua mutates: the tool of the others knows Python only."""
 
+DIRECT = (
+    "words_of_rows", "words_of_gates", "words_of_comparisons", "words_of_others", "association", "checks", "days", "overlap",
+    "allocation", "canary", "sample_ratio", "sensitivity", "event_gate",
+)
+"""Tests of the checks that make no table first."""
+
 GROUPS = {
     "rule": Group(
         files=("analysis/rule.py", "analysis/verdict.py", "analysis/verdicts.py", "analysis/sentences.py"),
@@ -48,8 +54,12 @@ GROUPS = {
     ),
     "planning": Group(files=("analysis/planning/*.py",), tests=("tests/analysis/planning",)),
     "validity": Group(
-        files=("analysis/validity/*.py", "analysis/checks.py"),
-        tests=("tests/analysis/validity", "tests/analysis/test_one_judge.py"),
+        files=("analysis/validity/*.py",),
+        tests=tuple(f"tests/analysis/validity/test_{name}.py" for name in DIRECT),
+    ),
+    "checks": Group(
+        files=("analysis/checks.py",),
+        tests=("tests/analysis/validity/test_planted.py", "tests/analysis/validity/test_order.py"),
     ),
     "fold": Group(
         files=("experiment/fold.py",),
