@@ -128,17 +128,17 @@ def ways(*, needed: int | None, per_day: float | None, figure: float | None) -> 
 def test_every_way_out_has_its_units_and_days() -> None:
     assert ways(needed=5001, per_day=100.0, figure=1.813) == [
         ("randomise a slice inside each segment", 5001, 51,
-         "give every country both variants by a random split; 5,001 units in all, about 51 days at the present "
-         "traffic."),
+         ("give every country both variants by a random split; 5,001 units in all, about 51 days at the present "
+         "traffic.")),
         ("switchback", 5100, 51,
-         "let every country alternate between the variants in random time windows, at least 51 of a day each; "
-         "windows, not units, are then compared."),
+         ("let every country alternate between the variants in random time windows, at least 51 of a day each; "
+         "windows, not units, are then compared.")),
         ("difference-in-differences", 2800, 28,
-         "compare the change of each country from before to after the switch, 2 whole weeks on either side, with "
-         "placebo checks on earlier dates; evidence grade quasi, it never promotes by itself."),
+         ("compare the change of each country from before to after the switch, 2 whole weeks on either side, with "
+         "placebo checks on earlier dates; evidence grade quasi, it never promotes by itself.")),
         ("bounds with a sensitivity figure", 1200, 0,
-         "report the raw difference with its E-value of 1.81: a hidden cause tied that strongly (as a risk ratio) "
-         "to both segment and outcome would explain all of it."),
+         ("report the raw difference with its E-value of 1.81: a hidden cause tied that strongly (as a risk ratio) "
+         "to both segment and outcome would explain all of it.")),
     ]  # fmt: skip
 
 
