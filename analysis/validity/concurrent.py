@@ -40,7 +40,8 @@ def configured(state: ExperimentState, others: Sequence[ExperimentState]) -> Che
     names = ", ".join(other.key for other in met)
     text = f"Units of this experiment are also in {names}, without a layer that keeps them apart"
     if same and state.definition.model is not None:
-        text += f"; {', '.join(same)} changes the same model ({state.definition.model})"
+        text += f"; {', '.join(same)} {'changes' if len(same) == 1 else 'change'} the same model "
+        text += f"({state.definition.model})"
     text += ". If they touch the same thing, put them into one layer; "
     text += "their joint effect is not what either shows."
     return Check(name="other experiments", severity=Severity.WARN, message=text, numbers=numbers)

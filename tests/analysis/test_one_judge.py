@@ -352,3 +352,20 @@ def test_shared_units_are_counted_and_their_assignments_tested(tied: bool, sever
         assert found.numbers["units"] == 600
         assert float(found.numbers["p"] or 0) == pytest.approx(p, rel=1e-9)
         assert "600 units (60.0%) are also in " in found.message
+
+
+def test_standings_are_not_carried_from_one_experiment_into_the_next() -> None:
+    """The second experiment's variant b begins on its second day, in a table after one that had it to the end."""
+    days = {
+        "x": {"a": [900, 1800, 2700], "b": [910, 1790, 2690]},
+        "y": {"a": [500, 1000, 1500], "b": [0, 490, 1010]},
+    }
+    frame = pd.DataFrame([
+        {"experiment": key, "group": group, "day": f"2026-03-{day + 2:02}", "users": n, "buyers": n // 10}
+        for key, groups in days.items() for group, standing in groups.items() for day, n in enumerate(standing) if n
+    ])  # fmt: skip
+    spec = COUNTED + OPTIONS["day"] + "  cumulative: true\n"
+    together = many(frame, spec)
+    for row in together.rows:
+        same(row, one(frame[frame["experiment"] == row.experiment], spec))
+    assert the(together.rows[1], "sample ratio by day").numbers["day"] == "2026-03-02"

@@ -28,8 +28,21 @@ LUA = "lua"
 """The group that tests.mutants.lua mutates: the tool of the others knows Python only."""
 
 DIRECT = (
-    "words_of_rows", "words_of_gates", "words_of_comparisons", "words_of_others", "association", "checks", "days", "overlap",
-    "allocation", "canary", "sample_ratio", "sensitivity", "event_gate",
+    "concurrent",
+    "readings",
+    "words_of_rows",
+    "words_of_gates",
+    "words_of_comparisons",
+    "words_of_others",
+    "association",
+    "checks",
+    "days",
+    "overlap",
+    "allocation",
+    "canary",
+    "sample_ratio",
+    "sensitivity",
+    "event_gate",
 )
 """Tests of the checks that make no table first."""
 

@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from analysis.facts import Unseen
+from analysis.report import format as fmt
 from analysis.report.model import Check, Severity
 from analysis.thresholds import DEFAULT
 from analysis.validity.sample_ratio import sample_ratio
 from analysis.validity.series import Effects, Levels, daily_ratio, jump, novelty
+from tests.analysis.validity.expected import fine, unseen, void, warned
 
 VARIANTS = ("a", "b", "c")
 
@@ -197,3 +199,99 @@ def test_the_unit_of_a_metric_does_not_matter(values: list[float], scale: float)
     scaled = levels(values, 0.01)
     other = Levels(metric="ctr", value=scaled.value * scale, error=scaled.error * scale)
     assert jumped(other, days=30).severity is plain.severity
+
+
+# --- in full --------------------------------------------------------------------------------------------
+
+
+def test_a_jump_is_told_in_full() -> None:
+    assert jumped(levels([1.0, 1.02] * 7 + [2.0])) == warned(
+        "jump",
+        "ctr, a: 2 on 2026-03-15 where other days have 1.01 (from 1 to 1.02). A jump on a single day is recording more "
+        "often than behaviour: check what was deployed or lost that day.",
+        {"days": 15},
+    )
+    assert jumped(levels(FLAT)) == fine("jump", "No day stands out.", {})
+    assert jumped(levels([1.0])) == unseen("jump", "1 day can be estimated, 7 are needed")
+    assert jump((), (), VARIANTS, DEFAULT) == unseen("jump", "0 days can be estimated, 7 are needed")
+    assert jump(Unseen("no day"), (), VARIANTS, DEFAULT) == unseen("jump", "no day")
+
+
+def test_the_days_that_count_are_those_of_the_variant_with_most() -> None:
+    """Six days of one variant and seven of another: these are looked at."""
+    found = levels([1.0] * 7)
+    found.value[3, 0] = np.nan
+    assert jumped(found).checked
+    found.error[4] = np.nan
+    assert jumped(found) == unseen("jump", "6 days can be estimated, 7 are needed")
+
+
+def test_a_day_below_zero_or_from_zero_is_as_far_as_can_be() -> None:
+    """Of two metrics the one whose day is out of proportion is named, not the larger factor."""
+    double, below = levels([*FLAT, 9.0]), levels([*FLAT, -2.0], metric="profit")
+    assert jumped(double, below).message.startswith("profit, a: -2 on")
+    assert jumped(below, double).message.startswith("profit, a: -2 on")
+    nothing = levels([0.0] * 8 + [1.0], metric="refunds")
+    assert jumped(levels([*[1.0, 1.02] * 4, 3.0]), nothing).message.startswith("refunds, a: 1 on")
+
+
+def test_a_trend_is_told_in_full() -> None:
+    found = trend(effects(-0.02, start=0.3, error=0.002))
+    p = float(found.numbers["p"] or 0)
+    assert found == warned(
+        "novelty",
+        f"buyers, b: the effect wears off (novelty), from +0.2397 in the first half of the days to +0.1003 in the second "
+        f"(trend {fmt.p_is(p)}). The mean over all days is not what to expect; run longer and read the later days.",
+        {"p": p},
+    )
+    flat = trend(effects(0.0))
+    assert flat == fine("novelty", "The effect does not trend over exposure days.", flat.numbers)
+    assert float(flat.numbers["p"] or 0) == 1.0
+    none = Effects(metric="m", effect=np.zeros((0, 2)), variance=np.zeros((0, 2)))
+    assert trend(none) == unseen("novelty", "0 days can be estimated, 7 are needed")
+    assert novelty(Unseen("no day"), (), VARIANTS, DEFAULT) == unseen("novelty", "no day")
+
+
+def test_days_without_a_variance_are_no_days() -> None:
+    found = effects(0.02, days=8, error=0.002)
+    found.variance[:2, 0] = 0.0
+    found.variance[1, 1] = np.nan
+    assert trend(found).checked  # the other variant has seven
+    found.effect[4, 1] = np.nan
+    assert trend(found) == unseen("novelty", "6 days can be estimated, 7 are needed")
+
+
+def test_days_are_weighed_by_how_much_is_known_of_them() -> None:
+    """The slope of weighted least squares, by numpy; unequal gaps between the days."""
+    rng = np.random.default_rng(5)
+    day, error = np.array([0, 1, 2, 5, 6, 7, 9, 12]), rng.uniform(0.005, 0.03, 8)
+    effect = 0.1 + 0.002 * day + rng.normal(0, 0.05, 8)
+    found = Effects(metric="m", effect=effect[:, None], variance=np.square(error)[:, None])
+    (slope, _), covariance = np.polyfit(day, effect, 1, w=1 / error, cov=True)
+    p = 2 * stats.t.sf(abs(slope) / np.sqrt(covariance[0, 0]), 6)
+    assert float(novelty(found, day.tolist(), ("a", "b"), DEFAULT).numbers["p"] or 0) == pytest.approx(p)
+
+
+def test_days_that_split_as_intended_are_told_in_full() -> None:
+    counts = np.full((3, 2), 1000)
+    counts[1, 1] = 950
+    found = daily_ratio(sample_ratio(counts, [0.5, 0.5]), ["x", "y", "z"], DEFAULT)
+    p = 3 * stats.chisquare(counts[1]).pvalue
+    assert found == fine(
+        "sample ratio by day", "Units split as intended on every day (3 days).",
+        {"p": pytest.approx(p), "day": "y", "days": 3},
+    )  # fmt: skip
+    none = daily_ratio(sample_ratio(np.zeros((3, 2)), [0.5, 0.5]), ["x", "y", "z"], DEFAULT)
+    assert none == unseen("sample ratio by day", "the intended weights are not known, or no day has units")
+
+
+def test_a_day_that_does_not_is_told_in_full() -> None:
+    counts = np.array([[1000, 1000], [1000, 700], [0, 0], [1000, 850]])
+    found = daily_ratio(sample_ratio(counts, [0.5, 0.5]), list("wxyz"), DEFAULT)
+    p = float(stats.chisquare(counts[1]).pvalue)
+    assert found == void(
+        "sample ratio by day",
+        f"Units did not split as intended on x, z ({fmt.p_is(p)}, 3 days looked at): something broke then. Some units "
+        "were lost or moved.",
+        {"p": pytest.approx(3 * p), "day": "x", "days": 3},
+    )  # fmt: skip
