@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,16 @@ def shared() -> Path:
         refuse = pytest.fail if os.environ.get("CI", "").lower() == "true" else pytest.skip
         refuse(f"{ABSENT}: {path} is not there; set SWITCHPOINT_SHARED to run this test")
     return path
+
+
+def pytest_sessionstart() -> None:
+    """What an earlier session of this process has kept is worked out again: the code may have changed since, as
+    it does from mutant to mutant."""
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] in {"experiment", "analysis", "router"}:
+            for value in vars(module).values():
+                if isinstance(value, functools._lru_cache_wrapper):
+                    value.cache_clear()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
