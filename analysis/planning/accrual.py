@@ -54,7 +54,7 @@ class Accrual:
         curve = np.where(self.exponent > 0, curve, line)
         arrived = need <= self.enrolled
         line = np.where(arrived, self.day, np.where(self.pace > 0, line, np.inf))
-        curve = np.where(arrived, self.day, np.where((self.enrolled > 0) & (self.pace > 0), curve, np.inf))
+        curve = np.where(arrived, self.day, np.where(self.pace > 0, curve, np.inf))
         fast, slow = np.fmin(line, curve), np.fmax(line, curve)
         return np.where(fast > _FOREVER, np.inf, fast), np.where(slow > _FOREVER, np.inf, slow)
 

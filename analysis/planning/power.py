@@ -89,12 +89,6 @@ def relative_effect(effect: ArrayLike, baseline: ArrayLike) -> Float:
     return np.asarray(np.asarray(effect, float) / np.asarray(baseline, float))
 
 
-def split(total: ArrayLike, *, ratio: ArrayLike = 1.0) -> Units:
-    """Units of control and treatment when `ratio` treatment units come with each control unit."""
-    whole, r = np.asarray(total, float), np.asarray(ratio, float)
-    return Units(control=np.asarray(whole / (1 + r)), treatment=np.asarray(whole * r / (1 + r)))
-
-
 def power(
     spread: Spread,
     effect: ArrayLike,

@@ -15,7 +15,6 @@ from analysis.analyze import analyze_ledger
 from analysis.frame import analyze
 from analysis.inference.repeated import Looks
 from analysis.looks import Watched, course, follow
-from analysis.planning.look_days import first_look, next_look, planned_days
 from analysis.report.model import Report
 from analysis.report.numbers import Comparison, Planned
 from experiment.decision import VerdictKind
@@ -52,28 +51,6 @@ def plan_of(report: Report, place: int = 0) -> Planned:
 
 def comparison(report: Report) -> Comparison:
     return report.matured.metrics[0].comparisons[0]
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "every", "days"),
-    [
-        (7, 28, 7, (7, 14, 21, 28)),
-        (14, 42, 7, (14, 21, 28, 35, 42)),
-        (10, 30, 7, (14, 21, 28, 30)),
-        (10, 12, 7, (12,)),
-        (3, 3, 1, (3,)),
-        (5, 9, 2, (6, 8, 9)),
-    ],
-)
-def test_looks_are_whole_intervals_from_the_minimum_runtime_to_the_deadline(
-    low: int, high: int, every: int, days: tuple[int, ...]
-) -> None:
-    rule = replace(PLAN, min_runtime_days=low, max_runtime_days=high, looks=LookPlan(every_days=every))
-    assert planned_days(rule) == days
-    assert first_look(rule) == days[0]
-    assert [next_look(rule, day) for day in (0, days[0], days[-1])] == [
-        days[0], days[1] if len(days) > 1 else None, None,
-    ]  # fmt: skip
 
 
 def test_before_the_first_look_the_report_says_when_it_is() -> None:

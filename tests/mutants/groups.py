@@ -63,9 +63,12 @@ GROUPS = {
     ),
     "estimates": Group(
         files=("analysis/estimates.py",),
-        tests=("tests/analysis/test_estimates.py", "tests/analysis/test_covariates.py", "tests/analysis/test_looks.py"),
+        tests=("tests/analysis/test_estimates.py", "tests/analysis/test_estimates_oracles.py"),
     ),
-    "planning": Group(files=("analysis/planning/*.py",), tests=("tests/analysis/planning",)),
+    "planning": Group(
+        files=("analysis/planning/*.py",),
+        tests=("tests/analysis/planning", "tests/oracles/test_oracles.py::test_the_cases_of_planning_agree"),
+    ),
     "validity": Group(
         files=("analysis/validity/*.py",),
         tests=tuple(f"tests/analysis/validity/test_{name}.py" for name in DIRECT),

@@ -91,7 +91,7 @@ def _relative_units(inputs: Inputs) -> Outputs:
 def _relative_mde(inputs: Inputs) -> Outputs:
     effect = power.smallest_effect(
         power.equal_spread(inputs["var"]),
-        n_control=power.split(inputs["n_total"]).control,
+        n_control=inputs["n_total"] / 2,
         alpha=inputs["alpha"],
         target=inputs["power"],
         distribution=Distribution.T,
@@ -105,7 +105,7 @@ def _relative_power(inputs: Inputs) -> Outputs:
         "power": power.power(
             power.equal_spread(inputs["var"]),
             power.absolute_effect(Size(value=inputs["relative_mde"], relative=True), inputs["mean"]),
-            n_control=power.split(inputs["n_total"]).control,
+            n_control=inputs["n_total"] / 2,
             alpha=inputs["alpha"],
             distribution=Distribution.T,
             wrong_side=True,

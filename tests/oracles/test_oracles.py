@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from tests.oracles.__main__ import agrees, cases, run
+from tests.oracles.__main__ import agrees, cases, differences, run
 from tests.oracles.adapter import CONTESTED, DECLINED, METHODS
+from tests.oracles.shared import Declined
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +37,18 @@ UNSUPPORTED = {
     "thompson.weights", "twfe.absorbed_fe.CRV3", "twfe.wild_cluster_bootstrap_p",
 }  # fmt: skip
 """Methods of the cases that the product does not offer."""
+
+
+@pytest.mark.parametrize("name", ["group_sequential", "mid_experiment_power", "power"])
+def test_the_cases_of_planning_agree(oracles: Path, name: str) -> None:
+    """Alone, so that a fault of planning is seen within a second."""
+    for case in json.loads((oracles / f"{name}.json").read_text(encoding="utf-8"))["cases"]:
+        if case["method"] in METHODS and case["id"] not in CONTESTED:
+            try:
+                got = METHODS[case["method"]](case["inputs"])
+            except Declined:
+                continue
+            assert differences(case, got) == []
 
 
 def test_no_case_of_an_offered_method_fails(oracles: Path) -> None:

@@ -100,3 +100,59 @@ def test_a_plan_that_cannot_be_spent_is_bad_input_that_names_what(given: dict[st
     with pytest.raises(BadInput) as caught:
         spending.spending_bounds((0.5, 1.0), **given)
     assert field in caught.value.field
+
+
+def test_alpha_is_spent_by_shares_and_looks_correlate_by_their_information() -> None:
+    """The plan was thought larger at first: shares lag behind the information in any unit."""
+    times, shares = np.array([300.0, 500.0, 900.0]), np.array([0.2, 0.5, 1.0])
+    bounds = spending.spending_bounds(times, shares=shares)
+    spent = spending.spent_alpha(shares, 0.05, Alternative.TWO_SIDED, Spending.OBRIEN_FLEMING)
+    np.testing.assert_allclose(bounds.spent, spent, rtol=1e-9)
+    first = bounds.crossing(0.0)
+    np.testing.assert_allclose(np.cumsum(first.above + first.below), spent, rtol=1e-6)
+    np.testing.assert_allclose(bounds.z, spending.spending_bounds(times / 900, shares=shares).z, rtol=1e-9)
+    # a share that does not grow spends nothing and rejects nothing
+    still = spending.spending_bounds(times, shares=(0.2, 0.2, 1.0))
+    assert np.isinf(still.z).tolist() == [False, True, False]
+    assert still.ended == 2
+
+
+def test_a_level_next_to_certainty_still_has_bounds() -> None:
+    bounds = spending.spending_bounds([0.5, 1.0], alpha=1 - 1e-7, alternative=Alternative.GREATER)
+    first = bounds.crossing(0.0)
+    assert float(first.above.sum()) == pytest.approx(1 - 1e-7, abs=1e-9)
+    assert (first.below == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({"times": (0.5, 0.5)}, ("information fractions increase from above 0", "times", [0.5, 0.5])),
+        ({"times": (0.5, 1.0), "shares": (0.6, 0.5)}, ("shares of the plan do not fall", "shares", [0.6, 0.5])),
+        ({"times": (0.5,), "alpha": 1.0}, ("alpha lies between 0 and 1, gamma above 0", "alpha, gamma", (1.0, 2.0))),
+    ],
+)  # fmt: skip
+def test_what_is_refused_says_field_value_and_fix(given: dict[str, Any], text: tuple[Any, ...]) -> None:
+    with pytest.raises(BadInput) as caught:
+        spending.spending_bounds(**given)
+    fault = caught.value
+    assert (fault.message, fault.field, fault.value) == text
+    fixes = {
+        "times": "give units at each look over units planned, first look first, each look once",
+        "shares": "give one share for each look, first look first",
+    }
+    assert fault.fix == fixes.get(text[1], "")
+
+
+@pytest.mark.parametrize(
+    ("kind", "gamma", "spent"),
+    [(Spending.POWER, 2.0, 0.0125), (Spending.POWER, 1.0, 0.025), (Spending.POCOCK, 2.0, 0.05 * np.log(1 + (np.e - 1) / 2))],
+)  # fmt: skip
+def test_half_way_the_functions_have_spent_what_their_papers_say(
+    kind: Spending, gamma: float, spent: float
+) -> None:
+    """Kim & DeMets (1987): α·u^ρ; Lan & DeMets (1983): α·log(1 + (e − 1)u)."""
+    bounds = spending.spending_bounds([0.5, 1.0], spending=kind, gamma=gamma)
+    assert bounds.spent.tolist() == pytest.approx([spent, 0.05])
+    plan = spending.planned(2, spending=kind, gamma=gamma)
+    np.testing.assert_allclose(plan.bounds.z, bounds.z)

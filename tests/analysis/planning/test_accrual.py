@@ -1,0 +1,83 @@
+"""Arrivals: the two projections and their ends, against the formulas of the curve and the line."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from analysis.planning.accrual import constant_accrual, fit_accrual
+
+
+def test_one_look_of_many_and_a_single_one_for_all() -> None:
+    curves = np.array([[[10.0, 20.0], [30.0, 40.0]], [[11.0, 12.0], [13.0, 16.0]], [[5.0, 5.0], [7.0, 9.0]]])
+    many = fit_accrual(curves)
+    for look in range(3):
+        for at in (many.at(look), fit_accrual(curves[look])):
+            assert at.enrolled.tolist() == curves[look, :, -1].tolist()
+            assert at.pace.tolist() == (curves[look, :, -1] / 2).tolist()
+            assert (at.day.tolist(), at.exponent.tolist()) == ([2.0, 2.0], [1.0, 1.0])
+    assert many.at(7).enrolled.tolist() == many.at(2).enrolled.tolist()
+    assert fit_accrual(curves[:1]).at(3).enrolled.tolist() == [20.0, 40.0]
+
+
+def test_the_exponent_is_the_slope_of_the_last_fourteen_days_on_log_scales() -> None:
+    rng = np.random.default_rng(6)
+    curves = np.cumsum(rng.integers(1, 400, (3, 25)) / np.arange(1, 26) ** 0.5, axis=1)
+    found = fit_accrual(curves)
+    days = np.arange(12, 26)
+    for curve, exponent, pace in zip(curves, found.exponent, found.pace, strict=True):
+        assert exponent == pytest.approx(stats.linregress(np.log(days), np.log(curve[-14:])).slope, rel=1e-9)
+        assert pace == pytest.approx((curve[-1] - curve[-8]) / 7)
+    assert found.day.tolist() == [25.0] * 3
+
+
+@pytest.mark.parametrize(
+    ("curve", "exponent"),
+    [
+        ([8, 8, 8, 8, 8], 0.05),  # nothing comes any more: as slow as curves get
+        ([1, 4, 9, 16, 25], 1.0),  # faster from day to day: no faster than a line
+        ([0, 4, 5, 6, 7], 1.0),  # starts with nothing
+        ([0.5, 0.5 * 2**0.5, 0.5 * 3**0.5, 1.0, 0.5 * 5**0.5], 0.5),
+        ([1, 1.3, 1.4, 1.5], 1.0),  # four days are taken as a line
+    ],
+)
+def test_an_exponent_lies_between_nearly_nothing_and_one(curve: list[float], exponent: float) -> None:
+    assert float(fit_accrual(curve).exponent) == pytest.approx(exponent, rel=1e-9)
+
+
+def test_a_week_is_what_the_pace_is_read_from_as_soon_as_there_is_one() -> None:
+    assert float(fit_accrual([7, 14, 21, 28, 35, 42, 63]).pace) == 9
+    assert float(fit_accrual([6, 14, 21, 28, 35, 42, 49, 62]).pace) == 8
+
+
+def test_what_arrived_and_what_never_will() -> None:
+    slow = constant_accrual(0.5, enrolled=0.5, day=4)
+    assert [float(side) for side in slow.days_until(0.5)] == [4, 4]
+    assert [float(side) for side in slow.days_until(1.0)] == [5, 5]
+    assert [float(side) for side in slow.units_by(6)] == [1.5, 1.5]
+    assert [float(side) for side in slow.units_by(0)] == [0, 0]
+    still = constant_accrual(0.0, enrolled=10, day=4)
+    assert [float(side) for side in still.days_until(10)] == [4, 4]
+    assert [float(side) for side in still.days_until(11)] == [np.inf, np.inf]
+    assert [float(side) for side in still.units_by(9)] == [10, 10]
+    stalled = fit_accrual([5, 8, 8, 8, 8, 8, 8, 8, 8.0])
+    assert [float(side) for side in stalled.days_until(9)] == [np.inf, np.inf]
+    assert float(stalled.units_by(30)[1]) == 8
+
+
+def test_longer_than_a_century_is_never() -> None:
+    one = constant_accrual(1.0)
+    assert [float(side) for side in one.days_until([36_500, 36_501])[0]] == [36_500, np.inf]
+    assert [float(side) for side in one.days_until([36_500, 36_501])[1]] == [36_500, np.inf]
+    curve = fit_accrual(100 * np.arange(1, 10) ** 0.5)
+    fast, slow = curve.days_until(100 * 40_000**0.5)
+    assert np.isfinite(fast)
+    assert slow == np.inf
+
+
+def test_the_curve_starts_from_the_first_day() -> None:
+    young = fit_accrual([0.5])
+    assert [float(side) for side in young.units_by(3)] == [1.5, 1.5]
+    paces = constant_accrual([2.0, 4.0])
+    assert paces.units_by(5)[0].tolist() == [10.0, 20.0]
