@@ -68,7 +68,7 @@ local function compile(text, cells_key)
   p.length, p.low = at, low
   p.cell, p.cell_size = '<' .. string.rep('d', at), at * 8
   p.zero = {}
-  for i = 1, p.width do p.zero[i] = 0 end
+  for i = 3, p.width do p.zero[i] = 0 end
   return p
 end
 
@@ -229,22 +229,13 @@ local function spread(p, old, new, where)
   for i = 1, p.values do add(cells, i * 256 + where[FIXED + i], k) end
 end
 
-local function same_place(p, old, new)
-  if (old[3] or new[3]) % 2 ~= new[3] % 2 then return false end
-  for i = 4, 6 do if old[i] and old[i] ~= new[i] then return false end end
-  for i = FIXED + 1, p.base do if old[i] and old[i] ~= new[i] then return false end end
-  return old[7] == nil or floor(old[7] / DAY) == floor(new[7] / DAY)
-end
-
 -- moves a unit from standing `old` to `new`; p.zero stands for none
 local function settle(p, old, new)
   -- a change that keeps no flags in `old` is one of totals and counts only
-  if old == p.zero or old[3] == nil or (new ~= p.zero and same_place(p, old, new)) then
+  if old == p.zero or old[3] == nil then
     spread(p, old, new, new)
-  elseif new == p.zero then
-    spread(p, old, new, old)
   else
-    for i = 1, p.width do old[i] = old[i] or new[i] end
+    for i = 3, p.width do old[i] = old[i] or new[i] end
     spread(p, old, p.zero, old)
     spread(p, p.zero, new, new)
   end

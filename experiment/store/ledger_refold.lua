@@ -38,16 +38,14 @@ local function tally(p, e, sign)
 end
 
 local function replace(unit, found)
-  local entries = {}
   for _, entry in ipairs(unit.entries) do
-    entry.old = open(entry)
-    entry.e = found[entry.ordinal] or entry.p.zero
+    local e = found[entry.ordinal]
+    if not e then error('no exposure of a unit to experiment ' .. entry.ordinal .. ' in the log') end
+    entry.old, entry.e = open(entry), e
     tally(entry.p, entry.old, -1)
-    tally(entry.p, entry.e, 1)
-    settle(entry.p, entry.old, entry.e)
-    if entry.e ~= entry.p.zero then entries[#entries + 1] = entry end
+    tally(entry.p, e, 1)
+    settle(entry.p, entry.old, e)
   end
-  unit.entries = entries
   for ordinal, e in pairs(found) do
     if not entry_of(unit, ordinal) then
       new_entry(unit, plans[ordinal], e)

@@ -403,6 +403,14 @@ def test_a_cell_sum_stops_at_its_bound_on_both_sides(
     assert statuses == [Status.STORED, Status.REJECTED, Status.STORED]
 
 
+def test_the_units_of_a_cell_stop_at_their_bound(ledger: RedisLedger, ledger_client: redis.Redis) -> None:
+    ledger.record([exposure("x", "u", START)], ONE)
+    for field, blob in ledger_client.hgetall(KEYS.cells(1)).items():
+        ledger_client.hset(KEYS.cells(1), field, _double(2**53 - 2) + blob[8:])
+    sent = [exposure("x", unit, START) for unit in "vw"]
+    assert [ledger.record([event], ONE)[0] for event in sent] == [Status.STORED, Status.REJECTED]
+
+
 def _double(number: float) -> bytes:
     return struct.pack("<d", number)
 
@@ -534,6 +542,23 @@ def test_a_refold_reads_the_log_from_the_first_event_of_its_units_on(
         list(ledger.events())
     assert first
     assert fields
+
+
+def test_a_refold_takes_no_exposure_away_that_the_log_has_lost(
+    ledger: RedisLedger, ledger_client: redis.Redis
+) -> None:
+    ledger.record([exposure("x", "u", START + 5)], ONE)
+    ledger.record([exposure("y", "u", START)], ONE)
+    for entry, fields in ledger_client.xrange(KEYS.log()):
+        ledger_client.xdel(KEYS.log(), entry)
+        changed = fields[b"e"].replace(b'"home"', b'"gone"')
+        assert changed != fields[b"e"]
+        ledger_client.xadd(KEYS.log(), {b"e": changed})
+    before = everything(ledger_client)
+    with pytest.raises(Corrupt, match="no exposure of a unit to experiment 1 in the log"):
+        ledger.refold(ONE)
+    assert everything(ledger_client) == before
+    assert verify(ledger, ONE)
 
 
 def test_refolding_twice_changes_nothing(ledger: RedisLedger, ledger_client: redis.Redis) -> None:
