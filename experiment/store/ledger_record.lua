@@ -77,7 +77,7 @@ local function apply_outcome(unit, at, cursor)
       unsettled = true
     else
       local read, inside = false, false
-      for i = cursor + 2, cursor + 1 + 2 * values, 2 do
+      for i = cursor + 2, cursor + 2 * values, 2 do
         local total = p.slot[numbers[i]]
         if total then
           local e = open(entry)

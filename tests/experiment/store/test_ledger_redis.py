@@ -533,7 +533,7 @@ def test_a_refold_reads_the_log_from_the_first_event_of_its_units_on(
     # as if the other unit's entry were hours old: it lies before everything the dirty unit needs
     (first, fields), *rest = ledger_client.xrange(KEYS.log())
     ledger_client.delete(KEYS.log())
-    ledger_client.xadd(KEYS.log(), {b"e": b"not to be read"}, id="1-1")
+    ledger_client.xadd(KEYS.log(), {b"e": b'"unit":"u" not to be read'}, id="1-1")
     for entry, content in rest:
         ledger_client.xadd(KEYS.log(), dict(content), id=entry)
     ledger.record([exposure("y", "u", START)], ONE)
