@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,7 @@ from analysis.totals import Totals
 from experiment.decision import VerdictKind
 from experiment.definition import DecisionRule, Design, Direction, Metric
 
+Scalar = TypeVar("Scalar", bound=np.generic)
 _GO_ON = KINDS.index(VerdictKind.CONTINUE)
 
 
@@ -76,7 +78,7 @@ class Verdicts:
 
 def flat(totals: Totals) -> Totals:
     """Totals of (runs, looks, strata, variants) with runs and looks as one leading axis."""
-    return totals.each(lambda part: part.reshape(-1, *part.shape[-2:]))
+    return totals.each(lambda part: part.reshape(-1, *part.shape[2:]))
 
 
 def units_needed(
@@ -177,11 +179,7 @@ def _believed(
     here = rows(pairs, due)
     found = deciding.judged(here, metric, rule.belief, rule.alpha)
     known = found.reason == 0
-    p, cheap, effect = (
-        np.ones(pairs.events.shape),
-        np.zeros(pairs.events.shape, dtype=bool),
-        np.zeros(pairs.events.shape),
-    )
+    p, effect, cheap = np.ones(pairs.events.shape), np.zeros(pairs.events.shape), np.zeros_like(pairs.enough)
     p[due] = np.where(known, 2 * np.minimum(found.better, 1 - found.better), 1.0)
     allowed = np.inf if rule.belief.loss is None else rule.belief.loss
     cheap[due] = known & (found.loss_treatment < allowed)
@@ -201,19 +199,20 @@ def judged(
     )
     gate = pairs.enough & (confirmed | ~significant)
     decided = shown(significant, enough_events=gate, complete=found.complete, design=rule.design)
-
-    def by_run(part: NDArray[np.generic]) -> NDArray[np.generic]:
-        return part.reshape(runs, -1, part.shape[-1])
-
     gain, dated = sign * found.effect, enough.duration_reason != Reason.NO_ACCRUAL.code
     return Judged(
-        shown=np.asarray(by_run(decided), dtype=bool),
-        gain=np.asarray(by_run(np.nan_to_num(gain)), dtype=np.float64),
-        gate=np.asarray(by_run(gate), dtype=bool),
-        cheap=np.asarray(by_run(found.cheap), dtype=bool),
-        complete=np.asarray(by_run(found.complete), dtype=bool),
-        futile=np.asarray(by_run(enough.futile & dated), dtype=bool),
+        shown=_by_run(decided, runs),
+        gain=_by_run(np.nan_to_num(gain), runs),
+        gate=_by_run(gate, runs),
+        cheap=_by_run(found.cheap, runs),
+        complete=_by_run(found.complete, runs),
+        futile=_by_run(enough.futile & dated, runs),
     )
+
+
+def _by_run(part: NDArray[Scalar], runs: int) -> NDArray[Scalar]:
+    """(runs · looks, variants − 1) as (runs, looks, variants − 1)."""
+    return part.reshape(runs, -1, part.shape[-1])
 
 
 def guarded(metric: Metric, pairs: Pairs, tuned: Float, rule: DecisionRule, runs: int) -> Guarded:
@@ -221,9 +220,9 @@ def guarded(metric: Metric, pairs: Pairs, tuned: Float, rule: DecisionRule, runs
     if metric.margin is None:
         raise ValueError(f"guardrail {metric.key} has no margin")
     found = estimates.guards(pairs, metric, metric.margin, tuned, rule.alpha)
-    shape = (runs, -1, pairs.enough.shape[-1])
-    safe, harmed = (part & pairs.enough for part in (found.safe, found.harmed))
-    return Guarded(safe=safe.reshape(shape), harmed=harmed.reshape(shape))
+    return Guarded(
+        safe=_by_run(found.safe & pairs.enough, runs), harmed=_by_run(found.harmed & pairs.enough, runs)
+    )
 
 
 def decide(

@@ -134,7 +134,7 @@ EVERY = [(design, direction) for design in Design for direction in ("increase", 
 def test_the_facts_of_a_run_are_those_of_its_report(design: Design, direction: str) -> None:
     run = simulated(design, direction)
     spoke = set()
-    for days in (2, 4, 6, 7, 8, 11, 14, DAYS):
+    for days in (4, 6, 8, DAYS):
         found = report(design, direction, days)
         expected, look = known(found, run.rule, days), days - 1
         if design is Design.BAYESIAN and days < 5:
@@ -182,7 +182,7 @@ def primary(found: Report) -> tuple[Comparison, ...]:
 def test_the_fixed_design_reads_its_p_where_the_units_have_come(direction: str) -> None:
     run = simulated(Design.FIXED, direction)
     read = 0
-    for days in range(1, DAYS + 1):
+    for days in (1, 2, 3, 5, 9, DAYS):
         complete = run.enough.sufficient[days - 1]
         if not complete.any():
             assert run.reading.p[days - 1].tolist() == run.reading.confirmed[days - 1].tolist() == [1, 1, 1]
@@ -193,13 +193,13 @@ def test_the_fixed_design_reads_its_p_where_the_units_have_come(direction: str) 
             assert run.reading.p[days - 1, v] == pytest.approx(c.estimate.p, rel=1e-9)
             assert run.reading.effect[days - 1, v] == pytest.approx(c.estimate.effect, rel=1e-9)
             assert bool(complete[v]) is bool(run.reading.complete[days - 1, v]) is c.complete
-    assert 0 < read < DAYS
+    assert 0 < read < 6
 
 
 @pytest.mark.parametrize("direction", ["increase", "decrease"])
 def test_the_sequential_design_reads_its_anytime_p_at_every_look(direction: str) -> None:
     run = simulated(Design.SEQUENTIAL, direction)
-    for days in (1, 3, 9, DAYS):
+    for days in (1, 8, DAYS):
         for v, c in enumerate(primary(report(Design.SEQUENTIAL, direction, days))):
             assert c.estimate is not None
             assert run.reading.p[days - 1, v] == pytest.approx(c.estimate.anytime_p, rel=1e-9)
@@ -210,7 +210,7 @@ def test_the_sequential_design_reads_its_anytime_p_at_every_look(direction: str)
 def test_a_plan_is_read_at_the_look_that_counts(direction: str) -> None:
     run = simulated(Design.GROUP_SEQUENTIAL, direction)
     looked = set()
-    for days in range(1, DAYS + 1):
+    for days in (4, 7, 8, 10, 11, DAYS):
         for v, c in enumerate(primary(report(Design.GROUP_SEQUENTIAL, direction, days))):
             assert c.planned is not None
             p, plan = run.reading.p[days - 1, v], c.planned
@@ -230,7 +230,7 @@ def test_a_plan_is_read_at_the_look_that_counts(direction: str) -> None:
 def test_a_belief_is_read_from_the_minimum_runtime_on(direction: str) -> None:
     run = simulated(Design.BAYESIAN, direction)
     turned = set()
-    for days in (1, 4, 5, 6, 10, DAYS):
+    for days in (4, 5, 8, DAYS):
         for v, c in enumerate(primary(report(Design.BAYESIAN, direction, days))):
             p, cheap = run.reading.p[days - 1, v], run.reading.cheap[days - 1, v]
             if days < 5:
@@ -326,13 +326,15 @@ def test_a_guardrail_without_a_margin_is_refused_by_name() -> None:
         verdicts.guarded(run.metrics[0], run.pairs[0], verdicts.n_star(run.enough), run.rule, 1)
 
 
-def test_an_effect_that_cannot_be_estimated_gains_nothing() -> None:
-    run = simulated(Design.SEQUENTIAL, "increase")
+@pytest.mark.parametrize("design", list(Design))
+def test_an_effect_that_cannot_be_estimated_gains_nothing(design: Design) -> None:
+    run = simulated(design, "increase")
     none: Any = run.totals[0].each(lambda part: part * 0)
     pairs = estimates.pairs(run.metrics[0], none)
     enough = verdicts.units_needed(run.metrics[0], pairs, run.rule)
     found = verdicts.reading(run.metrics[0], pairs, enough, run.rule, run.days[None, :])
     assert (found.p == 1).all()
+    assert (found.confirmed == 1).all()
     judged = verdicts.judged(run.metrics[0], pairs, found, enough, run.rule, 1)
     assert (judged.gain == 0).all()
     assert not (judged.shown | judged.gate | judged.complete | judged.futile).any()

@@ -187,6 +187,23 @@ def test_a_dear_winner_is_told_what_the_rule_allows() -> None:
     )
 
 
+def test_only_better_variants_are_dear() -> None:
+    """What a variant that is not shown to be better may lose is no reason to hold it back."""
+    for variants in ("open, loss", "dear win, loss, open"):
+        of = replace(given(variants), rule=BELIEF)
+        lost = [
+            replace(c, posterior=replace(c.posterior, loss_variant=0.5)) if c.posterior else c
+            for c in of.others
+        ]
+        of = replace(of, metrics=(replace(of.primary, comparisons=tuple(lost)), *of.metrics[1:]))
+        expected = (
+            "choosing treatment may lose more than the rule allows"
+            if "dear" in variants
+            else "not enough data"
+        )
+        assert decide(of).headline == f"Continue: {expected}."
+
+
 def test_an_unsafe_winner() -> None:
     of = replace(given("open, unsafe win, open"), models=MODELS)
     assert told(of) == (

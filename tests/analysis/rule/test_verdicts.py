@@ -17,6 +17,7 @@ from tests.analysis.rule.table import (
     CONTINUE,
     DESIGNS,
     FROZEN,
+    KEEP,
     PROMOTE,
     ROLLBACK,
     TABLE,
@@ -87,6 +88,19 @@ def test_a_run_ends_at_the_first_look_that_is_not_continue() -> None:
     never = verdicts.decide(together, [], FROZEN, np.array([11, 12, 13]))
     assert (KINDS[never.kind[0]], never.look[0], never.variant[0]) == (CONTINUE, 2, -1)
     assert never.share(CONTINUE).tolist() == [True]
+
+
+def test_every_run_ends_at_its_own_look() -> None:
+    """Four runs in one call: one goes on to the end, one ends at the first look, one at the last, one between."""
+    go, win, lose = line("open", "", CONTINUE), line("win", "", PROMOTE, 1), line("loss", "", KEEP)
+    courses = [[go, go, go], [win, go, lose], [go, go, lose], [go, win, lose]]
+    flat = judged([one for course in courses for one in course])
+    primary = Judged(**{key: getattr(flat, key).reshape(4, 3, 1) for key in Judged.__dataclass_fields__})
+    found = verdicts.decide(primary, [], FROZEN, np.array([20, 21, 22]))
+    assert [KINDS[kind] for kind in found.kind] == [CONTINUE, PROMOTE, KEEP, PROMOTE]
+    assert found.look.tolist() == [2, 0, 2, 1]
+    assert found.variant.tolist() == [-1, 0, -1, 0]
+    assert found.share(PROMOTE).tolist() == [False, True, False, True]
 
 
 @pytest.mark.parametrize(("minimum", "days", "kind"), [(3, 6, CONTINUE), (3, 7, PROMOTE), (14, 13, CONTINUE), (14, 14, PROMOTE)])  # fmt: skip
