@@ -21,12 +21,8 @@ _MARGIN = {
 }
 
 
-def sentence(metric: MetricReading, c: Comparison, rule: DecisionRule, correction: str | None = None) -> str:
-    """One comparison: values, effect, lift, the deciding interval and p, and what they show.
-
-    Args:
-        correction: how the family of the comparison was corrected; None = that of its metric's role.
-    """
+def sentence(metric: MetricReading, c: Comparison, rule: DecisionRule) -> str:
+    """One comparison: values, effect, lift, the deciding interval and p, and what they show."""
     found = c.estimate
     if found is None:
         why = c.missing.message if c.missing is not None else ""
@@ -39,7 +35,7 @@ def sentence(metric: MetricReading, c: Comparison, rule: DecisionRule, correctio
         f"{fmt.value_of(metric, values.control_value)}; effect {fmt.effect_of(metric, values.effect)}{lift}"
     )
     if now is not None and _known(now):
-        text += _reading(metric, c, now, rule, correction or family(metric, rule))
+        text += _reading(metric, c, now, rule)
     else:
         text += _unread(c)
     plan = f" {c.planned.sentence}" if c.planned is not None else ""
@@ -76,7 +72,7 @@ def _known(now: Deciding) -> bool:
     return now.better is not None or (now.interval is not None and now.p is not None)
 
 
-def _reading(metric: MetricReading, c: Comparison, now: Deciding, rule: DecisionRule, correction: str) -> str:
+def _reading(metric: MetricReading, c: Comparison, now: Deciding, rule: DecisionRule) -> str:
     """The deciding interval with its p or probability, and what it shows."""
     name, level = NAMES[c.headline], f"{1 - rule.alpha:.0%}"
     if now.better is not None:
@@ -84,7 +80,7 @@ def _reading(metric: MetricReading, c: Comparison, now: Deciding, rule: Decision
         return f", {level} {name} {bounds}, probability of being better {now.better:.1%}: {c.finding}."
     text = f", {level} {name} {fmt.interval_of(metric, now.interval)}, {fmt.p_is(now.p, now.log10_p)}"
     if c.adjusted_p is not None and c.adjusted_p != now.p:
-        text += f" ({fmt.probability(c.adjusted_p)} after {correction})"
+        text += f" ({fmt.probability(c.adjusted_p)} after {family(metric, rule)})"
     return f"{text}: {c.finding}."
 
 

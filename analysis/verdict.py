@@ -211,7 +211,7 @@ def _chosen(case: Case, best: Comparison) -> list[str]:
     told = [(c, {c.variant, c.control} - {best.variant}) for c in case.pairs]
     pairs = [(c, rest.pop()) for c, rest in told if len(rest) == 1 and rest <= others]
     alike = [other for c, other in pairs if c.finding not in {Finding.BETTER, Finding.WORSE}]
-    said = [sentence(case.primary, c, case.rule, "Holm") for c, _ in pairs]
+    said = [sentence(case.primary, c, case.rule) for c, _ in pairs]
     if not alike:
         return said
     most = "highest" if case.primary.direction == "increase" else "lowest"
@@ -289,7 +289,7 @@ def _keep(case: Case, branch: Branch, leader: Comparison | None) -> _Told:
 
 def _stop(case: Case, _branch: Branch, _leader: Comparison | None) -> _Told:
     futile = [c.sufficiency for c in case.others if c.finding is not Finding.WORSE and c.sufficiency]
-    needed = max(one.n_needed or 0 for one in futile)
+    needed = max(one.n_needed for one in futile if one.n_needed is not None)
     visible = [x for x in (one.mde_by_deadline_relative for one in futile) if x is not None]
     change = f"more traffic, a longer max_runtime than {case.rule.max_runtime_days} days"
     if visible:

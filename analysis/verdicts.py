@@ -96,8 +96,7 @@ def units_needed(
 
 def n_star(enough: Sufficiency) -> Float:
     """Where the confidence sequences of all metrics are tightest, as a report tunes them."""
-    known = (enough.reason == 0) & np.isfinite(enough.n_needed)
-    return np.where(known, enough.n_needed, UNPLANNED_UNITS)
+    return np.where(np.isfinite(enough.n_needed), enough.n_needed, UNPLANNED_UNITS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,8 +165,9 @@ def _planned(
     found = follow(deciding.watch(pairs, enough, series), rule)
     # the row that counts, as a place among all rows
     counted = np.maximum(found.counted, 0) + places[:, :1, None]
-    effect = np.take_along_axis(pairs.contrast.effect, counted.reshape(-1, others), axis=0)
-    return found.p.reshape(-1, others), effect, found.ended.reshape(-1, others)
+    shape = pairs.contrast.effect.shape
+    effect = np.take_along_axis(pairs.contrast.effect, counted.reshape(shape), axis=0)
+    return found.p.reshape(shape), effect, found.ended.reshape(shape)
 
 
 def _believed(
@@ -240,7 +240,7 @@ def decide(
     runs, looks, _ = primary.shown.shape
     ruling = table.apply(facts(primary, guardrails, rule, np.broadcast_to(days, (runs, looks)), limits))
     ended = ruling.kind != _GO_ON
-    look = np.where(ended.any(axis=-1), ended.argmax(axis=-1), looks - 1)
+    look = np.where(ended.any(axis=1), ended.argmax(axis=1), looks - 1)
     every = np.arange(runs)
     return Verdicts(kind=ruling.kind[every, look], look=look, variant=ruling.variant[every, look])
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -9,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import estimates, verdict, verdicts
+from analysis import deciding, estimates, verdict, verdicts
 from analysis.estimates import Pairs
 from analysis.frame import analyze, evidence_of
 from analysis.measure import UNPLANNED_UNITS
@@ -118,9 +120,13 @@ class Simulated:
         self.facts: Facts = verdicts.facts(self.judged, self.guards, self.rule, self.days[None, :], DEFAULT)
 
 
-@cache
-def simulated(design: Design, direction: str, least: int = 5) -> Simulated:
-    return Simulated(design, direction, least)
+Runs = Callable[[Design, str], Simulated]
+
+
+@pytest.fixture(scope="module")
+def simulated() -> Runs:
+    """The same rows as simulated runs, each design and direction read once."""
+    return cache(Simulated)
 
 
 def known(found: Report, rule: DecisionRule, days: int) -> Facts:
@@ -131,7 +137,7 @@ EVERY = [(design, direction) for design in Design for direction in ("increase", 
 
 
 @pytest.mark.parametrize(("design", "direction"), EVERY)
-def test_the_facts_of_a_run_are_those_of_its_report(design: Design, direction: str) -> None:
+def test_the_facts_of_a_run_are_those_of_its_report(simulated: Runs, design: Design, direction: str) -> None:
     run = simulated(design, direction)
     spoke = set()
     for days in (4, 6, 8, DAYS):
@@ -163,7 +169,7 @@ def test_the_facts_of_a_run_are_those_of_its_report(design: Design, direction: s
     assert {Finding.BETTER, Finding.WORSE} <= spoke
 
 
-def test_the_rows_of_these_tests_reach_every_fact() -> None:
+def test_the_rows_of_these_tests_reach_every_fact(simulated: Runs) -> None:
     """Otherwise the comparison above would be of nothing."""
     for name in ("better", "worse", "complete", "harmed", "safe", "held", "cheap"):
         seen = {
@@ -179,7 +185,7 @@ def primary(found: Report) -> tuple[Comparison, ...]:
 
 
 @pytest.mark.parametrize("direction", ["increase", "decrease"])
-def test_the_fixed_design_reads_its_p_where_the_units_have_come(direction: str) -> None:
+def test_the_fixed_design_reads_its_p_where_the_units_have_come(simulated: Runs, direction: str) -> None:
     run = simulated(Design.FIXED, direction)
     read = 0
     for days in (1, 2, 3, 5, 9, DAYS):
@@ -197,7 +203,7 @@ def test_the_fixed_design_reads_its_p_where_the_units_have_come(direction: str) 
 
 
 @pytest.mark.parametrize("direction", ["increase", "decrease"])
-def test_the_sequential_design_reads_its_anytime_p_at_every_look(direction: str) -> None:
+def test_the_sequential_design_reads_its_anytime_p_at_every_look(simulated: Runs, direction: str) -> None:
     run = simulated(Design.SEQUENTIAL, direction)
     for days in (1, 8, DAYS):
         for v, c in enumerate(primary(report(Design.SEQUENTIAL, direction, days))):
@@ -207,7 +213,7 @@ def test_the_sequential_design_reads_its_anytime_p_at_every_look(direction: str)
 
 
 @pytest.mark.parametrize("direction", ["increase", "decrease"])
-def test_a_plan_is_read_at_the_look_that_counts(direction: str) -> None:
+def test_a_plan_is_read_at_the_look_that_counts(simulated: Runs, direction: str) -> None:
     run = simulated(Design.GROUP_SEQUENTIAL, direction)
     looked = set()
     for days in (4, 7, 8, 10, 11, DAYS):
@@ -227,7 +233,7 @@ def test_a_plan_is_read_at_the_look_that_counts(direction: str) -> None:
 
 
 @pytest.mark.parametrize("direction", ["increase", "decrease"])
-def test_a_belief_is_read_from_the_minimum_runtime_on(direction: str) -> None:
+def test_a_belief_is_read_from_the_minimum_runtime_on(simulated: Runs, direction: str) -> None:
     run = simulated(Design.BAYESIAN, direction)
     turned = set()
     for days in (4, 5, 8, DAYS):
@@ -248,7 +254,7 @@ def test_a_belief_is_read_from_the_minimum_runtime_on(direction: str) -> None:
     assert turned == {True, False}
 
 
-def test_without_an_allowed_loss_every_belief_is_cheap() -> None:
+def test_without_an_allowed_loss_every_belief_is_cheap(simulated: Runs) -> None:
     run = simulated(Design.BAYESIAN, "increase")
     free = load_spec(
         (SPEC % {"design": DESIGN[Design.BAYESIAN], "direction": "increase", "least": 5}).replace(
@@ -262,34 +268,37 @@ def test_without_an_allowed_loss_every_belief_is_cheap() -> None:
 
 
 @pytest.mark.parametrize(("design", "direction"), EVERY)
-def test_runs_that_follow_each_other_are_read_as_if_alone(design: Design, direction: str) -> None:
-    """Two runs of all days in one call, the second with control and its variant changed: neither sees the other."""
+def test_runs_that_follow_each_other_are_read_as_if_alone(
+    simulated: Runs, design: Design, direction: str
+) -> None:
+    """Three runs of all days in one call, the second with its variants changed: none sees another."""
     run = simulated(design, direction)
     metric, once = run.metrics[0], run.totals[0]
     turned = once.each(lambda part: part[..., [0, 2, 1, 3]])
-    both = verdicts.flat(once.each(lambda part: np.stack([part, part[..., [0, 2, 1, 3]]])))
-    assert both.n.shape == (2 * DAYS, *once.n.shape[1:])
+    both = verdicts.flat(once.each(lambda part: np.stack([part, part[..., [0, 2, 1, 3]], part])))
+    assert both.n.shape == (3 * DAYS, *once.n.shape[1:])
     pairs = estimates.pairs(metric, both)
     enough = verdicts.units_needed(metric, pairs, run.rule)
-    days = np.stack([run.days, run.days])
+    days = np.stack([run.days] * 3)
     found = verdicts.reading(metric, pairs, enough, run.rule, days)
-    judged = verdicts.judged(metric, pairs, found, enough, run.rule, 2)
+    judged = verdicts.judged(metric, pairs, found, enough, run.rule, 3)
     other = estimates.pairs(metric, turned)
     lone = verdicts.units_needed(metric, other, run.rule)
     alone = verdicts.reading(metric, other, lone, run.rule, run.days[None, :])
     second = verdicts.judged(metric, other, alone, lone, run.rule, 1)
     for name in Judged.__dataclass_fields__:
-        np.testing.assert_array_equal(getattr(judged, name)[0], getattr(run.judged, name)[0], name)
+        for same in (0, 2):
+            np.testing.assert_array_equal(getattr(judged, name)[same], getattr(run.judged, name)[0], name)
         np.testing.assert_array_equal(getattr(judged, name)[1], getattr(second, name)[0], name)
     guards = verdicts.guarded(run.metrics[1], estimates.pairs(run.metrics[1], verdicts.flat(
-        run.totals[1].each(lambda part: np.stack([part, part[..., [0, 2, 1, 3]]])))), verdicts.n_star(enough), run.rule, 2)  # fmt: skip
-    assert guards.safe.shape == guards.harmed.shape == (2, DAYS, 3)
+        run.totals[1].each(lambda part: np.stack([part, part[..., [0, 2, 1, 3]], part])))), verdicts.n_star(enough), run.rule, 3)  # fmt: skip
+    assert guards.safe.shape == guards.harmed.shape == (3, DAYS, 3)
     np.testing.assert_array_equal(guards.harmed[0], run.guards[0].harmed[0])
     # a sequence is tuned by the units of its own pair, so only those of the pair itself are the same
     np.testing.assert_array_equal(guards.safe[0], run.guards[0].safe[0])
 
 
-def test_a_run_is_futile_where_the_units_cannot_come_in_time() -> None:
+def test_a_run_is_futile_where_the_units_cannot_come_in_time(simulated: Runs) -> None:
     run = simulated(Design.SEQUENTIAL, "increase")
     metric, pairs, days = run.metrics[0], run.pairs[0], run.days.astype(float)[:, None]
     needed = run.enough.n_needed
@@ -312,7 +321,7 @@ def test_a_run_is_futile_where_the_units_cannot_come_in_time() -> None:
     assert futile(pace, window=7.0)[-1, :2].tolist() == (pairs.progress.n[-1, :2] < needed[-1, :2]).tolist()
 
 
-def test_the_sequence_is_tuned_by_the_units_needed_where_they_are_known() -> None:
+def test_the_sequence_is_tuned_by_the_units_needed_where_they_are_known(simulated: Runs) -> None:
     run = simulated(Design.SEQUENTIAL, "increase")
     np.testing.assert_array_equal(verdicts.n_star(run.enough), run.enough.n_needed)
     one = run.totals[0].each(lambda part: part[:1] * 0 + 1)
@@ -320,14 +329,14 @@ def test_the_sequence_is_tuned_by_the_units_needed_where_they_are_known() -> Non
     assert verdicts.n_star(blind).tolist() == [[UNPLANNED_UNITS] * 3]
 
 
-def test_a_guardrail_without_a_margin_is_refused_by_name() -> None:
+def test_a_guardrail_without_a_margin_is_refused_by_name(simulated: Runs) -> None:
     run = simulated(Design.SEQUENTIAL, "increase")
     with pytest.raises(ValueError, match=r"^guardrail buy has no margin$"):
         verdicts.guarded(run.metrics[0], run.pairs[0], verdicts.n_star(run.enough), run.rule, 1)
 
 
 @pytest.mark.parametrize("design", list(Design))
-def test_an_effect_that_cannot_be_estimated_gains_nothing(design: Design) -> None:
+def test_an_effect_that_cannot_be_estimated_gains_nothing(simulated: Runs, design: Design) -> None:
     run = simulated(design, "increase")
     none: Any = run.totals[0].each(lambda part: part * 0)
     pairs = estimates.pairs(run.metrics[0], none)
@@ -338,3 +347,60 @@ def test_an_effect_that_cannot_be_estimated_gains_nothing(design: Design) -> Non
     judged = verdicts.judged(run.metrics[0], pairs, found, enough, run.rule, 1)
     assert (judged.gain == 0).all()
     assert not (judged.shown | judged.gate | judged.complete | judged.futile).any()
+
+
+def given(run: Simulated, p: list[float], confirmed: list[float], **known: Any) -> Judged:
+    """The last look of a run with these p-values, everything else being there."""
+    pairs = dataclasses.replace(run.pairs[0], events=np.full((DAYS, 3), 1e6))
+    column = {
+        "p": np.array([p] * DAYS),
+        "confirmed": np.array([confirmed] * DAYS),
+        "complete": np.ones((DAYS, 3), dtype=bool),
+    }
+    read = dataclasses.replace(run.reading, **{**column, **known})
+    return verdicts.judged(run.metrics[0], pairs, read, run.enough, run.rule, 1)
+
+
+@pytest.mark.parametrize("design", list(Design))
+def test_variants_share_alpha_by_holm_unless_a_prior_holds_them(simulated: Runs, design: Design) -> None:
+    run = simulated(design, "increase")
+    for p, holm in (
+        ([0.02, 0.03, 0.04], [False, False, False]), ([0.01, 0.03, 0.04], [True, False, False]),
+        ([0.01, 0.02, 0.04], [True, True, True]), ([0.9, 0.016, 0.05], [False, True, False]),
+    ):  # fmt: skip
+        plain = [one < 0.05 for one in p]
+        found = given(run, p, p)
+        assert found.shown[0, -1].tolist() == (plain if design is Design.BAYESIAN else holm), p
+        assert found.gate.all()
+
+
+def test_what_only_the_variants_own_error_shows_is_held_by_the_gate(simulated: Runs) -> None:
+    run = simulated(Design.SEQUENTIAL, "increase")
+    found = given(run, [0.001, 0.002, 0.9], [0.001, 0.2, 0.95])
+    assert found.gate[0, -1].tolist() == [True, False, True]
+    assert found.shown[0, -1].tolist() == [True, False, False]
+    few = dataclasses.replace(run.pairs[0], events=np.zeros((DAYS, 3)))
+    none = verdicts.judged(run.metrics[0], few, run.reading, run.enough, run.rule, 1)
+    assert not none.gate.any()
+    assert not none.shown.any()
+
+
+def test_the_fixed_design_shows_nothing_without_its_units(simulated: Runs) -> None:
+    for design, shown in ((Design.FIXED, [True, False, False]), (Design.SEQUENTIAL, [True, True, True])):
+        complete = np.array([[True, False, False]] * DAYS)
+        found = given(simulated(design, "increase"), [0.001] * 3, [0.001] * 3, complete=complete)
+        assert found.shown[0, -1].tolist() == shown
+        assert found.complete[0, -1].tolist() == [True, False, False]
+
+
+def test_a_loss_as_large_as_allowed_is_not_below_it(simulated: Runs) -> None:
+    run = simulated(Design.BAYESIAN, "increase")
+    belief = deciding.judged(run.pairs[0], run.metrics[0], run.rule.belief, run.rule.alpha)
+    for v in range(3):
+        loss = float(belief.loss_treatment[-1, v])
+        for allowed, cheap in ((loss, False), (np.nextafter(loss, 1), True)):
+            rule = dataclasses.replace(
+                run.rule, belief=dataclasses.replace(run.rule.belief, loss=float(allowed))
+            )
+            found = verdicts.reading(run.metrics[0], run.pairs[0], run.enough, rule, run.days[None, :])
+            assert bool(found.cheap[-1, v]) is cheap

@@ -151,11 +151,6 @@ def test_the_sentence_of_a_comparison(role: str, c: Comparison, rule: Any, said:
     assert sentence(of_role(role), c, rule) == said
 
 
-def test_the_correction_of_another_family_is_named() -> None:
-    said = sentence(of_role("primary"), compared(adjusted_p=0.03), FIXED, "Hochberg")
-    assert said.endswith("p = 0.01 (0.03 after Hochberg): better.")
-
-
 @pytest.mark.parametrize(
     ("role", "design", "word"),
     [

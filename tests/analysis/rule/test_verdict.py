@@ -105,6 +105,16 @@ def test_only_a_bayesian_rule_with_a_loss_asks_what_a_promotion_gives_up(design:
     assert decide(blind).kind is (CONTINUE if design is Design.BAYESIAN else PROMOTE)
 
 
+@pytest.mark.parametrize(("loss", "kind"), [(0.00999, PROMOTE), (0.01, CONTINUE), (0.0101, CONTINUE)])
+def test_a_loss_as_large_as_allowed_is_not_below_it(loss: float, kind: VerdictKind) -> None:
+    given = case(line("win", "", PROMOTE, 1), DESIGNS[Design.BAYESIAN], "increase")
+    (only,) = given.others
+    assert only.posterior is not None
+    lost = replace(only, posterior=replace(only.posterior, loss_variant=loss))
+    primary = replace(given.primary, comparisons=(lost,))
+    assert decide(replace(given, metrics=(primary, *given.metrics[1:]))).kind is kind
+
+
 @pytest.mark.parametrize("days", [41, 42, 43])
 def test_the_deadline_is_reached_on_its_day(days: int) -> None:
     found = decide(replace(case(line("open", "", CONTINUE), FROZEN, "increase"), days=days))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,12 +17,12 @@ from analysis.estimates import pairs
 from analysis.frame import analyze
 from analysis.report.model import Check, Comparison, Report, Severity
 from analysis.totals import Centred
-from analysis.validity.event_gate import NEEDED, Counted, counted, rarer
+from analysis.validity.event_gate import NEEDED, Counted, counted, expected, rarer
 from experiment.decision import VerdictKind
 from experiment.definition import Measure, Metric, MetricType, Role, Size
 from experiment.parsing import load_spec
 from tests.analysis.cases import BUYERS
-from tests.analysis.test_totals import REVENUE
+from tests.analysis.test_totals import REVENUE, exact
 
 UNITS = """
 metrics:
@@ -284,3 +285,62 @@ def test_events_of_the_smaller_variant_are_expected_from_both() -> None:
     assert rarer(units, hits, None).tolist() == [pytest.approx([4950, 50]), [0, 0]]
     assert rarer(units, hits, units)[0].tolist() == pytest.approx([4950, 50])
     assert rarer([300, 100], [290, 90], [300, 100]).tolist() == pytest.approx([15, 5])
+
+
+VISITS = Metric(
+    key="rate", type=MetricType.RATIO, numerator=Measure(event="buy"), denominator=Measure(event="visit"), cap=2**40,
+)  # fmt: skip
+# (buys, visits) of the units of control and of the other variant
+PART = [[(3, 4), (2, 2), (4, 4)], [(5, 5), (1, 2)]]
+BEYOND = [[(3, 1), (0, 2), (4, 4)], [(5, 5), (1, 2)]]
+LARGER = [[(3, 4), (2, 2), (4, 4)], [(9, 5), (8, 2)]]
+
+
+def by_units(groups: list[list[tuple[int, int]]]) -> Centred:
+    """The same units as measured moments."""
+
+    def column(read: Callable[[np.ndarray], float]) -> np.ndarray:
+        return np.array([read(np.array(group, float)) for group in groups])
+
+    return Centred(
+        n=column(len), x=column(lambda g: g[:, 0].mean()), y=column(lambda g: g[:, 1].mean()),
+        xx=column(lambda g: ((g[:, 0] - g[:, 0].mean()) ** 2).sum()),
+        yy=column(lambda g: ((g[:, 1] - g[:, 1].mean()) ** 2).sum()),
+        xy=column(lambda g: ((g[:, 0] - g[:, 0].mean()) * (g[:, 1] - g[:, 1].mean())).sum()),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("groups", "events"),
+    [
+        # 15 of 17 visits bought: 2 did not, shared out by units 3 to 2
+        (PART, [1.2, 0.8]),
+        # a unit bought more often than it came: buys are no part of its visits, so all 13 count
+        (BEYOND, [7.8, 5.2]),
+        # more buys than visits in one variant
+        (LARGER, [15.6, 10.4]),
+    ],
+)
+def test_the_rarer_outcome_of_a_ratio_is_counted_where_events_are_a_part_of_chances(
+    groups: list[list[tuple[int, int]]], events: list[float]
+) -> None:
+    for totals in (exact(VISITS, groups), by_units(groups)):
+        found = expected(VISITS, totals, lambda part: np.asarray(part, float))
+        assert found == pytest.approx(events)
+
+
+def test_a_ratio_of_a_count_to_an_amount_has_no_other_outcome() -> None:
+    metric = replace(VISITS, denominator=Measure(event="visit", value="minutes"))
+    found = expected(metric, exact(metric, PART), lambda part: np.asarray(part, float))
+    assert found == pytest.approx([9.0, 6.0])
+
+
+def test_events_are_summed_over_the_strata_of_the_pair() -> None:
+    """Two strata, each a part; together too: 4 + 5 rarer outcomes, by units."""
+    totals = exact(BUYERS, [[(1, 0)] * 4 + [(0, 0)] * 6, [(1, 0)] * 5 + [(0, 0)] * 15])
+    found = expected(BUYERS, totals, lambda part: np.asarray(part, float))
+    assert found == pytest.approx([3.0, 6.0])
+    units = expected(
+        REVENUE, exact(REVENUE, [[(5, 0)] * 3, [(7, 0)] * 8]), lambda part: np.asarray(part, float)
+    )
+    assert units.tolist() == [3.0, 8.0]
