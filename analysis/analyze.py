@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from analysis.facts import LEDGER, Backlog, Facts
 from analysis.ledger import from_ledger
@@ -20,15 +20,30 @@ from experiment.moments import Moments
 _SETTLED = Backlog(pending=0, late=0)
 
 
-def analyze_ledger(  # noqa: PLR0913 - one argument per thing that is known beside the moments
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Project:
+    """What the project knows beside the moments of one experiment.
+
+    `backlog`: what the ledger has not summed. `facts`: what it counted of all that arrived
+    (`analysis.ledger.arrived`). `others`: the other experiments, to say which of them share units with this
+    one; None: they are not known. `models`: names of model digests (`ranker@2`), to name those of history.
+    """
+
+    backlog: Backlog = _SETTLED
+    facts: Facts = LEDGER
+    others: Sequence[ExperimentState] | None = None
+    models: Mapping[str, str] = field(default_factory=dict)
+
+
+_ALONE = Project()
+
+
+def analyze_ledger(
     state: ExperimentState,
     moments: Moments,
     *,
     at: int,
-    backlog: Backlog = _SETTLED,
-    facts: Facts = LEDGER,
-    others: Sequence[ExperimentState] | None = None,
-    models: Mapping[str, str] | None = None,
+    project: Project = _ALONE,
     compare: Sequence[tuple[str, str]] = (),
     limits: Thresholds = DEFAULT,
 ) -> Report:
@@ -36,24 +51,20 @@ def analyze_ledger(  # noqa: PLR0913 - one argument per thing that is known besi
 
     Args:
         moments: at least the cells of this experiment; others are ignored.
-        backlog: what the ledger has not summed. facts: what it counted of all that arrived
-            (`analysis.ledger.arrived`).
-        others: the other experiments of the project, to say which of them share units with this one; None:
-            they are not known.
-        models: names of model digests (`ranker@2`), to name those of history.
+        project: what is known around it; without it the ledger alone is read.
         compare: pairs of variants to compare with each other, the second with the first.
 
     Raises:
         BadInput: a pair of variants that are not there.
     """
     evidence = from_ledger(state, moments, at=at)
-    evidence = replace(evidence, facts=(facts,) * len(evidence.subjects))
+    evidence = replace(evidence, facts=(project.facts,) * len(evidence.subjects))
     return build(
         evidence,
         ledger_header(state, assignment=evidence.subjects[0].assignment, at=at),
-        backlog=backlog,
-        others=None if others is None else concurrent.configured(state, others),
-        history=None if evidence.history is None else history(evidence.history, models or {}),
+        backlog=project.backlog,
+        others=None if project.others is None else concurrent.configured(state, project.others),
+        history=None if evidence.history is None else history(evidence.history, project.models),
         compare=compare,
         limits=limits,
     )

@@ -36,7 +36,7 @@ def look(
         NotFound: there is no such experiment.
         BadInput: the instant lies before its start, or a pair names a variant that is not there.
     """
-    from analysis.analyze import analyze_ledger
+    from analysis.analyze import Project, analyze_ledger
     from analysis.facts import Backlog
     from analysis.ledger import arrived
 
@@ -50,9 +50,13 @@ def look(
     moments = ledger.moments(key, plan)
     names = {version.digest: str(version.ref) for version in catalog.models(state.definition.model)}
     report = analyze_ledger(
-        state, moments, at=at, others=states, models=names, compare=compare,
-        backlog=Backlog(pending=pending, late=ledger.late()),
-        facts=arrived(state.definition, ledger.arrivals(plan), {slot.event for slot in plan.slots}),
+        state, moments, at=at, compare=compare,
+        project=Project(
+            backlog=Backlog(pending=pending, late=ledger.late()),
+            facts=arrived(state.definition, ledger.arrivals(plan), {slot.event for slot in plan.slots}),
+            others=states,
+            models=names,
+        ),
     )  # fmt: skip
     return Look(report=report, state=state, moments=moments)
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from analysis.analyze import analyze_ledger
+from analysis.analyze import Project, analyze_ledger
 from analysis.evidence import Evidence
 from analysis.ledger import from_ledger
 from analysis.report.model import Report
@@ -301,7 +301,9 @@ def test_ranker_3_is_not_promoted_on_the_days_of_ranker_2() -> None:
     second = later(several(2, 2, control=100, treatment=100), 14)
     before = analyze_ledger(running(definition()), first, at=LATER)
     assert (before.verdict.kind, before.verdict.variant) == (VerdictKind.PROMOTE, "treatment")
-    found = analyze_ledger(state, first | second, at=LATER, models={"sha256:treatment": "ranker@2"})
+    found = analyze_ledger(
+        state, first | second, at=LATER, project=Project(models={"sha256:treatment": "ranker@2"})
+    )
     assert found.verdict.kind is VerdictKind.CONTINUE
     assert (found.matured.n, found.matured.days) == (4000, 2)
     alone = analyze_ledger(state, second, at=LATER)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.analyze import analyze_ledger
+from analysis.analyze import Project, analyze_ledger
 from analysis.facts import Backlog
 from analysis.report import format as fmt
 from analysis.report.model import Report, Severity
@@ -344,7 +344,7 @@ def test_several_variants_share_alpha_by_holm() -> None:
 
 def test_pending_and_late_are_carried_into_the_report() -> None:
     found = analyze_ledger(
-        running(definition()), counts(BETTER), at=LATER, backlog=Backlog(pending=3, late=2)
+        running(definition()), counts(BETTER), at=LATER, project=Project(backlog=Backlog(pending=3, late=2))
     )
     assert (found.pending, found.late) == (3, 2)
     assert severity(found, "pending") is Severity.WARN

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.analyze import analyze_ledger
+from analysis.analyze import Project, analyze_ledger
 from analysis.facts import Backlog
 from analysis.report.charts import charts
 from analysis.report.html import html
@@ -85,7 +85,10 @@ def report() -> Report:
     state = lifecycle.start(state, digests=DIGESTS, at=START, actor="a")
     # the look of day 14: one day has not matured, so live and matured readings differ
     return analyze_ledger(
-        state, _moments(), at=START + DAYS * DAY_MS + DAY_MS // 2, backlog=Backlog(pending=2, late=3)
+        state,
+        _moments(),
+        at=START + DAYS * DAY_MS + DAY_MS // 2,
+        project=Project(backlog=Backlog(pending=2, late=3)),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.analyze import analyze_ledger
+from analysis.analyze import Project, analyze_ledger
 from analysis.facts import Backlog
 from analysis.frame import analyze
 from analysis.ledger import arrived
@@ -60,7 +60,7 @@ def counted(reads: Sequence[str] = ("purchase",), **counts: int) -> Report:
     arrivals = CALM | {tuple(name.split("__")): count for name, count in counts.items()}
     state = cases.running(cases.definition())
     facts = arrived(state.definition, arrivals, reads)
-    return analyze_ledger(state, cases.counts(table), at=LATER, facts=facts)
+    return analyze_ledger(state, cases.counts(table), at=LATER, project=Project(facts=facts))
 
 
 def canary(*, broken: bool) -> Report:
@@ -227,8 +227,8 @@ MORE = {
         lambda: one_sided(cases.segment("CA", 1, 0), {("CA", "control"): (9000, 4500)}),
         lambda: one_sided(
             cases.segment("CA", 0.5, 0.5), {("CA", "control"): (9000, 4500), ("CA", "treatment"): (9000, 4500)})),
-    "units waiting for a refold": Twin("pending", Severity.WARN, "wait for a refold", lambda: live(backlog=Backlog(pending=12, late=0)), live),
-    "events after their window": Twin("pending", Severity.WARN, "kept but not summed", lambda: live(backlog=Backlog(pending=0, late=12)), live),
+    "units waiting for a refold": Twin("pending", Severity.WARN, "wait for a refold", lambda: live(project=Project(backlog=Backlog(pending=12, late=0))), live),
+    "events after their window": Twin("pending", Severity.WARN, "kept but not summed", lambda: live(project=Project(backlog=Backlog(pending=0, late=12))), live),
     "windows that are all open": Twin(
         "matured", Severity.GATE, "1970-01-09", lambda: live(at=3 * cases.DAY, days=3), live),
     "five days of data": Twin(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from analysis.analyze import analyze_ledger
+from analysis.analyze import Project, analyze_ledger
 from analysis.frame import analyze
 from analysis.report.batch_model import BatchReport
 from analysis.report.model import Report, Severity
@@ -314,7 +314,9 @@ def ledger(**changed: Any) -> Report:
     definition = cases.definition(layer=Layer(key="home", start=0, end=5000))
     apart: dict[str, Any] = {"key": "other", "layer": Layer(key="home", start=5000, end=10_000)}
     other = cases.running(cases.definition(**(apart | changed)))
-    return analyze_ledger(cases.running(definition), cases.counts(table), at=100 * DAY_MS, others=[other])
+    return analyze_ledger(
+        cases.running(definition), cases.counts(table), at=100 * DAY_MS, project=Project(others=[other])
+    )
 
 
 @dataclass(frozen=True)
