@@ -8,14 +8,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 ROOT = Path(__file__).resolve().parent.parent
 ABSENT = "SHARED DATA ABSENT"
 
 # examples are judged by what they show, never by how long a busy machine takes
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("untimed")
+settings.register_profile("mutants", settings.get_profile("untimed"), phases=(Phase.explicit, Phase.generate))
+# a mutant has only to fail: to look for its smallest failing example takes minutes
+settings.load_profile("mutants" if "MUTANT_UNDER_TEST" in os.environ else "untimed")
 
 
 @pytest.fixture(scope="session")
