@@ -1,4 +1,4 @@
-"""E-values, composition, skewness and events: published values and planted problems."""
+"""E-values and composition: published values and planted problems."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from analysis.inference.sample import from_moments
 from analysis.inference.sample import proportion as rate
 from analysis.report.model import Report
 from analysis.totals import Exact
-from analysis.validity import confounding, sensitivity, simpson, skewness
+from analysis.validity import confounding, sensitivity, simpson
 from experiment.parsing import load_spec
 from tests.analysis.cases import BUYERS
 
@@ -75,26 +75,3 @@ def test_an_allocation_that_changed_with_the_season_is_composition() -> None:
     assert float(found.within.estimate) == 0
     assert float(found.composition) == pytest.approx(0.8)
     assert abs(float(found.composition_z)) > 20
-
-
-def test_skewness_is_scipys_and_capping_opens_its_gate() -> None:
-    from scipy import stats
-
-    rng = np.random.default_rng(1)
-    paid = np.where(rng.random(40_000) < 0.03, rng.lognormal(3, 1.5, 40_000), 0.0)
-    assert float(skewness.skewness(paid)) == pytest.approx(stats.skew(paid))
-    raw, capped = skewness.skewness(paid), skewness.skewness(np.minimum(paid, 200.0))
-    gates = [skewness.skewness_gate([40_000, 40_000], [s, s]) for s in (raw, capped)]
-    assert not gates[0].passes
-    assert gates[1].needed < gates[0].needed / 10
-    assert skewness.skewness_gate([90_000, 90_000], [15.0, 2.0]).passes
-    short = skewness.skewness_gate([90_000, 500], [15.0, 2.0])
-    assert (short.units, short.needed, bool(short.passes)) == (500, 1420, False)
-
-
-def test_typed_in_revenue_has_the_skewness_of_simulated_revenue() -> None:
-    rng = np.random.default_rng(2)
-    amounts = rng.gamma(2.0, 10.0, 2_000_000)
-    paid = np.where(rng.random(2_000_000) < 0.05, amounts, 0.0)
-    planned = skewness.zero_inflated_skewness(5, 100, 20.0, 200.0, np.sqrt(2.0))
-    assert float(planned) == pytest.approx(float(skewness.skewness(paid)), rel=0.02)
