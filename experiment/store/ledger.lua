@@ -235,7 +235,7 @@ local function settle(p, old, new)
   if old == p.zero or old[3] == nil then
     spread(p, old, new, new)
   else
-    for i = 3, p.width do old[i] = old[i] or new[i] end
+    for i = 4, p.width do old[i] = old[i] or new[i] end
     spread(p, old, p.zero, old)
     spread(p, p.zero, new, new)
   end
