@@ -180,7 +180,7 @@ def daily_ratio(found: SampleRatio, days: Sequence[str], limits: Thresholds) -> 
     tested = int((found.reason == 0).sum())
     if not tested:
         return unchecked(name, Unseen("the intended weights are not known, or no day has units"))
-    p = np.where(found.reason == 0, found.p_value, 1.0)
+    p = np.where(found.reason == 0, found.p_value, np.inf)
     worst = int(np.argmin(p))
     shared = min(1.0, float(p[worst]) * tested)
     numbers: dict[str, float | int | str | None] = {"p": shared, "day": days[worst], "days": tested}

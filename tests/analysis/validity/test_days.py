@@ -12,7 +12,7 @@ from analysis.facts import Unseen
 from analysis.report import format as fmt
 from analysis.report.model import Check, Severity
 from analysis.thresholds import DEFAULT
-from analysis.validity.sample_ratio import sample_ratio
+from analysis.validity.sample_ratio import SampleRatio, sample_ratio
 from analysis.validity.series import Effects, Levels, daily_ratio, jump, novelty
 from tests.analysis.validity.expected import fine, unseen, void, warned
 
@@ -295,3 +295,45 @@ def test_a_day_that_does_not_is_told_in_full() -> None:
         "were lost or moved.",
         {"p": pytest.approx(3 * p), "day": "x", "days": 3},
     )  # fmt: skip
+
+
+def days_of(*p: float) -> Check:
+    """Days with these p; a day that cannot be tested is NaN."""
+    value = np.array(p)
+    none = np.zeros(len(p))
+    tested = SampleRatio(
+        statistic=none,
+        df=none,
+        p_value=value,
+        expected=none,
+        stray=none,
+        reason=np.isnan(value).astype(np.uint8),
+    )
+    return daily_ratio(tested, [f"d{place}" for place in range(len(p))], DEFAULT)
+
+
+@pytest.mark.parametrize(
+    ("p", "severity"),
+    [
+        ((0.005, 1.0), Severity.OK), ((0.0049, 1.0), Severity.WARN), ((0.0005, 1.0), Severity.WARN),
+        ((0.00049, 1.0), Severity.INVALID), ((0.0049, 1.0, 1.0), Severity.OK), ((0.0049, 1.0, np.nan), Severity.WARN),
+    ],
+)  # fmt: skip
+def test_only_days_that_can_be_tested_share_the_threshold(p: tuple[float, ...], severity: Severity) -> None:
+    assert days_of(*p).severity is severity
+
+
+def test_the_day_named_is_one_that_was_tested_and_its_p_at_most_1() -> None:
+    assert days_of(np.nan, 1.0, 1.0).numbers == {"p": 1.0, "day": "d1", "days": 2}
+    assert days_of(0.9, 0.8, 0.7).numbers == {"p": 1.0, "day": "d2", "days": 3}
+
+
+@pytest.mark.parametrize(
+    ("p", "named"),
+    [
+        ((0.0001, 0.005), "d0"), ((0.0049, 0.0048), "d0, d1"), ((1e-5, 1e-5, 1e-5), "d0, d1, d2"),
+        ((1e-5, 1e-5, 1e-5, 1e-5), "d0, d1, d2 and other days"),
+    ],
+)  # fmt: skip
+def test_the_days_below_the_shared_threshold_are_named(p: tuple[float, ...], named: str) -> None:
+    assert days_of(*p).message.startswith(f"Units did not split as intended on {named} (p = ")

@@ -67,6 +67,10 @@ def test_the_sentence_says_who_holds_what() -> None:
         "many units arrive."
     )
     assert "(u holds only a)" in overlap.sentence(who, n, ("c",))
+    one = np.array([[0, 0, 0], [0, 0, 1], [0, 3, 3]])
+    assert "()" in overlap.sentence(
+        who, one, ("b",)
+    )  # a single unit counts for more than what was configured
 
 
 def value(variant: str, rate: float | None) -> Value:

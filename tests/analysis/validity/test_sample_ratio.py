@@ -115,3 +115,24 @@ def test_a_billion_units_do_not_overflow() -> None:
 
 def test_exact_binomial_takes_many_pairs() -> None:
     assert exact_binomial([[8, 2], [5, 5]], [0.5, 0.5]).tolist() == pytest.approx([0.109375, 1.0])
+
+
+def test_exact_binomial_keeps_the_shape_and_the_share_of_the_first_variant() -> None:
+    from scipy import stats
+
+    counts = np.array([[[8, 2], [5, 15]], [[0, 0], [1, 0]], [[3, 1], [40, 60]]])
+    found = exact_binomial(counts.astype(float), [3, 1])
+    assert found.shape == (3, 2)
+    assert np.isnan(found[1, 0])
+    expected = [
+        [stats.binomtest(int(a), int(a + b), 0.75).pvalue if a + b else 0 for a, b in row] for row in counts
+    ]
+    assert np.nan_to_num(found).ravel().tolist() == pytest.approx(np.ravel(expected).tolist())
+
+
+def test_a_ratio_is_broken_below_the_threshold_or_by_a_single_stray_unit() -> None:
+    test = sample_ratio([5150, 4850], [0.5, 0.5])
+    assert not test.broken(float(test.p_value))
+    assert test.broken(float(test.p_value) * 1.001)
+    assert sample_ratio([5, 5, 1], [0.5, 0.5, 0.0]).broken()
+    assert not sample_ratio([0, 0], [0.5, 0.5]).broken(1.0)
