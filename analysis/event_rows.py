@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from analysis.shapes import Read
 from analysis.tabular import Columns
 from analysis.totals import Index, Integers, add_into, integers
-from analysis.unit_rows import clipped, served, with_covariates
+from analysis.unit_rows import clipped, clusters, served, with_covariates
 from analysis.unit_table import Column, UnitTable
 from experiment.columns import slot_of
 from experiment.definition import DAY_MS, Measure, Metric, MetricType
@@ -65,7 +65,7 @@ def folded(read: Read, outcomes: Columns) -> Folded:
         mismatches=np.bincount(unit, weights=wrong & kept, minlength=every).astype(np.int64),
         served=met[first],
         columns=tuple(_column(read, metric, outcomes, events, first) for metric in read.metrics),
-        cluster=None if source.cluster is None else read.columns.labels(source.cluster).codes[first],
+        clusters=clusters(read, first, read.instants.ms),
     )  # fmt: skip
     size, since = len(read.layout.subjects), events.since
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from analysis.shapes import Read
 from analysis.totals import Index, Integers, add_into, integers
-from analysis.unit_table import Column, UnitTable
+from analysis.unit_table import Clusters, Column, UnitTable
 from experiment.columns import covariate_columns, measured_columns, served_variant, slot_of
 from experiment.definition import Metric, MetricType
 
@@ -31,7 +31,7 @@ class Visits:
 
 def unit_table(read: Read, visits: Visits) -> UnitTable:
     """One row per unit; its metrics are the clipped totals of its rows."""
-    layout, first, source = read.layout, visits.first, read.source
+    layout, first = read.layout, visits.first
     exposures = np.bincount(visits.unit, minlength=len(first)).astype(np.int64)
     met = served(read)
     wrong = np.bincount(visits.unit, weights=met != layout.variant, minlength=len(first)).astype(np.int64)
@@ -40,8 +40,22 @@ def unit_table(read: Read, visits: Visits) -> UnitTable:
         day=read.days[first], contaminated=visits.contaminated, exposures=exposures, mismatches=wrong,
         served=met[first],
         columns=tuple(_column(read, metric, visits) for metric in read.metrics),
-        cluster=None if source.cluster is None else read.columns.labels(source.cluster).codes[first],
+        clusters=clusters(read, first, _times(read)),
     )  # fmt: skip
+
+
+def clusters(read: Read, first: Index, at: Index) -> Clusters | None:
+    """The clusters of units, from the `first` row of every unit and the times `at` of all rows (ms)."""
+    if read.source.cluster is None:
+        return None
+    turn = np.empty_like(first)
+    turn[np.lexsort((first, at[first]))] = np.arange(len(first))
+    return Clusters(code=read.columns.labels(read.source.cluster).codes[first], turn=turn)
+
+
+def _times(read: Read) -> Index:
+    """The time of every row (ms); 0 where none is recorded."""
+    return np.zeros(len(read.columns), dtype=np.int64) if read.instants is None else read.instants.ms
 
 
 def visits(read: Read) -> Visits:
@@ -52,7 +66,7 @@ def visits(read: Read) -> Visits:
         return Visits(unit=every, first=every, inside=np.ones(size, bool), contaminated=np.zeros(size, bool))
     named = read.columns.ids(read.source.unit)
     _, unit = np.unique(read.layout.subject * (int(named.max()) + 1) + named, return_inverse=True)
-    at = np.zeros(size, dtype=np.int64) if read.instants is None else read.instants.ms
+    at = _times(read)
     order = np.lexsort((every, at, unit))
     first = order[np.flatnonzero(np.diff(unit[order], prepend=-1))]
     since = at - at[first][unit]

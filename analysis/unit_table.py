@@ -39,10 +39,19 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Clusters:
+    """What was randomised: the `code` of every unit's cluster, and the unit's `turn`, its place by the time,
+    then the row, of its first exposure."""
+
+    code: Index
+    turn: Index
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UnitTable:
     """`subject`, `stratum`, `variant`, `day` and `contaminated` place every unit as in `Cells`; `exposures`
     and `mismatches` count its rows, `served` is the variant of the first one (−1: none of the experiment's);
-    `columns` hold one entry per metric; `cluster` what was randomised."""
+    `columns` hold one entry per metric; `clusters` what was randomised, where that is not the unit."""
 
     subject: Index
     stratum: Index
@@ -53,7 +62,7 @@ class UnitTable:
     mismatches: Index
     served: Index
     columns: tuple[Column, ...]
-    cluster: Index | None = None
+    clusters: Clusters | None = None
 
     def __len__(self) -> int:
         return len(self.subject)
@@ -72,12 +81,15 @@ def clustered_metrics(metrics: Sequence[Metric]) -> tuple[Metric, ...]:
 def clustered(units: UnitTable) -> UnitTable:
     """The clusters of a table of units, each with the totals and number of its units.
 
-    A cluster counts under its first unit; one with units of several variants is contaminated.
+    A cluster counts under the unit that came first; one with units of several variants is contaminated.
     """
-    if units.cluster is None:
+    if units.clusters is None:
         return units
-    pair = units.subject * (int(units.cluster.max(initial=0)) + 1) + units.cluster
-    _, first, where = np.unique(pair, return_index=True, return_inverse=True)
+    pair = units.subject * (int(units.clusters.code.max(initial=0)) + 1) + units.clusters.code
+    _, where = np.unique(pair, return_inverse=True)
+    # by turn, not as they stand: units are numbered by name, and names have another order among more of them
+    order = np.lexsort((units.clusters.turn, where))
+    first = order[np.flatnonzero(np.diff(where[order], prepend=-1))]
     size = np.bincount(where, minlength=len(first)).astype(np.int64)
 
     def summed(part: Integers) -> Integers:

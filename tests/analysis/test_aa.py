@@ -81,9 +81,9 @@ def record(
     standing = Standing(
         first_at=day * DAY_MS, epoch=1, segment=experiment.segments[place].key, variant="control", values=(),
         exposures=1, fallbacks=0, mismatches=0, contaminated=False, carried=False, totals=tuple(totals),
-        covariates=known,
+        covariates=known, early=0, counted=0,
     )  # fmt: skip
-    return UnitRecord(events=1, latest=0, standings={experiment.key: standing})
+    return UnitRecord(events=1, latest=0, standings={experiment.key: standing}, types={})
 
 
 def test_the_log_holds_matured_clean_units_with_their_totals_as_the_ledger_counts_them() -> None:

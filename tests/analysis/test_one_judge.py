@@ -275,6 +275,24 @@ def test_a_table_of_many_experiments_says_of_each_what_a_table_of_it_alone_says(
     same(row, one(frame.filter(pl.col("experiment") == row.experiment), spec))
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_a_cluster_counts_under_the_unit_that_came_first_whatever_units_are_called(seed: int) -> None:
+    """Units are numbered by name, and another experiment's units come between: neither may move a cluster."""
+    options = frozenset({"unit", "day", "segment", "cluster"})
+    recipe = Recipe(
+        seed=seed, design="fixed", counted=False, standing=False, options=options,
+        metrics=frozenset({"buyers", "ctr"}), experiments=((frozenset({"visits"}), 150, 2),),
+    )  # fmt: skip
+    frame, spec = pl.from_pandas(recipe.table()), recipe.spec()
+    plain = one(frame, spec)
+    digits = pl.col("user").str.extract(r"(\d+)$").cast(pl.Int64)
+    renamed = frame.with_columns(user=(1000 - digits).cast(pl.String))
+    assert told(one(renamed, spec).checks) == told(plain.checks)
+    other = renamed.reverse().with_columns(experiment=pl.lit("other"))
+    mixed = pl.concat([other, frame.with_columns(user=renamed["user"])])
+    same(many(mixed, spec).rows[1], plain)
+
+
 # --- what only a table of many can say ------------------------------------------------------------------
 
 
