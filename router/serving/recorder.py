@@ -254,11 +254,7 @@ def _letter(raw: object) -> str:
 
 def _shown_id(raw: object) -> str | None:
     found = raw.get("id") if isinstance(raw, dict) else None
-    return (
-        found
-        if isinstance(found, str) and len(found) <= 256
-        else (shown_value(found) if found is not None else None)
-    )
+    return found if isinstance(found, str) and len(found) <= 256 else shown_value(found)
 
 
 def answer(items: Iterable[Item]) -> dict[str, object]:

@@ -128,6 +128,84 @@ def test_refused_events_are_counted_by_cause_and_kept_as_they_came(rig: Rig) -> 
     assert letters[-1].reason.startswith("unit:")
 
 
+def test_the_answer_names_each_event_with_its_status_and_why_it_was_refused(rig: Rig) -> None:
+    """An id is shown as it came; one that is no id is shown short, and where there is none nothing is."""
+    long = "l" * 256
+    items = rig.recorder.submit(
+        [click(1), click(1), click(2, "") | {"id": long}, click(3, "") | {"id": long + "l"},
+         click(4) | {"id": 7}, {"type": "click"}, [1]],
+        now=NOW,
+    )  # fmt: skip
+    shown = answer(items)
+    assert list(shown) == ["items", "refused"]
+    assert shown["refused"] == {"unit": 1, "id": 3, "event": 1}
+    assert [item.id for item in items] == ["c1", "c1", long, "'" + "l" * 119 + "…", "7", None, None]
+    reasons = [item.outcome.reason for item in items]
+    assert shown["items"] == [
+        {"id": "c1", "status": "stored"},
+        {"id": "c1", "status": "duplicate"},
+        *(
+            {"id": item.id, "status": "rejected", "reason": reason}
+            for item, reason in zip(items[2:], reasons[2:], strict=True)
+        ),
+    ]
+
+
+def test_what_the_ledger_refuses_is_kept_as_an_event_under_its_cause(rig: Rig) -> None:
+    rig.ledger.poison = "bad"
+    assert rig.statuses(click(1, "bad")) == [Status.REJECTED]
+    rig.recorder.stop()
+    (letter,) = rig.ledger.dead_letters()
+    assert (parse_event(json.loads(letter.raw), now=NOW), letter.cause) == (
+        parse_event(click(1, "bad"), now=NOW),
+        "bytes",
+    )
+    assert letter.reason == "unreadable record"
+
+
+@pytest.mark.parametrize(
+    ("raw", "kept"),
+    [
+        ({"unit": "Zoë", "at": {1}}, '{"unit": "Zoë", "at": "{1}"}'),
+        (b"bytes", "\"b'bytes'\""),
+        ("y" * 20_000, '"' + "y" * 16_383),
+    ],
+)
+def test_a_refused_event_is_kept_readable_whatever_it_is(rig: Rig, raw: object, kept: str) -> None:
+    rig.statuses(raw)
+    rig.recorder.stop()
+    assert [letter.raw for letter in rig.ledger.dead_letters()] == [kept]
+
+
+def test_the_room_for_refused_events_is_used_to_the_last_character_and_again(rig: Rig) -> None:
+    """122 of 16,384 characters and one of 1,152 are 2,000,000: one more has no room until they are posted."""
+    frame = len(json.dumps({"id": ""}))
+    full = [*({"id": "y" * 20_000} for _ in range(122)), {"id": "y" * (1_152 - frame)}]
+    for posted in (1, 2):
+        rig.recorder.stop()
+        rig.statuses(*full, 7)
+        rig.recorder.start()
+        rig.recorder.stop()
+        assert sum(len(letter.raw) for letter in rig.ledger.dead_letters(1_000)) == 2_000_000 * posted
+        assert rig.ledger.refusals() == {"type": 123 * posted, "event": posted}
+
+
+def test_stop_does_not_wait_for_ever_for_a_store_that_hangs(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[float | None] = []
+    join = threading.Thread.join
+
+    def joined(thread: threading.Thread, timeout: float | None = None) -> None:
+        waited.append(timeout)
+        join(thread, timeout)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "join", joined)
+        rig.recorder.stop()
+    assert waited == [5.0]
+
+
 def test_refused_events_wait_for_the_store_and_are_counted_once(rig: Rig) -> None:
     """In an outage, and when the answer of the store is lost after it counted."""
     rig.ledger.away = True
