@@ -132,4 +132,4 @@ def _array(value: Any, field: str, depth: int) -> JsonValue:
     plain = value.tolist()
     if plain.__class__ is value.__class__:
         raise _refusal(value, field)
-    return json_value(plain, field, depth - 1 if isinstance(plain, list) else depth)
+    return json_value(plain, field, depth)

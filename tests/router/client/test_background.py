@@ -350,9 +350,11 @@ def test_threads_of_a_forked_child_share_one_successor(
         assert client._background is first
         assert first.started
         assert service.looks > looks, "the last look was an hour ago"
+        made.stop(5.0)
+        client.track("click", "u", id="c1")
+        assert client.flush(20), "what the child keeps is delivered to the same service"
         monkeypatch.undo()
         first.stop(5.0)
-        made.stop(5.0)
         monkeypatch.setattr("router.client.background.os.getpid", lambda: made.pid + 2)
         closed = made.successor()
         closed.start()
