@@ -32,6 +32,7 @@ from tests.analysis.rule.table import (
 
 BELIEF = DESIGNS[Design.BAYESIAN]
 BETTER_RULE = "a better variant, or a rule that asks for a smaller effect with more units."
+HAVE = "1,000 of 2,000 units."
 UNITS = "1,000 more units (of 2,000), about 15 weeks."
 MODELS = {"control": "ranker@1", "treatment": "ranker@2", "third": "ranker@3"}
 
@@ -59,7 +60,7 @@ def state(of: Case) -> list[str]:
     for place, c in enumerate(of.others):
         found += [
             primary(of, place),
-            f"{c.variant}: 1,000 of 2,000 units." if several else "1,000 of 2,000 units.",
+            f"{c.variant}: {HAVE}" if several else HAVE,
         ]
     return found
 
@@ -176,6 +177,15 @@ def test_one_variant(variants: str, held: str, kind: VerdictKind, headline: str,
     said = [gates[held]] if held in gates else []
     found = decide(of)
     assert (found.kind, told(of)) == (kind, (headline, [*said, *state(of)], [change]))
+
+
+def test_units_are_told_of_their_variant_where_there_are_several() -> None:
+    of = given("open, open")
+    assert told(of) == (
+        "Continue: not enough data.",
+        [primary(of, 0), f"treatment: {HAVE}", primary(of, 1), f"third: {HAVE}"],
+        [f"treatment: {UNITS}", f"third: {UNITS}"],
+    )
 
 
 def test_a_dear_winner_is_told_what_the_rule_allows() -> None:

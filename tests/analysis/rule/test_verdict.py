@@ -9,7 +9,7 @@ import pytest
 
 from analysis.report.model import CheckName
 from analysis.rule import Finding
-from analysis.verdict import decide, rivals
+from analysis.verdict import decide, facts, rivals
 from experiment.decision import VerdictKind
 from experiment.definition import Belief, Design
 from tests.analysis.rule.table import (
@@ -127,6 +127,12 @@ def test_futility_that_is_not_known_stops_nothing() -> None:
         comparisons = tuple(replace(c, sufficiency=unknown) for c in given.others)
         primary = replace(given.primary, comparisons=comparisons)
         assert decide(replace(given, metrics=(primary, *given.metrics[1:]))).kind is CONTINUE
+
+
+@pytest.mark.parametrize("direction", ["increase", "decrease"])
+def test_an_effect_that_cannot_be_estimated_gains_nothing(direction: str) -> None:
+    read = facts(case(line("no estimate, win, loss", "", CONTINUE), FROZEN, direction))
+    assert read.gain.tolist() == [0, 2, -3]
 
 
 def test_the_headline_names_the_best_so_far_and_not_the_first() -> None:
