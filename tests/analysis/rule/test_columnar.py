@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -120,15 +119,6 @@ class Simulated:
         self.facts: Facts = verdicts.facts(self.judged, self.guards, self.rule, self.days[None, :], DEFAULT)
 
 
-Runs = Callable[[Design, str], Simulated]
-
-
-@pytest.fixture(scope="module")
-def simulated() -> Runs:
-    """The same rows as simulated runs, each design and direction read once."""
-    return cache(Simulated)
-
-
 def known(found: Report, rule: DecisionRule, days: int) -> Facts:
     return verdict.facts(Case(rule=rule, metrics=found.matured.metrics, checks=found.checks, days=days))
 
@@ -137,8 +127,8 @@ EVERY = [(design, direction) for design in Design for direction in ("increase", 
 
 
 @pytest.mark.parametrize(("design", "direction"), EVERY)
-def test_the_facts_of_a_run_are_those_of_its_report(simulated: Runs, design: Design, direction: str) -> None:
-    run = simulated(design, direction)
+def test_the_facts_of_a_run_are_those_of_its_report(design: Design, direction: str) -> None:
+    run = Simulated(design, direction)
     spoke = set()
     for days in (4, 6, 8, DAYS):
         found = report(design, direction, days)
@@ -169,15 +159,18 @@ def test_the_facts_of_a_run_are_those_of_its_report(simulated: Runs, design: Des
     assert {Finding.BETTER, Finding.WORSE} <= spoke
 
 
-def test_the_rows_of_these_tests_reach_every_fact(simulated: Runs) -> None:
+def test_the_rows_of_these_tests_reach_every_fact() -> None:
     """Otherwise the comparison above would be of nothing."""
-    for name in ("better", "worse", "complete", "harmed", "safe", "held", "cheap"):
-        seen = {
-            bool(value)
-            for design, direction in EVERY
-            for value in np.ravel(getattr(simulated(design, direction).facts, name))
-        }
-        assert seen == {True, False}, name
+    read = [Simulated(design, direction).facts for design, direction in EVERY]
+    for name in ("better", "worse", "complete", "harmed", "safe", "held", "cheap", "winners"):
+        assert {bool(value) for one in read for value in np.ravel(getattr(one, name))} == {True, False}, name
+
+
+def test_without_guardrails_every_variant_is_safe_and_none_harmed() -> None:
+    run = Simulated(Design.SEQUENTIAL, "increase")
+    read = verdicts.facts(run.judged, [], run.rule, run.days[None, :], DEFAULT)
+    assert read.safe.tolist() == [[[True] * 3] * DAYS]
+    assert read.harmed.tolist() == [[[False] * 3] * DAYS]
 
 
 def primary(found: Report) -> tuple[Comparison, ...]:
@@ -185,8 +178,8 @@ def primary(found: Report) -> tuple[Comparison, ...]:
 
 
 @pytest.mark.parametrize("direction", ["increase", "decrease"])
-def test_the_fixed_design_reads_its_p_where_the_units_have_come(simulated: Runs, direction: str) -> None:
-    run = simulated(Design.FIXED, direction)
+def test_the_fixed_design_reads_its_p_where_the_units_have_come(direction: str) -> None:
+    run = Simulated(Design.FIXED, direction)
     read = 0
     for days in (1, 2, 3, 5, 9, DAYS):
         complete = run.enough.sufficient[days - 1]
@@ -203,8 +196,8 @@ def test_the_fixed_design_reads_its_p_where_the_units_have_come(simulated: Runs,
 
 
 @pytest.mark.parametrize("direction", ["increase", "decrease"])
-def test_the_sequential_design_reads_its_anytime_p_at_every_look(simulated: Runs, direction: str) -> None:
-    run = simulated(Design.SEQUENTIAL, direction)
+def test_the_sequential_design_reads_its_anytime_p_at_every_look(direction: str) -> None:
+    run = Simulated(Design.SEQUENTIAL, direction)
     for days in (1, 8, DAYS):
         for v, c in enumerate(primary(report(Design.SEQUENTIAL, direction, days))):
             assert c.estimate is not None
@@ -213,8 +206,8 @@ def test_the_sequential_design_reads_its_anytime_p_at_every_look(simulated: Runs
 
 
 @pytest.mark.parametrize("direction", ["increase", "decrease"])
-def test_a_plan_is_read_at_the_look_that_counts(simulated: Runs, direction: str) -> None:
-    run = simulated(Design.GROUP_SEQUENTIAL, direction)
+def test_a_plan_is_read_at_the_look_that_counts(direction: str) -> None:
+    run = Simulated(Design.GROUP_SEQUENTIAL, direction)
     looked = set()
     for days in (4, 7, 8, 10, 11, DAYS):
         for v, c in enumerate(primary(report(Design.GROUP_SEQUENTIAL, direction, days))):
@@ -233,8 +226,8 @@ def test_a_plan_is_read_at_the_look_that_counts(simulated: Runs, direction: str)
 
 
 @pytest.mark.parametrize("direction", ["increase", "decrease"])
-def test_a_belief_is_read_from_the_minimum_runtime_on(simulated: Runs, direction: str) -> None:
-    run = simulated(Design.BAYESIAN, direction)
+def test_a_belief_is_read_from_the_minimum_runtime_on(direction: str) -> None:
+    run = Simulated(Design.BAYESIAN, direction)
     turned = set()
     for days in (4, 5, 8, DAYS):
         for v, c in enumerate(primary(report(Design.BAYESIAN, direction, days))):
@@ -254,8 +247,8 @@ def test_a_belief_is_read_from_the_minimum_runtime_on(simulated: Runs, direction
     assert turned == {True, False}
 
 
-def test_without_an_allowed_loss_every_belief_is_cheap(simulated: Runs) -> None:
-    run = simulated(Design.BAYESIAN, "increase")
+def test_without_an_allowed_loss_every_belief_is_cheap() -> None:
+    run = Simulated(Design.BAYESIAN, "increase")
     free = load_spec(
         (SPEC % {"design": DESIGN[Design.BAYESIAN], "direction": "increase", "least": 5}).replace(
             ", loss: 0.2%", ""
@@ -268,11 +261,9 @@ def test_without_an_allowed_loss_every_belief_is_cheap(simulated: Runs) -> None:
 
 
 @pytest.mark.parametrize(("design", "direction"), EVERY)
-def test_runs_that_follow_each_other_are_read_as_if_alone(
-    simulated: Runs, design: Design, direction: str
-) -> None:
+def test_runs_that_follow_each_other_are_read_as_if_alone(design: Design, direction: str) -> None:
     """Three runs of all days in one call, the second with its variants changed: none sees another."""
-    run = simulated(design, direction)
+    run = Simulated(design, direction)
     metric, once = run.metrics[0], run.totals[0]
     turned = once.each(lambda part: part[..., [0, 2, 1, 3]])
     both = verdicts.flat(once.each(lambda part: np.stack([part, part[..., [0, 2, 1, 3]], part])))
@@ -298,16 +289,16 @@ def test_runs_that_follow_each_other_are_read_as_if_alone(
     np.testing.assert_array_equal(guards.safe[0], run.guards[0].safe[0])
 
 
-def test_a_run_is_futile_where_the_units_cannot_come_in_time(simulated: Runs) -> None:
-    run = simulated(Design.SEQUENTIAL, "increase")
+def test_a_run_is_futile_where_the_units_cannot_come_in_time() -> None:
+    run = Simulated(Design.SEQUENTIAL, "increase")
     metric, pairs, days = run.metrics[0], run.pairs[0], run.days.astype(float)[:, None]
     needed = run.enough.n_needed
 
-    def futile(pace: float, window: float = 0.0) -> np.ndarray:
+    def futile(pace: float, *window: float) -> np.ndarray:
         arrivals = constant_accrual(
             np.full((DAYS, 3), pace), enrolled=days * pace * np.ones(3), day=days * np.ones(3)
         )
-        enough = verdicts.units_needed(metric, pairs, run.rule, arrivals, window)
+        enough = verdicts.units_needed(metric, pairs, run.rule, arrivals, *window)
         return verdicts.judged(metric, pairs, run.reading, enough, run.rule, 1).futile[0]
 
     # one unit a day brings 42 units, in more than a century for the canary; a million brings whatever is needed
@@ -318,26 +309,28 @@ def test_a_run_is_futile_where_the_units_cannot_come_in_time(simulated: Runs) ->
     # just enough on the last day, unless the last units still have to mature
     pace = float(np.nanmax(needed[-1])) / 42 * 1.001
     assert not futile(pace)[-1].any()
-    assert futile(pace, window=7.0)[-1, :2].tolist() == (pairs.progress.n[-1, :2] < needed[-1, :2]).tolist()
+    assert (
+        futile(pace, 7.0)[-1].tolist() == (pairs.progress.n[-1] < needed[-1]).tolist() == [False, False, True]
+    )
 
 
-def test_the_sequence_is_tuned_by_the_units_needed_where_they_are_known(simulated: Runs) -> None:
-    run = simulated(Design.SEQUENTIAL, "increase")
+def test_the_sequence_is_tuned_by_the_units_needed_where_they_are_known() -> None:
+    run = Simulated(Design.SEQUENTIAL, "increase")
     np.testing.assert_array_equal(verdicts.n_star(run.enough), run.enough.n_needed)
     one = run.totals[0].each(lambda part: part[:1] * 0 + 1)
     blind = verdicts.units_needed(run.metrics[0], estimates.pairs(run.metrics[0], one), run.rule)
     assert verdicts.n_star(blind).tolist() == [[UNPLANNED_UNITS] * 3]
 
 
-def test_a_guardrail_without_a_margin_is_refused_by_name(simulated: Runs) -> None:
-    run = simulated(Design.SEQUENTIAL, "increase")
+def test_a_guardrail_without_a_margin_is_refused_by_name() -> None:
+    run = Simulated(Design.SEQUENTIAL, "increase")
     with pytest.raises(ValueError, match=r"^guardrail buy has no margin$"):
         verdicts.guarded(run.metrics[0], run.pairs[0], verdicts.n_star(run.enough), run.rule, 1)
 
 
 @pytest.mark.parametrize("design", list(Design))
-def test_an_effect_that_cannot_be_estimated_gains_nothing(simulated: Runs, design: Design) -> None:
-    run = simulated(design, "increase")
+def test_an_effect_that_cannot_be_estimated_gains_nothing(design: Design) -> None:
+    run = Simulated(design, "increase")
     none: Any = run.totals[0].each(lambda part: part * 0)
     pairs = estimates.pairs(run.metrics[0], none)
     enough = verdicts.units_needed(run.metrics[0], pairs, run.rule)
@@ -347,6 +340,31 @@ def test_an_effect_that_cannot_be_estimated_gains_nothing(simulated: Runs, desig
     judged = verdicts.judged(run.metrics[0], pairs, found, enough, run.rule, 1)
     assert (judged.gain == 0).all()
     assert not (judged.shown | judged.gate | judged.complete | judged.futile).any()
+
+
+@pytest.mark.parametrize("design", list(Design))
+def test_a_variant_without_units_has_no_p_whatever_the_others_have(design: Design) -> None:
+    run = Simulated(design, "increase")
+    gone = run.totals[0].each(lambda part: part * (np.arange(part.shape[-1]) != 3))
+    pairs = estimates.pairs(run.metrics[0], gone)
+    enough = verdicts.units_needed(run.metrics[0], pairs, run.rule)
+    found = verdicts.reading(run.metrics[0], pairs, enough, run.rule, run.days[None, :])
+    for p in (found.p, found.confirmed):
+        assert p[:, 2].tolist() == [1] * DAYS
+        assert (p[-1, :2] < 0.05).all()
+
+
+@pytest.mark.parametrize("direction", ["increase", "decrease"])
+def test_a_run_that_begins_at_its_first_look_is_read_there(direction: str) -> None:
+    """A plan with nothing before its first look is the plan that was watched from the first day on."""
+    run, first = Simulated(Design.GROUP_SEQUENTIAL, direction), 5
+    late = run.totals[0].each(lambda part: part[first:])
+    pairs = estimates.pairs(run.metrics[0], late)
+    enough = verdicts.units_needed(run.metrics[0], pairs, run.rule)
+    found = verdicts.reading(run.metrics[0], pairs, enough, run.rule, run.days[None, first:])
+    assert found.effect[0].tolist() == pairs.contrast.effect[0].tolist()
+    for name in ("p", "effect", "complete"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(run.reading, name)[first:], name)
 
 
 def given(run: Simulated, p: list[float], confirmed: list[float], **known: Any) -> Judged:
@@ -362,8 +380,8 @@ def given(run: Simulated, p: list[float], confirmed: list[float], **known: Any) 
 
 
 @pytest.mark.parametrize("design", list(Design))
-def test_variants_share_alpha_by_holm_unless_a_prior_holds_them(simulated: Runs, design: Design) -> None:
-    run = simulated(design, "increase")
+def test_variants_share_alpha_by_holm_unless_a_prior_holds_them(design: Design) -> None:
+    run = Simulated(design, "increase")
     for p, holm in (
         ([0.02, 0.03, 0.04], [False, False, False]), ([0.01, 0.03, 0.04], [True, False, False]),
         ([0.01, 0.02, 0.04], [True, True, True]), ([0.9, 0.016, 0.05], [False, True, False]),
@@ -374,8 +392,8 @@ def test_variants_share_alpha_by_holm_unless_a_prior_holds_them(simulated: Runs,
         assert found.gate.all()
 
 
-def test_what_only_the_variants_own_error_shows_is_held_by_the_gate(simulated: Runs) -> None:
-    run = simulated(Design.SEQUENTIAL, "increase")
+def test_what_only_the_variants_own_error_shows_is_held_by_the_gate() -> None:
+    run = Simulated(Design.SEQUENTIAL, "increase")
     found = given(run, [0.001, 0.002, 0.9], [0.001, 0.2, 0.95])
     assert found.gate[0, -1].tolist() == [True, False, True]
     assert found.shown[0, -1].tolist() == [True, False, False]
@@ -385,16 +403,16 @@ def test_what_only_the_variants_own_error_shows_is_held_by_the_gate(simulated: R
     assert not none.shown.any()
 
 
-def test_the_fixed_design_shows_nothing_without_its_units(simulated: Runs) -> None:
+def test_the_fixed_design_shows_nothing_without_its_units() -> None:
     for design, shown in ((Design.FIXED, [True, False, False]), (Design.SEQUENTIAL, [True, True, True])):
         complete = np.array([[True, False, False]] * DAYS)
-        found = given(simulated(design, "increase"), [0.001] * 3, [0.001] * 3, complete=complete)
+        found = given(Simulated(design, "increase"), [0.001] * 3, [0.001] * 3, complete=complete)
         assert found.shown[0, -1].tolist() == shown
         assert found.complete[0, -1].tolist() == [True, False, False]
 
 
-def test_a_loss_as_large_as_allowed_is_not_below_it(simulated: Runs) -> None:
-    run = simulated(Design.BAYESIAN, "increase")
+def test_a_loss_as_large_as_allowed_is_not_below_it() -> None:
+    run = Simulated(Design.BAYESIAN, "increase")
     belief = deciding.judged(run.pairs[0], run.metrics[0], run.rule.belief, run.rule.alpha)
     for v in range(3):
         loss = float(belief.loss_treatment[-1, v])
