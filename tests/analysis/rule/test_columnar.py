@@ -367,6 +367,18 @@ def test_a_run_that_begins_at_its_first_look_is_read_there(direction: str) -> No
         np.testing.assert_array_equal(getattr(found, name), getattr(run.reading, name)[first:], name)
 
 
+def test_the_wider_standard_error_confirms_as_if_it_were_the_comparisons_own() -> None:
+    run = Simulated(Design.SEQUENTIAL, "increase")
+    metric, pairs, days = run.metrics[0], run.pairs[0], run.days[None, :]
+    wide = dataclasses.replace(pairs, widening=np.full((DAYS, 3), 1.5))
+    unsure = dataclasses.replace(pairs.contrast, variance=1.5**2 * pairs.contrast.variance)
+    own = verdicts.reading(metric, dataclasses.replace(pairs, contrast=unsure), run.enough, run.rule, days)
+    found = verdicts.reading(metric, wide, run.enough, run.rule, days)
+    np.testing.assert_array_equal(found.p, run.reading.p)
+    np.testing.assert_allclose(found.confirmed, np.maximum(own.p, found.p), rtol=1e-9)
+    assert (found.confirmed[-1] > found.p[-1]).all()
+
+
 def given(run: Simulated, p: list[float], confirmed: list[float], **known: Any) -> Judged:
     """The last look of a run with these p-values, everything else being there."""
     pairs = dataclasses.replace(run.pairs[0], events=np.full((DAYS, 3), 1e6))

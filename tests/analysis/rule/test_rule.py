@@ -75,6 +75,8 @@ def test_the_leader_is_the_first_of_the_largest_gains_among_those_asked_for() ->
     assert int(rule.leader(np.array([False, False, True]), -gain)) == 2
     assert int(rule.leader(np.zeros(3, dtype=bool), gain)) == -1
     assert int(rule.leader(np.zeros(0, dtype=bool), np.zeros(0))) == -1
+    # each look has its own leader, or none
+    assert rule.leader(np.array([[True, False], [False, False]]), np.ones((2, 2))).tolist() == [0, -1]
     # without variants nobody leads, at any look of any run
     assert rule.leader(np.zeros((2, 3, 0), dtype=bool), np.zeros((2, 3, 0))).tolist() == [[-1] * 3] * 2
 
