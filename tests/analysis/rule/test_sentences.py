@@ -319,6 +319,7 @@ def test_a_check_that_makes_a_comparison_void_says_what_to_do(name: CheckName) -
         (CheckName.EVENTS, {"events": 8.0, "needed": 10.0, "counted": "units"}, "2 more units in the smaller variant."),
         (CheckName.EVENTS, {"events": 20.0, "needed": 20.0, "counted": "events"}, "more units in the smaller variant."),
         (CheckName.EVENTS, {"events": 25.0, "needed": 20.0, "counted": "events"}, "more units in the smaller variant."),
+        (CheckName.EVENTS, {"events": None, "needed": 0.0, "counted": "events"}, "more units in the smaller variant."),
         (CheckName.CLUSTERS, {"clusters": 9, "needed": 10}, "1 more cluster in the smallest variant."),
         (CheckName.CLUSTERS, {"clusters": 0, "needed": 10}, "10 more clusters in the smallest variant."),
         (CheckName.MATURED, {"units": 0, "at": None}, "the window of the first exposure day closes."),
