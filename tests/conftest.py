@@ -20,6 +20,10 @@ settings.register_profile("mutants", settings.get_profile("untimed"), phases=(Ph
 settings.load_profile("mutants" if "MUTANT_UNDER_TEST" in os.environ else "untimed")
 
 
+# gunicorn renames its processes where setproctitle is installed; their environment is how tests find them
+os.environ.setdefault("SPT_NOENV", "1")
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The directory with real data and oracle cases; without it tests skip loudly, and fail where CI=true."""

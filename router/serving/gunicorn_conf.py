@@ -6,6 +6,7 @@ patches the standard library in each worker before it loads the application.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
@@ -18,6 +19,7 @@ for _variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
 
 _METRICS = "PROMETHEUS_MULTIPROC_DIR"
+_MASTER = "master"  # the file that names the process whose counters these are
 
 bind = os.environ.get("SWITCHPOINT_BIND", "127.0.0.1:8000")
 workers = int(os.environ.get("SWITCHPOINT_WORKERS", "2"))
@@ -40,15 +42,20 @@ def on_starting(_server: Any) -> None:
     """Count from zero: files of workers that died with an earlier master would be summed for ever."""
     folder = os.environ.get(_METRICS)
     if folder is None:
-        os.environ[_METRICS] = tempfile.mkdtemp(prefix="switchpoint-metrics-")
-        return
-    shutil.rmtree(folder, ignore_errors=True)
-    Path(folder).mkdir(mode=0o700, parents=True)
+        folder = os.environ[_METRICS] = tempfile.mkdtemp(prefix="switchpoint-metrics-")
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+        Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
+    Path(folder, _MASTER).write_text(str(os.getpid()), encoding="ascii")
 
 
 def on_exit(_server: Any) -> None:
-    """The counters die with the master."""
-    shutil.rmtree(os.environ[_METRICS], ignore_errors=True)
+    """The counters die with the master, unless the next master of the port, started while this one was
+    stopping, has taken their folder already."""
+    folder = Path(os.environ[_METRICS])
+    with contextlib.suppress(OSError):
+        if (folder / _MASTER).read_text(encoding="ascii") == str(os.getpid()):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def child_exit(_server: Any, worker: Any) -> None:

@@ -137,13 +137,17 @@ class Service:
         """Every worker is ready, nobody falls back, and the three commands find nothing."""
         self.await_reasons()
         for i in range(8):
-            answer = self.predict(f"well{i}")
-            assert answer["reason"] != "FALLBACK", answer
-            # on a busy machine a store may take longer than an answer waits for it
-            until(lambda unit=f"well{i}": self.predict(unit)["recorded"] in {"stored", "duplicate"})
+            until(lambda unit=f"well{i}": self.well(unit))
         self.told("doctor", 0, "the audit chain holds", "2 versions, as registered")
         self.told("verify", 0, "integer for integer", "the model files are what their digests say")
         self.told("status", 0, "Verdict:")
+
+    def well(self, unit: str) -> bool:
+        """Whether the unit, who is served what it is assigned, is counted: on a busy machine a store may take
+        longer than an answer waits for it."""
+        answer = self.predict(unit)
+        assert answer.get("reason") not in {None, "FALLBACK"}, answer
+        return answer["recorded"] in {"stored", "duplicate"}
 
     def predict(self, unit: str) -> dict[str, object]:
         body = {"unit": unit, "attributes": US, "inputs": [1, 2]}

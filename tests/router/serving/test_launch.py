@@ -81,3 +81,23 @@ def test_an_address_that_cannot_be_listened_on_is_named_before_anything_starts()
     require_free("127.0.0.1", port)
     with pytest.raises(BadInput, match="--host"):
         require_free("no such host", 8000)
+
+
+def test_a_master_that_stops_leaves_the_folder_to_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service killed and started again: the old master may stop while the new one's workers start."""
+    from router.serving import gunicorn_conf
+
+    folder = tmp_path / "metrics-8000"
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(folder))
+    gunicorn_conf.on_starting(None)
+    (folder / "counter_1.db").write_bytes(b"")
+    gunicorn_conf.on_starting(None)  # counts from zero
+    assert not list(folder.glob("*.db"))
+    (folder / "master").write_text("1", encoding="ascii")  # another master's now
+    gunicorn_conf.on_exit(None)
+    assert folder.is_dir()
+    gunicorn_conf.on_starting(None)
+    gunicorn_conf.on_exit(None)
+    assert not folder.exists()
