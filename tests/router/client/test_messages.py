@@ -181,6 +181,15 @@ def test_nesting_is_taken_up_to_twenty_levels() -> None:
     assert str(caught.value) == f"a{'[]' * 20}: nested deeper than 20 levels. Fix: flatten it"
 
 
+def test_mappings_are_taken_up_to_twenty_levels() -> None:
+    deep: Any = 1
+    for _ in range(20):
+        deep = {"b": deep}
+    assert json_value(deep, "a") == deep
+    with pytest.raises(BadInput, match="nested deeper"):
+        json_value({"b": deep}, "a")
+
+
 def test_all_running_experiments_are_those_of_the_calls_one_by_one(client: Client) -> None:
     for unit, attributes in (("u1", US), ("u2", {"country": "CA"}), ("u3", None)):
         one = client.assign(unit, attributes, experiment=world.EXPERIMENT)

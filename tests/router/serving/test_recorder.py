@@ -206,6 +206,16 @@ def test_stop_does_not_wait_for_ever_for_a_store_that_hangs(
     assert waited == [5.0]
 
 
+def test_refused_events_are_counted_without_waiting_for_another(rig: Rig) -> None:
+    rig.statuses(7)
+    until(lambda: rig.ledger.refusals() == {"event": 1})
+
+
+def test_without_a_writer_the_caller_writes(rig: Rig) -> None:
+    rig.recorder.stop()
+    assert rig.statuses(click(1), click(1)) == [Status.STORED, Status.DUPLICATE]
+
+
 def test_refused_events_wait_for_the_store_and_are_counted_once(rig: Rig) -> None:
     """In an outage, and when the answer of the store is lost after it counted."""
     rig.ledger.away = True
@@ -283,6 +293,23 @@ def test_concurrent_requests_share_a_ledger_call(tmp_path: Path) -> None:
         assert [one.result() for one in found] == [[Status.STORED]] * 40
     rig.recorder.stop()
     assert len(rig.ledger.calls) <= 2
+
+
+def test_a_small_batch_waits_for_company_until_it_is_full(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, linger=HUNG)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(rig.statuses, *(click(i, f"u{i}") for i in range(100)))
+        until(lambda: rig.recorder._writer and first.running() and rig.recorder._queue.empty())
+        second = pool.submit(rig.statuses, *(click(i, f"u{i}") for i in range(100, 200)))
+        assert first.result() + second.result() == [Status.STORED] * 200
+    rig.recorder.stop()
+    assert rig.ledger.calls == [200]
+
+
+def test_an_outage_is_logged_with_its_cause(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    rig.ledger.away = True
+    rig.statuses(click(1))
+    assert "the store is away, events go to the spool: away" in caplog.text
 
 
 def test_what_does_not_fit_a_batch_waits_for_the_next_one(rig: Rig) -> None:
