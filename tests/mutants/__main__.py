@@ -32,7 +32,7 @@ source_paths = ["experiment", "analysis", "router"]
 also_copy = ["bench", "docs", "README.md", "CHANGELOG.md"]
 only_mutate = {files}
 pytest_add_cli_args_test_selection = {tests}
-pytest_add_cli_args = ["-p", "no:cacheprovider", "-p", "no:xdist"]
+pytest_add_cli_args = ["-p", "no:cacheprovider", "-p", "no:xdist", "-o", "timeout=20"]
 track_dependencies = false
 use_git_change_detection = false
 """
