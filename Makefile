@@ -7,13 +7,16 @@ WORKERS ?= 2
 ONCE ?=
 DEMO_FLAGS := $(if $(ONCE),--once) $(if $(SEED),--seed $(SEED)) $(if $(AA),--aa)
 
-.PHONY: demo test check lint bench calibrate mutants coverage clean
+.PHONY: demo test chaos check lint bench calibrate mutants coverage clean
 
 demo: $(VENV)/.runtime ## train two models, serve, send two weeks of shoppers, decide, promote
 	$(BIN)/switchpoint demo $(DEMO_FLAGS)
 
-test: $(VENV)/.dev ## every test
+test: $(VENV)/.dev ## every test but the attacks that take minutes
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
+chaos: $(VENV)/.dev ## every attack on the service, the long ones too: see docs/reliability.md
+	$(BIN)/python -m pytest -m "" tests/chaos
 
 check: lint test ## everything CI runs
 

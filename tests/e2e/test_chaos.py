@@ -135,7 +135,7 @@ def run_clients(serving: ServingProcess, folder: Path) -> set[str]:
     return acknowledged - {""}
 
 
-@pytest.mark.chaos
+@pytest.mark.slow
 def test_every_acknowledged_event_is_counted_exactly_once(tmp_path: Path) -> None:
     """Workers, Redis and client hosts are killed; afterwards log and moments hold each acked event once."""
     with Supervisor(tmp_path) as supervisor:

@@ -72,7 +72,6 @@ def days_sent(data: Path) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.chaos
 def test_a_run_killed_with_9_leaves_nothing_running_and_continues_to_the_right_verdict(data: Path) -> None:
     demo = start_and_await_day(data, 2)
     demo.send_signal(signal.SIGKILL)

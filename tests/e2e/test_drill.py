@@ -30,7 +30,7 @@ from tests.router.cli.conftest import COMMAND, ROOT, Ran, run
 from tests.router.http import get, post
 from tests.waiting import until
 
-pytestmark = [pytest.mark.chaos, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 PATIENT = {"SWITCHPOINT_DEADLINE_MS": "60000"}  # a slow machine is not what the drill is about
 US = {"country": "US", "device": "ios"}

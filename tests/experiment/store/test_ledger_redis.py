@@ -681,7 +681,7 @@ def test_a_frozen_store_says_that_a_resend_is_needed(tmp_path: Path) -> None:
         assert verify(ledger, ONE) == []
 
 
-@pytest.mark.chaos
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
 def test_killing_the_server_loses_no_acknowledged_batch(tmp_path: Path, engine: str) -> None:
     rng = random.Random(1)
