@@ -93,7 +93,7 @@ def stacked_pairs(given: Sequence[tuple[Metric, Totals]]) -> Pairs:
     if order == sorted(order):
         return whole
     back = np.argsort(order)[:, None] * looks + np.arange(looks)
-    return rows(whole, back.reshape(-1))
+    return rows(whole, back.ravel())
 
 
 def _pairs(given: Sequence[tuple[Metric, Totals]], strata: _Strata) -> Pairs:
@@ -104,7 +104,7 @@ def _pairs(given: Sequence[tuple[Metric, Totals]], strata: _Strata) -> Pairs:
     counted = np.repeat([_counted(metric, totals) for metric, totals in given], looks)[:, None]
     single = used.sum(axis=-1) == 1
     scored = single & counted
-    needed = [event_gate.NEEDED[event_gate.counted(metric)] for metric, _ in given]
+    needed = [float(event_gate.NEEDED[event_gate.counted(metric)]) for metric, _ in given]
     return Pairs(
         contrast=found,
         plain=found if strata.before is None else _plain(strata),
@@ -115,7 +115,7 @@ def _pairs(given: Sequence[tuple[Metric, Totals]], strata: _Strata) -> Pairs:
         scored=scored,
         counts=np.concatenate([_counts(*given[place], own[place]) for place in each]),
         events=np.concatenate([_events(*given[place], own[place]) for place in each]),
-        needed=np.broadcast_to(np.repeat(np.array(needed, float), looks)[:, None], single.shape),
+        needed=np.broadcast_to(np.repeat(needed, looks)[:, None], single.shape),
         widening=sides.widening,
         progress=_progress(strata, sides, found),
     )
@@ -136,7 +136,7 @@ def left_out(totals: Totals, compared: Mask) -> tuple[Codes, Float]:
             not missed.
     """
     strata = _strata(totals)
-    weight = np.where(np.swapaxes(compared[..., 1:], -1, -2), strata.weight, 0.0)
+    weight = strata.weight * np.swapaxes(compared[..., 1:], -1, -2)
     sides = stratify(strata.control, strata.treatment, weight)
     return sides.dropped, sides.covered
 
@@ -187,10 +187,13 @@ def _compared(strata: _Strata, metric: Metric) -> tuple[Stratified, Contrast, Fl
     adjusted = (adjust_ratio if metric.type is MetricType.RATIO else adjust_mean)(*strata.before)
     sides = stratify(adjusted.control, adjusted.treatment, strata.weight)
     found = poststratify.combine(adjusted.contrast, sides.weight)
-    raw = poststratify.combine(adjusted.unadjusted, sides.weight)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        reduction = np.where(found.reason == 0, 1 - found.variance / raw.variance, np.nan)
-    return sides, found, reduction
+    return sides, found, 1 - _left(found, poststratify.combine(adjusted.unadjusted, sides.weight))
+
+
+def _left(found: Contrast, raw: Contrast) -> Float:
+    """The share of variance that covariates leave; NaN where nothing can be estimated with them."""
+    with np.errstate(invalid="ignore"):
+        return np.where(found.reason == 0, found.variance / raw.variance, np.nan)
 
 
 def _plain(strata: _Strata) -> Contrast:
@@ -203,14 +206,13 @@ def _progress(strata: _Strata, sides: Stratified, found: Contrast) -> Progress:
     now = progress(strata.control, strata.treatment, weight=sides.weight)
     if strata.before is None:
         return now
-    with np.errstate(invalid="ignore", divide="ignore"):
-        kept = np.where(found.reason == 0, found.variance / _plain(strata).variance, 1.0)
-    return replace(now, error_variance=now.error_variance * np.where(np.isfinite(kept), kept, 1.0))
+    left = np.nan_to_num(_left(found, _plain(strata)), nan=1.0)
+    return replace(now, error_variance=now.error_variance * left)
 
 
 def _used(column: Float, used: Mask) -> tuple[Float, Float]:
     """A column (looks, strata, variants) of control and of the others, summed over the strata used."""
-    swapped = np.swapaxes(np.asarray(column, dtype=np.float64), -1, -2)
+    swapped = np.swapaxes(column, -1, -2)
     control = np.where(used, swapped[:, :1, :], 0.0).sum(axis=-1)
     return control, np.where(used, swapped[:, 1:, :], 0.0).sum(axis=-1)
 
@@ -226,7 +228,8 @@ def _counts(metric: Metric, totals: Totals, used: Mask) -> Float:
 def _events(metric: Metric, totals: Totals, used: Mask) -> Float:
     """What the smaller variant of each pair can expect of what its metric counts."""
     both = event_gate.expected(metric, totals, lambda part: np.stack(_used(part, used), axis=-1))
-    return np.asarray(both.min(axis=-1), dtype=np.float64)
+    smaller: Float = both.min(axis=-1)
+    return smaller
 
 
 def fixed_effect(
@@ -239,13 +242,11 @@ def fixed_effect(
     """
     effect, lift = contrast.effect_and_lift(given.contrast, alpha=alpha)
     if (where := given.scored).any():
-        counts = np.moveaxis(given.counts[where], -1, 0)
-        effect = overlay(effect, where, proportion.score_difference(*counts, alpha=alpha))
+        effect = overlay(effect, where, proportion.score_difference(*given.counts[where].T, alpha=alpha))
     if lifts is not None:
         where = where & lifts[:, None]
     if where.any():
-        counts = np.moveaxis(given.counts[where], -1, 0)
-        lift = overlay(lift, where, proportion.score_lift(*counts, alpha=alpha))
+        lift = overlay(lift, where, proportion.score_lift(*given.counts[where].T, alpha=alpha))
     return effect, lift
 
 
@@ -300,7 +301,7 @@ def pooled_effect(given: Sequence[Totals], alpha: float, compared: Mask | None =
         """One side's sums for each pair, of the strata that are evidence for both."""
         own = np.broadcast_to(side, part[..., 1:].shape)
         both = True if compared is None else compared[..., :1] & compared[..., 1:]
-        return np.where(both, own, np.zeros_like(own))
+        return np.where(both, own, 0)
 
     sides = [
         joined([totals.each(change).merged(1).sample() for totals in given])
@@ -328,18 +329,15 @@ def score_statistic(given: Pairs) -> Float:
 
 def confirmed_fixed(given: Pairs, effect: Estimates) -> Float:
     """p of the fixed test with the wider standard error; a score test has one variance as it is."""
-    wide = (given.widening > 1) & ~given.scored
     p, _ = p_values(effect.statistic / given.widening, effect.df, Alternative.TWO_SIDED)
-    return np.where(wide, p, effect.p_value)
+    return np.where(given.scored, effect.p_value, p)
 
 
 def confirmed_anytime(given: Pairs, sequence: Estimates, n_star: Float, alpha: float) -> Float:
     """p of the confidence sequence of the effect with the wider standard error."""
     k = sequential.mixing_units(n_star, alpha)
     log_e = sequential.log_e_value(sequence.statistic / given.widening, given.contrast.n, k)
-    return np.where(
-        given.widening > 1, np.maximum(sequential.anytime_p(log_e)[0], sequence.p_value), sequence.p_value
-    )
+    return np.maximum(sequential.anytime_p(log_e)[0], sequence.p_value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -382,11 +380,8 @@ def guards(
         return shown, watched(found, n_star=n_star, alpha=alpha, alternative=harm_side, null=null)
 
     watched = contrast.lift_sequence if margin.relative else contrast.sequence
-    shown, harm = read(given.contrast)
-    safe, harmed = (
-        wide.significant & own.significant
-        for wide, own in zip(read(widened(given)), (shown, harm), strict=True)
-    )
+    (shown, harm), (wide_shown, wide_harm) = read(given.contrast), read(widened(given))
+    safe, harmed = shown.significant & wide_shown.significant, harm.significant & wide_harm.significant
     return Guards(
         bound=-shown.low if up else shown.high, safe=safe, harmed=harmed,
         unconfirmed=(shown.significant & ~safe) | (harm.significant & ~harmed),

@@ -134,6 +134,25 @@ def test_without_variance_a_covariate_takes_nothing() -> None:
     assert np.isnan(pairs(REVENUE, Centred(n=np.ones((1, 1, 2)) * 9, x=column, xx=column)).reduction).all()
 
 
+def test_an_outcome_that_never_varies_leaves_a_covariate_nothing_to_take() -> None:
+    """No 0 / 0 on the way: nothing can be estimated, no share is named, and the blinded error is none."""
+    units = np.arange(40)
+    column = np.array([[[40, 40]]])
+    sums, squares, zero = (
+        np.full((1, 1, 2), units.sum()),
+        np.full((1, 1, 2), units @ units),
+        np.zeros_like(column),
+    )
+    totals = Exact(
+        metric=VISITS, n=column, x=3 * column, xx=9 * column, y=zero, yy=zero, xy=zero,
+        covariates=Covariates(z=(sums,), zz=(squares,), xz=(3 * sums,), units=(1,)),
+    )  # fmt: skip
+    found = pairs(VISITS, totals)
+    assert Reason.of(int(found.contrast.reason[0, 0])) is Reason.ZERO_VARIANCE
+    assert np.isnan(found.reduction[0, 0])
+    assert found.progress.error_variance[0, 0] == 0
+
+
 def test_a_ratio_with_covariates_is_adjusted_as_a_ratio() -> None:
     """Against the linearised outcome of Deng, Knoblich, Lu (2018): (y − R·d) / mean d, regressed on the same
     of the covariates."""
@@ -269,6 +288,10 @@ def test_a_stratum_is_missed_only_by_the_variant_whose_evidence_it_is() -> None:
     code = Reason.NOT_COMPARABLE.code
     assert dropped.tolist() == [[[0, 0], [0, code]], [[0, 0], [0, 0]]]
     np.testing.assert_allclose(covered, [[1, 0.8], [1, 1]])
+    compared[0, 1, 1] = False
+    dropped, covered = estimates.left_out(totals, compared)
+    assert dropped.tolist() == [[[0, 0], [0, code]], [[0, 0], [0, 0]]]
+    np.testing.assert_allclose(covered, [[1, 0.8], [1, 1]])
     compared[0, 1, 2] = False
     dropped, covered = estimates.left_out(totals, compared)
     assert not dropped.any()
@@ -361,7 +384,7 @@ def test_without_intervals_a_sequence_is_held_against_the_score_test_alone() -> 
     found = stacked_pairs([(BUYERS, rates), (REVENUE, amounts)])
     quick, _ = estimates.anytime(found, star, 0.05)
     _, p = proportions_ztest([39, 1], [40, 40])
-    assert quick.p_value[0, 0] == pytest.approx(p, rel=1e-9)
+    assert quick.p_value[0, 0] == pytest.approx(p, rel=1e-9, abs=0)
     alone, _ = estimates.anytime(pairs(REVENUE, amounts), star[1:], 0.05)
     assert quick.p_value[1, 0] == alone.p_value[0, 0] < 1
     assert alone.p_value[0, 0] > estimates.fixed_effect(pairs(REVENUE, amounts), 0.05)[0].p_value[0, 0]
