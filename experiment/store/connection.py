@@ -90,7 +90,7 @@ def check_server(client: redis.Redis) -> list[ServerFinding]:
         fsync = _setting(client, "appendfsync")
         policy = info.get("maxmemory_policy") or _setting(client, "maxmemory-policy")
     except RedisError as error:
-        raise (unavailable(error) or StoreUnavailable(f"Redis does not answer: {error}")) from error
+        raise unavailable(error) from error
     return [
         _version(info),
         _eviction(policy),

@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 
 from experiment.audit import AuditEntry, Head, Note, chain, decode_entry, encode_entry
 from experiment.document import Document, canonical
-from experiment.errors import Corrupt, StoreUnavailable
+from experiment.errors import Corrupt
 from experiment.store.records import Put, document_conflict, planned_documents, revision_conflict
 from experiment.store.redis_errors import unavailable
 from experiment.store.redis_keys import ProjectKeys
@@ -122,7 +122,7 @@ def _unavailable() -> Iterator[None]:
     try:
         yield
     except RedisError as error:
-        raise (unavailable(error) or StoreUnavailable(f"Redis did not answer: {error}")) from error
+        raise unavailable(error) from error
 
 
 def _bytes(value: object) -> bytes:

@@ -35,6 +35,7 @@ class Proxy:
         """Listen on a free port; nothing is disturbed yet."""
         self.target, self.mode = target, "pass"
         self.disturbed: Callable[[bytes], bool] = always
+        self.errors = 0  # answered
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=500)
         self._open: set[socket.socket] = set()
 
@@ -95,19 +96,22 @@ class Proxy:
                 if not data:
                     return
                 if end is client:
-                    request = data
-                    self._ask(request, client, server)
+                    begins = data.startswith(b"*")  # otherwise the rest of a long request
+                    request = data if begins else request
+                    self._ask(request, data, client, server)
                 elif not self._answered(request, data, client):
                     return
 
-    def _ask(self, request: bytes, client: socket.socket, server: socket.socket) -> None:
+    def _ask(self, request: bytes, data: bytes, client: socket.socket, server: socket.socket) -> None:
         mode = self.mode if self.disturbed(request) else "pass"
         if mode.startswith("error:"):
-            client.sendall(f"-{mode.removeprefix('error:')}\r\n".encode())
+            if data is request:
+                self.errors += 1
+                client.sendall(f"-{mode.removeprefix('error:')}\r\n".encode())
         elif mode != "hole":
             if mode.startswith("delay:"):
                 time.sleep(float(mode.removeprefix("delay:")))
-            server.sendall(request)
+            server.sendall(data)
 
     def _answered(self, request: bytes, answer: bytes, client: socket.socket) -> bool:
         mode = self.mode if self.disturbed(request) else "pass"
