@@ -1,19 +1,25 @@
-"""The command line as processes, attached to one embedded server per module."""
+"""The command line, called in this process or run as one, attached to one embedded server per module."""
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import io
 import json
+import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
 from experiment.store.server import EmbeddedServer
+from router.cli.main import main
 from tests.waiting import HUNG
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -32,21 +38,44 @@ class Ran:
         return json.loads(self.out)
 
 
+def environment(given: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment without its SWITCHPOINT variables, and what is given."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("SWITCHPOINT_")}
+    return own | {"SWITCHPOINT_ACTOR": "tester"} | given
+
+
 def run(*arguments: str, data: Path, cwd: Path = ROOT, encoding: str = "utf-8", **environ: str) -> Ran:
-    """Run `switchpoint --data DATA ARGUMENTS...`."""
-    env = {k: v for k, v in os.environ.items() if not k.startswith("SWITCHPOINT_")}
-    env |= {"SWITCHPOINT_ACTOR": "tester", "PYTHONPATH": str(ROOT), **environ}
+    """Run `switchpoint --data DATA ARGUMENTS...` as a process."""
     done = subprocess.run(
         [*COMMAND, "--data", str(data), *arguments],
         check=False,
         cwd=cwd,
-        env=env,
+        env=environment({"PYTHONPATH": str(ROOT), **environ}),
         capture_output=True,
         encoding=encoding,
         errors="replace",
         timeout=HUNG,
     )
     return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def call(*arguments: str, data: Path, **environ: str) -> Ran:
+    """What `run` does, in this process: it need not start Python and import the product once more."""
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
+    with (
+        patch.dict(os.environ, environment(environ), clear=True),
+        patch.object(sys, "argv", ["switchpoint", "--data", str(data), *arguments]),
+        # the command sets up its own logging, as in a process of its own
+        patch.multiple(logging.root, handlers=[], level=logging.WARNING),
+        contextlib.chdir(ROOT),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        pytest.raises(SystemExit) as ended,
+    ):
+        main()
+    code, said = ended.value.code, [stream.buffer.getvalue().decode() for stream in (out, err)]
+    assert isinstance(code, int)
+    return Ran(code, *said)
 
 
 @pytest.fixture(scope="module")
@@ -62,10 +91,7 @@ Cli = Callable[..., Ran]
 def cli(server: EmbeddedServer) -> Cli:
     """Commands on the module's server."""
 
-    def call(*arguments: str, **environ: str) -> Ran:
-        return run(*arguments, data=server.data, **environ)
-
-    return call
+    return functools.partial(call, data=server.data)
 
 
 DEFINITION = """\

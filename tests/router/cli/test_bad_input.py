@@ -17,7 +17,7 @@ from experiment.errors import (
     Superseded,
 )
 from router.cli.failure import Exit, exit_code, message
-from tests.router.cli.conftest import DEFINITION, Cli, run
+from tests.router.cli.conftest import DEFINITION, Cli, call, run
 
 
 def _write(folder: Path, text: str | bytes) -> str:
@@ -44,7 +44,7 @@ def test_a_malformed_definition_names_file_and_line(
     tmp_path: Path, broken: str, line: int, said: str
 ) -> None:
     path = _write(tmp_path, broken)
-    done = run("validate", path, data=tmp_path)
+    done = call("validate", path, data=tmp_path)
     assert done.code == 2
     assert f"{path}:{line}" in done.err
     assert said in done.err
@@ -54,13 +54,13 @@ def test_a_malformed_definition_names_file_and_line(
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"", b"\x00"])
 def test_a_file_that_is_no_text_is_bad_input(tmp_path: Path, content: bytes) -> None:
-    done = run("validate", _write(tmp_path, content), data=tmp_path)
+    done = call("validate", _write(tmp_path, content), data=tmp_path)
     assert done.code == 2
     assert "bad.yaml" in done.err
 
 
 def test_a_missing_file_is_bad_input(tmp_path: Path) -> None:
-    done = run("validate", str(tmp_path / "none.yaml"), data=tmp_path)
+    done = call("validate", str(tmp_path / "none.yaml"), data=tmp_path)
     assert (done.code, "none.yaml" in done.err) == (2, True)
 
 
@@ -130,13 +130,13 @@ def test_a_slice_that_is_taken_is_bad_input_with_file_and_line(cli: Cli, tmp_pat
 
 def test_validate_answers_for_every_file_when_one_is_bad(tmp_path: Path, definition: Path) -> None:
     bad = _write(tmp_path, DEFINITION.replace("owner: team", "ownr: team"))
-    done = run("validate", bad, str(definition), "--json", data=tmp_path)
+    done = call("validate", bad, str(definition), "--json", data=tmp_path)
     assert done.code == 2
     first, second = done.json()
     assert (first["file"], first["valid"]) == (bad, False)
     assert {(e["line"], e["field"]) for e in first["errors"]} >= {(3, "ownr")}
     assert (second["file"], second["valid"], second["key"]) == (str(definition), True, "home")
-    plain = run("validate", bad, str(definition), data=tmp_path)
+    plain = call("validate", bad, str(definition), data=tmp_path)
     assert (plain.code, bad in plain.err, "home is valid" in plain.out) == (2, True, True)
 
 
@@ -148,14 +148,14 @@ source: {shape: counts, assignment: randomised, variant: variant, control: old, 
 
 
 def test_validate_knows_the_specs_of_tables(tmp_path: Path) -> None:
-    good = run("validate", _write(tmp_path, SPEC), "--json", data=tmp_path)
+    good = call("validate", _write(tmp_path, SPEC), "--json", data=tmp_path)
     assert (good.code, good.json()[0]["kind"], good.json()[0]["valid"]) == (0, "spec", True)
-    bad = run(
+    bad = call(
         "validate", _write(tmp_path, SPEC.replace("variant: variant", "varint: variant")), data=tmp_path
     )
     assert bad.code == 2
     assert ":3: source.varint" in bad.err
-    missing = run("validate", _write(tmp_path, SPEC.partition("source")[0]), data=tmp_path)
+    missing = call("validate", _write(tmp_path, SPEC.partition("source")[0]), data=tmp_path)
     assert (missing.code, "source" in missing.err) == (2, True)
 
 
@@ -167,7 +167,7 @@ def test_analyze_answers_with_the_exit_code_of_its_verdict(
 ) -> None:
     table = tmp_path / "counts.csv"
     table.write_text(f"variant,users,buyers\nold,20000,2000\nnew,20000,{buyers}\n")
-    done = run("analyze", str(table), "--spec", _write(tmp_path, SPEC), "--json", data=tmp_path)
+    done = call("analyze", str(table), "--spec", _write(tmp_path, SPEC), "--json", data=tmp_path)
     assert (done.json()["verdict"]["kind"], done.code) == (verdict, code)
 
 
@@ -197,7 +197,7 @@ def test_a_terminal_that_is_not_utf_8_gets_the_whole_report(tmp_path: Path, enco
 def test_a_percentage_is_not_taken_for_a_fraction(tmp_path: Path) -> None:
     def said(traffic: str) -> str:
         text = DEFINITION.replace("traffic: 20%", f"traffic: {traffic}")
-        return run("validate", _write(tmp_path, text), data=tmp_path).err
+        return call("validate", _write(tmp_path, text), data=tmp_path).err
 
     assert "'120%' is not a share. Fix: write 0% to 100%, or 0 to 1." in said("120%")
     assert "Fix: write 20% or 0.2." in said("20")
@@ -231,36 +231,36 @@ def test_an_error_of_a_table_names_the_table(cli: Cli, tmp_path: Path) -> None:
 
 def test_a_store_that_cannot_be_reached_is_a_platform_failure(tmp_path: Path) -> None:
     url = f"unix://{tmp_path}/nobody.sock"
-    done = run("list", data=tmp_path, SWITCHPOINT_REDIS_URL=url)
+    done = call("list", data=tmp_path, SWITCHPOINT_REDIS_URL=url)
     assert done.code == 3
     assert "Traceback" not in done.err
     assert done.err.startswith("error: ")
-    debug = run("--debug", "list", data=tmp_path, SWITCHPOINT_REDIS_URL=url)
+    debug = call("--debug", "list", data=tmp_path, SWITCHPOINT_REDIS_URL=url)
     assert (debug.code, "Traceback" in debug.err) == (3, True)
 
 
 def test_embedded_mode_refuses_to_listen_on_other_addresses(tmp_path: Path) -> None:
-    done = run("serve", "--host", "0.0.0.0", data=tmp_path)
+    done = call("serve", "--host", "0.0.0.0", data=tmp_path)
     assert done.code == 2
     assert "loopback" in done.err
 
 
 def test_init_does_not_overwrite_a_file(tmp_path: Path) -> None:
     target = tmp_path / "e.yaml"
-    assert run("init", str(target), data=tmp_path).code == 0
-    assert run("validate", str(target), data=tmp_path).code == 0
+    assert call("init", str(target), data=tmp_path).code == 0
+    assert call("validate", str(target), data=tmp_path).code == 0
     target.write_text("mine")
-    assert run("init", str(target), data=tmp_path).code == 2
+    assert call("init", str(target), data=tmp_path).code == 2
     assert target.read_text() == "mine"
 
 
 def test_the_demo_never_touches_a_directory_that_is_not_its_own(tmp_path: Path) -> None:
     (tmp_path / "demo").mkdir()
     (tmp_path / "demo" / "precious.txt").write_text("keep")
-    done = run("demo", "--once", data=tmp_path)
+    done = call("demo", "--once", data=tmp_path)
     assert done.code == 2
     assert (tmp_path / "demo" / "precious.txt").read_text() == "keep"
-    assert run("demo", "--continue", "--once", data=tmp_path / "none").code == 2
+    assert call("demo", "--continue", "--once", data=tmp_path / "none").code == 2
 
 
 @pytest.mark.parametrize(

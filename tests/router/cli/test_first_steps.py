@@ -14,7 +14,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from experiment.store.journal import journal_path
 from experiment.store.server import EmbeddedServer
-from tests.router.cli.conftest import DEFINITION, ROOT, Cli, run
+from tests.router.cli.conftest import DEFINITION, ROOT, Cli, call, run
 
 
 def save(folder: Path, number: int) -> Path:
@@ -108,12 +108,12 @@ def test_restore_rebuilds_the_records_in_an_empty_project(
     copy = tmp_path / "journal.jsonl"
     cli("list")
     shutil.copy(journal_path(server.data, "default"), copy)
-    done = run("--project", "copy", "restore", str(copy), "--json", data=server.data)
+    done = call("--project", "copy", "restore", str(copy), "--json", data=server.data)
     assert done.code == 0, done.err
     assert done.json()["written"] == done.json()["revision"] == len(copy.read_text().splitlines())
     for command in (("list", "--json"), ("model", "list", "--json")):
-        assert run("--project", "copy", *command, data=server.data).json() == cli(*command).json()
-    assert run("--project", "copy", "verify", data=server.data).code == 0
+        assert call("--project", "copy", *command, data=server.data).json() == cli(*command).json()
+    assert call("--project", "copy", "verify", data=server.data).code == 0
 
 
 def test_restore_refuses_a_store_that_holds_something_else(
@@ -123,17 +123,17 @@ def test_restore_refuses_a_store_that_holds_something_else(
     cli("list")
     shutil.copy(journal_path(server.data, "default"), copy)
     other = ("--project", "other")
-    assert run(*other, "model", "register", "own", str(models / "m1.skops"), data=server.data).code == 0
-    done = run(*other, "restore", str(copy), data=server.data)
+    assert call(*other, "model", "register", "own", str(models / "m1.skops"), data=server.data).code == 0
+    done = call(*other, "restore", str(copy), data=server.data)
     assert done.code == 1
     assert "not empty" in done.err
-    assert [v["ref"] for v in run(*other, "model", "list", "--json", data=server.data).json()] == ["own@1"]
+    assert [v["ref"] for v in call(*other, "model", "list", "--json", data=server.data).json()] == ["own@1"]
 
 
 def test_restore_without_a_journal_is_bad_input_and_a_damaged_one_a_fault(
     server: EmbeddedServer, tmp_path: Path
 ) -> None:
-    missing = run("--project", "new", "restore", str(tmp_path / "none.jsonl"), data=server.data)
+    missing = call("--project", "new", "restore", str(tmp_path / "none.jsonl"), data=server.data)
     assert (missing.code, "none.jsonl" in missing.err) == (2, True)
     (tmp_path / "bad.jsonl").write_text("{}\n")
-    assert run("--project", "new", "restore", str(tmp_path / "bad.jsonl"), data=server.data).code == 3
+    assert call("--project", "new", "restore", str(tmp_path / "bad.jsonl"), data=server.data).code == 3
