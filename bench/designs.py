@@ -32,7 +32,7 @@ from analysis.inference.sequential import boundary, mixing_units
 from analysis.monte_carlo import Rate, rate
 from analysis.operating import Operating, fixed_units, operating
 from analysis.planning.boundary import fixed_drift, sequential_cost
-from analysis.planning.spending import planned, spending_bounds
+from analysis.planning.spending import looks_cost, spending_bounds
 from analysis.verdicts import flat
 from experiment.definition import WEAK_LIFT, Design, Experiment, Size, Spending
 from experiment.parsing import load
@@ -97,7 +97,7 @@ def plans(fixed: float) -> tuple[Plan, ...]:
     """The designs compared; `fixed`: units of the fixed design in 28 days."""
     every = np.arange(1, HORIZON + 1)
     z = np.full(HORIZON, 1.959964)
-    cost = sequential_cost(ALPHA, POWER).inflation
+    cost = sequential_cost(ALPHA, POWER)
     last = int(np.ceil(FIXED_DAYS * cost))
     k = float(mixing_units(cost * fixed, ALPHA))
     sequence = boundary(every * fixed / FIXED_DAYS, ALPHA, k)
@@ -142,9 +142,7 @@ def bayesian(sd: float) -> Plan:
 def group_sequential(name: str, every: int, spending: Spending, *, naive: bool = False) -> Plan:
     """Looks from day 7 on, the last one on the day that brings the plan's units; then nothing is left."""
     count = len(range(FIRST_LOOK, FIXED_DAYS, every)) + 1
-    last = int(
-        np.ceil(FIXED_DAYS * planned(count, alpha=ALPHA, power=POWER, spending=spending).inflation - 0.5)
-    )
+    last = int(np.ceil(FIXED_DAYS * looks_cost(count, alpha=ALPHA, power=POWER, spending=spending) - 0.5))
     days = np.array([*range(FIRST_LOOK, last, every), last])
     bounds = spending_bounds(days / last, alpha=ALPHA, spending=spending).z
     after = np.full(HORIZON, bounds[-1] if naive else np.inf)
@@ -203,7 +201,7 @@ def row(plan: Plan, null: Z, mde: Z) -> Row:
 def harms(runs: int, rng: np.random.Generator, fixed: float) -> list[Harm]:
     """How soon a worse guardrail is seen by a sequence read daily and by a plan read weekly."""
     every = np.arange(1, HORIZON + 1)
-    k = float(mixing_units(sequential_cost(ALPHA, POWER).inflation * fixed, ALPHA))
+    k = float(mixing_units(sequential_cost(ALPHA, POWER) * fixed, ALPHA))
     days = every[:FIXED_DAYS]
     watched = Plan(
         name="sequential, daily",

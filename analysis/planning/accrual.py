@@ -42,28 +42,26 @@ class Accrual:
         here = min(look, len(self.day) - 1)
         return Accrual(**{f.name: getattr(self, f.name)[here] for f in fields(self)})
 
-    def days_until(self, units: ArrayLike) -> tuple[Float, Float]:
+    def days_until(self, units: Float) -> tuple[Float, Float]:
         """Day of the experiment on which `units` have arrived: (fast, slow) projection.
 
         inf where no units arrive, or where it takes longer than a century.
         """
-        need = np.asarray(units, float)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            line = self.day + np.maximum(need - self.enrolled, 0.0) / self.pace
-            curve = self.day * np.maximum(need / self.enrolled, 1.0) ** (1 / self.exponent)
+            line = self.day + (units - self.enrolled) / self.pace
+            curve = self.day * (units / self.enrolled) ** (1 / self.exponent)
         curve = np.where(self.exponent > 0, curve, line)
-        arrived = need <= self.enrolled
+        arrived = units <= self.enrolled
         line = np.where(arrived, self.day, np.where(self.pace > 0, line, np.inf))
         curve = np.where(arrived, self.day, np.where(self.pace > 0, curve, np.inf))
         fast, slow = np.fmin(line, curve), np.fmax(line, curve)
         return np.where(fast > _FOREVER, np.inf, fast), np.where(slow > _FOREVER, np.inf, slow)
 
-    def units_by(self, day: ArrayLike) -> tuple[Float, Float]:
+    def units_by(self, day: Float | float) -> tuple[Float, Float]:
         """Units arrived by the end of `day`: (slow, fast) projection; past days give the curve's value."""
-        when = np.asarray(day, float)
-        line = np.maximum(self.enrolled + self.pace * (when - self.day), 0.0)
+        line = np.maximum(self.enrolled + self.pace * (day - self.day), 0.0)
         with np.errstate(divide="ignore", invalid="ignore"):
-            curve = self.enrolled * (when / self.day) ** self.exponent
+            curve = self.enrolled * (day / self.day) ** self.exponent
         curve = np.where((self.day > 0) & (self.exponent > 0), curve, line)
         curve = np.where(self.pace > 0, curve, np.minimum(curve, self.enrolled))
         return np.fmin(line, curve), np.fmax(line, curve)
@@ -71,13 +69,13 @@ class Accrual:
 
 def constant_accrual(per_day: ArrayLike, *, enrolled: ArrayLike = 0.0, day: ArrayLike = 0.0) -> Accrual:
     """Arrival at a known constant pace, `enrolled` units after `day` days."""
-    pace, units, days = np.broadcast_arrays(*(np.asarray(part, float) for part in (per_day, enrolled, day)))
+    pace, units, days = np.broadcast_arrays(per_day, enrolled, day)
     return Accrual(day=days, enrolled=units, pace=pace, exponent=np.zeros_like(pace))
 
 
 def fit_accrual(cumulative: ArrayLike) -> Accrual:
     """Fit the range of projections to cumulative units by the end of each day (last axis, day 1 first)."""
-    curve = np.asarray(cumulative, float)
+    curve = np.asarray(cumulative)
     days = curve.shape[-1]
     last = curve[..., -1]
     back = min(7, days)

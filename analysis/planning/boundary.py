@@ -103,63 +103,25 @@ def _legendre(count: int) -> tuple[Float, Float]:
     return x, w
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DesignCost:
-    """A design against the fixed one of the same level and power.
-
-    `inflation`: maximum units as a multiple of the fixed design's. `expected`: mean units under the effect
-    planned for, same multiple.
-    """
-
-    inflation: float
-    expected: float
-
-
 @lru_cache(maxsize=1024)
-def sequential_cost(
-    alpha: float,
-    power: float,
-    *,
-    tuning: float = 1.0,
-    looks: int = PLANNING_LOOKS,
-    alternative: Alternative = Alternative.TWO_SIDED,
-) -> DesignCost:
-    """What the confidence sequence of `analysis.inference.sequential` costs.
+def sequential_cost(alpha: float, power: float, *, looks: int = PLANNING_LOOKS) -> float:
+    """Maximum units of the two-sided confidence sequence over those of the fixed design with the same power.
 
-    Finds the drift at which the process crosses its boundary within the maximum number of units with
-    probability `power`, at `looks` equally spaced looks; no simulation.
-
-    Args:
-        tuning: n_star as a multiple of the maximum number of units (1 = tightest at the plan's end).
+    Finds the drift at which the process crosses its boundary, tightest at the plan's end, within the maximum
+    number of units with probability `power`, at `looks` equally spaced looks; no simulation.
     """
     times = np.arange(1, looks + 1) / looks
-    k = float(mixing_units(tuning, alpha, alternative))
-    upper = boundary(times, alpha, k, alternative) * np.sqrt(times)
-    lower = -upper if alternative is Alternative.TWO_SIDED else np.full(looks, -np.inf)
-    fixed = fixed_drift(alpha, power, alternative)
+    bound = boundary(times, alpha, mixing_units(1.0, alpha)) * np.sqrt(times)
+    fixed = fixed_drift(alpha, power, Alternative.TWO_SIDED)
 
     def shortfall(drift: Float) -> Float:
-        return np.asarray(crossing(times, lower, upper, float(drift)).above.sum() - power)
+        return np.asarray(crossing(times, -bound, bound, float(drift)).above.sum() - power)
 
-    drift = float(bracketed_root(shortfall, np.asarray(fixed), np.asarray(8 * fixed), precision=1e-9))
-    first = crossing(times, lower, upper, drift)
-    stopped = np.cumsum(first.above + first.below)
-    mean_time = 1 / looks + float(np.sum(1 - stopped[:-1])) / looks
-    inflation = (drift / fixed) ** 2
-    return DesignCost(inflation=inflation, expected=inflation * mean_time)
+    drift = bracketed_root(shortfall, np.asarray(fixed), np.asarray(8 * fixed), precision=1e-9)
+    return float(drift / fixed) ** 2
 
 
 def fixed_drift(alpha: float, power: float, alternative: Alternative) -> float:
     """Drift of the fixed design: z(alpha) + z(power)."""
     level = alpha / 2 if alternative is Alternative.TWO_SIDED else alpha
     return float(special.ndtri(power) - special.ndtri(level))
-
-
-def single_look_factor(alpha: float, power: float, *, tuning: float = 1.0) -> float:
-    """Inflation that gives `power` at the last look alone (GrowthBook's "power at N"): conservative.
-
-    Solves boundary(N)·SE + z(power)·SE = effect, ignoring that earlier looks may have crossed already.
-    """
-    k = float(mixing_units(tuning, alpha))
-    reach = float(boundary(1.0, alpha, k)) + float(special.ndtri(power))
-    return (reach / fixed_drift(alpha, power, Alternative.TWO_SIDED)) ** 2

@@ -10,7 +10,7 @@ import numpy as np
 from analysis.inference.result import Float
 from analysis.planning.boundary import sequential_cost
 from analysis.planning.power import equal_spread, posterior_cost, proportion_spread, units_needed
-from analysis.planning.spending import planned
+from analysis.planning.spending import looks_cost
 from experiment.definition import Belief, Design
 from experiment.errors import BadInput
 
@@ -96,7 +96,7 @@ def inflation(plan: Planned, effect: float, target: float, design: Design) -> fl
         case Design.FIXED:
             return 1.0
         case Design.GROUP_SEQUENTIAL:
-            return planned(plan.looks, alpha=plan.alpha, power=target).inflation
+            return looks_cost(plan.looks, alpha=plan.alpha, power=target)
         case Design.BAYESIAN:
             lift = plan.lift(effect)
             return float(
@@ -105,7 +105,7 @@ def inflation(plan: Planned, effect: float, target: float, design: Design) -> fl
                 )
             )
         case _:
-            return sequential_cost(plan.alpha, target).inflation
+            return sequential_cost(plan.alpha, target)
 
 
 def units(plan: Planned, effect: float, target: float, design: Design) -> tuple[int, int]:

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from analysis.planning.spending import Characteristics, characteristics, spending_bounds
+from analysis.planning.spending import bounds_cost, spending_bounds
 from experiment.definition import DecisionRule
 
 
@@ -30,8 +30,8 @@ def next_look(rule: DecisionRule, day: int) -> int | None:
 
 
 @lru_cache(maxsize=256)
-def plan_cost(rule: DecisionRule, alpha: float) -> Characteristics:
-    """What the rule's looks cost when the planned units arrive with the maximum runtime.
+def plan_cost(rule: DecisionRule, alpha: float) -> float:
+    """`bounds_cost` of the rule's looks when the planned units arrive with the maximum runtime.
 
     A plan that fills sooner has fewer looks and needs no more.
     """
@@ -39,4 +39,4 @@ def plan_cost(rule: DecisionRule, alpha: float) -> Characteristics:
         np.array(planned_days(rule)) / rule.max_runtime_days, alpha=alpha, spending=rule.looks.spending,
         gamma=rule.looks.gamma,
     )  # fmt: skip
-    return characteristics(bounds, alpha=alpha, power=rule.power)
+    return bounds_cost(bounds, alpha=alpha, power=rule.power)

@@ -21,6 +21,7 @@ from analysis.inference.tail import bracketed_root, critical
 from analysis.planning.boundary import sequential_cost
 from analysis.planning.look_days import plan_cost
 from experiment.definition import Belief, DecisionRule, Design, Size
+from experiment.errors import BadInput
 
 _PRECISION = 1e-12
 
@@ -52,12 +53,12 @@ class Units:
     @property
     def total(self) -> Float:
         """Units of both variants."""
-        return np.asarray(self.control + self.treatment)
+        return self.control + self.treatment
 
 
-def equal_spread(variance: ArrayLike | None = None, *, sd: ArrayLike = 1.0) -> Spread:
-    """The same unit variance (or standard deviation) in both variants: means, and linearised ratios."""
-    v = np.asarray(sd, float) ** 2 if variance is None else np.asarray(variance, float)
+def equal_spread(variance: ArrayLike) -> Spread:
+    """The same unit variance in both variants: means, and linearised ratios."""
+    v = np.asarray(variance)
     return Spread(control=v, treatment=v, null_control=v, null_treatment=v)
 
 
@@ -69,7 +70,7 @@ def proportion_spread(
     ratio: ArrayLike = 1.0,
 ) -> Spread:
     """Binomial unit variances; `ratio` (treatment per control unit) weighs the pooled null rate."""
-    pc, pt, r = np.broadcast_arrays(*(np.asarray(part, float) for part in (p_control, p_treatment, ratio)))
+    pc, pt, r = np.broadcast_arrays(p_control, p_treatment, ratio)
     vc, vt = pc * (1 - pc), pt * (1 - pt)
     if convention is Convention.UNPOOLED:
         return Spread(control=vc, treatment=vt, null_control=vc, null_treatment=vt)
@@ -78,15 +79,26 @@ def proportion_spread(
     return Spread(control=vc, treatment=vt, null_control=null, null_treatment=null)
 
 
+def covariate_spread(variance: ArrayLike, correlation: ArrayLike) -> Spread:
+    """Unit variance left after adjustment by a covariate: variance·(1 − ρ²), the same in both variants.
+
+    Args:
+        variance: of a unit (linearised for ratios). correlation: ρ of the outcome (linearised for ratios)
+            with the covariate, as seen in history.
+
+    Raises:
+        BadInput: for a correlation outside (−1, 1).
+    """
+    rho = np.asarray(correlation)
+    if not (np.abs(rho) < 1).all():
+        raise BadInput("a correlation lies between −1 and 1", field="correlation", value=rho.tolist())
+    return equal_spread(np.multiply(variance, 1 - np.square(rho)))
+
+
 def absolute_effect(size: Size, baseline: ArrayLike) -> Float:
     """An effect size on the metric's scale: relative sizes multiply the control mean."""
     base = np.asarray(baseline, float)
-    return np.asarray(size.value * base if size.relative else np.full_like(base, size.value))
-
-
-def relative_effect(effect: ArrayLike, baseline: ArrayLike) -> Float:
-    """An absolute effect as a share of the control mean."""
-    return np.asarray(np.asarray(effect, float) / np.asarray(baseline, float))
+    return size.value * base if size.relative else np.full_like(base, size.value)
 
 
 def power(
@@ -108,9 +120,7 @@ def power(
         wrong_side: count two-sided rejections in the wrong direction too (statsmodels does, R and this
             platform do not: a promotion needs the right direction).
     """
-    n, r, delta = np.broadcast_arrays(
-        *(np.asarray(part, float) for part in (n_control, ratio, np.abs(effect)))
-    )
+    n, r, delta = np.broadcast_arrays(n_control, ratio, np.abs(effect))
     actual = np.sqrt(spread.control / n + spread.treatment / (r * n))
     if distribution is Distribution.NORMAL:
         assumed = np.sqrt(spread.null_control / n + spread.null_treatment / (r * n))
@@ -123,8 +133,8 @@ def power(
         t, noncentral = critical(alpha, df, alternative), delta / actual
         right = special.nctdtr(df, -noncentral, -t)
         left = special.nctdtr(df, noncentral, -t)
-    both = wrong_side and alternative is Alternative.TWO_SIDED
-    return np.asarray(right + left if both else right, dtype=np.float64)
+    rejected: Float = right + left if wrong_side and alternative is Alternative.TWO_SIDED else right
+    return rejected
 
 
 def units_needed(
@@ -143,12 +153,12 @@ def units_needed(
     n_control = (z_α·√(v0_c + v0_t/r) + z_power·√(v1_c + v1_t/r))² / effect²; the t distribution and
     `wrong_side` are solved numerically from there.
     """
-    r, delta = np.broadcast_arrays(np.asarray(ratio, float), np.abs(np.asarray(effect, float)))
+    r, delta = np.broadcast_arrays(ratio, np.abs(effect))
     z = critical(alpha, np.inf, alternative)
     null = np.sqrt(spread.null_control + spread.null_treatment / r)
     actual = np.sqrt(spread.control + spread.treatment / r)
-    with np.errstate(divide="ignore", over="ignore", under="ignore", invalid="ignore"):
-        n = np.asarray(((z * null + special.ndtri(target) * actual) / delta) ** 2, dtype=np.float64)
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        n = ((z * null + special.ndtri(target) * actual) / delta) ** 2
     if distribution is Distribution.T or wrong_side:
         at = partial(
             power, spread, delta, ratio=r, alpha=alpha, alternative=alternative, distribution=distribution,
@@ -161,22 +171,20 @@ def units_needed(
             high = np.where(short, 2 * high, high)
         low = np.where(at(n_control=low) < target, low, least)
         n = bracketed_root(lambda units: at(n_control=units) - target, low, high, precision=_PRECISION)
-    return Units(control=n, treatment=np.asarray(r * n))
+    return Units(control=n, treatment=r * n)
 
 
 def units_for_proportions(
     p_control: ArrayLike,
     p_treatment: ArrayLike,
     *,
-    convention: Convention = Convention.UNPOOLED,
     ratio: ArrayLike = 1.0,
     alpha: float = 0.05,
     target: float = 0.8,
 ) -> Units:
     """Units at which the fixed two-sided design tells these two rates apart with power `target`."""
-    spread = proportion_spread(p_control, p_treatment, convention=convention, ratio=ratio)
-    delta = np.asarray(p_treatment, float) - np.asarray(p_control, float)
-    return units_needed(spread, delta, ratio=ratio, alpha=alpha, target=target)
+    spread = proportion_spread(p_control, p_treatment)
+    return units_needed(spread, np.subtract(p_treatment, p_control), ratio=ratio, alpha=alpha, target=target)
 
 
 def smallest_effect(
@@ -191,11 +199,11 @@ def smallest_effect(
     wrong_side: bool = False,
 ) -> Float:
     """Smallest absolute effect the fixed design finds with power `target` at these units (the MDE)."""
-    n, r = np.broadcast_arrays(np.asarray(n_control, float), np.asarray(ratio, float))
+    n, r = np.broadcast_arrays(n_control, ratio)
     z = critical(alpha, np.inf, alternative)
     null = np.sqrt(spread.null_control / n + spread.null_treatment / (r * n))
     actual = np.sqrt(spread.control / n + spread.treatment / (r * n))
-    effect = np.asarray(z * null + special.ndtri(target) * actual, dtype=np.float64)
+    effect: Float = z * null + special.ndtri(target) * actual
     if distribution is Distribution.NORMAL and not wrong_side:
         return effect
     at = partial(
@@ -208,33 +216,6 @@ def smallest_effect(
     return bracketed_root(lambda delta: at(delta) - target, effect * 0.5, top, precision=_PRECISION)
 
 
-def smallest_proportion_effect(
-    p_control: ArrayLike,
-    *,
-    n_control: ArrayLike,
-    ratio: ArrayLike = 1.0,
-    alpha: float = 0.05,
-    target: float = 0.8,
-    convention: Convention = Convention.UNPOOLED,
-) -> Float:
-    """Smallest increase of a rate found with power `target`; its variance moves with the rate.
-
-    1 − p_control where even every unit succeeding would not be found.
-    """
-    p, n, r = np.broadcast_arrays(*(np.asarray(part, float) for part in (p_control, n_control, ratio)))
-
-    def surplus(delta: Float) -> Float:
-        spread = proportion_spread(p, p + delta, convention=convention, ratio=r)
-        return smallest_effect(spread, n_control=n, ratio=r, alpha=alpha, target=target) - delta
-
-    top = 1 - p
-    unreachable = surplus(top) > 0
-    root = bracketed_root(
-        lambda d: np.where(unreachable, d - top, surplus(d)), np.zeros_like(p), top, precision=_PRECISION
-    )
-    return np.where(unreachable, top, root)
-
-
 def planned_units(
     rule: DecisionRule, *, baseline: ArrayLike, variance: ArrayLike | None = None, ratio: ArrayLike = 1.0
 ) -> Units:
@@ -244,45 +225,32 @@ def planned_units(
         baseline: control mean, rate or ratio. variance: of a unit (linearised for ratios); None for a
             proportion, whose variance follows from its rate. ratio: treatment per control unit.
     """
-    base = np.asarray(baseline, float)
+    base = np.asarray(baseline)
     delta = absolute_effect(rule.mde, base)
     if variance is None:
         fixed = units_for_proportions(base, base + delta, ratio=ratio, alpha=rule.alpha, target=rule.power)
     else:
         fixed = units_needed(equal_spread(variance), delta, ratio=ratio, alpha=rule.alpha, target=rule.power)
-    factor = design_factor(rule, lift=relative_effect(delta, base))
-    return Units(control=np.asarray(fixed.control * factor), treatment=np.asarray(fixed.treatment * factor))
+    factor = design_factor(rule, lift=delta / base)
+    return Units(control=fixed.control * factor, treatment=fixed.treatment * factor)
 
 
-def design_factor(
-    rule: DecisionRule, *, alpha: float | None = None, tuning: ArrayLike = 1.0, lift: ArrayLike | None = None
-) -> Float:
+def design_factor(rule: DecisionRule, *, lift: ArrayLike, alpha: float | None = None) -> Float | float:
     """Maximum units of a rule's design as a multiple of the fixed design's with the same alpha and power.
 
-    Fixed: 1. Sequential: `sequential_cost`, whose `tuning` is n_star over the maximum units; between the
-    tabulated tunings (1/16 to 16) it is interpolated on the log scale, beyond them held. Group sequential:
-    `plan_cost`. Bayesian: `posterior_cost` at one look, so it needs the `lift` of the MDE (default: that of a
-    relative one).
+    Fixed: 1. Sequential: `sequential_cost`. Group sequential: `plan_cost`. Bayesian: `posterior_cost` at one
+    look, which asks for the `lift` of the MDE.
     """
-    ratio, level = np.asarray(tuning, float), rule.alpha if alpha is None else alpha
+    level = rule.alpha if alpha is None else alpha
     match rule.design:
         case Design.FIXED:
-            return np.ones_like(ratio)
+            return 1.0
         case Design.GROUP_SEQUENTIAL:
-            return np.full_like(ratio, plan_cost(rule, level).inflation)
+            return plan_cost(rule, level)
         case Design.BAYESIAN:
-            size = rule.mde.value if lift is None else lift
-            return posterior_cost(np.abs(size), rule.belief, alpha=level, target=rule.power)
+            return posterior_cost(np.abs(lift), rule.belief, alpha=level, target=rule.power)
         case _:
-            return _sequence_factor(ratio, level, rule.power)
-
-
-def _sequence_factor(ratio: Float, alpha: float, target: float) -> Float:
-    if (ratio == 1).all():
-        return np.full_like(ratio, sequential_cost(alpha, target).inflation)
-    grid = np.arange(-4, 5)
-    factors = [sequential_cost(alpha, target, tuning=2.0 ** float(step)).inflation for step in grid]
-    return np.asarray(np.interp(np.log2(ratio), grid, factors), dtype=np.float64)
+            return sequential_cost(level, rule.power)
 
 
 def posterior_cost(lift: ArrayLike, belief: Belief, *, alpha: float, target: float) -> Float:
@@ -291,18 +259,19 @@ def posterior_cost(lift: ArrayLike, belief: Belief, *, alpha: float, target: flo
     The posterior's z passes z_α where x > s·z_α·√(1 + s²/s₀²) − s²·m₀/s₀², with x ~ N(lift, s²); solved for
     s. A prior much wider than the lift costs nothing.
     """
-    delta = np.asarray(lift, float)
+    delta = np.asarray(lift)
     reach, aim = critical(alpha, np.inf, Alternative.TWO_SIDED), special.ndtri(target)
     known = np.isfinite(delta) & (delta > 0)
-    found = np.where(known, delta, 1.0)
+    sought = np.where(known, delta, 1.0)
 
     def shortfall(s: Float) -> Float:
         share = np.square(s / belief.sd)
-        return np.asarray(s * (aim + reach * np.sqrt(1 + share)) - share * belief.mean - found)
+        short: Float = s * (aim + reach * np.sqrt(1 + share)) - share * belief.mean - sought
+        return short
 
-    fixed = found / (reach + aim)
+    fixed = sought / (reach + aim)
     top = fixed
     while (low := shortfall(top) < 0).any():  # a prior on the variant's side moves the root up
         top = np.where(low, 2 * top, top)
-    root = bracketed_root(shortfall, np.zeros_like(found), top, precision=_PRECISION)
+    root = bracketed_root(shortfall, np.zeros_like(sought), top, precision=_PRECISION)
     return np.where(known, np.square(fixed / root), np.nan)

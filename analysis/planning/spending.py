@@ -18,7 +18,6 @@ DeMets 1989, Stat. Med. 8:1191).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import lru_cache
 
 import numpy as np
@@ -34,15 +33,7 @@ from experiment.errors import BadInput
 _LEAST_SPENT = 1.1e-16
 """Alpha per side below which nothing can be rejected: no double holds 1 − this; the bound is infinite."""
 
-_HIGHEST = 40.0
 _NEWTON_STEPS = 60
-
-
-class Shape(StrEnum):
-    """Bounds of a fixed shape, z_k = c·u^(Δ − 1/2): O'Brien & Fleming (1979) Δ = 0, Pocock (1977) Δ = 1/2."""
-
-    OBRIEN_FLEMING = "obrien-fleming"
-    POCOCK = "pocock"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +67,7 @@ def spent_alpha(
     times: ArrayLike, alpha: float, alternative: Alternative, spending: Spending, *, gamma: float = 2.0
 ) -> Float:
     """Alpha spent by each information fraction, both sides together; all of it from 1 on."""
-    u = np.minimum(np.asarray(times, float), 1.0)
+    u = np.minimum(times, 1.0)
     sides = 2 if alternative is Alternative.TWO_SIDED else 1
     one = alpha / sides
     if spending is Spending.POCOCK:
@@ -171,117 +162,32 @@ def _bound(paths: Paths, time: float, step: float) -> float:
 
 def equal_looks(looks: int) -> Float:
     """Information fractions of equally spaced looks, the last at 1."""
-    return np.asarray(np.arange(1, looks + 1) / looks, dtype=np.float64)
+    return np.arange(1, looks + 1) / looks
 
 
-def shaped_bounds(
-    times: ArrayLike,
-    *,
-    shape: Shape,
-    alpha: float = 0.05,
-    alternative: Alternative = Alternative.TWO_SIDED,
-) -> Bounds:
-    """Classical bounds of a fixed shape for all planned looks at once (Jennison & Turnbull 2000, ch. 2)."""
-    fractions = _fractions(times)
-    profile = np.ones_like(fractions) if shape is Shape.POCOCK else np.sqrt(fractions[-1] / fractions)
-
-    def bounds(constant: float) -> Bounds:
-        return Bounds(
-            times=fractions,
-            shares=fractions,
-            z=constant * profile,
-            spent=np.zeros(0),
-            alternative=alternative,
-        )
-
-    def surplus(constant: Float) -> Float:
-        first = bounds(float(constant)).crossing(0.0)
-        return np.asarray((first.above + first.below).sum() - alpha)
-
-    constant = bracketed_root(surplus, np.asarray(0.0), np.asarray(_HIGHEST), precision=1e-11)
-    found = bounds(float(constant))
-    first = found.crossing(0.0)
-    return Bounds(
-        times=fractions, shares=fractions, z=found.z, spent=np.cumsum(first.above + first.below),
-        alternative=alternative,
-    )  # fmt: skip
-
-
-def ever_crossing(times: ArrayLike, z: ArrayLike, alternative: Alternative = Alternative.TWO_SIDED) -> float:
-    """Probability under the null of passing |Z| = z at any look: the error of peeking with these bounds."""
-    fractions = _fractions(times)
-    level = np.broadcast_to(np.asarray(z, float), fractions.shape)
-    bounds = Bounds(times=fractions, shares=fractions, z=level, spent=np.zeros(0), alternative=alternative)
-    found = bounds.crossing(0.0)
-    return float((found.above + found.below).sum())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Characteristics:
-    """A group sequential plan against the fixed design of the same alpha and power.
-
-    `inflation`: maximum units over the fixed design's. `expected`: mean units over the fixed design's under
-    the planned effect, `expected_null` under none. `power_by_look`: cumulative.
-    """
-
-    inflation: float
-    expected: float
-    expected_null: float
-    power_by_look: Float
-    drift: float
-    bounds: Bounds
-
-    def expected_at(self, multiple: float) -> float:
-        """Mean units over the fixed design's when the effect is a multiple of the planned one."""
-        return self.inflation * _mean_time(self.bounds, multiple * self.drift)
-
-
-def characteristics(bounds: Bounds, *, alpha: float, power: float) -> Characteristics:
-    """Inflation, mean size and power of planned bounds (whose last look is at fraction 1)."""
+def bounds_cost(bounds: Bounds, *, alpha: float, power: float) -> float:
+    """Maximum units of planned bounds (whose last look is at fraction 1) over those of the fixed design with
+    the same alpha and power."""
     fixed = fixed_drift(alpha, power, bounds.alternative)
 
     def shortfall(drift: Float) -> Float:
         return np.asarray(bounds.crossing(float(drift)).above.sum() - power)
 
-    drift = float(bracketed_root(shortfall, np.asarray(fixed * 0.9), np.asarray(3 * fixed), precision=1e-10))
-    inflation = (drift / fixed) ** 2
-    return Characteristics(
-        inflation=inflation,
-        expected=inflation * _mean_time(bounds, drift),
-        expected_null=inflation * _mean_time(bounds, 0.0),
-        power_by_look=np.cumsum(bounds.crossing(drift).above),
-        drift=drift,
-        bounds=bounds,
-    )
-
-
-def _mean_time(bounds: Bounds, drift: float) -> float:
-    first = bounds.crossing(drift)
-    going = 1 - np.cumsum(first.above + first.below)
-    steps = np.diff(bounds.times, prepend=0.0)
-    return float(steps[0] + (steps[1:] * going[:-1]).sum())
+    drift = bracketed_root(shortfall, np.asarray(fixed * 0.9), np.asarray(3 * fixed), precision=1e-10)
+    return float(drift / fixed) ** 2
 
 
 @lru_cache(maxsize=256)
-def planned(
-    looks: int,
-    *,
-    alpha: float = 0.05,
-    power: float = 0.8,
-    alternative: Alternative = Alternative.TWO_SIDED,
-    spending: Spending = Spending.OBRIEN_FLEMING,
-    gamma: float = 2.0,
-) -> Characteristics:
-    """Equally spaced looks: what the design needs and costs; multiply the fixed design's units by
-    `inflation` for the maximum."""
-    bounds = spending_bounds(
-        equal_looks(looks), alpha=alpha, alternative=alternative, spending=spending, gamma=gamma
-    )
-    return characteristics(bounds, alpha=alpha, power=power)
+def looks_cost(
+    looks: int, *, alpha: float, power: float, spending: Spending = Spending.OBRIEN_FLEMING
+) -> float:
+    """`bounds_cost` of two-sided equally spaced looks."""
+    bounds = spending_bounds(equal_looks(looks), alpha=alpha, spending=spending)
+    return bounds_cost(bounds, alpha=alpha, power=power)
 
 
 def _fractions(times: ArrayLike) -> Float:
-    fractions = np.atleast_1d(np.asarray(times, float))
+    fractions = np.asarray(times, float)
     steps = np.diff(fractions, prepend=0.0)
     if not (fractions.size and np.isfinite(fractions).all() and (steps > 0).all()):
         raise BadInput(
@@ -294,7 +200,7 @@ def _fractions(times: ArrayLike) -> Float:
 
 
 def _shares(shares: ArrayLike, looks: int) -> Float:
-    found = np.atleast_1d(np.asarray(shares, float))
+    found = np.asarray(shares, float)
     if not (found.size == looks and np.isfinite(found).all() and (np.diff(found, prepend=0.0) >= 0).all()):
         raise BadInput(
             "shares of the plan do not fall", field="shares", value=found.tolist(),

@@ -8,20 +8,17 @@ never used: power computed from it says nothing that the p-value did not.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from analysis.errors import CannotEstimate, Codes, Reason, first_reason
+from analysis.errors import Codes, Reason, first_reason
 from analysis.inference.result import Alternative, Float
 from analysis.inference.sample import Sample
 from analysis.planning.accrual import Accrual
 from analysis.planning.boundary import fixed_drift
 from analysis.planning.power import absolute_effect, design_factor
 from experiment.definition import DecisionRule, Design, Direction, Size
-
-_TUNING_STEPS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +42,7 @@ class Progress:
         if assumed is None or not size.relative:
             return self.baseline
         sign = 1.0 if assumed is Direction.INCREASE else -1.0
-        return np.asarray(self.baseline / (1 + sign * self.treated * size.value))
+        return self.baseline / (1 + sign * self.treated * size.value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,10 +50,9 @@ class Sufficiency:
     """Columnar answer to "is it enough, and when".
 
     `n_now`, `n_needed`: units of both variants (needed: whole units, at the present split). `fraction`: now
-    over needed, in information. `factor`: what the design costs over the fixed one. `visible_now`,
-    `visible_by_deadline`: smallest effect with the wanted power, in the unit of the rule's MDE. `days_left`
-    and `weeks_left` as (fast, slow): days until enough units have matured, weeks rounded up. `futile`: even
-    the fast projection does not get there by the deadline. `reason`: why nothing can be said.
+    over needed, in information. `visible_now`, `visible_by_deadline`: smallest effect with the wanted power,
+    in the unit of the rule's MDE. `days_left` as (fast, slow): days until enough units have matured.
+    `futile`: even the fast projection does not get there by the deadline. `reason`: why nothing can be said.
     `duration_reason`: why no date can be given (`no_accrual`, `out_of_reach`), where days are NaN.
     """
 
@@ -64,62 +60,12 @@ class Sufficiency:
     n_needed: Float
     fraction: Float
     sufficient: NDArray[np.bool_]
-    factor: Float
     visible_now: Float
     visible_by_deadline: Float
-    n_by_deadline: Float
     days_left: tuple[Float, Float]
-    weeks_left: tuple[Float, Float]
     futile: NDArray[np.bool_]
     reason: Codes
     duration_reason: Codes
-
-    def at(self, *index: int) -> SufficiencyNow:
-        """One comparison as plain numbers; durations are None where no date can be given.
-
-        Raises:
-            CannotEstimate: where the data so far say nothing about the units needed.
-        """
-        reason = Reason.of(int(self.reason[index]))
-        if reason is not None:
-            raise CannotEstimate(reason, "sufficiency")
-        duration = Reason.of(int(self.duration_reason[index]))
-        fast, slow = (None if duration else float(side[index]) for side in self.days_left)
-        projected = duration is not Reason.NO_ACCRUAL
-        return SufficiencyNow(
-            n_now=int(self.n_now[index]),
-            n_needed=int(self.n_needed[index]),
-            fraction=float(self.fraction[index]),
-            sufficient=bool(self.sufficient[index]),
-            factor=float(self.factor[index]),
-            visible_now=float(self.visible_now[index]),
-            visible_by_deadline=float(self.visible_by_deadline[index]) if projected else None,
-            days_left_fast=fast,
-            days_left_slow=slow,
-            weeks_left_fast=None if fast is None else ceil(fast / 7),
-            weeks_left_slow=None if slow is None else ceil(slow / 7),
-            futile=bool(self.futile[index]),
-            duration_reason=duration,
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SufficiencyNow:
-    """One entry of `Sufficiency`; None stands for "no date can be given"."""
-
-    n_now: int
-    n_needed: int
-    fraction: float
-    sufficient: bool
-    factor: float
-    visible_now: float
-    visible_by_deadline: float | None
-    days_left_fast: float | None
-    days_left_slow: float | None
-    weeks_left_fast: int | None
-    weeks_left_slow: int | None
-    futile: bool
-    duration_reason: Reason | None
 
 
 def progress(control: Sample, treatment: Sample, weight: ArrayLike | None = None) -> Progress:
@@ -137,7 +83,7 @@ def progress(control: Sample, treatment: Sample, weight: ArrayLike | None = None
         part = treatment.n / n
     if weight is None:
         return Progress(n=n, baseline=mean, treated=part, error_variance=squared)
-    given = np.broadcast_to(np.asarray(weight, float), n.shape)
+    given = np.broadcast_to(weight, n.shape)
     used = (given > 0) & np.isfinite(squared)
     share = np.where(used, given, 0.0)
     total = share.sum(axis=-1, keepdims=True)
@@ -156,7 +102,6 @@ def sufficiency(
     rule: DecisionRule,
     *,
     accrual: Accrual | None = None,
-    n_star: ArrayLike | None = None,
     window_days: float = 0.0,
     alpha: float | None = None,
     mde: Size | None = None,
@@ -168,7 +113,6 @@ def sufficiency(
         now: matured evidence of the comparison.
         rule: design, alpha, power, MDE and maximum runtime.
         accrual: arrival of this comparison's units (both variants); None = no dates.
-        n_star: units the confidence sequence was tuned for; None = tuned for the units needed.
         window_days: a unit matures this long after it arrived.
         alpha, mde: replace the rule's (a share of alpha in a family; another metric's effect size).
         assumed: the side on which an effect of the MDE is planned for (`Progress.control`); None where no
@@ -181,25 +125,19 @@ def sufficiency(
     with np.errstate(invalid="ignore", divide="ignore"):
         required = np.square(delta / fixed_drift(level, rule.power, Alternative.TWO_SIDED))
         fixed_n = np.where(reason == 0, now.n * now.error_variance / required, np.nan)
-        factor = _factor(rule, level, fixed_n, n_star, np.abs(delta / baseline))
-        exact = fixed_n * factor
+        exact = fixed_n * design_factor(rule, alpha=level, lift=np.abs(delta / baseline))
         planned = _stated(rule, exact)
         fraction = now.n / planned
     n_needed = np.ceil(planned - 1e-9 * planned)
     n_later, days, futile, no_date = _dates(now, n_needed, rule, accrual, window_days)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        visible_now, later = size.value * np.sqrt(exact / now.n), size.value * np.sqrt(exact / n_later)
     return Sufficiency(
         n_now=now.n,
         n_needed=n_needed,
         fraction=fraction,
-        sufficient=(reason == 0) & (now.n >= n_needed),
-        factor=factor,
-        visible_now=visible_now,
-        visible_by_deadline=later,
-        n_by_deadline=n_later,
+        sufficient=now.n >= n_needed,
+        visible_now=size.value * np.sqrt(exact / now.n),
+        visible_by_deadline=size.value * np.sqrt(exact / n_later),
         days_left=days,
-        weeks_left=(np.ceil(days[0] / 7), np.ceil(days[1] / 7)),
         futile=futile,
         reason=reason,
         duration_reason=no_date,
@@ -216,28 +154,15 @@ def _stated(rule: DecisionRule, needed: Float) -> Float:
 def _squares(sample: Sample) -> Float:
     """Sum of squared deviations of a variant; a single unit has none."""
     known = (sample.n > 1) & np.isfinite(sample.variance)
-    return np.where(known, (sample.n - 1) * np.where(known, sample.variance, 0.0), 0.0)
+    return np.where(known, (sample.n - 1) * sample.variance, 0.0)
 
 
 def _reason(now: Progress, delta: Float) -> Codes:
-    with np.errstate(invalid="ignore"):
-        return first_reason(
-            (~np.isfinite(now.error_variance), Reason.TOO_FEW_UNITS),
-            (now.error_variance <= 0, Reason.ZERO_VARIANCE),
-            (~(delta > 0), Reason.ZERO_CONTROL),
-        )
-
-
-def _factor(rule: DecisionRule, alpha: float, fixed_n: Float, n_star: ArrayLike | None, lift: Float) -> Float:
-    """Inflation of the design; with a given n_star it depends on the units needed, so it is iterated."""
-    factor = np.broadcast_to(design_factor(rule, alpha=alpha, lift=lift), fixed_n.shape)
-    if n_star is None or rule.design is not Design.SEQUENTIAL:
-        return np.array(factor)
-    tuned = np.asarray(n_star, float)
-    for _ in range(_TUNING_STEPS):
-        tuning = np.where(np.isfinite(fixed_n), tuned / (fixed_n * factor), 1.0)
-        factor = design_factor(rule, alpha=alpha, tuning=tuning)
-    return factor
+    return first_reason(
+        (~np.isfinite(now.error_variance), Reason.TOO_FEW_UNITS),
+        (now.error_variance <= 0, Reason.ZERO_VARIANCE),
+        (~(delta > 0), Reason.ZERO_CONTROL),
+    )
 
 
 def _dates(
@@ -249,18 +174,11 @@ def _dates(
         code = np.full(n_needed.shape, Reason.NO_ACCRUAL.code, dtype=np.uint8)
         return unknown, (unknown, unknown), np.zeros(n_needed.shape, bool), code
     enough = now.n >= n_needed
-    left = [
-        np.where(enough, 0.0, np.maximum(day + window_days - accrual.day, 0.0))
-        for day in accrual.days_until(n_needed)
-    ]
+    left = [np.where(enough, 0.0, day + window_days - accrual.day) for day in accrual.days_until(n_needed)]
     slow_n, fast_n = (
         np.maximum(side, now.n) for side in accrual.units_by(max(rule.max_runtime_days - window_days, 0))
     )
-    stalled = ~(accrual.pace > 0) & ~enough
-    reason = first_reason(
-        (stalled, Reason.NO_ACCRUAL), (~np.isfinite(left[1]) & ~enough, Reason.OUT_OF_REACH)
-    )
+    stalled = (accrual.pace <= 0) & ~enough
+    reason = first_reason((stalled, Reason.NO_ACCRUAL), (~np.isfinite(left[1]), Reason.OUT_OF_REACH))
     fast, slow = (np.where(reason == 0, side, np.nan) for side in left)
-    with np.errstate(invalid="ignore"):
-        futile = ~enough & (fast_n < n_needed)
-    return np.where(stalled, now.n, slow_n), (fast, slow), futile, reason
+    return np.where(stalled, now.n, slow_n), (fast, slow), fast_n < n_needed, reason

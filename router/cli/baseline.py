@@ -62,7 +62,7 @@ def of_file(file: str, spec_file: Path | None, metric: str | None) -> tuple[Base
 
 def with_covariate(baseline: Baseline, correlation: float) -> Baseline:
     """The same units with the variance that adjustment by a covariate leaves."""
-    from analysis.planning.designs import covariate_spread
+    from analysis.planning.power import covariate_spread
 
     if not correlation:
         return baseline

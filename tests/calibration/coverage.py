@@ -11,7 +11,7 @@ from analysis.inference.repeated import Looks
 from analysis.inference.result import Alternative, Estimates
 from analysis.planning.boundary import PLANNING_LOOKS, sequential_cost
 from analysis.planning.power import units_for_proportions
-from analysis.planning.spending import planned, spending_bounds
+from analysis.planning.spending import looks_cost, spending_bounds
 from tests.calibration import streams
 from tests.calibration.errors import ALPHA, score_statistic
 from tests.calibration.streams import Stream, Traffic
@@ -138,8 +138,8 @@ def powers(rng: np.random.Generator, *, runs: int = 4000, looks: int = PLANNING_
     n_fixed = float(units_for_proportions(rate, rate * (1 + lift), target=power).total)
     maxima = {
         "fixed": 1.0,
-        "group sequential": planned(looks, power=power).inflation,
-        "sequential": sequential_cost(ALPHA, power, looks=looks).inflation,
+        "group sequential": looks_cost(looks, alpha=ALPHA, power=power),
+        "sequential": sequential_cost(ALPHA, power, looks=looks),
     }
     found = []
     for design, maximum in maxima.items():

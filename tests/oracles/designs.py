@@ -1,4 +1,4 @@
-"""Adapter of designs: group sequential, Bayesian, exact sequences, families, sizes in mid-run."""
+"""Adapter of designs: group sequential, Bayesian, exact sequences, families."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from analysis.inference import (
 from analysis.inference.beta_binomial import BetaPrior
 from analysis.inference.effect_prior import EffectPrior
 from analysis.inference.result import Alternative
-from analysis.planning import designs, midway, power, spending
-from analysis.planning.spending import Bounds, Shape
+from analysis.planning import power, spending
+from analysis.planning.boundary import fixed_drift
+from analysis.planning.spending import Bounds
 from experiment.definition import Direction, Spending
 from tests.oracles.shared import Inputs, Method, Outputs, moments, outputs, pair
 
@@ -31,57 +32,59 @@ def _times(inputs: Inputs) -> Any:
     return inputs["information"] if "information" in inputs else spending.equal_looks(inputs["looks"])
 
 
-def _bounds(inputs: Inputs, *, kind: Spending | Shape) -> Bounds:
-    options: dict[str, Any] = {"alpha": inputs["alpha"], "alternative": _SIDES[inputs["sides"]]}
-    if isinstance(kind, Shape):
-        return spending.shaped_bounds(_times(inputs), shape=kind, **options)
-    gamma = inputs.get("gamma", inputs.get("rho", 2))
-    return spending.spending_bounds(_times(inputs), spending=kind, gamma=gamma, **options)
+def _bounds(inputs: Inputs, *, kind: Spending) -> Bounds:
+    return spending.spending_bounds(
+        _times(inputs), spending=kind, gamma=inputs.get("gamma", inputs.get("rho", 2)), alpha=inputs["alpha"],
+        alternative=_SIDES[inputs["sides"]],
+    )  # fmt: skip
 
 
-def _z_bounds(inputs: Inputs, *, kind: Spending | Shape) -> Outputs:
+def _z_bounds(inputs: Inputs, *, kind: Spending) -> Outputs:
     found = _bounds(inputs, kind=kind)
     return {"z": found.z, "alpha_spent": found.spent, "cumulative_alpha": found.spent}
 
 
-def _inflation(inputs: Inputs, *, kind: Spending | Shape) -> Outputs:
-    found = spending.characteristics(_bounds(inputs, kind=kind), alpha=inputs["alpha"], power=inputs["power"])
+def _mean_cost(bounds: Bounds, most: float, drift: float) -> float:
+    """Mean units over those of the fixed design, of bounds that cost `most`, under an effect of this drift."""
+    first = bounds.crossing(drift)
+    going = 1 - np.cumsum(first.above + first.below)[:-1]
+    return float(most * np.diff(bounds.times, prepend=0.0) @ [1, *going])
+
+
+def _inflation(inputs: Inputs, *, kind: Spending) -> Outputs:
+    bounds = _bounds(inputs, kind=kind)
+    most = spending.bounds_cost(bounds, alpha=inputs["alpha"], power=inputs["power"])
+    drift = fixed_drift(inputs["alpha"], inputs["power"], bounds.alternative) * np.sqrt(most)
+    means = [_mean_cost(bounds, most, multiple * drift) for multiple in (0.0, 0.5, 1.0, 1.5)]
     return {
-        "inflation_factor": found.inflation, "avg_n_ratio_H1": found.expected,
-        "avg_n_ratio_H0": found.expected_null, "cumulative_power": found.power_by_look,
-        "avg_n_ratio_at_0_half_1_1.5_delta": [found.expected_at(m) for m in (0.0, 0.5, 1.0, 1.5)],
+        "inflation_factor": most, "avg_n_ratio_H1": means[2], "avg_n_ratio_H0": means[0],
+        "cumulative_power": np.cumsum(bounds.crossing(drift).above),
+        "avg_n_ratio_at_0_half_1_1.5_delta": means,
+    }  # fmt: skip
+
+
+def _sequential_rates(inputs: Inputs) -> Outputs:
+    rates, aim = (inputs["p_control"], inputs["p_treatment"]), inputs["power"]
+    alpha, side = inputs["alpha_one_sided"], Alternative.GREATER
+    spread = power.proportion_spread(*rates, convention=power.Convention.POOLED)
+    fixed = power.units_needed(spread, rates[1] - rates[0], alpha=alpha, target=aim, alternative=side).total
+    bounds = spending.spending_bounds(_times(inputs), alpha=alpha, alternative=side)
+    most = spending.bounds_cost(bounds, alpha=alpha, power=aim)
+    drift = fixed_drift(alpha, aim, side) * np.sqrt(most)
+    return {
+        "n_total_max": fixed * most, "n_total_expected_H1": fixed * _mean_cost(bounds, most, drift),
+        "n_total_fixed": fixed,
     }  # fmt: skip
 
 
 def _peeking(inputs: Inputs) -> Outputs:
-    return {
-        "type1_error": spending.ever_crossing(_times(inputs), inputs["z_each_look"], _SIDES[inputs["sides"]])
-    }
-
-
-_SPENDING = {
-    "lan_demets_obf": Spending.OBRIEN_FLEMING, "lan_demets_pocock": Spending.POCOCK,
-    "kim_demets_power": Spending.POWER,
-}  # fmt: skip
-
-
-def _sequential_rates(inputs: Inputs) -> Outputs:
-    one_sided = "alpha_one_sided" in inputs
-    found = designs.group_sequential_size(
-        power.proportion_spread(
-            inputs["p_control"], inputs["p_treatment"], convention=power.Convention.POOLED
-        ),
-        np.subtract(inputs["p_treatment"], inputs["p_control"]),
-        looks=inputs["looks"],
-        alpha=inputs["alpha_one_sided"] if one_sided else inputs["alpha"],
-        target=inputs["power"],
-        alternative=Alternative.GREATER if one_sided else Alternative.TWO_SIDED,
-        spending=_SPENDING[inputs["spending"]],
-    )
-    return {
-        "n_total_max": found.maximum.total, "n_total_expected_H1": found.expected,
-        "n_total_expected_H0": found.expected_null, "n_total_fixed": found.fixed.total,
-    }  # fmt: skip
+    times = _times(inputs)
+    bounds = Bounds(
+        times=times, shares=times, z=np.full_like(times, inputs["z_each_look"]), spent=np.zeros(0),
+        alternative=_SIDES[inputs["sides"]],
+    )  # fmt: skip
+    first = bounds.crossing(0.0)
+    return {"type1_error": (first.above + first.below).sum()}
 
 
 def _beta_binomial(inputs: Inputs) -> Outputs:
@@ -128,34 +131,14 @@ def _dunnett(inputs: Inputs, *, alternative: Alternative = Alternative.TWO_SIDED
     return outputs(found) | {"p_values": found.p_value}
 
 
-def _more_units(inputs: Inputs) -> Outputs:
-    control, treatment = pair(inputs, moments)
-    found = midway.more_units(
-        fixed.delta_lift(control, treatment).standard_error, inputs["relative_mde"],
-        np.add(control.n, treatment.n), target=inputs["target_power"], alpha=inputs["alpha"],
-        family=midway.Family(
-            primaries=inputs["num_goal_metrics"], treatments=inputs["num_variations"] - 1,
-            divided=inputs["bonferroni"],
-        ),
-        n_star=inputs["n_star"], wrong_side=True,
-    )  # fmt: skip
-    return {
-        "scaling_factor": found.factor, "additional_users": found.additional, "power_now": found.power_now,
-    }  # fmt: skip
-
-
 def _e_bh(inputs: Inputs) -> Outputs:
     with np.errstate(divide="ignore"):
         found = families.e_bh(np.log(inputs["e_values"]), inputs["alpha"])
     return {"rejected": found, "n_rejected": int(found.sum())}
 
 
-_KINDS: dict[str, Spending | Shape] = {
-    "OF": Shape.OBRIEN_FLEMING, "P": Shape.POCOCK, "asOF": Spending.OBRIEN_FLEMING, "asP": Spending.POCOCK,
-    "asKD": Spending.POWER, "power_spending": Spending.POWER,
-}  # fmt: skip
-_BOUNDS: dict[str, Spending | Shape] = {
-    "obrien_fleming": Shape.OBRIEN_FLEMING, "pocock": Shape.POCOCK,
+_KINDS = {"asOF": Spending.OBRIEN_FLEMING, "asP": Spending.POCOCK, "power_spending": Spending.POWER}
+_BOUNDS = {
     "lan_demets_obf_spending": Spending.OBRIEN_FLEMING, "lan_demets_pocock_spending": Spending.POCOCK,
     "kim_demets_power_spending": Spending.POWER, "kim_demets_power_family": Spending.POWER,
 }  # fmt: skip
@@ -180,7 +163,5 @@ METHODS |= {
     "dunnett.two_sided": _dunnett,
     "dunnett.greater": partial(_dunnett, alternative=Alternative.GREATER),
     "dunnett.less": partial(_dunnett, alternative=Alternative.LESS),
-    "additional_users.fixed": _more_units,
-    "additional_users.sequential": _more_units,
     "ml.sequential.e_bh": _e_bh,
 }

@@ -16,7 +16,7 @@ _BOTH = {"wrong_side": True}
 
 
 def _units(inputs: Inputs, *, key: str, **options: Any) -> Outputs:
-    spread = power.equal_spread(sd=inputs.get("sd", 1.0))
+    spread = power.equal_spread(inputs.get("sd", 1.0) ** 2)
     effect = next(inputs[name] for name in ("cohens_d", "difference", "delta") if name in inputs)
     ratio = inputs.get("ratio_treatment_to_control", 1)
     n = power.units_needed(
@@ -29,7 +29,7 @@ def _units(inputs: Inputs, *, key: str, **options: Any) -> Outputs:
 def _t_power(inputs: Inputs) -> Outputs:
     if "power" in inputs:
         return _units(inputs, key="n_per_arm", distribution=Distribution.T)
-    spread, n = power.equal_spread(sd=inputs["sd"]), inputs["n_per_arm"]
+    spread, n = power.equal_spread(inputs["sd"] ** 2), inputs["n_per_arm"]
     options: dict[str, Any] = {"alpha": inputs["alpha"], "distribution": Distribution.T}
     options["alternative"] = side(inputs)
     return {"power": power.power(spread, inputs["delta"], n_control=n, **options)}
@@ -40,7 +40,7 @@ def _d_power(inputs: Inputs) -> Outputs:
     options["alternative"] = side(inputs)
     return {
         "power": power.power(
-            power.equal_spread(), inputs["cohens_d"], n_control=inputs["n_per_arm"], **options
+            power.equal_spread(1.0), inputs["cohens_d"], n_control=inputs["n_per_arm"], **options
         )
     }
 
@@ -50,7 +50,7 @@ def _d_mde(inputs: Inputs) -> Outputs:
     options["alternative"] = side(inputs)
     return {
         "cohens_d": power.smallest_effect(
-            power.equal_spread(),
+            power.equal_spread(1.0),
             n_control=inputs["n_per_arm"],
             alpha=inputs["alpha"],
             target=inputs["power"],
@@ -97,7 +97,7 @@ def _relative_mde(inputs: Inputs) -> Outputs:
         distribution=Distribution.T,
         wrong_side=True,
     )
-    return {"mde_abs": effect, "mde_rel": power.relative_effect(effect, inputs["mean"])}
+    return {"mde_abs": effect, "mde_rel": effect / inputs["mean"]}
 
 
 def _relative_power(inputs: Inputs) -> Outputs:

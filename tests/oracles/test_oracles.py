@@ -19,27 +19,30 @@ def oracles(shared: Path) -> Path:
 
 
 UNSUPPORTED = {
-    "aipw.constant_allocation_weights", "aipw.two_point_allocation_weights", "aipw.uniform_weights",
-    "aipw_pseudo_outcome", "balanced.ranking_distribution", "california_prop99.did",
-    "california_prop99.did_estimate", "california_prop99.sc", "california_prop99.sc_estimate",
-    "california_prop99.synthdid_estimate", "did.collapsed_geo_changes.welch", "did_2x2.cluster_CR1",
-    "ipw.uniform_weights", "lyapunov_asymptotic_cs.ate_ipw_varying_propensity", "lyapunov_asymptotic_cs.mean",
-    "minimum_attainable_p", "ml.cbpe.closed_form_calibrated_differs",
+    "additional_users.fixed", "additional_users.sequential", "aipw.constant_allocation_weights",
+    "aipw.two_point_allocation_weights", "aipw.uniform_weights", "aipw_pseudo_outcome",
+    "balanced.ranking_distribution", "california_prop99.did", "california_prop99.did_estimate",
+    "california_prop99.sc", "california_prop99.sc_estimate", "california_prop99.synthdid_estimate",
+    "did.collapsed_geo_changes.welch", "did_2x2.cluster_CR1", "inflation_factor.OF",
+    "inflation_factor.OF.two_sided", "inflation_factor.P", "inflation_factor.P.two_sided",
+    "ipw.uniform_weights", "lyapunov_asymptotic_cs.ate_ipw_varying_propensity",
+    "lyapunov_asymptotic_cs.mean", "minimum_attainable_p", "ml.cbpe.closed_form_calibrated_differs",
     "ml.cbpe.closed_form_perfectly_calibrated", "ml.cbpe.end_to_end_isotonic_600_200",
-    "ml.cbpe.end_to_end_realised", "ml.chi2", "ml.classification", "ml.divergence", "ml.fairness", "ml.ks",
-    "ml.raters.agreement.cohen_kappa.krippendorff_nominal", "ml.raters.ci_high.ci_low.point",
+    "ml.cbpe.end_to_end_realised", "ml.chi2", "ml.classification", "ml.divergence", "ml.fairness",
+    "ml.ks", "ml.raters.agreement.cohen_kappa.krippendorff_nominal", "ml.raters.ci_high.ci_low.point",
     "ml.raters.cohen_kappa.cohen_kappa_linear", "ml.raters.krippendorff_nominal", "ml.sequential.cusum",
-    "ml.sequential.sr", "ml.uncertainty", "ml.wasserstein", "ope.direct_method", "ope.doubly_robust",
-    "ope.dr_optimistic_shrinkage_lambda3", "ope.ipw", "ope.replay_method", "ope.self_normalized_dr",
-    "ope.snipw", "ope.switch_dr_lambda2", "permutation.darwin_zea_mays",
-    "permutation.independent.diff_means", "permutation.paired_sign_flip",
-    "permutation.sign_flip.darwin_zea_mays", "team_draft.credit", "team_draft.ranking_distribution",
-    "thompson.weights", "twfe.absorbed_fe.CRV3", "twfe.wild_cluster_bootstrap_p",
+    "ml.sequential.sr", "ml.uncertainty", "ml.wasserstein", "obrien_fleming.z_bounds",
+    "ope.direct_method", "ope.doubly_robust", "ope.dr_optimistic_shrinkage_lambda3", "ope.ipw",
+    "ope.replay_method", "ope.self_normalized_dr", "ope.snipw", "ope.switch_dr_lambda2",
+    "permutation.darwin_zea_mays", "permutation.independent.diff_means", "permutation.paired_sign_flip",
+    "permutation.sign_flip.darwin_zea_mays", "pocock.z_bounds", "team_draft.credit",
+    "team_draft.ranking_distribution", "thompson.weights", "twfe.absorbed_fe.CRV3",
+    "twfe.wild_cluster_bootstrap_p",
 }  # fmt: skip
 """Methods of the cases that the product does not offer."""
 
 
-@pytest.mark.parametrize("name", ["group_sequential", "mid_experiment_power", "power"])
+@pytest.mark.parametrize("name", ["group_sequential", "power", "sample_size"])
 def test_the_cases_of_planning_agree(oracles: Path, name: str) -> None:
     """Alone, so that a fault of planning is seen within a second."""
     for case in json.loads((oracles / f"{name}.json").read_text(encoding="utf-8"))["cases"]:
@@ -56,7 +59,7 @@ def test_no_case_of_an_offered_method_fails(oracles: Path) -> None:
     result = run(oracles)
     assert result["failures"] == []
     assert {key: result[key] for key in ("passed", "failed", "unsupported", "declined")} == {
-        "passed": 208, "failed": 0, "unsupported": 61, "declined": 7,
+        "passed": 190, "failed": 0, "unsupported": 79, "declined": 7,
     }  # fmt: skip
     assert [case["id"] for case in result["contested"]] == list(CONTESTED)
     assert set(result["unsupported_methods"]) == UNSUPPORTED
@@ -66,7 +69,7 @@ def test_passes_that_no_user_gets_are_counted_apart(oracles: Path) -> None:
     """A case counts as reached when a command, a door or the client reaches all that its adapter calls."""
     result = run(oracles)
     apart = result["methods_without_a_command"]
-    assert (result["passed"], result["passed_without_a_command"], len(apart)) == (208, 120, 55)
+    assert (result["passed"], result["passed_without_a_command"], len(apart)) == (190, 101, 46)
     assert {"fisher_exact", "quantile_diff.absolute", "dunnett.two_sided"} <= apart.keys()
     assert not {"mean.welch", "z_test.pooled", "chi_square"} & apart.keys()
 

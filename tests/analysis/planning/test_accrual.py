@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.planning.accrual import constant_accrual, fit_accrual
+from analysis.planning.accrual import Accrual, constant_accrual, fit_accrual
 
 
 def test_one_look_of_many_and_a_single_one_for_all() -> None:
@@ -74,6 +74,45 @@ def test_longer_than_a_century_is_never() -> None:
     fast, slow = curve.days_until(100 * 40_000**0.5)
     assert np.isfinite(fast)
     assert slow == np.inf
+
+
+def test_a_curve_and_a_line_are_ordered_whichever_is_the_faster() -> None:
+    """N(d) = 100·√d with a last week of 300 units: to 800 units the line takes 7 days a hundred and ten, the curve
+    64 days; by day 20 the line has 300·4/7 more."""
+    slowing = Accrual(
+        day=np.array([16, 16]),
+        enrolled=np.array([400, 400]),
+        pace=np.array([40, 1]),
+        exponent=np.array([0.5, 0.5]),
+    )
+    fast, slow = slowing.days_until(np.array([800, 800]))
+    assert fast.tolist() == [26, 64]
+    assert slow.tolist() == [64, 416]
+    less, more = slowing.units_by(25)
+    assert less.tolist() == [500, 409]
+    assert more.tolist() == [760, 500]
+    # units that have come are there today, and a look back is along the curve and the line
+    assert [side.tolist() for side in slowing.days_until(np.array([400, 100]))] == [[16, 16], [16, 16]]
+    assert [side.tolist() for side in slowing.units_by(4)] == [[0, 200], [200, 388]]
+
+
+def test_beyond_every_number_of_days_is_never_and_says_so_without_a_warning() -> None:
+    nearly = Accrual(day=np.array(9.0), enrolled=np.array(3.0), pace=np.array(0.1), exponent=np.array(0.05))
+    fast, slow = nearly.days_until(np.array(1e20))
+    assert (fast, slow) == (np.inf, np.inf)
+    nobody = fit_accrual([0, 0, 0])
+    assert [side.tolist() for side in nobody.days_until(np.array([0, 1]))] == [[3, np.inf], [3, np.inf]]
+    assert [float(side) for side in nobody.units_by(9)] == [0, 0]
+    unborn = constant_accrual(0)
+    assert [side.tolist() for side in unborn.days_until(np.array([0, 1]))] == [[0, np.inf], [0, np.inf]]
+
+
+def test_a_known_pace_is_a_line_from_wherever_it_starts() -> None:
+    plain = constant_accrual([2, 4])
+    assert (plain.day.tolist(), plain.enrolled.tolist(), plain.exponent.tolist()) == ([0, 0], [0, 0], [0, 0])
+    later = constant_accrual(3, enrolled=[5, 6], day=2)
+    assert (later.pace.tolist(), later.day.tolist()) == ([3, 3], [2, 2])
+    assert [side.tolist() for side in later.days_until(np.array([11, 6]))] == [[4, 2], [4, 2]]
 
 
 def test_the_curve_starts_from_the_first_day() -> None:

@@ -6,12 +6,26 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from analysis.inference.result import Alternative
 from analysis.planning import spending
-from analysis.planning.spending import Shape
+from analysis.planning.spending import Bounds
 from experiment.definition import Spending
 from experiment.errors import BadInput
+
+
+def shaped(looks: int, constant: float, *, steep: bool = False) -> Bounds:
+    """Two-sided bounds of Pocock (1977), z = c, or of O'Brien & Fleming (1979), z = c/√u."""
+    times = spending.equal_looks(looks)
+    z = constant / np.sqrt(times) if steep else np.full(looks, constant)
+    return Bounds(times=times, shares=times, z=z, spent=np.zeros(looks), alternative=Alternative.TWO_SIDED)
+
+
+def error_of(bounds: Bounds) -> float:
+    """Probability of ever stopping under no effect."""
+    first = bounds.crossing(0.0)
+    return float(first.above.sum() + first.below.sum())
 
 
 @pytest.mark.parametrize(
@@ -19,21 +33,18 @@ from experiment.errors import BadInput
     [(2, 2.178, 1.977), (3, 2.289, 2.004), (4, 2.361, 2.024), (5, 2.413, 2.040), (10, 2.555, 2.087)],
 )
 def test_constants_of_jennison_and_turnbull(looks: int, pocock: float, obrien_fleming: float) -> None:
-    """Two-sided 5 % (Jennison & Turnbull 2000, tables 2.1 and 2.3)."""
-    times = spending.equal_looks(looks)
-    flat = spending.shaped_bounds(times, shape=Shape.POCOCK).z
-    steep = spending.shaped_bounds(times, shape=Shape.OBRIEN_FLEMING).z
-    np.testing.assert_allclose(flat, pocock, atol=6e-4)
-    np.testing.assert_allclose(steep, obrien_fleming / np.sqrt(times), atol=2e-3)
+    """Two-sided 5 % (Jennison & Turnbull 2000, tables 2.1 and 2.3): with the constants rounded to a thousandth."""
+    for bounds in (shaped(looks, pocock), shaped(looks, obrien_fleming, steep=True)):
+        first = bounds.crossing(0.0)
+        assert float(first.above.sum() + first.below.sum()) == pytest.approx(0.05, abs=1e-4)
 
 
 @pytest.mark.parametrize(("looks", "inflation"), [(2, 1.008), (4, 1.024), (5, 1.028), (10, 1.040)])
 def test_inflation_of_obrien_fleming(looks: int, inflation: float) -> None:
     """80 % power, two-sided 5 % (Jennison & Turnbull 2000, table 2.4)."""
-    bounds = spending.shaped_bounds(spending.equal_looks(looks), shape=Shape.OBRIEN_FLEMING)
-    assert spending.characteristics(bounds, alpha=0.05, power=0.8).inflation == pytest.approx(
-        inflation, abs=6e-4
-    )
+    constants = {2: 1.977, 4: 2.024, 5: 2.040, 10: 2.087}
+    bounds = shaped(looks, constants[looks], steep=True)
+    assert spending.bounds_cost(bounds, alpha=0.05, power=0.8) == pytest.approx(inflation, abs=6e-4)
 
 
 @pytest.mark.parametrize("kind", list(Spending))
@@ -57,12 +68,12 @@ def test_overrun_keeps_the_error_and_looks_after_the_end_reject_nothing() -> Non
     over = spending.spending_bounds([0.5, 1.1, 1.4])
     assert over.ended == 1
     assert np.isinf(over.z[2])
-    assert spending.ever_crossing([0.5, 1.1], over.z[:2]) == pytest.approx(0.05, rel=1e-6)
+    assert error_of(over) == pytest.approx(0.05, rel=1e-6)
 
 
 def test_a_deadline_before_the_plan_spends_the_rest() -> None:
     cut = spending.spending_bounds([0.3, 0.6], final=True)
-    assert spending.ever_crossing([0.3, 0.6], cut.z) == pytest.approx(0.05, rel=1e-6)
+    assert error_of(cut) == pytest.approx(0.05, rel=1e-6)
     assert cut.z[1] < spending.spending_bounds([0.3, 0.6]).z[1]
 
 
@@ -72,11 +83,7 @@ def test_looks_so_early_that_alpha_underflows_cannot_reject() -> None:
 
 def test_daily_looks_cost_less_than_five_percent() -> None:
     for looks in (4, 7, 28):
-        plan = spending.planned(looks)
-        assert 1 < plan.inflation < 1.05
-        assert plan.expected < 0.87
-        assert plan.power_by_look[-1] == pytest.approx(0.8, abs=1e-8)
-        assert plan.expected_at(2.0) < plan.expected < plan.expected_at(0.0)
+        assert 1 < spending.looks_cost(looks, alpha=0.05, power=0.8) < 1.05
 
 
 @pytest.mark.parametrize("times", [[], [0.0, 0.5], [0.5, 0.5], [0.5, 0.3], [np.nan], [-1.0]])
@@ -146,7 +153,11 @@ def test_what_is_refused_says_field_value_and_fix(given: dict[str, Any], text: t
 
 @pytest.mark.parametrize(
     ("kind", "gamma", "spent"),
-    [(Spending.POWER, 2.0, 0.0125), (Spending.POWER, 1.0, 0.025), (Spending.POCOCK, 2.0, 0.05 * np.log(1 + (np.e - 1) / 2))],
+    [
+        (Spending.POWER, 2.0, 0.0125), (Spending.POWER, 1.0, 0.025), (Spending.POWER, 0.5, 0.05 * np.sqrt(0.5)),
+        (Spending.POCOCK, 2.0, 0.05 * np.log(1 + (np.e - 1) / 2)),
+        (Spending.OBRIEN_FLEMING, 2.0, 4 * stats.norm.sf(stats.norm.isf(0.0125) * np.sqrt(2))),
+    ],
 )  # fmt: skip
 def test_half_way_the_functions_have_spent_what_their_papers_say(
     kind: Spending, gamma: float, spent: float
@@ -154,5 +165,47 @@ def test_half_way_the_functions_have_spent_what_their_papers_say(
     """Kim & DeMets (1987): α·u^ρ; Lan & DeMets (1983): α·log(1 + (e − 1)u)."""
     bounds = spending.spending_bounds([0.5, 1.0], spending=kind, gamma=gamma)
     assert bounds.spent.tolist() == pytest.approx([spent, 0.05])
-    plan = spending.planned(2, spending=kind, gamma=gamma)
-    np.testing.assert_allclose(plan.bounds.z, bounds.z)
+    once = spending.spent_alpha([1 / 2, 1, 3], 0.05, Alternative.TWO_SIDED, kind, gamma=gamma)
+    assert once.tolist() == pytest.approx([spent, 0.05, 0.05])
+
+
+def test_a_power_of_two_is_spent_unless_said_otherwise_and_one_side_has_it_all() -> None:
+    for spent in (
+        spending.spending_bounds([0.5, 1], spending=Spending.POWER).spent,
+        spending.spent_alpha([0.5, 1], 0.05, Alternative.GREATER, Spending.POWER),
+    ):
+        assert spent.tolist() == pytest.approx([0.0125, 0.05])
+
+
+def test_a_plan_ends_at_the_first_look_that_spends_the_rest() -> None:
+    """Rounding of a billionth is none; and a look before has not ended it."""
+    for last, ended in ((1.0, 1), (1 - 1e-9, 1), (1 - 1e-8, None), (1.5, 1)):
+        assert spending.spending_bounds([0.5, last]).ended == ended
+    assert spending.spending_bounds([1, 2, 3]).ended == 0
+
+
+def test_a_first_share_of_nothing_rejects_nothing() -> None:
+    bounds = spending.spending_bounds([1, 2], shares=[0, 1], spending=Spending.POCOCK)
+    assert (bounds.z[0], bounds.spent[0]) == (np.inf, 0)
+    assert bounds.z[1] == pytest.approx(stats.norm.isf(0.025), rel=1e-9)
+    with pytest.raises(BadInput, match="shares of the plan do not fall"):
+        spending.spending_bounds([1, 2], shares=[-0.1, 1])
+
+
+@pytest.mark.parametrize("alternative", [Alternative.TWO_SIDED, Alternative.GREATER])
+def test_bounds_cost_what_gives_them_their_power(alternative: Alternative) -> None:
+    """Unequal looks: at the drift of the fixed design times √cost the upper bound is crossed as often as asked."""
+    bounds = spending.spending_bounds([0.3, 0.5, 1.0], alpha=0.02, alternative=alternative)
+    tail = 0.01 if alternative is Alternative.TWO_SIDED else 0.02
+    cost = spending.bounds_cost(bounds, alpha=0.02, power=0.9)
+    drift = np.sqrt(cost) * (stats.norm.isf(tail) + stats.norm.ppf(0.9))
+    assert bounds.crossing(drift).above.sum() == pytest.approx(0.9, abs=1e-9)
+    flat = spending.spending_bounds([1.0], alpha=0.02, alternative=alternative)
+    assert spending.bounds_cost(flat, alpha=0.02, power=0.9) == pytest.approx(1, abs=1e-9)
+
+
+def test_looks_cost_what_their_bounds_cost() -> None:
+    bounds = spending.spending_bounds([0.25, 0.5, 0.75, 1], alpha=0.02, spending=Spending.POCOCK)
+    assert spending.looks_cost(4, alpha=0.02, power=0.9, spending=Spending.POCOCK) == spending.bounds_cost(
+        bounds, alpha=0.02, power=0.9
+    )
