@@ -52,7 +52,7 @@ class Accrual:
             curve = self.day * (units / self.enrolled) ** (1 / self.exponent)
         curve = np.where(self.exponent > 0, curve, line)
         arrived = units <= self.enrolled
-        line = np.where(arrived, self.day, np.where(self.pace > 0, line, np.inf))
+        line = np.where(arrived, self.day, line)
         curve = np.where(arrived, self.day, np.where(self.pace > 0, curve, np.inf))
         fast, slow = np.fmin(line, curve), np.fmax(line, curve)
         return np.where(fast > _FOREVER, np.inf, fast), np.where(slow > _FOREVER, np.inf, slow)
@@ -62,7 +62,7 @@ class Accrual:
         line = np.maximum(self.enrolled + self.pace * (day - self.day), 0.0)
         with np.errstate(divide="ignore", invalid="ignore"):
             curve = self.enrolled * (day / self.day) ** self.exponent
-        curve = np.where((self.day > 0) & (self.exponent > 0), curve, line)
+        curve = np.where(self.exponent > 0, curve, line)
         curve = np.where(self.pace > 0, curve, np.minimum(curve, self.enrolled))
         return np.fmin(line, curve), np.fmax(line, curve)
 
@@ -79,7 +79,7 @@ def fit_accrual(cumulative: ArrayLike) -> Accrual:
     days = curve.shape[-1]
     last = curve[..., -1]
     back = min(7, days)
-    start = curve[..., -back - 1] if days > back else np.zeros_like(last)
+    start = curve[..., -back - 1] if days > back else 0
     pace = (last - start) / back
     exponent = _exponent(curve) if days >= FEWEST_DAYS else np.ones_like(last)
     return Accrual(day=np.full_like(last, float(days)), enrolled=last, pace=pace, exponent=exponent)

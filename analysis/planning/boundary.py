@@ -41,11 +41,11 @@ class Paths:
     time: float
     drift: float
 
-    def beyond(self, time: float, level: float, *, above: bool) -> float:
-        """Probability of continuing to `time` and then lying above (below) the level."""
+    def beyond(self, time: float, low: float, high: float) -> tuple[float, float]:
+        """Probabilities of continuing to `time` and then lying above `high`, and below `low`."""
         sd, centre = self._step(time)
-        gap = (centre - level) if above else (level - centre)
-        return float(self.mass @ special.ndtr(gap / sd))
+        above, below = special.ndtr((centre - high) / sd), special.ndtr((low - centre) / sd)
+        return float(self.mass @ above), float(self.mass @ below)
 
     def tail(self, time: float, level: float) -> tuple[float, float]:
         """Probability of lying above `level` at `time`, and the density there."""
@@ -80,8 +80,7 @@ def crossing(times: Float, lower: Float, upper: Float, drift: float) -> Crossing
     above, below = np.zeros(len(times)), np.zeros(len(times))
     paths = start_paths(drift)
     for look, (u, low, high) in enumerate(zip(times, lower, upper, strict=True)):
-        above[look] = paths.beyond(float(u), float(high), above=True)
-        below[look] = paths.beyond(float(u), float(low), above=False)
+        above[look], below[look] = paths.beyond(float(u), float(low), float(high))
         paths = paths.advance(float(u), float(low), float(high))
     return Crossing(above=above, below=below)
 

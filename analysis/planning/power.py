@@ -165,12 +165,11 @@ def units_needed(
             wrong_side=wrong_side,
         )  # fmt: skip
         least = np.maximum(1.0, 1 / r) + 1e-6
-        low, high = np.maximum(n * 0.5, least), np.maximum(n, least) * 1.1 + 10
+        high = np.maximum(n, least)
         # few units of the smaller variant have few degrees of freedom: they may need several times as many
         while (short := at(n_control=high) < target).any():
             high = np.where(short, 2 * high, high)
-        low = np.where(at(n_control=low) < target, low, least)
-        n = bracketed_root(lambda units: at(n_control=units) - target, low, high, precision=_PRECISION)
+        n = bracketed_root(lambda units: at(n_control=units) - target, least, high, precision=_PRECISION)
     return Units(control=n, treatment=r * n)
 
 
@@ -210,7 +209,7 @@ def smallest_effect(
         power, spread, n_control=n, ratio=r, alpha=alpha, alternative=alternative, distribution=distribution,
         wrong_side=wrong_side,
     )  # fmt: skip
-    top = effect * 4
+    top = effect
     while (short := at(top) < target).any():  # few degrees of freedom
         top = np.where(short, 2 * top, top)
     return bracketed_root(lambda delta: at(delta) - target, effect * 0.5, top, precision=_PRECISION)

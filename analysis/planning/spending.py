@@ -67,7 +67,7 @@ def spent_alpha(
     times: ArrayLike, alpha: float, alternative: Alternative, spending: Spending, *, gamma: float = 2.0
 ) -> Float:
     """Alpha spent by each information fraction, both sides together; all of it from 1 on."""
-    u = np.minimum(times, 1.0)
+    u = np.asarray(times)
     sides = 2 if alternative is Alternative.TWO_SIDED else 1
     one = alpha / sides
     if spending is Spending.POCOCK:
@@ -187,7 +187,7 @@ def looks_cost(
 
 
 def _fractions(times: ArrayLike) -> Float:
-    fractions = np.asarray(times, float)
+    fractions = np.asarray(times)
     steps = np.diff(fractions, prepend=0.0)
     if not (fractions.size and np.isfinite(fractions).all() and (steps > 0).all()):
         raise BadInput(
@@ -200,7 +200,7 @@ def _fractions(times: ArrayLike) -> Float:
 
 
 def _shares(shares: ArrayLike, looks: int) -> Float:
-    found = np.asarray(shares, float)
+    found = np.asarray(shares)
     if not (found.size == looks and np.isfinite(found).all() and (np.diff(found, prepend=0.0) >= 0).all()):
         raise BadInput(
             "shares of the plan do not fall", field="shares", value=found.tolist(),

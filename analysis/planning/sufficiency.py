@@ -86,14 +86,18 @@ def progress(control: Sample, treatment: Sample, weight: ArrayLike | None = None
     given = np.broadcast_to(weight, n.shape)
     used = (given > 0) & np.isfinite(squared)
     share = np.where(used, given, 0.0)
-    total = share.sum(axis=-1, keepdims=True)
-    share = share / np.where(total > 0, total, 1.0)
-    none = ~used.any(axis=-1)
+    with np.errstate(invalid="ignore"):
+        share = share / share.sum(axis=-1, keepdims=True)  # NaN where no stratum is used
+
+    def combined(weights: Float, part: Float) -> Float:
+        weighed: Float = (weights * np.where(used, part, 0.0)).sum(axis=-1)
+        return weighed
+
     return Progress(
         n=np.where(used, n, 0.0).sum(axis=-1),
-        baseline=np.where(none, np.nan, np.where(used, share * mean, 0.0).sum(axis=-1)),
-        treated=np.where(none, np.nan, np.where(used, share * part, 0.0).sum(axis=-1)),
-        error_variance=np.where(none, np.nan, (np.square(share) * np.where(used, squared, 0.0)).sum(axis=-1)),
+        baseline=combined(share, mean),
+        treated=combined(share, part),
+        error_variance=combined(np.square(share), squared),
     )
 
 
@@ -153,8 +157,7 @@ def _stated(rule: DecisionRule, needed: Float) -> Float:
 
 def _squares(sample: Sample) -> Float:
     """Sum of squared deviations of a variant; a single unit has none."""
-    known = (sample.n > 1) & np.isfinite(sample.variance)
-    return np.where(known, (sample.n - 1) * sample.variance, 0.0)
+    return np.where(np.isfinite(sample.variance), (sample.n - 1) * sample.variance, 0.0)
 
 
 def _reason(now: Progress, delta: Float) -> Codes:

@@ -37,7 +37,7 @@ def test_the_exponent_is_the_slope_of_the_last_fourteen_days_on_log_scales() -> 
     [
         ([8, 8, 8, 8, 8], 0.05),  # nothing comes any more: as slow as curves get
         ([1, 4, 9, 16, 25], 1.0),  # faster from day to day: no faster than a line
-        ([0, 4, 5, 6, 7], 1.0),  # starts with nothing
+        ([0, 1.2, 1.3, 1.35, 1.4], 1.0),  # starts with nothing
         ([0.5, 0.5 * 2**0.5, 0.5 * 3**0.5, 1.0, 0.5 * 5**0.5], 0.5),
         ([1, 1.3, 1.4, 1.5], 1.0),  # four days are taken as a line
     ],
@@ -105,6 +105,12 @@ def test_beyond_every_number_of_days_is_never_and_says_so_without_a_warning() ->
     assert [float(side) for side in nobody.units_by(9)] == [0, 0]
     unborn = constant_accrual(0)
     assert [side.tolist() for side in unborn.days_until(np.array([0, 1]))] == [[0, np.inf], [0, np.inf]]
+    assert [float(side) for side in unborn.units_by(0)] == [0, 0]
+
+
+def test_curves_beside_each_other_are_fitted_one_by_one() -> None:
+    curves = [[0, 1.2, 1.3, 1.35, 1.4], [1, 2**0.5, 3**0.5, 2, 5**0.5], [2, 4, 6, 8, 10]]
+    assert fit_accrual(curves).exponent.tolist() == pytest.approx([1, 0.5, 1])
 
 
 def test_a_known_pace_is_a_line_from_wherever_it_starts() -> None:

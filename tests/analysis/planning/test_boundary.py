@@ -67,15 +67,16 @@ def test_every_path_crosses_or_goes_on() -> None:
 def test_a_tail_is_that_of_the_next_step_and_its_density_the_slope() -> None:
     paths = start_paths(0.5).advance(0.4, -0.3, 0.9)
     tail, density = paths.tail(1.0, 0.7)
-    assert tail == paths.beyond(1.0, 0.7, above=True)
-    assert tail + paths.beyond(1.0, 0.7, above=False) == pytest.approx(paths.mass.sum(), rel=1e-12)
+    above, below = paths.beyond(1.0, 0.7, 0.7)
+    assert tail == above
+    assert above + below == pytest.approx(paths.mass.sum(), rel=1e-12)
     slope = (paths.tail(1.0, 0.7 + 1e-5)[0] - paths.tail(1.0, 0.7 - 1e-5)[0]) / 2e-5
     assert density == pytest.approx(-slope, rel=1e-8)
 
 
 @pytest.mark.parametrize(
     ("low", "high", "sd", "count"),
-    [(0, 10, 1.0, 40), (-1, 1, 0.5, 32), (2.0, 2.1, 1.0, 24), (0, 10, 0.1, 240)],
+    [(0, 10, 1.0, 40), (-1, 1, 0.5, 32), (2.0, 2.1, 1.0, 24), (0, 3.6, 1.0, 24), (0, 10, 0.1, 240)],
 )
 def test_nodes_are_dense_for_the_kernel_and_integrate_polynomials(
     low: float, high: float, sd: float, count: int

@@ -212,6 +212,20 @@ def test_the_cost_of_a_posterior_is_unknown_without_a_lift() -> None:
     assert cost[0] == pytest.approx(1, abs=0.002)
 
 
+def test_a_posterior_costs_the_same_in_any_unit_of_lift() -> None:
+    """A prior far on the variant's side for the small lifts, and on none's for the large one."""
+    lifts, belief = np.array([0.02, 0.1, 4]), Belief(mean=0.3, sd=0.2)
+    cost = power.posterior_cost(lifts, belief, alpha=0.05, target=0.8)
+    assert (cost < 1).tolist() == [True, True, False]
+    wide = Belief(mean=50 * belief.mean, sd=50 * belief.sd)
+    np.testing.assert_allclose(
+        power.posterior_cost(50 * lifts, wide, alpha=0.05, target=0.8), cost, rtol=1e-9
+    )
+    assert [
+        float(power.posterior_cost(lift, belief, alpha=0.05, target=0.8)) for lift in lifts
+    ] == pytest.approx(cost.tolist(), rel=1e-9)
+
+
 def test_planned_power_is_the_power_of_the_analysis() -> None:
     """Seeded trials at the planned size reject as often as planned."""
     units = power.units_for_proportions(0.1, 0.13)

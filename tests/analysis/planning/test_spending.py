@@ -165,8 +165,8 @@ def test_half_way_the_functions_have_spent_what_their_papers_say(
     """Kim & DeMets (1987): α·u^ρ; Lan & DeMets (1983): α·log(1 + (e − 1)u)."""
     bounds = spending.spending_bounds([0.5, 1.0], spending=kind, gamma=gamma)
     assert bounds.spent.tolist() == pytest.approx([spent, 0.05])
-    once = spending.spent_alpha([1 / 2, 1, 3], 0.05, Alternative.TWO_SIDED, kind, gamma=gamma)
-    assert once.tolist() == pytest.approx([spent, 0.05, 0.05])
+    once = spending.spent_alpha([1 / 2, 1, 1.5, 3], 0.05, Alternative.TWO_SIDED, kind, gamma=gamma)
+    assert once.tolist() == pytest.approx([spent, 0.05, 0.05, 0.05])
 
 
 def test_a_power_of_two_is_spent_unless_said_otherwise_and_one_side_has_it_all() -> None:

@@ -16,6 +16,7 @@ from analysis.errors import Reason
 from analysis.inference.sample import from_moments, proportion
 from analysis.planning import power
 from analysis.planning.accrual import constant_accrual, fit_accrual
+from analysis.planning.boundary import sequential_cost
 from analysis.planning.sufficiency import Sufficiency, progress, sufficiency
 from experiment.definition import DecisionRule, Design, Direction, Grade, LookPlan, Size
 
@@ -178,7 +179,7 @@ def test_dates_of_a_slowing_pace_are_a_range_and_end_a_window_before_the_deadlin
 
 def test_no_dates_without_arrivals() -> None:
     now = progress(proportion(1000, 100), proportion(1000, 110))
-    for accrual in (None, constant_accrual(0, enrolled=2000, day=10)):
+    for accrual in (None, constant_accrual(0, enrolled=2500, day=10)):
         found = only(sufficiency(now, _rule(), accrual=accrual))
         assert found.duration_reason == Reason.NO_ACCRUAL.code
         assert np.isnan([found.fast, found.slow]).all()
@@ -223,7 +224,7 @@ def test_what_has_come_already_takes_no_more_days() -> None:
 
 def test_a_deadline_within_the_window_sees_no_new_unit() -> None:
     """Five days to go and a window of seven: of those that come none matures."""
-    now = progress(proportion(100, 10), proportion(100, 11))
+    now = progress(proportion(10, 1), proportion(10, 2))
     found = only(
         sufficiency(now, _rule(deadline=5), accrual=constant_accrual(50, enrolled=200, day=4), window_days=7)
     )
@@ -238,7 +239,10 @@ def test_units_needed_are_those_of_the_formula_at_any_level(
     """n·se²·(z_α + z_power)²/Δ², another metric's size and a share of alpha in place of the rule's."""
     now = progress(from_moments(900, 5.0, 100.0), from_moments(600, 5.5, 120.0))
     size = Size(value=0.2, relative=relative)
-    found = only(sufficiency(now, _rule(), alpha=0.01, mde=size, assumed=assumed))
+    found, watched = (
+        only(sufficiency(now, _rule(design), alpha=0.01, mde=size, assumed=assumed))
+        for design in (Design.FIXED, Design.SEQUENTIAL)
+    )
     common = (900 * 5.0 + 600 * 5.5) / 1500
     within = 899 * 100 + 599 * 120 + 900 * 600 / 1500 * 0.5**2
     squared = within / 1499 * (1 / 900 + 1 / 600)
@@ -247,8 +251,18 @@ def test_units_needed_are_those_of_the_formula_at_any_level(
     reach = stats.norm.isf(0.005) + stats.norm.ppf(0.8)
     exact = 1500 * squared * reach**2 / delta**2
     assert found.n_needed == np.ceil(exact)
+    assert watched.n_needed == np.ceil(exact * sequential_cost(0.01, 0.8))
     assert found.fraction == pytest.approx(1500 / exact, rel=1e-12)
     assert found.visible_now == pytest.approx(0.2 * np.sqrt(exact / 1500), rel=1e-12)
+
+
+@pytest.mark.parametrize(("beyond", "needed"), [(5e-10, 2_000), (-5e-10, 2_000), (2e-9, 2_001)])
+def test_a_whole_number_of_units_is_not_rounded_up_for_a_rounding(beyond: float, needed: int) -> None:
+    """An MDE for which the formula gives 2,000 units, and a billionth more or less."""
+    now = progress(from_moments(500, 5.0, 100.0), from_moments(500, 5.0, 100.0))
+    variance = 1000 * float(now.error_variance)
+    delta = (stats.norm.isf(0.025) + stats.norm.ppf(0.8)) * np.sqrt(variance / (2_000 * (1 + beyond)))
+    assert only(sufficiency(now, _rule(value=float(delta), relative=False))).n_needed == needed
 
 
 def test_a_plan_that_states_its_units_states_none_where_nothing_is_known() -> None:
@@ -262,22 +276,22 @@ def test_a_plan_that_states_its_units_states_none_where_nothing_is_known() -> No
 
 
 def test_strata_of_nobody_and_of_one_unit_change_nothing() -> None:
-    """A stratum without units, without those of one variant, and one whose two units have no variance of their
-    own, for which both together have one; beside a comparison without any stratum."""
-    control = from_moments(
-        [[0, 400, 3, 1], [0, 0, 0, 0]], [[0.0, 4, 5, 2], [0.0] * 4], [[0.0, 9, 1, 0], [0.0] * 4]
-    )
-    treatment = from_moments(
-        [[0, 500, 0, 1], [0, 0, 0, 0]], [[0.0, 5, 0, 4], [0.0] * 4], [[0.0, 16, 0, 0], [0.0] * 4]
-    )
-    found = progress(control, treatment, [[1, 6, 2, 2], [1, 1, 1, 1]])
-    w = np.array([6, 2]) / 8
+    """Strata without units, without those of one variant, without weight, and one whose two units have no variance
+    of their own, for which both together have one; weights that sum up to less than 1, beside a comparison of other
+    weights and one without any stratum."""
+    n, mean, variance = [0, 400, 3, 1, 50], [0.0, 4, 5, 2, 9], [0.0, 9, 1, 0, 4]
+    control = from_moments([n, n, [0] * 5], [mean, mean, [0.0] * 5], [variance, variance, [0.0] * 5])
+    n, mean, variance = [0, 500, 0, 1, 60], [0.0, 5, 0, 4, 9], [0.0, 16, 0, 0, 4]
+    treatment = from_moments([n, n, [0] * 5], [mean, mean, [0.0] * 5], [variance, variance, [0.0] * 5])
+    found = progress(control, treatment, [[0.1, 0.6, 0.2, 0.2, 0], [5, 5, 5, 5, 0], [1] * 5])
     both = (399 * 9 + 499 * 16 + 400 * 500 / 900 * 1) / 899 * (1 / 400 + 1 / 500)
     two = (1 * 1 / 2 * 4) / 1 * 2
-    assert found.n.tolist() == [902, 0]
-    np.testing.assert_allclose(found.error_variance, [w**2 @ [both, two], np.nan], rtol=1e-12)
-    np.testing.assert_allclose(found.baseline, [w @ [(400 * 4 + 500 * 5) / 900, 3], np.nan], rtol=1e-12)
-    np.testing.assert_allclose(found.treated, [w @ [5 / 9, 0.5], np.nan], rtol=1e-12)
+    assert found.n.tolist() == [902, 902, 0]
+    for w, row in ((np.array([0.75, 0.25]), 0), (np.array([0.5, 0.5]), 1)):
+        assert found.error_variance[row] == pytest.approx(w**2 @ [both, two], rel=1e-12)
+        assert found.baseline[row] == pytest.approx(w @ [(400 * 4 + 500 * 5) / 900, 3], rel=1e-12)
+        assert found.treated[row] == pytest.approx(w @ [5 / 9, 0.5], rel=1e-12)
+    assert np.isnan([found.error_variance[2], found.baseline[2], found.treated[2]]).all()
 
 
 @pytest.mark.parametrize(
