@@ -212,8 +212,6 @@ def _headline(s: Sheet, look: int) -> str:
 
 
 def _posterior(s: Sheet, look: int, v: int, rule: DecisionRule) -> Posterior | None:
-    if look not in s.m.pooled_at:
-        return None
     found, at = s.m.posterior, (s.m.pooled_at.index(look), v)
     if found.reason[at]:
         return None
@@ -263,8 +261,6 @@ def _selected(at: Place, *, significant: bool) -> Interval | None:
 
 
 def _pooled(s: Sheet, look: int, v: int, found: Estimate | None, mix: tuple[MixRow, ...]) -> Pooled | None:
-    if look not in s.m.pooled_at:
-        return None
     naive, at, row = s.m.pooled, (s.m.pooled_at.index(look), v), (s.m.start + look, v)
     if naive.reason[at]:
         return None

@@ -44,7 +44,7 @@ GROUPS = {
     "guards": Group(
         files=("analysis/report/comparisons.py", "analysis/validity/event_gate.py"),
         tests=(
-            "tests/analysis/report/test_comparisons.py", "tests/analysis/rule/test_columnar.py",
+            "tests/analysis/report/test_comparisons.py",
             *(
                 f"tests/analysis/validity/test_event_gate.py::{name}"
                 for name in (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import log10, sqrt
 from typing import Any
 
@@ -16,8 +17,9 @@ from analysis.inference.random_effects import pool_effects
 from analysis.report.comparisons import iso_day, number
 from analysis.report.model import Comparison, MetricReading, Report
 from analysis.rule import Finding
+from experiment.definition import Design, Direction
 from experiment.parsing import load_spec
-from tests.analysis.cases import DAY, counts, definition, running, segment
+from tests.analysis.cases import BUYERS, DAY, RULE, counts, definition, running, segment
 
 SPEC = """
 metrics:
@@ -484,6 +486,70 @@ def test_the_plain_result_stands_beside_the_adjusted_one(shift: float) -> None:
 
 def test_a_covariate_of_no_use_is_not_shown(plain: Report) -> None:
     assert of(plain, "speed", "b").unadjusted is None
+
+
+# the looks of a plan
+
+
+def by_days(direction: Direction, at: int, last: int = 840) -> Report:
+    """A group sequential rule whose first look is on day 14: 1000 units of each variant a day, of which 100 of
+    control and 120 of treatment buy; in the third week `last` of treatment."""
+    metric = replace(BUYERS, direction=direction)
+    experiment = definition(metrics=(metric,), decision=replace(RULE, design=Design.GROUP_SEQUENTIAL))
+    first = counts({("all", "control"): (14_000, 1400), ("all", "treatment"): (14_000, 1680)}, days=14)
+    third = counts({("all", "control"): (7000, 700), ("all", "treatment"): (7000, last)}, days=7)
+    cells = first | {key._replace(day=key.day + 14): cell for key, cell in third.items()}
+    return analyze_ledger(running(experiment), cells, at=at * DAY)
+
+
+@pytest.mark.parametrize(
+    ("direction", "better", "finding"),
+    [(Direction.INCREASE, True, Finding.BETTER), (Direction.DECREASE, False, Finding.WORSE)],
+)
+def test_a_plan_is_judged_by_its_look_whatever_came_later(
+    direction: Direction, better: bool, finding: Finding
+) -> None:
+    """The first look passes (z = 5.3); the third week turns the effect to 1960 of 21,000 against 2100."""
+    found = by_days(direction, 100, last=280)
+    (c,) = found.matured.metrics[0].comparisons
+    assert c.planned is not None
+    assert c.estimate is not None
+    assert c.estimate.effect == pytest.approx((1960 - 2100) / 21_000)
+    assert (c.planned.effect, c.planned.counted, c.planned.ended) == (pytest.approx(0.02), 1, True)
+    assert [(look.day, look.date, look.units, look.passed) for look in c.planned.looks] == [
+        (14, "1970-01-14", 28_000, True)
+    ]
+    assert (c.headline, c.significant, c.better, c.finding) == ("planned", True, better, finding)
+    assert c.complete
+    assert c.adjusted_p == c.planned.p
+    assert (c.days, c.missing, c.counted) == (None, None, "outcomes")
+
+
+def test_before_its_first_look_a_plan_says_nothing() -> None:
+    """On day 9 two days have matured; the units that came since are read by the confidence sequence."""
+    found = by_days(Direction.INCREASE, 9)
+    (c,), (live,) = (reading.metrics[0].comparisons for reading in (found.matured, found.live))
+    assert c.planned is not None
+    assert c.estimate is not None
+    assert (c.planned.looks, c.planned.effect, c.planned.ended, c.planned.next_day) == ((), None, False, 14)
+    assert (c.headline, c.significant, c.better, c.finding) == ("planned", False, None, Finding.UNDECIDED)
+    assert not c.complete
+    assert c.adjusted_p is None
+    assert (live.headline, live.planned, live.significant, live.better) == ("sequence", None, True, True)
+    assert live.estimate is not None
+    assert live.adjusted_p == live.estimate.anytime_p
+
+
+@pytest.mark.parametrize(("at", "matured"), [(9, 2), (24, 17), (100, 21)])
+def test_every_reading_has_the_points_of_its_own_days(at: int, matured: int) -> None:
+    """A unit's window of seven days has to be over before its day has matured."""
+    found = by_days(Direction.INCREASE, at)
+    for reading, days in ((found.matured, matured), (found.live, 21)):
+        (c,) = reading.metrics[0].comparisons
+        assert c.estimate is not None
+        assert [point.day for point in c.daily] == [iso_day(day) for day in range(days)]
+        assert (c.estimate.n_control, c.estimate.n_variant) == (1000 * days, 1000 * days)
+        assert c.estimate.effect == pytest.approx(0.02)
 
 
 # what cannot be estimated, and p-values beyond a float

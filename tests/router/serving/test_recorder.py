@@ -216,6 +216,28 @@ def test_without_a_writer_the_caller_writes(rig: Rig) -> None:
     assert rig.statuses(click(1), click(1)) == [Status.STORED, Status.DUPLICATE]
 
 
+def test_a_recorder_that_never_started_writes_and_ends_all_the_same(rig: Rig) -> None:
+    idle = Recorder(rig.ledger, rig.spool, lambda: rig.plan, gate=rig.gate, renew=rig._renew)
+    idle.stop()
+    assert [item.outcome.status for item in idle.submit([click(1)], now=NOW)] == [Status.STORED]
+
+
+def test_refused_events_whose_count_failed_are_logged_and_counted_without_others(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    refuse = rig.ledger.refuse
+
+    def failing(*args: Any, **options: Any) -> None:
+        raise StoreUnavailable("no answer")
+
+    rig.ledger.refuse = failing  # type: ignore[method-assign]
+    rig.statuses(7)
+    until(lambda: "refused events wait to be counted: no answer" in [r.getMessage() for r in caplog.records])
+    rig.ledger.refuse = refuse  # type: ignore[method-assign]
+    rig.recorder.stop()
+    assert rig.ledger.refusals() == {"event": 1}
+
+
 def test_refused_events_wait_for_the_store_and_are_counted_once(rig: Rig) -> None:
     """In an outage, and when the answer of the store is lost after it counted."""
     rig.ledger.away = True
