@@ -56,7 +56,6 @@ def create_app(services: Services) -> Flask:
 
     @app.after_request
     def finish(response: Response) -> Response:
-        response.headers["X-Content-Type-Options"] = "nosniff"
         if services.simulated:
             response.headers[CLOCK_HEADER] = "simulated"
         services.metrics.answered(request.endpoint or "unknown", response.status_code)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -94,9 +94,12 @@ class AssignDoor:
 
 
 def before(door: AssignDoor, rest: WSGIApplication) -> WSGIApplication:
-    """Send the one hot path to the door, everything else to `rest`."""
+    """Send the one hot path to the door, everything else to `rest`; all answers get the security headers."""
 
     def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        return (door if environ["PATH_INFO"] == PATH else rest)(environ, start_response)
+        def start(status: str, headers: list[tuple[str, str]], *error: Any) -> Any:
+            return start_response(status, [*headers, *problem.SECURITY_HEADERS], *error)
+
+        return (door if environ["PATH_INFO"] == PATH else rest)(environ, start)
 
     return application

@@ -1,47 +1,33 @@
-"""Reading a request body: bounded in size and time before anything is parsed, then strict JSON."""
+"""Reading a request body: bounded in size before anything is parsed, then strict JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 import orjson
 
-from router.serving.problem import BadBody, Encoding, SlowBody, TooLarge
+from router.serving.problem import BadBody, Encoding, TooLarge
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 MAX_BODY_BYTES = 1_000_000
-BODY_SECONDS = 10.0
-
-Timer = Callable[[float, Exception], AbstractContextManager[object]]
-"""Makes a context that raises the exception inside it after so many seconds (`gevent.Timeout` fits)."""
-
-
-def no_timer(_seconds: float, _error: Exception) -> AbstractContextManager[object]:
-    """For servers that bound a request's time themselves."""
-    return nullcontext()
 
 
 class BodyReader:
-    """Reads JSON bodies of at most `limit` bytes that arrive within `seconds`."""
+    """Reads JSON bodies of at most `limit` bytes; their time is the server's to bound."""
 
-    __slots__ = ("_limit", "_seconds", "_timer")
+    __slots__ = ("_limit",)
 
-    def __init__(
-        self, *, limit: int = MAX_BODY_BYTES, seconds: float = BODY_SECONDS, timer: Timer = no_timer
-    ) -> None:
-        """`timer` is injected, so that this module needs no event loop."""
-        self._limit, self._seconds, self._timer = limit, seconds, timer
+    def __init__(self, *, limit: int = MAX_BODY_BYTES) -> None:
+        self._limit = limit
 
     def json(self, environ: WSGIEnvironment) -> object:
         """The parsed body. Content types are not looked at: many clients send none or a wrong one.
 
         Raises:
             TooLarge: announced or real size beyond the limit; nothing was parsed.
-            SlowBody: it did not arrive in time.
+            SlowBody: it did not arrive in time; raised by the server that reads it.
             Encoding: it is compressed.
             BadBody: not JSON: malformed, not UTF-8, NaN, too deep, a number beyond a double.
         """
@@ -63,12 +49,10 @@ class BodyReader:
             size = int(announced)
             if size > self._limit:
                 raise self._too_large(size)
-        elif environ.get("wsgi.input_terminated") or "HTTP_TRANSFER_ENCODING" in environ:
-            size = self._limit + 1  # chunked: read one byte beyond the limit to know
-        else:
+        elif not (environ.get("wsgi.input_terminated") or "HTTP_TRANSFER_ENCODING" in environ):
             return b""
-        with self._timer(self._seconds, SlowBody(f"the body did not arrive within {self._seconds:g} s")):
-            body: bytes = environ["wsgi.input"].read(size)
+        # one byte beyond the limit shows a body without a length to be too large, and any other to end
+        body: bytes = environ["wsgi.input"].read(self._limit + 1)
         if len(body) > self._limit:
             raise self._too_large(len(body))
         return body

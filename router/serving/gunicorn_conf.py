@@ -1,7 +1,7 @@
 """gunicorn settings of the serving process (`gunicorn -c python:router.serving.gunicorn_conf`).
 
-gevent workers: with sync or threaded ones 300 idle connections shut everybody else out, measured. gunicorn
-patches the standard library in each worker before it loads the application.
+gevent workers (`router.serving.worker`): with sync or threaded ones 300 idle connections shut everybody else
+out, measured. gunicorn patches the standard library in each worker before it loads the application.
 """
 
 from __future__ import annotations
@@ -23,8 +23,7 @@ _MASTER = "master"  # the file that names the process whose counters these are
 
 bind = os.environ.get("SWITCHPOINT_BIND", "127.0.0.1:8000")
 workers = int(os.environ.get("SWITCHPOINT_WORKERS", "2"))
-worker_class = "gevent"
-worker_connections = 1000
+worker_class = "router.serving.worker.Worker"
 keepalive = 5  # also the deadline for a request's head
 graceful_timeout = 8
 timeout = 30  # a worker whose loop stood still that long is replaced

@@ -22,6 +22,12 @@ from experiment.errors import (
 
 CONTENT_TYPE = "application/problem+json"
 RETRY_SECONDS = "2"
+SECURITY_HEADERS = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("Referrer-Policy", "no-referrer"),
+)
+"""Of every answer: nothing here is a page."""
 _SHOWN_CHARACTERS = 120
 
 
@@ -102,6 +108,23 @@ def of_error(error: SwitchpointError) -> tuple[int, bytes]:
             {"field": error.field, "value": shown(error.value), "message": error.message, "fix": error.fix}
         ]
     return status, orjson.dumps(document(status, error.code, str(error), errors))
+
+
+def whole_answer(status: int, code: str, detail: str, headers: Mapping[str, str]) -> bytes:
+    """A problem as it goes over the wire, for requests that no application sees; the connection closes."""
+    body = orjson.dumps(document(status, code, detail))
+    sent = {
+        "Connection": "close",
+        "Content-Type": CONTENT_TYPE,
+        "Content-Length": str(len(body)),
+        **dict(SECURITY_HEADERS),
+        **headers,
+    }
+    lines = [
+        f"HTTP/1.1 {status_line(status)}",
+        *(f"{name}: {value}" for name, value in sent.items()),
+    ]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
 
 
 def shown(value: object) -> str | None:

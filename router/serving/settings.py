@@ -9,8 +9,7 @@ from pathlib import Path
 
 from experiment.errors import BadInput
 from experiment.store.server import data_directory
-
-_TRUE = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False, "": False}
+from router.serving.environment import number, switch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,25 +46,11 @@ class Settings:
             redis_url=url,
             data=data_directory(environ.get("SWITCHPOINT_DATA")),
             project=environ.get("SWITCHPOINT_PROJECT", "default"),
-            shards=_number(environ, "SWITCHPOINT_SHARDS", 0, low=0) or None,
-            deadline_ms=_number(environ, "SWITCHPOINT_DEADLINE_MS", 250, low=1),
-            model_threads=_number(environ, "SWITCHPOINT_MODEL_THREADS", 4, low=2),
+            shards=number(environ, "SWITCHPOINT_SHARDS", 0, low=0) or None,
+            deadline_ms=number(environ, "SWITCHPOINT_DEADLINE_MS", 250, low=1),
+            model_threads=number(environ, "SWITCHPOINT_MODEL_THREADS", 4, low=2),
             profiles=None if profiles is None else tuple(filter(None, profiles.split(","))),
-            private_upstreams=_switch(environ, "SWITCHPOINT_UPSTREAM_PRIVATE"),
-            simulated_clock=_switch(environ, "SWITCHPOINT_SIMULATED_CLOCK"),
-            spool_bytes=_number(environ, "SWITCHPOINT_SPOOL_BYTES", 256 * 1024 * 1024, low=0),
+            private_upstreams=switch(environ, "SWITCHPOINT_UPSTREAM_PRIVATE"),
+            simulated_clock=switch(environ, "SWITCHPOINT_SIMULATED_CLOCK"),
+            spool_bytes=number(environ, "SWITCHPOINT_SPOOL_BYTES", 256 * 1024 * 1024, low=0),
         )
-
-
-def _number(environ: Mapping[str, str], name: str, default: int, *, low: int) -> int:
-    text = environ.get(name, "").strip() or str(default)
-    if not text.isdecimal() or int(text) < low:
-        raise BadInput("must be a whole number", field=name, value=text, fix=f"use {low} or more")
-    return int(text)
-
-
-def _switch(environ: Mapping[str, str], name: str) -> bool:
-    text = environ.get(name, "").strip().lower()
-    if text not in _TRUE:
-        raise BadInput("must be 1 or 0", field=name, value=text, fix="set it to 1 to switch it on")
-    return _TRUE[text]

@@ -9,10 +9,8 @@ from __future__ import annotations
 import atexit
 import concurrent.futures
 import logging
-from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, cast
 
-import gevent
 import gevent.monkey
 import gevent.threadpool
 
@@ -33,7 +31,7 @@ from router.models.upstream import UpstreamLoader
 from router.serving.app import Services, create_app
 from router.serving.assign import AssignDoor, before
 from router.serving.background import Background
-from router.serving.body import BodyReader, no_timer
+from router.serving.body import BodyReader
 from router.serving.counting import StoreGate
 from router.serving.drain import Drainer
 from router.serving.metrics import Metrics
@@ -118,7 +116,7 @@ def create(settings: Settings | None = None) -> WSGIApplication:
         holder, drainer, spool, gate, metrics, models, inspect=lambda: check_server(client)
     )
     recorder = Recorder(ledger, spool, lambda: holder.current.plan, gate=gate, renew=background.renew)
-    body = BodyReader(timer=_timer if gevent.monkey.is_module_patched("socket") else no_timer)
+    body = BodyReader()
     services = Services(
         holder=holder,
         predictor=Predictor(
@@ -135,10 +133,6 @@ def create(settings: Settings | None = None) -> WSGIApplication:
     atexit.register(recorder.stop)
     door = AssignDoor(lambda: holder.current, body, metrics)
     return before(door, cast("WSGIApplication", create_app(services)))
-
-
-def _timer(seconds: float, error: Exception) -> AbstractContextManager[object]:
-    return cast("AbstractContextManager[object]", gevent.Timeout(seconds, error))
 
 
 def _models(settings: Settings) -> Models:

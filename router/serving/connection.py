@@ -1,0 +1,154 @@
+"""One peer's connection: whatever the peer has to do has an end, and it never has the event loop to itself.
+
+gevent's `recv` and `sendall` wait without a limit, and let nobody else run while the peer keeps up with them.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import time
+from contextlib import suppress
+
+import gevent
+import gevent.socket
+
+WRITE_SECONDS = 10.0
+LINGER_SECONDS = 2.0
+LINGER_BYTES = 16 * 1024 * 1024
+_PIECE = 64 * 1024
+_BURST = 16 * 1024
+
+
+class Connection:
+    """A socket as gunicorn uses it. `expect` gives the peer an allowance of time and of bytes.
+
+    A peer that has used it up seems to have hung up: `recv` returns nothing more, and `late` or `spent` says
+    which of the two it was. A peer that does not take an answer within WRITE_SECONDS is cut off.
+    """
+
+    __slots__ = (
+        "_answer_by",
+        "_bytes",
+        "_end",
+        "_held",
+        "_received",
+        "_sock",
+        "late",
+        "since",
+        "unread",
+        "waiting",
+    )
+
+    def __init__(self, sock: gevent.socket.socket, *, seconds: float, size: int) -> None:
+        """Wrap an accepted socket; its first request's head is expected."""
+        self._sock = sock
+        self._held: bytearray | None = None
+        self.unread = False  # the rest of a body is on its way that nobody wants
+        self.waiting = False  # for the peer, and not for the application
+        self.expect(seconds, size)
+
+    def expect(self, seconds: float, size: int) -> None:
+        """Allow the peer to send at most `size` more bytes within `seconds` from now."""
+        self.since = time.monotonic()
+        self._end, self._bytes, self._received = self.since + seconds, size, 0
+        self._answer_by = 0.0
+        self.late = False
+
+    def extend(self, size: int) -> None:
+        """Allow `size` bytes in all since `expect`; its time stays."""
+        self._bytes = size
+
+    @property
+    def spent(self) -> bool:
+        """Whether the bytes are used up."""
+        return self._received >= self._bytes
+
+    def recv(self, size: int) -> bytes:
+        """What the peer sent, at most 64 KiB; nothing once it hung up or has used up its allowance."""
+        if self._received > _BURST:
+            gevent.sleep(0)
+        left = self._end - time.monotonic()
+        if left <= 0 or self.spent:
+            self.late = left <= 0
+            return b""
+        self._sock.settimeout(left)
+        self.waiting = True
+        try:
+            data: bytes = self._sock.recv(min(size, _PIECE))
+        except TimeoutError:
+            self.late = True
+            return b""
+        finally:
+            self.waiting = False
+        self._received += len(data)
+        return data
+
+    def hold(self) -> None:
+        """Keep what is sent until `flush`: gunicorn sends the head of an answer before its body."""
+        self._held = bytearray()
+
+    def flush(self) -> None:
+        """Send what was kept in one piece. Raises as `sendall`."""
+        data, self._held = self._held, None
+        if data:
+            self.sendall(data)
+
+    def sendall(self, data: bytes | bytearray) -> None:
+        """Send everything. Raises ConnectionResetError where the peer does not take it in time."""
+        if self._held is not None and len(self._held) < _PIECE:
+            self._held += data
+            return
+        if self._held:
+            data, self._held = self._held + data, bytearray()
+        now = time.monotonic()
+        self._answer_by = self._answer_by or now + WRITE_SECONDS
+        self._sock.settimeout(max(0.001, self._answer_by - now))
+        self.waiting = True
+        try:
+            self._sock.sendall(data)
+        except TimeoutError:
+            # gunicorn logs no reset
+            raise ConnectionResetError(errno.ECONNRESET, "the peer does not read") from None
+        finally:
+            self.waiting = False
+
+    def send(self, data: bytes) -> int:
+        """Send everything at once: gunicorn's `100 Continue`, which the body waits for."""
+        held, self._held = self._held, None
+        self.sendall(data)
+        self._held, self._answer_by = held, 0.0
+        return len(data)
+
+    def sever(self) -> None:
+        """Hang up; whoever waits for the peer learns that it has gone."""
+        self.unread = self.waiting = False
+        self.shutdown(socket.SHUT_RDWR)
+
+    def shutdown(self, how: int) -> None:
+        """End one or both directions."""
+        with suppress(OSError):
+            self._sock.shutdown(how)
+
+    def close(self) -> None:
+        """Close; what is left of a body is read a while, because a reset would overtake the answer."""
+        if self.unread:
+            self.shutdown(socket.SHUT_WR)
+            self.expect(LINGER_SECONDS, LINGER_BYTES)
+            with suppress(OSError):
+                while self.recv(_PIECE):
+                    pass
+        self._held = None
+        self._sock.close()
+
+    # gunicorn's own way to bound its waiting, which `expect` replaces
+
+    def setblocking(self, flag: bool) -> None:
+        """Nothing: every wait has its end already."""
+
+    def settimeout(self, seconds: float | None) -> None:
+        """Nothing, as `setblocking`."""
+
+    def gettimeout(self) -> float:
+        """0: nothing is left to be set."""
+        return 0.0

@@ -1,0 +1,178 @@
+"""The gunicorn worker: gevent's, which no single peer can stop.
+
+Every head, body and answer has a deadline and a bound, requests of all connections take turns, and a request
+whose body was not read to its end is the last one of its connection. A peer that opens too many connections
+loses those that have kept the worker waiting longest.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from typing import Any, NoReturn
+
+import gevent
+from gunicorn.http import errors
+from gunicorn.workers.ggevent import GeventWorker
+
+from router.serving import problem
+from router.serving.connection import Connection
+from router.serving.environment import Limits
+
+HEAD_BYTES = 64 * 1024
+BODY_SECONDS = 10.0
+_PIECE = 16 * 1024
+_AHEAD = 64 * 1024
+_ANNOUNCE = frozenset({"CONTENT-LENGTH", "TRANSFER-ENCODING"})
+_NO_LIMIT = nullcontext()
+
+_STATUSES: dict[type[Exception], int] = {
+    errors.LimitRequestLine: 414,
+    errors.LimitRequestHeaders: 431,
+    errors.ExpectationFailed: 417,
+    errors.UnsupportedTransferCoding: 501,
+}
+
+
+class Peers:
+    """The open connections of a worker, by the address they come from."""
+
+    def __init__(self, *, total: int, each: int) -> None:
+        """Keep at most `total` connections, and `each` of one peer."""
+        self._total, self._each = total, each
+        self._open: dict[Connection, str] = {}
+        self._by_peer: defaultdict[str, set[Connection]] = defaultdict(set)
+
+    @contextmanager
+    def admitted(self, connection: Connection, address: object) -> Iterator[bool]:
+        """Whether the connection may be served, while it is; others may have to make room for it."""
+        peer = peer_of(address)
+        of_peer = self._by_peer[peer]
+        crowd = (
+            of_peer if len(of_peer) >= self._each else self._open if len(self._open) >= self._total else ()
+        )
+        slowest = min((one for one in crowd if one.waiting), key=lambda one: one.since, default=None)
+        if slowest is not None:
+            slowest.sever()
+        self._open[connection] = peer
+        of_peer.add(connection)
+        try:
+            yield not crowd or slowest is not None
+        finally:
+            del self._open[connection]
+            of_peer.discard(connection)
+            if not of_peer:
+                self._by_peer.pop(peer, None)
+
+
+def peer_of(address: object) -> str:
+    """What counts as one peer: an IPv4 address, the network of an IPv6 one, all of a Unix socket."""
+    host = str(address[0]) if isinstance(address, tuple) else ""
+    if ":" not in host:
+        return host
+    ip = ipaddress.IPv6Address(host.partition("%")[0])
+    return str(ip.ipv4_mapped or ip.packed[:8].hex())
+
+
+class Body:
+    """A request's body as the application reads it; what is wrong with it is the caller's fault.
+
+    Until it has been read to its end, its request is the last one of the connection: nobody knows where the
+    next one begins.
+    """
+
+    def __init__(self, req: Any, connection: Connection) -> None:
+        """Take the place of gunicorn's body."""
+        self._req, self._body, self._connection = req, req.body, connection
+        self._missing = next((int(value) for name, value in req.headers if name == "CONTENT-LENGTH"), 0)
+        self._close_anyway = req.must_close
+        req.force_close()
+        connection.unread = True
+
+    def read(self, size: int) -> bytes:
+        """At most `size` bytes, fewer at the end. Raises SlowBody, BadBody."""
+        kept = bytearray()
+        try:
+            while wanted := min(_PIECE, size - len(kept)):
+                # chunks may double what is sent, not more: one byte of them costs as much as a thousand
+                self._connection.extend(2 * (len(kept) + _PIECE) + _AHEAD)
+                piece = self._body.read(wanted)
+                kept += piece
+                if len(piece) < wanted:
+                    break
+        except errors.ParseException as error:
+            raise problem.BadBody(f"the body's chunks are broken: {error}", fix="send a length") from None
+        except errors.NoMoreData:
+            self._refuse()
+        self._missing -= len(kept)
+        if len(kept) < size:
+            if self._missing > 0:
+                self._refuse()
+            self._req.must_close, self._connection.unread = self._close_anyway, False
+        return bytes(kept)
+
+    def _refuse(self) -> NoReturn:
+        if self._connection.late:
+            raise problem.SlowBody(f"the body did not arrive within {BODY_SECONDS:g} s")
+        if self._connection.spent:
+            raise problem.BadBody("the body's chunks hold a few bytes each", fix="send larger chunks")
+        raise problem.BadBody("the body ended early", fix="send all of it")
+
+
+class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no annotations
+    """What gunicorn runs (`worker_class`)."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        """As gunicorn makes it, before the fork."""
+        super().__init__(*args, **options)
+        limits = Limits.read()
+        self._peers = Peers(total=limits.connections, each=limits.peer_connections)
+        # gunicorn stops accepting there, and nobody could be told apart any more
+        self.worker_connections = 2 * limits.connections
+
+    def timeout_ctx(self) -> AbstractContextManager[None]:
+        """Nothing: the connection's own deadline holds while a head is awaited."""
+        return _NO_LIMIT
+
+    def handle(self, listener: Any, client: gevent.socket.socket, addr: object) -> None:
+        """Serve one connection until it closes."""
+        connection = Connection(client, seconds=self.cfg.keepalive, size=HEAD_BYTES)
+        with self._peers.admitted(connection, addr) as admitted:
+            if admitted:
+                super().handle(listener, connection, addr)
+            else:
+                self._answer(connection, 503, "too many connections", {"Retry-After": problem.RETRY_SECONDS})
+                connection.close()
+
+    def handle_request(self, listener_name: Any, req: Any, sock: Connection, addr: object) -> None:
+        """Serve one request; the others have their turn before it."""
+        gevent.sleep(0)
+        sock.expect(BODY_SECONDS, 0)
+        if any(name in _ANNOUNCE and value != "0" for name, value in req.headers):
+            req.body = Body(req, sock)
+        sock.hold()
+        try:
+            super().handle_request(listener_name, req, sock, addr)
+        finally:
+            sock.flush()
+        sock.expect(self.cfg.keepalive, HEAD_BYTES)
+
+    def handle_error(self, req: Any, client: Connection, _addr: object, exc: BaseException) -> None:
+        """Answer what never reached the application, or was not answered by it."""
+        own = (errors.InvalidResponseHeader, errors.InvalidResponseHeaderName, errors.ConfigurationProblem)
+        if isinstance(exc, errors.ParseException) and not isinstance(exc, own):
+            client.unread = True
+            self._answer(client, _STATUSES.get(type(exc), 400), str(exc))
+        else:
+            self.log.error("error handling %s", getattr(req, "uri", "a request's head"), exc_info=exc)
+            self._answer(client, 500, "an unexpected error; the log has it")
+
+    def _answer(
+        self, client: Connection, status: int, detail: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        """Send a problem, after which the connection closes."""
+        code = "bad_request" if status < 500 else "internal" if status == 500 else "busy"
+        with suppress(OSError):
+            client.sendall(problem.whole_answer(status, code, detail, headers or {}))

@@ -1,0 +1,171 @@
+"""Deadlines and allowances of connections, and who has to go when there are too many."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from types import SimpleNamespace
+
+import gevent
+import gevent.socket
+import pytest
+from gunicorn.http.body import Body as GunicornBody
+from gunicorn.http.body import ChunkedReader, LengthReader
+from gunicorn.http.unreader import SocketUnreader
+
+from router.serving import connection as module
+from router.serving.connection import Connection
+from router.serving.problem import BadBody, SlowBody
+from router.serving.worker import Body, Peers, peer_of
+from tests.waiting import HUNG
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[gevent.socket.socket, gevent.socket.socket]]:
+    ours, theirs = gevent.socket.socketpair()
+    yield ours, theirs
+    ours.close()
+    theirs.close()
+
+
+Pair = tuple[gevent.socket.socket, gevent.socket.socket]
+
+
+def test_a_peer_that_drips_has_one_deadline_for_all_of_it(pair: Pair) -> None:
+    """Every byte would renew a plain socket timeout."""
+    ours, theirs = pair
+    connection = Connection(ours, seconds=0.2, size=1000)
+
+    def drip() -> None:
+        while True:
+            theirs.send(b"x")
+            gevent.sleep(0.01)
+
+    dripping = gevent.spawn(drip)
+    with gevent.Timeout(HUNG):
+        while connection.recv(100):
+            pass
+    dripping.kill()
+    assert connection.late
+    theirs.send(b"x")
+    connection.expect(HUNG, 1000)
+    assert (connection.recv(1), connection.late) == (b"x", False)
+
+
+def test_a_peer_may_not_send_more_than_its_allowance(pair: Pair) -> None:
+    ours, theirs = pair
+    connection = Connection(ours, seconds=HUNG, size=10)
+    theirs.send(b"x" * 30)
+    assert [connection.recv(10), connection.recv(10)] == [b"x" * 10, b""]
+    assert (connection.spent, connection.late) == (True, False)
+    connection.extend(20)
+    assert connection.recv(10) == b"x" * 10
+
+
+def test_a_peer_that_does_not_read_is_cut_off(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "WRITE_SECONDS", 0.1)
+    connection = Connection(pair[0], seconds=HUNG, size=0)
+    with gevent.Timeout(HUNG), pytest.raises(ConnectionResetError):
+        connection.sendall(b"x" * 100_000_000)
+
+
+def test_a_peer_that_sends_without_a_pause_lets_others_run(pair: Pair) -> None:
+    """Its data is always there, so that receiving never waits."""
+    ours, theirs = pair
+    connection, turns = Connection(ours, seconds=HUNG, size=10**9), []
+
+    def send() -> None:
+        while True:
+            theirs.sendall(b"x" * 100_000)
+
+    def other() -> None:
+        while True:
+            turns.append(1)
+            gevent.sleep(0)
+
+    greenlets = [gevent.spawn(send), gevent.spawn(other)]
+    gevent.sleep(0.01)
+    before = len(turns)
+    for _ in range(100):
+        connection.recv(8192)
+    gevent.killall(greenlets)
+    assert len(turns) - before > 50
+
+
+def body(pair: Pair, kind: str, *, seconds: float = HUNG) -> tuple[Body, SimpleNamespace, Connection]:
+    headers = [("CONTENT-LENGTH", "10")] if kind == "length" else [("TRANSFER-ENCODING", "chunked")]
+    req = SimpleNamespace(headers=headers, must_close=False, limit_request_field_size=0, max_buffer_headers=0)
+    req.force_close = lambda: setattr(req, "must_close", True)
+    connection = Connection(pair[0], seconds=seconds, size=0)
+    unreader = SocketUnreader(connection)
+    req.body = GunicornBody(LengthReader(unreader, 10) if kind == "length" else ChunkedReader(req, unreader))
+    return Body(req, connection), req, connection
+
+
+def test_a_connection_lives_on_only_after_a_body_that_was_read_to_its_end(pair: Pair) -> None:
+    theirs = pair[1]
+    theirs.send(b"0123456789")
+    found, req, connection = body(pair, "length")
+    assert (req.must_close, connection.unread) == (True, True)
+    assert (found.read(4), req.must_close) == (b"0123", True)
+    assert (found.read(100), req.must_close, connection.unread) == (b"456789", False, False)
+    assert found.read(100) == b""
+
+
+@pytest.mark.parametrize("kind", ["length", "chunked"])
+def test_a_body_that_comes_too_slowly_is_told_from_one_that_ends_early(pair: Pair, kind: str) -> None:
+    theirs = pair[1]
+    theirs.send(b"5\r\n01")
+    found, req, _ = body(pair, kind, seconds=0.05)
+    with pytest.raises(SlowBody):
+        found.read(100)
+    assert req.must_close
+    theirs.send(b"5\r\n01")
+    theirs.shutdown(gevent.socket.SHUT_WR)
+    found, req, _ = body(pair, kind)
+    with pytest.raises(BadBody, match="ended early"):
+        found.read(100)
+    assert req.must_close
+
+
+class Open:
+    """A connection as Peers sees it."""
+
+    def __init__(self, since: float, *, waiting: bool = True) -> None:
+        self.since, self.waiting, self.severed = since, waiting, False
+
+    def sever(self) -> None:
+        self.severed, self.waiting = True, False
+
+
+def test_who_waited_longest_for_its_peer_makes_room() -> None:
+    """Of the same peer where that has its share already, else of all; never one that is being answered."""
+    peers = Peers(total=4, each=2)
+    with ExitStack() as stack:
+
+        def admit(one: Open, host: str) -> bool:
+            return stack.enter_context(peers.admitted(one, (host, 1)))  # type: ignore[arg-type]
+
+        old, busy = Open(1.0), Open(0.0, waiting=False)
+        young = Open(2.0)
+        assert all(admit(one, host) for one, host in ((old, "a"), (young, "a"), (busy, "b")))
+        assert admit(Open(3.0), "a")
+        assert (old.severed, young.severed) == (True, False)
+        assert admit(Open(4.0, waiting=False), "c")
+        assert (young.severed, busy.severed) == (True, False)
+        assert admit(Open(5.0, waiting=False), "b")
+        assert not admit(Open(6.0), "b")
+    assert admit_after(peers)
+
+
+def admit_after(peers: Peers) -> bool:
+    with peers.admitted(Open(0.0), ("b", 1)) as admitted:  # type: ignore[arg-type]
+        return admitted
+
+
+def test_a_peer_is_an_address_or_a_network_of_ipv6() -> None:
+    assert peer_of(("192.0.2.1", 5)) == peer_of(("::ffff:192.0.2.1", 6, 0, 0)) == "192.0.2.1"
+    assert peer_of(("2001:db8::1", 5, 0, 0)) == peer_of(("2001:db8::ffff:2", 5, 0, 0))
+    assert peer_of(("2001:db8::1", 5, 0, 0)) != peer_of(("2001:db8:0:1::1", 5, 0, 0))
+    assert peer_of(("fe80::1%eth0", 5, 0, 2)) == peer_of(("fe80::1", 5, 0, 0))
+    assert peer_of("") == peer_of(b"")
