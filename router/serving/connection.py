@@ -18,6 +18,25 @@ LINGER_SECONDS = 2.0
 LINGER_BYTES = 16 * 1024 * 1024
 _PIECE = 64 * 1024
 _BURST = 16 * 1024
+_TURN_SECONDS = 0.005
+
+
+class Turns:
+    """The turns that the connections of one event loop take."""
+
+    def __init__(self) -> None:
+        self._iteration, self._since = -1, 0.0
+
+    def give_way(self) -> None:
+        """Let everybody else who can run do so; and who waits for the network, every few milliseconds.
+
+        gevent runs up to 50 of those that called `sleep(0)` before it looks at the network again, which takes
+        a second where each of them has much to do.
+        """
+        iteration, now = gevent.get_hub().loop.iteration, time.monotonic()
+        if iteration != self._iteration:
+            self._iteration, self._since = iteration, now
+        gevent.sleep(0 if now - self._since < _TURN_SECONDS else 0.001)
 
 
 class Connection:
@@ -34,15 +53,16 @@ class Connection:
         "_held",
         "_received",
         "_sock",
+        "_turns",
         "late",
         "since",
         "unread",
         "waiting",
     )
 
-    def __init__(self, sock: gevent.socket.socket, *, seconds: float, size: int) -> None:
+    def __init__(self, sock: gevent.socket.socket, turns: Turns, *, seconds: float, size: int) -> None:
         """Wrap an accepted socket; its first request's head is expected."""
-        self._sock = sock
+        self._sock, self._turns = sock, turns
         self._held: bytearray | None = None
         self.unread = False  # the rest of a body is on its way that nobody wants
         self.waiting = False  # for the peer, and not for the application
@@ -67,7 +87,7 @@ class Connection:
     def recv(self, size: int) -> bytes:
         """What the peer sent, at most 64 KiB; nothing once it hung up or has used up its allowance."""
         if self._received > _BURST:
-            gevent.sleep(0)
+            self._turns.give_way()
         left = self._end - time.monotonic()
         if left <= 0 or self.spent:
             self.late = left <= 0

@@ -24,6 +24,7 @@ _MASTER = "master"  # the file that names the process whose counters these are
 bind = os.environ.get("SWITCHPOINT_BIND", "127.0.0.1:8000")
 workers = int(os.environ.get("SWITCHPOINT_WORKERS", "2"))
 worker_class = "router.serving.worker.Worker"
+backlog = 4096  # as many as the kernel allows: who finds it full is not refused, but waits for seconds
 keepalive = 5  # also the deadline for a request's head
 graceful_timeout = 8
 timeout = 30  # a worker whose loop stood still that long is replaced

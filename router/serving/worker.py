@@ -18,13 +18,13 @@ from gunicorn.http import errors
 from gunicorn.workers.ggevent import GeventWorker
 
 from router.serving import problem
-from router.serving.connection import Connection
+from router.serving.connection import Connection, Turns
 from router.serving.environment import Limits
 
 HEAD_BYTES = 64 * 1024
 BODY_SECONDS = 10.0
-_PIECE = 16 * 1024
-_AHEAD = 64 * 1024
+_PIECE = 8 * 1024
+_AHEAD = 8 * 1024
 _ANNOUNCE = frozenset({"CONTENT-LENGTH", "TRANSFER-ENCODING"})
 _NO_LIMIT = nullcontext()
 
@@ -128,6 +128,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no annotations
         """As gunicorn makes it, before the fork."""
         super().__init__(*args, **options)
         limits = Limits.read()
+        self._turns = Turns()
         self._peers = Peers(total=limits.connections, each=limits.peer_connections)
         # gunicorn stops accepting there, and nobody could be told apart any more
         self.worker_connections = 2 * limits.connections
@@ -138,7 +139,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no annotations
 
     def handle(self, listener: Any, client: gevent.socket.socket, addr: object) -> None:
         """Serve one connection until it closes."""
-        connection = Connection(client, seconds=self.cfg.keepalive, size=HEAD_BYTES)
+        connection = Connection(client, self._turns, seconds=self.cfg.keepalive, size=HEAD_BYTES)
         with self._peers.admitted(connection, addr) as admitted:
             if admitted:
                 super().handle(listener, connection, addr)
@@ -148,7 +149,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no annotations
 
     def handle_request(self, listener_name: Any, req: Any, sock: Connection, addr: object) -> None:
         """Serve one request; the others have their turn before it."""
-        gevent.sleep(0)
+        self._turns.give_way()
         sock.expect(BODY_SECONDS, 0)
         if any(name in _ANNOUNCE and value != "0" for name, value in req.headers):
             req.body = Body(req, sock)

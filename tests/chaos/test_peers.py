@@ -13,9 +13,11 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from router.serving.launch import ServingProcess
-from tests.router.conftest import Project
+from tests.router.conftest import Project, shared_project
 from tests.router.http import post
 from tests.waiting import HUNG
+
+__all__ = ["shared_project"]
 
 CHUNKED = b"POST /v1/assign HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
 ENDLESS = b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: 99000000000\r\n\r\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from types import SimpleNamespace
@@ -14,7 +15,7 @@ from gunicorn.http.body import ChunkedReader, LengthReader
 from gunicorn.http.unreader import SocketUnreader
 
 from router.serving import connection as module
-from router.serving.connection import Connection
+from router.serving.connection import Connection, Turns
 from router.serving.problem import BadBody, SlowBody
 from router.serving.worker import Body, Peers, peer_of
 from tests.waiting import HUNG
@@ -34,7 +35,7 @@ Pair = tuple[gevent.socket.socket, gevent.socket.socket]
 def test_a_peer_that_drips_has_one_deadline_for_all_of_it(pair: Pair) -> None:
     """Every byte would renew a plain socket timeout."""
     ours, theirs = pair
-    connection = Connection(ours, seconds=0.2, size=1000)
+    connection = Connection(ours, Turns(), seconds=0.2, size=1000)
 
     def drip() -> None:
         while True:
@@ -54,7 +55,7 @@ def test_a_peer_that_drips_has_one_deadline_for_all_of_it(pair: Pair) -> None:
 
 def test_a_peer_may_not_send_more_than_its_allowance(pair: Pair) -> None:
     ours, theirs = pair
-    connection = Connection(ours, seconds=HUNG, size=10)
+    connection = Connection(ours, Turns(), seconds=HUNG, size=10)
     theirs.send(b"x" * 30)
     assert [connection.recv(10), connection.recv(10)] == [b"x" * 10, b""]
     assert (connection.spent, connection.late) == (True, False)
@@ -64,7 +65,7 @@ def test_a_peer_may_not_send_more_than_its_allowance(pair: Pair) -> None:
 
 def test_a_peer_that_does_not_read_is_cut_off(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "WRITE_SECONDS", 0.1)
-    connection = Connection(pair[0], seconds=HUNG, size=0)
+    connection = Connection(pair[0], Turns(), seconds=HUNG, size=0)
     with gevent.Timeout(HUNG), pytest.raises(ConnectionResetError):
         connection.sendall(b"x" * 100_000_000)
 
@@ -72,7 +73,7 @@ def test_a_peer_that_does_not_read_is_cut_off(pair: Pair, monkeypatch: pytest.Mo
 def test_a_peer_that_sends_without_a_pause_lets_others_run(pair: Pair) -> None:
     """Its data is always there, so that receiving never waits."""
     ours, theirs = pair
-    connection, turns = Connection(ours, seconds=HUNG, size=10**9), []
+    connection, turns = Connection(ours, Turns(), seconds=HUNG, size=10**9), []
 
     def send() -> None:
         while True:
@@ -92,11 +93,33 @@ def test_a_peer_that_sends_without_a_pause_lets_others_run(pair: Pair) -> None:
     assert len(turns) - before > 50
 
 
+def test_who_waits_for_the_network_has_a_turn_too(pair: Pair) -> None:
+    """Fifty greenlets that give way with work in between; the network was looked at after all fifty."""
+    ours, theirs = pair
+    turns, ended = Turns(), []
+
+    def work() -> None:
+        for _ in range(20):
+            end = time.monotonic() + 0.006
+            while time.monotonic() < end:
+                pass
+            turns.give_way()
+        ended.append(1)
+
+    crowd = [gevent.spawn(work) for _ in range(5)]
+    listening = gevent.spawn(ours.recv, 1)
+    gevent.sleep(0)
+    theirs.send(b"x")
+    listening.join()
+    assert not ended
+    gevent.joinall(crowd)
+
+
 def body(pair: Pair, kind: str, *, seconds: float = HUNG) -> tuple[Body, SimpleNamespace, Connection]:
     headers = [("CONTENT-LENGTH", "10")] if kind == "length" else [("TRANSFER-ENCODING", "chunked")]
     req = SimpleNamespace(headers=headers, must_close=False, limit_request_field_size=0, max_buffer_headers=0)
     req.force_close = lambda: setattr(req, "must_close", True)
-    connection = Connection(pair[0], seconds=seconds, size=0)
+    connection = Connection(pair[0], Turns(), seconds=seconds, size=0)
     unreader = SocketUnreader(connection)
     req.body = GunicornBody(LengthReader(unreader, 10) if kind == "length" else ChunkedReader(req, unreader))
     return Body(req, connection), req, connection
