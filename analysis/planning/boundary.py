@@ -54,6 +54,11 @@ class Paths:
         density = np.exp(-0.5 * gap * gap) / (sd * np.sqrt(2 * np.pi))
         return float(self.mass @ special.ndtr(gap)), float(self.mass @ density)
 
+    def ceiling(self, time: float, share: float) -> float:
+        """Level above which this share would lie at `time` if all went on from the highest node: fewer do."""
+        sd, centre = self._step(time)
+        return float(centre.max() - sd * special.ndtri(share / self.mass.sum()))
+
     def advance(self, time: float, low: float, high: float) -> Paths:
         """The paths still going after the look at `time`, which stops outside (low, high)."""
         sd, centre = self._step(time)

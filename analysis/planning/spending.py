@@ -33,8 +33,6 @@ from experiment.errors import BadInput
 _LEAST_SPENT = 1.1e-16
 """Alpha per side below which nothing can be rejected: no double holds 1 − this; the bound is infinite."""
 
-_NEWTON_STEPS = 60
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
@@ -148,15 +146,14 @@ def _bound(paths: Paths, time: float, step: float) -> float:
     """The level that paths cross with this probability at this time.
 
     Newton on the log of the tail, which is concave: started where even paths that never could stop cross
-    that rarely, it comes down to the root from above without overshooting.
+    that rarely, or all from the highest level that goes on, it comes down to the root from above without
+    overshooting. Soon after another look the first of these starts lies where no double holds the tail.
     """
-    level, target = float(-special.ndtri(step) * np.sqrt(time)), float(np.log(step))
-    for _ in range(_NEWTON_STEPS):
+    level, move = min(float(-special.ndtri(step) * np.sqrt(time)), paths.ceiling(time, step)), -np.inf
+    while move < -1e-13 * (1 + abs(level)):
         tail, density = paths.tail(time, level)
-        move = (np.log(tail) - target) * tail / density
+        move = float((np.log(tail) - np.log(step)) * tail / density)
         level += move
-        if abs(move) <= 1e-13 * (1 + abs(level)):
-            break
     return level
 
 

@@ -184,6 +184,17 @@ def test_a_plan_ends_at_the_first_look_that_spends_the_rest() -> None:
     assert spending.spending_bounds([1, 2, 3]).ended == 0
 
 
+@pytest.mark.parametrize("later", [1e-2, 1e-3])
+@pytest.mark.parametrize("kind", list(Spending))
+def test_a_look_soon_after_another_spends_its_share(kind: Spending, later: float) -> None:
+    """Next to nothing has arrived in between: the bound is that of hardly any paths, not none."""
+    times = [0.5, 0.5 + later, 1.0]
+    bounds = spending.spending_bounds(times, spending=kind, alpha=0.2)
+    first = bounds.crossing(0.0)
+    spent = spending.spent_alpha(times, 0.2, Alternative.TWO_SIDED, kind)
+    np.testing.assert_allclose(np.cumsum(first.above + first.below), spent, rtol=1e-6)
+
+
 def test_a_first_share_of_nothing_rejects_nothing() -> None:
     bounds = spending.spending_bounds([1, 2], shares=[0, 1], spending=Spending.POCOCK)
     assert (bounds.z[0], bounds.spent[0]) == (np.inf, 0)
