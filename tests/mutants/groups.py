@@ -95,6 +95,7 @@ GROUPS = {
         tests=(
             "tests/router/client/test_values.py", "tests/router/client/test_messages.py",
             "tests/router/client/test_calls.py", "tests/router/client/test_background.py",
+            "tests/router/client/test_arguments.py", "tests/router/client/test_thread.py",
         ),
     ),
 }  # fmt: skip

@@ -5,16 +5,18 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import enum
+import inspect
 import json
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
-from experiment.errors import BadInput
+from experiment.errors import BadInput, PlatformError
 from experiment.store.spool import Spool
 from router.client import Client
 from router.client import client as module
@@ -295,3 +297,51 @@ def test_remembered_exposures_are_bounded(
     events = delivered(client, service)
     assert len(events) == 10
     assert json.dumps(events).count(events[0]["id"]) == 2
+
+
+def test_a_choice_about_nothing_known_says_of_whom_and_what(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Client(NOBODY, data=tmp_path, timeout=0.2) as client:
+        choice = client.assign("u1", US, experiment="new")
+        client.assign("u1", US, experiment="new")
+    assert (choice.unit, choice.dimensions, choice.covariates) == ("u1", {}, {})
+    known = choice.assignment
+    assert (known.experiment, known.variant, known.revision, known.epoch) == ("new", "control", 0, 0)
+    [line] = [line for line in caplog.records if line.name == "switchpoint.client"]
+    assert line.getMessage() == (
+        f"control is served: the service at {NOBODY} cannot be reached or has no snapshot yet, "
+        "and none was kept from before"
+    )
+
+
+def test_a_hosts_value_that_raises_is_served_control_and_loses_its_event_alone(
+    client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    client.assign(cast("str", Awkward.IT), US, experiment=world.EXPERIMENT)
+    assert not client.track("click", cast("str", Awkward.IT))
+    assert [line.getMessage() for line in caplog.records] == ["control is served", "an event was refused"]
+
+
+def test_an_event_that_no_disk_takes_is_said(
+    client: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(_: Spool, __: object) -> None:
+        raise PlatformError("disk full")
+
+    monkeypatch.setattr(Spool, "put", full)
+    assert not client.track("click", "u")
+    assert [line.getMessage() for line in caplog.records] == ["an event is lost: disk full"]
+
+
+def test_events_and_exposures_are_of_now(client: Client, service: Service) -> None:
+    """Within ten minutes: whatever the machine does meanwhile."""
+    client.expose(client.assign("u1", US, experiment=world.EXPERIMENT))
+    client.track("click", "u1")
+    times = [event["at"] for event in delivered(client, service)]
+    assert len(times) == 2
+    assert all(abs(at - time.time() * 1000) < 600_000 for at in times)
+
+
+def test_a_flush_waits_five_seconds_when_nothing_is_said() -> None:
+    assert inspect.signature(Client.flush).parameters["seconds"].default == 5.0
