@@ -38,7 +38,7 @@ class SampleRatio:
     stray: Float
     reason: Codes
 
-    def broken(self, threshold: float = 0.001) -> NDArray[np.bool_]:
+    def broken(self, threshold: float) -> NDArray[np.bool_]:
         """Where the ratio cannot be chance at this threshold, or a variant of weight 0 has units."""
         return (np.nan_to_num(self.p_value, nan=1.0) < threshold) | (self.stray > 0)
 
@@ -111,20 +111,6 @@ def log_e_sample_ratio(counts: ArrayLike, weights: ArrayLike, *, concentration: 
 def sequential_p(log_e: ArrayLike) -> Float:
     """Anytime-valid p = min(1, 1/e) of a sequential sample-ratio test at this look."""
     return anytime_p(log_e)[0]
-
-
-def exact_binomial(units: ArrayLike, weights: ArrayLike) -> Float:
-    """Exact two-sided p for two variants (tables no more likely than the observed), for small counts; NaN
-    without units."""
-    from scipy import stats
-
-    counts, share = np.broadcast_arrays(np.asarray(units, np.int64), np.asarray(weights, float))
-    flat_counts, flat_share = counts.reshape(-1, counts.shape[-1]), share.reshape(-1, counts.shape[-1])
-    values = [
-        float(stats.binomtest(int(c[0]), int(c.sum()), float(w[0] / w.sum())).pvalue) if c.sum() else np.nan
-        for c, w in zip(flat_counts, flat_share, strict=True)
-    ]
-    return np.asarray(values, float).reshape(counts.shape[:-1])
 
 
 def _positive(values: Float) -> Float:

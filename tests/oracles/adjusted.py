@@ -7,8 +7,10 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from analysis.errors import Reason
+from analysis.frame import analyze
 from analysis.inference import (
     adjust,
     contrast,
@@ -25,7 +27,8 @@ from analysis.inference.adjust import Adjusted, Theta
 from analysis.inference.contrast import Contrast
 from analysis.inference.random_effects import Heterogeneity, Pooled, Reference
 from analysis.inference.regression import Robust
-from analysis.validity import simpson
+from analysis.report.model import Report
+from experiment.parsing import load_spec
 from tests.oracles.shared import Declined, Inputs, Method, Outputs, both_scales, outputs, pair, side
 
 
@@ -142,25 +145,40 @@ def _mantelhaen(inputs: Inputs) -> Outputs:
     return _ratio_of_tables(tables.mantel_haenszel(cells[0, 1], n[1], cells[0, 0], n[0]))
 
 
+_STRATA = """
+metrics: [{key: success, type: proportion, role: primary}]
+decision: {design: fixed, mde: 20%, min_runtime: 7d, max_runtime: 60d}
+source:
+  shape: counts
+  variant: variant
+  control: first
+  segment: stratum
+  columns: {success: {n: n, sum: x}}
+"""
+
+
 def _simpson(inputs: Inputs) -> Outputs:
-    strata = list(inputs)
-    names = list(inputs[strata[0]])
-    sides = [
-        sample.proportion(*(np.array([inputs[stratum][name][k] for stratum in strata]) for k in (1, 0)))
-        for name in names
-    ]
-    treatment, control = sides
-    found = simpson.decompose(control, treatment)
-    rates = {
-        f"rate_{name}_{stratum}": side_.mean[k]
-        for name, side_ in zip(names, sides, strict=True)
-        for k, stratum in enumerate(strata)
+    """The report of a table, control first: the rates of all strata come from the mix of each."""
+    name, other = next(iter(inputs.values()))
+    table = pa.Table.from_pylist(
+        [
+            {"variant": variant, "stratum": stratum, "n": n, "x": x}
+            for variant in (other, name)
+            for stratum, one in inputs.items()
+            for x, n in [one[variant]]
+        ]
+    )
+    found = analyze(table, load_spec(_STRATA))
+    assert isinstance(found, Report)
+    pooled = found.matured.metrics[0].comparisons[0].pooled
+    assert pooled is not None
+    rates = {f"rate_{other}_{row.stratum}": row.control_value for row in pooled.mix}
+    rates |= {f"rate_{name}_{row.stratum}": row.variant_value for row in pooled.mix}
+    whole = {
+        f"rate_{other}_all": sum(row.share_control * (row.control_value or 0.0) for row in pooled.mix),
+        f"rate_{name}_all": sum(row.share_variant * (row.variant_value or 0.0) for row in pooled.mix),
     }
-    return rates | {
-        f"rate_{names[0]}_all": found.treatment_mean,
-        f"rate_{names[1]}_all": found.control_mean,
-        "reversal": found.reversal,
-    }
+    return rates | whole | {"reversal": pooled.simpson}
 
 
 def _order_interval(inputs: Inputs) -> Outputs:

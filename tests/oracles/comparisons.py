@@ -140,10 +140,6 @@ def _chi_square(inputs: Inputs) -> Outputs:
     return {"statistic": test.statistic, "p_value": test.p_value, "df": test.df}
 
 
-def _binomial(inputs: Inputs) -> Outputs:
-    return {"p_value": sample_ratio.exact_binomial(inputs["counts"], inputs["weights"])}
-
-
 def _sequential_ratio(inputs: Inputs) -> Outputs:
     arrivals = inputs.get("batches", inputs.get("data"))
     log_e = sample_ratio.log_e_sample_ratio(
@@ -190,7 +186,6 @@ METHODS: dict[str, Method] = {
     "adjust.fdr_bh": partial(_adjust, correction=Correction.BENJAMINI_HOCHBERG),
     "adjust.fdr_by": partial(_adjust, correction=Correction.BENJAMINI_YEKUTIELI),
     "chi_square": _chi_square,
-    "exact_binomial": _binomial,
     "dirichlet_multinomial.bayes_factor": _sequential_ratio,
     "dirichlet_multinomial.sequential_p_values": _sequential_ratio,
 }

@@ -8,31 +8,33 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis.errors import Reason
+from analysis.thresholds import DEFAULT
 from analysis.validity.sample_ratio import (
     combine,
-    exact_binomial,
     log_e_sample_ratio,
     sample_ratio,
     sequential_p,
 )
+
+SRM = DEFAULT.srm_invalid
 
 
 def test_variants_without_weight_do_not_dilute_the_test() -> None:
     with_dead = sample_ratio([5100, 4900, 0], [0.5, 0.5, 0.0])
     without = sample_ratio([5100, 4900], [0.5, 0.5])
     assert (with_dead.p_value, with_dead.df) == (without.p_value, without.df)
-    assert not with_dead.broken()
+    assert not with_dead.broken(SRM)
 
 
 def test_units_in_a_variant_without_weight_break_the_ratio() -> None:
     test = sample_ratio([5000, 5000, 3], [0.5, 0.5, 0.0])
     assert test.stray == 3
-    assert test.broken()
+    assert test.broken(SRM)
     assert log_e_sample_ratio([5000, 5000, 3], [0.5, 0.5, 0.0]) == np.inf
 
 
 def test_a_variant_that_got_nobody_is_not_skipped() -> None:
-    assert sample_ratio([1000, 0], [0.9, 0.1]).broken()
+    assert sample_ratio([1000, 0], [0.9, 0.1]).broken(SRM)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +49,7 @@ def test_counts_that_cannot_be_tested_have_a_reason(counts: list[float], reason:
     test = sample_ratio(counts, [0.5, 0.5])
     assert Reason.of(int(test.reason)) is reason
     assert np.isnan(test.p_value)
-    assert not test.broken()
+    assert not test.broken(SRM)
 
 
 def test_one_live_variant_has_no_ratio() -> None:
@@ -70,9 +72,9 @@ def test_strata_are_tested_with_their_own_weights() -> None:
     both = combine(tests)
     assert both.df == 2
     assert both.p_value == pytest.approx(1.0)
-    assert sample_ratio([14_000, 6000], [0.5, 0.5]).broken()
+    assert sample_ratio([14_000, 6000], [0.5, 0.5]).broken(SRM)
     bad = combine(sample_ratio([[5000, 5000], [8800, 1200]], [[0.5, 0.5], [0.9, 0.1]]))
-    assert bad.broken()
+    assert bad.broken(SRM)
     assert bad.expected.tolist() == [14_000, 6000]
 
 
@@ -113,26 +115,9 @@ def test_a_billion_units_do_not_overflow() -> None:
     assert sample_ratio([10**9, 10**9], [0.5, 0.5]).p_value == 1
 
 
-def test_exact_binomial_takes_many_pairs() -> None:
-    assert exact_binomial([[8, 2], [5, 5]], [0.5, 0.5]).tolist() == pytest.approx([0.109375, 1.0])
-
-
-def test_exact_binomial_keeps_the_shape_and_the_share_of_the_first_variant() -> None:
-    from scipy import stats
-
-    counts = np.array([[[8, 2], [5, 15]], [[0, 0], [1, 0]], [[3, 1], [40, 60]]])
-    found = exact_binomial(counts.astype(float), [3, 1])
-    assert found.shape == (3, 2)
-    assert np.isnan(found[1, 0])
-    expected = [
-        [stats.binomtest(int(a), int(a + b), 0.75).pvalue if a + b else 0 for a, b in row] for row in counts
-    ]
-    assert np.nan_to_num(found).ravel().tolist() == pytest.approx(np.ravel(expected).tolist())
-
-
 def test_a_ratio_is_broken_below_the_threshold_or_by_a_single_stray_unit() -> None:
     test = sample_ratio([5150, 4850], [0.5, 0.5])
     assert not test.broken(float(test.p_value))
     assert test.broken(float(test.p_value) * 1.001)
-    assert sample_ratio([5, 5, 1], [0.5, 0.5, 0.0]).broken()
+    assert sample_ratio([5, 5, 1], [0.5, 0.5, 0.0]).broken(SRM)
     assert not sample_ratio([0, 0], [0.5, 0.5]).broken(1.0)

@@ -7,11 +7,10 @@ import pyarrow as pa
 import pytest
 
 from analysis.frame import analyze
-from analysis.inference.sample import from_moments
-from analysis.inference.sample import proportion as rate
 from analysis.report.model import Report
+from analysis.report.numbers import MixRow
 from analysis.totals import Exact
-from analysis.validity import confounding, sensitivity, simpson
+from analysis.validity import confounding, sensitivity
 from experiment.parsing import load_spec
 from tests.analysis.cases import BUYERS
 
@@ -43,35 +42,31 @@ def test_a_report_of_an_unknown_assignment_says_what_a_hidden_cause_would_take(
     assert (1 < one.bound < one.e_value) if clear else one.bound == 1
 
 
+def mix(n: list[list[int]], x: list[list[int]]) -> tuple[MixRow, ...]:
+    """Strata by control and one variant."""
+    zero = np.zeros_like(n)
+    totals = Exact(metric=BUYERS, n=np.array(n), x=np.array(x), xx=np.array(x), y=zero, yy=zero, xy=zero)
+    return confounding.mix(totals, np.ones(len(n), dtype=bool), 1, ["small", "large"])
+
+
 def test_kidney_stones_reverse_when_pooled() -> None:
     """Open surgery is better for small and for large stones, and worse over all (Charig et al. 1986)."""
-    found = simpson.decompose(rate([270, 80], [234, 55]), rate([87, 263], [81, 192]))
-    assert found.reversal
-    assert found.pooled < 0 < found.within.estimate
-    assert float(found.pooled) == pytest.approx(float(found.within.estimate + found.composition))
+    rows = mix([[270, 87], [80, 263]], [[234, 81], [55, 192]])
+    within = (357 * (81 / 87 - 234 / 270) + 343 * (192 / 263 - 55 / 80)) / 700
+    pooled = (273 - 289) / 350
+    assert pooled < 0 < within
+    assert [row.effect for row in rows] == pytest.approx([81 / 87 - 234 / 270, 192 / 263 - 55 / 80])
+    assert sum(row.contribution or 0.0 for row in rows) == pytest.approx(pooled - within, rel=1e-12)
 
 
-def test_the_rows_of_a_report_add_up_to_the_composition() -> None:
-    """The same stones, by what each stratum adds: the difference of pooled and stratified, nothing else."""
-    n, x = np.array([[270, 87], [80, 263]]), np.array([[234, 81], [55, 192]])
-    zero = np.zeros_like(n)
-    totals = Exact(metric=BUYERS, n=n, x=x, xx=x, y=zero, yy=zero, xy=zero)
-    rows = confounding.mix(totals, np.ones(2, dtype=bool), 1, ["small", "large"])
-    found = simpson.decompose(rate([270, 80], [234, 55]), rate([87, 263], [81, 192]))
-    assert sum(row.contribution for row in rows) == pytest.approx(float(found.composition), rel=1e-12)
+def test_equal_mixes_add_nothing() -> None:
+    rows = mix([[500, 500], [300, 300]], [[50, 60], [90, 99]])
+    assert [row.contribution for row in rows] == pytest.approx([0.0, 0.0], abs=1e-12)
+    assert [row.weight for row in rows] == [500 / 800, 300 / 800]
 
 
-def test_equal_composition_leaves_nothing_to_composition() -> None:
-    found = simpson.decompose(rate([500, 300], [50, 90]), rate([500, 300], [60, 99]))
-    assert float(found.composition) == pytest.approx(0, abs=1e-12)
-    assert not found.reversal
-
-
-def test_an_allocation_that_changed_with_the_season_is_composition() -> None:
-    """No effect in either epoch; treatment got more of the good one."""
-    control = from_moments([9000, 1000], [1.0, 2.0], [1.0, 1.0])
-    treatment = from_moments([1000, 9000], [1.0, 2.0], [1.0, 1.0])
-    found = simpson.decompose(control, treatment)
-    assert float(found.within.estimate) == 0
-    assert float(found.composition) == pytest.approx(0.8)
-    assert abs(float(found.composition_z)) > 20
+def test_an_allocation_that_changed_with_the_season_is_a_matter_of_mixes() -> None:
+    """No effect in either epoch, rates of 0.1 and 0.9; the variant got more of the good one."""
+    rows = mix([[9000, 1000], [1000, 9000]], [[900, 100], [900, 8100]])
+    assert [row.effect for row in rows] == [0.0, 0.0]
+    assert [row.contribution for row in rows] == pytest.approx([0.32, 0.32])
