@@ -96,10 +96,14 @@ class RedisLedger:
         self._wanted = Settings(
             shards=shards or 1, unit_buckets=unit_buckets, id_buckets=id_buckets, dedupe_days=dedupe_days
         )
-        self._settings: Settings | None = None
         self._keys = ProjectKeys(project)
-        self._numbers = DimensionNumbers(client, self._keys)
         self._record_script = client.register_script(_RECORD)
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop what was read of the store: it was away, and may be another one now."""
+        self._numbers = DimensionNumbers(self._client, self._keys)
+        self._settings: Settings | None = None
         self._days: dict[int, Days] = {}
         self._compiled: ScriptPlan | None = None
         self._newest = 0

@@ -1,4 +1,8 @@
-"""What a serving process does once a second beside answering: refresh, probe, drain, look at its store."""
+"""What a serving process does once a second beside answering: refresh, drain, look after its store.
+
+Each in its own thread (a greenlet under gevent): a spool of an hour, a slow disk or a model that loads are no
+reason for a pause to wait.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 
 class Background:
-    """One thread (a greenlet under gevent) that keeps a serving process current and its spool empty."""
+    """The threads that keep a serving process current and its spool empty."""
 
     def __init__(
         self,
@@ -48,38 +52,45 @@ class Background:
         self._probed_at = float("-inf")
         self._inspected_at = float("-inf")
         self._renewed_at = float("-inf")
-        self._parts = (
-            self._refresh,
-            self._load,
-            drainer.step,
-            self._probe_spool,
-            self._look,
-            self._measure,
-        )
+        self._drainer = drainer
+        self._upkeep = (self._load, self._probe_spool, self._look, self._measure)
         self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
-        """Do one round now (the process answers from what it finds), then one a second."""
-        self.step()
-        self._thread = threading.Thread(target=self._loop, name="background", daemon=True)
-        self._thread.start()
+        """Look at everything now (the process answers from what it finds), then once a second."""
+        self._do(self.refresh, *self._upkeep)
+        for parts in ((self.refresh,), (self._drainer.step,), self._upkeep):
+            thread = threading.Thread(target=self._loop, args=parts, name="background", daemon=True)
+            thread.start()
+            self._threads.append(thread)
 
     def stop(self) -> None:
-        """End after the round under way."""
+        """End after the rounds under way."""
         self._stop.set()
-        if self._thread is not None:
-            self._thread.join(timeout=5.0)
+        for thread in self._threads:
+            thread.join(timeout=5.0)
 
-    def renew(self) -> None:
-        """Refresh the snapshot out of turn, at most every 0.2 s, never while the store is away."""
+    def refresh(self) -> bool:
+        """Look for a new revision; False where what is in force cannot be read."""
+        current = self._holder.refresh()
+        self._gate.refused = self._holder.refusal is not None
+        return current
+
+    def renew(self) -> bool:
+        """Refresh out of turn, at most every 0.2 s, never while the store is away; as `refresh`."""
         if self._gate.up and time.monotonic() - self._renewed_at > _RENEW_SECONDS:
             self._renewed_at = time.monotonic()
-            self._refresh()
+            return self.refresh()
+        return self._gate.up and self._holder.stale_since is None
 
     def step(self) -> None:
-        """One round; a fault of one part never ends the thread."""
-        for part in self._parts:
+        """One round of everything, in this thread."""
+        self._do(self.refresh, self._drainer.step, *self._upkeep)
+
+    def _do(self, *parts: Callable[[], object]) -> None:
+        """A fault of one part never ends the thread, nor the others."""
+        for part in parts:
             try:
                 part()
             except Exception:  # noqa: BLE001 - the next round may do better
@@ -153,13 +164,9 @@ class Background:
         else:
             self._spool_fault = None
 
-    def _loop(self) -> None:
+    def _loop(self, *parts: Callable[[], object]) -> None:
         while not self._stop.wait(PERIOD_SECONDS):
-            self.step()
-
-    def _refresh(self) -> None:
-        self._holder.refresh()
-        self._gate.refused = self._holder.refusal is not None
+            self._do(*parts)
 
     def _load(self) -> None:
         self._models.load(self._holder.current.live_versions())

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 
@@ -16,9 +17,10 @@ from experiment.fold import LedgerPlan
 from experiment.plan import Checked
 from experiment.store.ledger import SPOOL, DeadLetter, Ledger, cause_of
 from experiment.store.spool import Spool, SpooledItem
-from router.serving.counting import StoreGate, count
+from router.serving.counting import Outcome, StoreGate, count
 
-_BATCHES_AT_A_TIME = 5
+_ROWS_AT_A_TIME = 20
+_EVENTS_AT_A_TIME = 200
 
 
 @contextmanager
@@ -65,17 +67,60 @@ def payload(events: Iterable[Event]) -> bytes:
     return b"\n".join(encode(event).encode() for event in events)
 
 
+@dataclass(slots=True)
+class _Row:
+    """A row of the spool on its way: what of it can be counted, and what is refused."""
+
+    item: SpooledItem
+    events: list[Checked] = field(default_factory=list)
+    letters: list[DeadLetter] = field(default_factory=list)
+
+    def check(self, plan: LedgerPlan) -> None:
+        """Sort the events by whether the plan can count them."""
+        self.events, self.letters = [], []
+        for line in self.item.payload.split(b"\n"):
+            try:
+                self.events.append(plan.check(decode(line.decode())))
+            except EventError as error:
+                self._refuse(line.decode(), str(error), cause_of(error))
+            except (ValueError, KeyError, TypeError) as error:
+                self._refuse(line.decode(errors="replace"), f"unreadable in the spool: {error!r}", SPOOL)
+
+    def settle(self, outcomes: Iterable[Outcome]) -> None:
+        """Note what became of the events."""
+        for checked, outcome in zip(self.events, outcomes, strict=True):
+            if outcome.status is Status.REJECTED:
+                self._refuse(encode(checked.event), outcome.reason or "", outcome.cause or "")
+
+    @property
+    def token(self) -> str:
+        """The row comes again where a call fails, and its refused events must not be counted again."""
+        return blake2b(self.item.payload, digest_size=16, key=b"%d" % self.item.row_id).hexdigest()
+
+    def _refuse(self, raw: str, reason: str, cause: str) -> None:
+        self.letters.append(DeadLetter(raw=raw, reason=reason, cause=cause))
+
+
 class Drainer:
     """Probes an absent store each second and, while it answers, empties the spool into it, oldest first."""
 
     def __init__(
-        self, ledger: Ledger, spool: Spool, plan: Callable[[], LedgerPlan], *, gate: StoreGate
+        self,
+        ledger: Ledger,
+        spool: Spool,
+        plan: Callable[[], LedgerPlan],
+        *,
+        gate: StoreGate,
+        renew: Callable[[], bool],
+        returned: Callable[[], object] = lambda: None,
     ) -> None:
-        """`plan` is asked per batch, after the caller's snapshot was refreshed."""
+        """`renew` brings `plan` up to date from the store, False where it cannot; `returned` hears of a store
+        that answers again before anything is sent to it."""
         self._ledger, self._spool, self._plan, self._gate = ledger, spool, plan, gate
+        self._renew, self._returned = renew, returned
 
     def step(self) -> int:
-        """Probe if the store is away, then drain; returns the batches delivered. Never raises for a fault."""
+        """Probe if the store is away, then drain; returns the rows delivered. Never raises for a fault."""
         if not self._gate.answering:
             self._probe()
         if not self._gate.up:
@@ -86,45 +131,63 @@ class Drainer:
         except PlatformError:
             return 0  # a spool that cannot be read makes the process not ready
         with only_drainer(self._spool) as mine:
-            return self._drain(self._spool) if mine else 0
+            # what was spooled was accepted by the plan of before: only the one in force may refuse it
+            return self._drain() if mine and self._renew() else 0
 
     def _probe(self) -> None:
         with suppress(StoreUnavailable):
             self._ledger.position()
+            self._returned()
             self._gate.answered()
 
-    def _drain(self, spool: Spool) -> int:
+    def _drain(self) -> int:
         delivered = 0
-        while batches := spool.take(_BATCHES_AT_A_TIME):
-            for batch in batches:
+        while self._gate.up and (rows := self._spool.take(_ROWS_AT_A_TIME)):
+            for group in _groups(rows):
                 try:
-                    self._deliver(batch)
+                    delivered += self._deliver([_Row(item) for item in group])
                 except StoreUnavailable as error:
-                    spool.failed([batch.row_id])
+                    self._spool.failed([item.row_id for item in group])
                     self._gate.failed(error)
                     return delivered
-                spool.done([batch.row_id])
-                delivered += 1
         return delivered
 
-    def _deliver(self, batch: SpooledItem) -> None:
-        """Count a batch; what cannot be counted is refused in one call, so nothing leaves unseen."""
+    def _deliver(self, rows: Sequence[_Row]) -> int:
+        """Count rows in one call and let go of them; how many they were. Raises StoreUnavailable."""
+        plan = self._check(rows)
+        outcomes = iter(count(self._ledger, [event for row in rows for event in row.events], plan))
+        for row in rows:
+            row.settle([next(outcomes) for _ in row.events])
+            if row.letters:
+                self._ledger.refuse(row.letters, token=row.token)
+        self._spool.done([row.item.row_id for row in rows])
+        return len(rows)
+
+    def _check(self, rows: Sequence[_Row]) -> LedgerPlan:
+        """Sort the events of the rows by the plan in force, which is read again before it refuses any."""
         plan = self._plan()
-        events: list[Checked] = []
-        letters: list[DeadLetter] = []
-        for line in batch.payload.split(b"\n"):
-            try:
-                events.append(plan.check(decode(line.decode())))
-            except EventError as error:
-                letters.append(DeadLetter(raw=line.decode(), reason=str(error), cause=cause_of(error)))
-            except (ValueError, KeyError, TypeError) as error:
-                reason = f"unreadable in the spool: {error!r}"
-                letters.append(DeadLetter(raw=line.decode(errors="replace"), reason=reason, cause=SPOOL))
-        for event, outcome in zip(events, count(self._ledger, events, plan), strict=True):
-            if outcome.status is Status.REJECTED:
-                reason, cause = outcome.reason or "", outcome.cause or ""
-                letters.append(DeadLetter(raw=encode(event.event), reason=reason, cause=cause))
-        if letters:
-            # the batch comes again where this call fails, and must not be counted again
-            token = blake2b(batch.payload, digest_size=16, key=b"%d" % batch.row_id).hexdigest()
-            self._ledger.refuse(letters, token=token)
+        for row in rows:
+            row.check(plan)
+        if any(row.letters for row in rows):
+            if not self._renew():
+                raise StoreUnavailable("the plan in force cannot be read")
+            if self._plan() is not plan:
+                plan = self._plan()
+                for row in rows:
+                    row.check(plan)
+        return plan
+
+
+def _groups(rows: Iterable[SpooledItem]) -> Iterator[list[SpooledItem]]:
+    """Rows of some events together, as many as one call takes."""
+    group: list[SpooledItem] = []
+    size = 0
+    for row in rows:
+        events = row.payload.count(b"\n") + 1
+        if group and size + events > _EVENTS_AT_A_TIME:
+            yield group
+            group, size = [], 0
+        group.append(row)
+        size += events
+    if group:
+        yield group

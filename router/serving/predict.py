@@ -191,11 +191,15 @@ class Predictor:
             _log.error("a prediction could not be recorded: %s", error)
             self._metrics.unrecorded.inc()
             return None
-        for event in events:
-            if event.exposure is not None:
+        for event, outcome in zip(events, outcomes, strict=True):
+            if event.exposure is not None and outcome.status is not Status.REJECTED:
                 self._remember(event.id)
         found = {outcome.status for outcome in outcomes}
         return next(status.value for status in _WORST_FIRST if status in found)
+
+    def forget(self) -> None:
+        """Send every exposure again: the store was away, and may be one that has none of them."""
+        self._exposed.clear()
 
     def _remember(self, exposure_id: str) -> None:
         self._exposed[exposure_id] = None

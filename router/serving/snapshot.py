@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -249,6 +250,7 @@ class SnapshotHolder:
         `prepare` hears of every new snapshot before it is served (models are loaded there), `swapped` after.
         """
         self._source, self._path, self._clock = source, path, clock
+        self._looking = threading.Lock()  # who looks at once with another might put an older one in its place
         self._prepare, self._swapped = prepare, swapped
         self.stale_since: float | None = clock()
         self.loaded = False
@@ -262,6 +264,10 @@ class SnapshotHolder:
 
     def refresh(self) -> bool:
         """Look for a new revision; False (and stale) when the source is away. Never raises."""
+        with self._looking:
+            return self._look()
+
+    def _look(self) -> bool:
         try:
             stamp = self._source.stamp()
             if stamp != self._stamp:

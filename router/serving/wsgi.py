@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import concurrent.futures
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 import gevent.monkey
@@ -55,18 +56,32 @@ _READ_ATTEMPTS = 5
 class RecordsSource:
     """Snapshot documents from a project's records, as long as they are those that the directory knows."""
 
-    def __init__(self, records: Records, memory: StoreMemory | None = None) -> None:
-        """Read from `records`; `memory` is asked, and told, whenever they changed."""
-        self._records, self._memory = records, memory
+    def __init__(
+        self,
+        records: Records,
+        memory: StoreMemory | None = None,
+        *,
+        exchanged: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Read from `records`; `memory` is asked, and told, whenever they changed.
+
+        `exchanged` hears of a store that has another identity than before, or was refused before.
+        """
+        self._records, self._memory, self._exchanged = records, memory, exchanged
         self._checked = ""
 
     def stamp(self) -> str:
         """The store's identity, number and hash of its last audit entry. Raises as `SnapshotSource.stamp`."""
         head = self._records.head()
-        stamp = f"{self._records.identity()}:{head.seq}:{head.hash}"
-        if self._memory is not None and stamp != self._checked:
-            self._memory.require(self._records)
-            self._remember(self._memory)
+        identity = self._records.identity()
+        stamp = f"{identity}:{head.seq}:{head.hash}"
+        if stamp != self._checked:
+            before, self._checked = self._checked, ""
+            if self._memory is not None:
+                self._memory.require(self._records)
+                self._remember(self._memory)
+            if before.partition(":")[0] != str(identity):
+                self._exchanged()
             self._checked = stamp
         return stamp
 
@@ -105,23 +120,45 @@ def create(settings: Settings | None = None) -> WSGIApplication:
     folder = serving_folder(chosen.data, chosen.project)
     # a full disk is no reason not to answer: /readyz says it, and the spool opens when there is room
     spool = Spool(folder / SPOOL_FILE, chosen.spool_bytes, eager=False)
+
+    def forget() -> None:
+        """What is kept of the store in this process; it may be another store now."""
+        ledger.forget()
+        predictor.forget()
+
     holder = SnapshotHolder(
-        RecordsSource(RedisRecords(client, project=chosen.project), StoreMemory(chosen.data, chosen.project)),
+        RecordsSource(
+            RedisRecords(client, project=chosen.project),
+            StoreMemory(chosen.data, chosen.project),
+            exchanged=forget,
+        ),
         folder / SNAPSHOT_FILE,
         prepare=lambda snapshot: models.warm(snapshot.live_versions(), seconds=_WARM_SECONDS),
         swapped=lambda snapshot: models.keep(snapshot.live_versions()),
     )
-    drainer = Drainer(ledger, spool, lambda: holder.current.plan, gate=gate)
+
+    def renew() -> bool:
+        return background.refresh()
+
+    drainer = Drainer(
+        ledger,
+        spool,
+        lambda: holder.current.plan,
+        gate=gate,
+        renew=renew,
+        returned=forget,
+    )
     background = Background(
         holder, drainer, spool, gate, metrics, models, inspect=lambda: check_server(client)
     )
     recorder = Recorder(ledger, spool, lambda: holder.current.plan, gate=gate, renew=background.renew)
+    predictor = Predictor(
+        lambda: holder.current, models, recorder, metrics, deadline=chosen.deadline_ms / 1000
+    )
     body = BodyReader()
     services = Services(
         holder=holder,
-        predictor=Predictor(
-            lambda: holder.current, models, recorder, metrics, deadline=chosen.deadline_ms / 1000
-        ),
+        predictor=predictor,
         recorder=recorder,
         metrics=metrics,
         readiness=background.readiness,

@@ -88,7 +88,11 @@ def worker(tmp_path: Path) -> Iterator[Worker]:
     source = RecordsSource(records, StoreMemory(tmp_path, "default"))
     holder = SnapshotHolder(source, tmp_path / "snapshot.json")
     with Spool(tmp_path / "spool.sqlite") as spool:
-        drainer = Drainer(ledger, spool, lambda: holder.current.plan, gate=gate)
+
+        def renew() -> bool:
+            return background.refresh()
+
+        drainer = Drainer(ledger, spool, lambda: holder.current.plan, gate=gate, renew=renew)
         background = Background(holder, drainer, spool, gate, metrics, rig.models, inspect=lambda: findings)
         yield Worker(catalog, holder, background, gate, rig, findings, swapped, ledger, spool)
     for executor in rig.executors:

@@ -67,11 +67,15 @@ class Rig:
         self.recorder = Recorder(
             self.ledger, self.spool, lambda: self.plan, gate=self.gate, renew=self._renew, linger=linger
         )
-        self.drainer = Drainer(self.ledger, self.spool, lambda: self.plan, gate=self.gate)
+        self.newer: LedgerPlan | None = None
+        self.drainer = Drainer(self.ledger, self.spool, lambda: self.plan, gate=self.gate, renew=self._renew)
         self.recorder.start()
 
-    def _renew(self) -> None:
+    def _renew(self) -> bool:
         self.renewed += 1
+        if not self.ledger.away:
+            self.plan = self.newer or self.plan
+        return self.gate.up and not self.ledger.away
 
     def statuses(self, *raws: object) -> list[Status]:
         return [item.outcome.status for item in self.recorder.submit(list(raws), now=NOW)]
@@ -286,7 +290,7 @@ def test_long_refused_events_do_not_fill_the_memory(rig: Rig) -> None:
 
 def test_a_spooled_event_that_is_refused_is_counted_once_however_often_it_is_drained(rig: Rig) -> None:
     rig.ledger.away = True
-    rig.statuses(click(1))
+    rig.statuses(*(click(i) for i in range(200)))
     rig.statuses(exposure(experiment="brand-new"))
     rig.ledger.away = False
     refuse, failed = rig.ledger.refuse, iter([True])
@@ -371,7 +375,7 @@ def test_outage_spools_and_drains_once(rig: Rig) -> None:
 def test_outage_in_the_middle_of_a_drain_keeps_the_rest(rig: Rig) -> None:
     rig.ledger.away = True
     for i in range(8):
-        rig.statuses(click(i))
+        rig.statuses(*(click(120 * i + j) for j in range(120)))  # two rows are more than one call takes
     rig.ledger.away = False
     rig.gate.answered()
     failing = iter([False, False, True])
@@ -389,7 +393,7 @@ def test_outage_in_the_middle_of_a_drain_keeps_the_rest(rig: Rig) -> None:
     assert len(rig.spool) == 6
     assert rig.spool.take(1)[0].attempts == 1
     assert rig.drainer.step() == 6
-    assert len(list(rig.ledger.events())) == 8
+    assert len(list(rig.ledger.events())) == 8 * 120
 
 
 def test_nothing_durable_left_refuses_the_call(tmp_path: Path) -> None:
@@ -414,7 +418,7 @@ def test_plan_is_renewed_before_an_exposure_is_refused(rig: Rig) -> None:
     """A worker whose plan is a second old must not refuse the exposure of an experiment just started."""
     newest = rig.plan
     rig.plan = LedgerPlan(())
-    rig.recorder._renew = lambda: setattr(rig, "plan", newest)  # type: ignore[assignment]
+    rig.newer = newest
     assert rig.statuses(exposure()) == [Status.STORED]
 
 
@@ -432,7 +436,7 @@ def test_what_the_renewed_plan_checked_is_not_checked_again(
 
     monkeypatch.setattr(LedgerPlan, "check", counting)
     rig.plan = LedgerPlan(())
-    rig.recorder._renew = lambda: setattr(rig, "plan", newest)  # type: ignore[assignment]
+    rig.newer = newest
     assert rig.statuses(exposure()) == [Status.STORED]
     assert checked == [LedgerPlan(()), newest]
 
