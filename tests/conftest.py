@@ -17,7 +17,10 @@ ABSENT = "SHARED DATA ABSENT"
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("mutants", settings.get_profile("untimed"), phases=(Phase.explicit, Phase.generate))
 # a mutant has only to fail: to look for its smallest failing example takes minutes
-settings.load_profile("mutants" if "MUTANT_UNDER_TEST" in os.environ else "untimed")
+settings.register_profile("ci", settings.get_profile("untimed"), derandomize=True)
+# the same examples on every run: a change is judged by what it changed; other examples are drawn everywhere else
+CI = os.environ.get("CI", "").lower() == "true"
+settings.load_profile("mutants" if "MUTANT_UNDER_TEST" in os.environ else "ci" if CI else "untimed")
 
 
 # gunicorn renames its processes where setproctitle is installed; their environment is how tests find them
@@ -29,7 +32,7 @@ def shared() -> Path:
     """The directory with real data and oracle cases; without it tests skip loudly, and fail where CI=true."""
     path = Path(os.environ.get("SWITCHPOINT_SHARED", ROOT.parent / "shared"))
     if not (path / "data").is_dir():
-        refuse = pytest.fail if os.environ.get("CI", "").lower() == "true" else pytest.skip
+        refuse = pytest.fail if CI else pytest.skip
         refuse(f"{ABSENT}: {path} is not there; set SWITCHPOINT_SHARED to run this test")
     return path
 
