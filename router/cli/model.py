@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,9 @@ from router.cli.context import Context, json_option, now_ms, pass_context, print
 
 if TYPE_CHECKING:
     from experiment.champion import Champion
+    from experiment.definition import ModelRef
     from experiment.model import Content, Lineage, ModelVersion
+    from router.models.model import ModelFailure
 
 
 @click.group()
@@ -51,8 +54,9 @@ def register(  # noqa: PLR0913, PLR0917 - one parameter per option
 ) -> None:
     """Register FILE (a .skops model) or an HTTP upstream as the next version of NAME.
 
-    FILE is loaded first, as serving will load it, and refused if that fails (SWITCHPOINT_MODEL_PROFILES
-    names the allowed types). The same content again answers the version it already is.
+    FILE is first loaded and asked for predictions in a process of its own, as serving will, and refused if
+    that fails, crashes or does not end (SWITCHPOINT_MODEL_PROFILES names the allowed types). The same content
+    again answers the version it already is.
 
     \b
     Examples:
@@ -161,46 +165,44 @@ def _content(
     return Content(format=Format.SKOPS, artifact={file.name: context.artifacts.put_bytes(content)})
 
 
-class _Bytes:
-    """One file that is not in the store yet, for the loader."""
-
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-
-    def read(self, digest: str) -> bytes:  # noqa: ARG002 - the loader asks by digest
-        return self._content
-
-
 def _check_loads(content: bytes, name: str, file: Path) -> None:
-    """Load the model once, under the profiles that serving uses; raises BadInput with the loader's words."""
+    """Load the model and let it predict, as serving will, in a process of its own; raises BadInput."""
+    from tempfile import TemporaryDirectory
+
     from experiment.model import Format, ModelVersion
+    from experiment.store.artifacts import Artifacts
+    from router.models.fork_server import ForkServer
+    from router.models.isolated import IsolatedLoader
     from router.models.model import ModelFailure
-    from router.models.sklearn_model import SklearnLoader
     from router.models.trust import DEFAULT_PROFILES
 
     named = os.environ.get("SWITCHPOINT_MODEL_PROFILES")
     profiles = DEFAULT_PROFILES if named is None else tuple(filter(None, named.split(",")))
-    version = ModelVersion(
-        name=name, version=0, digest="", format=Format.SKOPS, artifact={file.name: ""}, created_at=0,
-        created_by="",
-    )  # fmt: skip
-    try:
-        loader = SklearnLoader(_Bytes(content), profiles)
-    except KeyError as error:
-        raise BadInput(
-            str(error.args[0]), field="SWITCHPOINT_MODEL_PROFILES", value=named, fix="use known ones"
-        ) from error
-    try:
-        loader.load(version)
-    except ModelFailure as error:
-        said = str(error).removeprefix(f"{error.cause}: ").replace(str(version.ref), "it")
-        said, _, fix = said.partition(" Fix: ")
-        raise BadInput(
-            f"{file} cannot be loaded: {said}",
-            field="FILE",
-            value=str(file),
-            fix=fix or "save the model with skops.io.dump(model, path)",
-        ) from error
+    with closing(ForkServer()) as fork_server, TemporaryDirectory(prefix="switchpoint-model-") as folder:
+        try:
+            loader = IsolatedLoader(Path(folder), profiles, fork_server=fork_server)
+        except KeyError as error:
+            raise BadInput(
+                str(error.args[0]), field="SWITCHPOINT_MODEL_PROFILES", value=named, fix="use known ones"
+            ) from error
+        version = ModelVersion(
+            name=name, version=0, digest="", format=Format.SKOPS, created_at=0, created_by="",
+            artifact={file.name: Artifacts(Path(folder)).put_bytes(content)},
+        )  # fmt: skip
+        try:
+            loader.load(version)
+        except ModelFailure as error:
+            raise _not_loadable(error, version.ref, file) from error
+
+
+def _not_loadable(error: ModelFailure, ref: ModelRef, file: Path) -> BadInput:
+    said, _, fix = error.message.replace(str(ref), "it").partition(" Fix: ")
+    return BadInput(
+        f"{file} cannot be loaded: {said}",
+        field="FILE",
+        value=str(file),
+        fix=fix or "save the model with skops.io.dump(model, path)",
+    )
 
 
 def _upstream(url: str) -> str:

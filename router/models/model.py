@@ -16,6 +16,8 @@ class Cause(StrEnum):
     ERROR = "error"  # the model raised, or the upstream answered with an error
     ANSWER = "bad_answer"  # not JSON, too large, not finite
     INPUTS = "bad_inputs"  # this model cannot read these inputs
+    CRASHED = "crashed"  # the model ended the process it computes in
+    QUARANTINED = "quarantined"  # it did so repeatedly, and is left alone for a while
     LOAD = "load_failed"  # the file is missing, not what its digest says, or refused
     LOADING = "loading"  # still being loaded when the deadline passed
     BUSY = "busy"  # no free slot in the pool before the deadline
@@ -40,7 +42,7 @@ class InputsRefused(BadInput):
 
 
 class LoadedModel(Protocol):
-    """A model ready to answer. `predict` may block; the runtime calls it in a pool."""
+    """A model ready to answer. `predict` may block."""
 
     def predict(self, inputs: object, deadline: float) -> object:
         """Answer as JSON-ready data; `deadline` in seconds is a hint for I/O.
@@ -50,12 +52,15 @@ class LoadedModel(Protocol):
             ModelFailure: the answer is unusable.
         """
 
+    def ended(self) -> bool:
+        """Whether it will never answer again: what it runs in is gone. Never blocks."""
+
 
 class Loader(Protocol):
     """Makes a loaded model from its registered version."""
 
-    native: bool
-    """True when calls compute (a native thread each), False when they wait for the network."""
+    keeps_deadlines: bool
+    """Whether `predict` always returns by its deadline, so that the caller itself may wait for it."""
 
     def load(self, version: ModelVersion) -> LoadedModel:
         """Load, verifying the digest before a byte is parsed. Raises ModelFailure(LOAD)."""

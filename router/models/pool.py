@@ -1,8 +1,6 @@
 """Bounded calls with a deadline: a slow model costs its own callers, never the event loop or its neighbours.
 
-The executor decides what a slot is: native threads for models that compute
-(`gevent.threadpool.ThreadPoolExecutor` under gevent, where patched threads are greenlets), ordinary ones for
-models that wait for the network.
+For models that wait for the network: under gevent the threads of an ordinary executor are greenlets.
 """
 
 from __future__ import annotations
@@ -84,13 +82,6 @@ class CallPool:
             if left < deadline / 2:  # most of the deadline went by in the queue
                 raise ModelFailure(Cause.BUSY, f"{key}: a slot came free too late") from None
             raise ModelFailure(Cause.TIMEOUT, f"{key}: no answer within {deadline * 1000:.0f} ms") from None
-        if error is not None:
-            raise error
-        return cast("T", value)
-
-    def run(self, work: Callable[[], T]) -> T:
-        """Run `work` in the pool and wait for it without a deadline (loading a model in the background)."""
-        value, error = self._executor.submit(_outcome, work).result()
         if error is not None:
             raise error
         return cast("T", value)

@@ -1,10 +1,15 @@
-"""Every model version the snapshot names: loaded in the background, called under a deadline and a breaker."""
+"""Every model version the snapshot names: loaded in the background, called under a deadline and a breaker.
+
+A version whose process ends again and again (it crashes, or computes for ever) is quarantined: not loaded and
+not asked for a while. Its callers fall back at once, everybody else notices nothing.
+"""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
@@ -17,59 +22,76 @@ from router.models.pool import CallPool, Outcome
 _log = logging.getLogger(__name__)
 
 RELOAD_SECONDS = 5.0
-_NOT_ITS_FAULT = frozenset({Cause.BUSY, Cause.LOADING})
+CRASHES = 3
+CRASHES_WITHIN_SECONDS = 600.0
+QUARANTINE_SECONDS = 300.0
+_NOT_ITS_FAULT = frozenset({Cause.BUSY, Cause.LOADING, Cause.QUARANTINED})
 
 
 class _Slot:
-    """One version: its model once loaded, the load under way, its breaker."""
+    """One version: its model once loaded, the load under way, its breaker, when it crashed."""
 
-    __slots__ = ("breaker", "failed_at", "failure", "loading", "model", "native", "version")
+    __slots__ = ("breaker", "crashes", "failed_at", "failure", "loading", "model", "version")
 
-    def __init__(self, version: ModelVersion, *, native: bool) -> None:
-        self.version, self.native = version, native
-        self.breaker = Breaker()
+    def __init__(self, version: ModelVersion) -> None:
+        self.version, self.breaker = version, Breaker()
+        self.crashes: deque[float] = deque(maxlen=CRASHES)
         self.model: LoadedModel | None = None
         self.loading: Future[Outcome[LoadedModel]] | None = None
         self.failed_at = float("-inf")
         self.failure = ""  # why the last load failed
 
+    @property
+    def quarantined(self) -> bool:
+        if len(self.crashes) < CRASHES or self.crashes[-1] - self.crashes[0] > CRASHES_WITHIN_SECONDS:
+            return False
+        return time.monotonic() - self.crashes[-1] < QUARANTINE_SECONDS
+
 
 class Models:
-    """The models of one serving process.
-
-    `native` runs what computes, `loading` (a pool of its own, so that stuck calls cannot hold up a new model)
-    what is loaded, `waiting` what waits for the network or for the other two. All methods are for the event
-    loop's own thread.
-    """
+    """The models of one serving process. All methods are for the event loop's own thread."""
 
     def __init__(
-        self, loaders: Mapping[str, Loader], *, native: CallPool, loading: CallPool, waiting: CallPool
+        self,
+        loaders: Mapping[str, Loader],
+        *,
+        calls: CallPool,
+        crashed: Callable[[ModelVersion], None] = lambda _: None,
     ) -> None:
-        """`loaders` by the format of a version ("skops", "http")."""
-        self._loaders = loaders
-        self._native, self._loading, self._waiting = native, loading, waiting
+        """`loaders` by the format of a version ("skops", "http"); `calls` runs what may outlast its deadline.
+
+        `crashed` hears of every process that a version ended.
+        """
+        self._loaders, self._calls, self._crashed = loaders, calls, crashed
         self._slots: dict[str, _Slot] = {}
 
     def warm(self, versions: Iterable[ModelVersion], *, seconds: float) -> None:
-        """Load these versions, all at once, and wait at most `seconds` for all of them."""
+        """Load these versions, all at once; wait at most `seconds`, once, for those whose load begins now."""
         end = time.monotonic() + seconds
         for slot in self.load(versions):
             with suppress(ModelFailure):  # logged where the load ended, and said by `not_ready`
                 self._loaded(slot, max(0.0, end - time.monotonic()))
 
     def load(self, versions: Iterable[ModelVersion]) -> list[_Slot]:
-        """Begin to load what is not loaded yet, again where an earlier load failed; waits for nothing."""
-        slots = []
+        """Begin to load what is not loaded yet, again where a load failed or a process ended; never waits.
+
+        Returns those whose load begins now.
+        """
+        begun = []
         for version in versions:
             with suppress(ModelFailure):  # a format that nothing here loads
-                slots.append(self._slot(version))
-                self._begin(slots[-1])
-        return slots
+                slot = self._slot(version)
+                if slot.model is not None and slot.model.ended():
+                    self._count_crash(slot, slot.model)
+                if self._begin(slot):
+                    begun.append(slot)
+        return begun
 
     def not_ready(self, versions: Iterable[ModelVersion]) -> list[str]:
         """Which of these versions cannot answer here, one sentence each; [] when all of them can.
 
-        A version held back by its breaker is loaded: whoever runs behind it has failed, not this process.
+        A version held back by its breaker is loaded: whoever runs behind it has failed, not this process. A
+        quarantined one would be no better on another machine: its callers fall back, `facts` names it.
         """
         self._settle_finished()
         sentences = []
@@ -79,7 +101,7 @@ class Models:
             except ModelFailure as failure:
                 sentences.append(failure.message)
                 continue
-            if slot.model is None:
+            if slot.model is None and not slot.quarantined:
                 sentences.append(slot.failure or f"loading {_name(version)}")
         return sentences
 
@@ -102,9 +124,8 @@ class Models:
             raise ModelFailure(Cause.BREAKER, f"{_name(version)} failed repeatedly")
         try:
             model = self._loaded(slot, deadline)
-            pool = self._native if slot.native else self._waiting
             left = max(0.0, end - time.monotonic())
-            answer = pool.call(version.digest, lambda: model.predict(inputs, left), left)
+            answer = self._ask(slot, model, inputs, left)
         except InputsRefused:
             raise
         except ModelFailure as failure:
@@ -120,13 +141,38 @@ class Models:
         slot.breaker.success()
         return answer
 
+    def _ask(self, slot: _Slot, model: LoadedModel, inputs: object, deadline: float) -> object:
+        try:
+            if self._loaders[slot.version.format].keeps_deadlines:
+                return model.predict(inputs, deadline)
+            return self._calls.call(slot.version.digest, lambda: model.predict(inputs, deadline), deadline)
+        except ModelFailure as failure:
+            if failure.cause is Cause.CRASHED:
+                self._count_crash(slot, model)
+                self._begin(slot)
+            raise
+
+    def _count_crash(self, slot: _Slot, model: LoadedModel | None) -> None:
+        """The process of `model` is gone (None: it ended while loading); several callers may notice."""
+        if slot.model is not model:
+            return
+        slot.model = None
+        slot.crashes.append(time.monotonic())
+        self._crashed(slot.version)
+        name = _name(slot.version)
+        if slot.quarantined:
+            _log.error("%s ended its process again: it is not asked for %g s", name, QUARANTINE_SECONDS)
+        else:
+            _log.error("%s ended the process it computes in", name)
+
     def facts(self) -> dict[str, list[str]]:
-        """Versions by state, for /readyz: `loaded`, `not_loaded`, `held_back` (by their breaker)."""
+        """Versions by state, for /readyz; `held_back` are those whose breaker is open."""
         self._settle_finished()
         slots = list(self._slots.values())
         return {
             "loaded": sorted(_name(slot.version) for slot in slots if slot.model is not None),
             "not_loaded": sorted(_name(slot.version) for slot in slots if slot.model is None),
+            "quarantined": sorted(_name(slot.version) for slot in slots if slot.quarantined),
             "held_back": sorted(_name(slot.version) for slot in slots if slot.breaker.is_open),
         }
 
@@ -140,24 +186,26 @@ class Models:
     def _slot(self, version: ModelVersion) -> _Slot:
         slot = self._slots.get(version.digest)
         if slot is None:
-            loader = self._loaders.get(version.format)
-            if loader is None:
+            if version.format not in self._loaders:
                 raise ModelFailure(
                     Cause.LOAD, f"{_name(version)} has format {version.format}, which nothing here loads"
                 )
-            slot = self._slots[version.digest] = _Slot(version, native=loader.native)
+            slot = self._slots[version.digest] = _Slot(version)
         return slot
 
-    def _begin(self, slot: _Slot) -> None:
-        recently = time.monotonic() - slot.failed_at < RELOAD_SECONDS
-        if slot.model is None and slot.loading is None and not recently:
-            loader = self._loaders[slot.version.format]
-            version = slot.version
-            slot.loading = self._waiting.start(lambda: self._loading.run(lambda: loader.load(version)))
+    def _begin(self, slot: _Slot) -> bool:
+        wait = slot.quarantined or time.monotonic() - slot.failed_at < RELOAD_SECONDS
+        if slot.model is not None or slot.loading is not None or wait:
+            return False
+        loader, version = self._loaders[slot.version.format], slot.version
+        slot.loading = self._calls.start(lambda: loader.load(version))
+        return True
 
     def _loaded(self, slot: _Slot, deadline: float) -> LoadedModel:
         if slot.model is not None:
             return slot.model
+        if slot.quarantined:
+            raise ModelFailure(Cause.QUARANTINED, f"{_name(slot.version)} ended its process repeatedly")
         self._begin(slot)
         if slot.loading is None:
             raise ModelFailure(Cause.LOAD, slot.failure)
@@ -174,6 +222,8 @@ class Models:
         if model is None:
             slot.failed_at = time.monotonic()
             failure = error if isinstance(error, ModelFailure) else ModelFailure(Cause.LOAD, repr(error))
+            if failure.cause is Cause.CRASHED:
+                self._count_crash(slot, None)
             name = _name(slot.version)
             said = f"{name} cannot be loaded: {failure.message.removeprefix(f'{name}: ')}"
             if said != slot.failure:  # once, not at every attempt

@@ -15,11 +15,14 @@ from typing import Any, Protocol
 from experiment.errors import SwitchpointError
 from experiment.model import ModelVersion
 from router.models.model import Cause, InputsRefused, ModelFailure
-from router.models.trust import DEFAULT_PROFILES, PROFILES, cure, trusted
+from router.models.trees import require_walkable
+from router.models.trust import DEFAULT_PROFILES, cure, require_known, trusted
 
 MAX_FILE_BYTES = 512 * 1024 * 1024
 MAX_MEMBERS = 20_000
 MAX_ROWS = 10_000
+_WIDEST_REHEARSED = 100_000
+_SCALES = (0.1, 30.0)
 
 
 class ArtifactFiles(Protocol):
@@ -33,16 +36,10 @@ class ArtifactFiles(Protocol):
 class SklearnLoader:
     """Loads versions of format "skops" under the operator's profiles."""
 
-    native = True
-
     def __init__(self, artifacts: ArtifactFiles, profiles: Iterable[str] = DEFAULT_PROFILES) -> None:
         """Raises KeyError for an unknown profile name, listing the known ones."""
-        profiles = tuple(profiles)
-        unknown = sorted(set(profiles) - set(PROFILES))
-        if unknown:
-            raise KeyError(f"unknown model profiles {unknown}; known: {sorted(PROFILES)}")
-        self._artifacts, self._profiles = artifacts, profiles
-        self._trusted = trusted(profiles)
+        self._artifacts, self._profiles = artifacts, require_known(profiles)
+        self._trusted = trusted(self._profiles)
 
     def load(self, version: ModelVersion) -> SklearnModel:
         """Verify, check sizes and types, build. Raises ModelFailure(LOAD) naming what was refused."""
@@ -75,6 +72,7 @@ class SklearnLoader:
                 f"the file holds a {type(estimator).__name__}, which has no predict. "
                 "Fix: save a fitted classifier or regressor, or a pipeline that ends in one",
             )
+        require_walkable(estimator)
         return estimator
 
 
@@ -124,6 +122,26 @@ class SklearnModel:
         if not _all_finite(scores):
             raise ModelFailure(Cause.ANSWER, "the model's scores are not all finite numbers")
         return scores[0] if single else scores
+
+    def rehearse(self) -> None:
+        """Answer rows made up here, whatever the answer is: a model that ends its process ends it now.
+
+        Where made-up numbers are nothing that the model reads (text columns), nothing was learnt.
+        """
+        width = getattr(self._estimator, "n_features_in_", None)
+        if not isinstance(width, int) or not 0 < width <= _WIDEST_REHEARSED:
+            return
+        rows = [
+            [scale * (1 - 2 * ((i >> j % 4) % 2)) for j in range(width)]
+            for i in range(16)
+            for scale in _SCALES
+        ]
+        try:
+            self.predict(rows, 0.0)
+        except MemoryError as error:
+            raise ModelFailure(Cause.LOAD, "it takes more memory than a model may have") from error
+        except Exception:  # noqa: BLE001 - text columns, or numbers it was not fitted for
+            return
 
     def _scores(self, rows: list[list[object]]) -> list[object]:
         import numpy as np

@@ -8,7 +8,7 @@ Types of compiled code, which trust the arrays they are given, are for the opera
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 ALWAYS = (
     "builtins.object",
@@ -59,6 +59,15 @@ _SEARCHES = (
     "sklearn.utils._metadata_requests.",
 )
 _LIBRARIES = ("sklearn.", "scipy.", "numpy.", "builtins.")
+
+
+def require_known(profiles: Iterable[str]) -> tuple[str, ...]:
+    """The profiles as they are. Raises KeyError for an unknown name, listing the known ones."""
+    chosen = tuple(profiles)
+    unknown = sorted({*chosen} - {*PROFILES})
+    if unknown:
+        raise KeyError(f"unknown model profiles {unknown}; known: {sorted(PROFILES)}")
+    return chosen
 
 
 def trusted(profiles: Collection[str]) -> list[str]:

@@ -30,7 +30,7 @@ class UpstreamLoader:
     """Loads versions of format "http". `private` lets upstreams live on private or loopback addresses."""
 
     private: bool = False
-    native = False
+    keeps_deadlines = False
 
     def load(self, version: ModelVersion) -> Upstream:
         """Check the URL; nothing is sent yet. Raises ModelFailure(LOAD)."""
@@ -80,6 +80,10 @@ class Upstream:
         if status != http.client.OK:
             raise ModelFailure(Cause.ERROR, f"{self.host} answered status {status}")
         return _prediction(body)
+
+    def ended(self) -> bool:
+        """Never: nothing runs here."""
+        return False
 
     def _post(self, body: bytes, end: float) -> tuple[int, bytes]:
         sock = self._connect(end)

@@ -10,16 +10,16 @@ import contextlib
 import logging
 import os
 import shutil
+import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
 
-# one BLAS or OpenMP thread a call: the model pool is what runs calls side by side
-for _variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(_variable, "1")
+from router.models import fork_server
 
 _METRICS = "PROMETHEUS_MULTIPROC_DIR"
 _MASTER = "master"  # the file that names the process whose counters these are
+_kept: list[subprocess.Popen[bytes]] = []
 
 bind = os.environ.get("SWITCHPOINT_BIND", "127.0.0.1:8000")
 workers = int(os.environ.get("SWITCHPOINT_WORKERS", "2"))
@@ -47,6 +47,13 @@ def on_starting(_server: Any) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
     Path(folder, _MASTER).write_text(str(os.getpid()), encoding="ascii")
+
+
+def when_ready(_server: Any) -> None:
+    """One for all workers, which lives over reloads: new workers have their models in a moment."""
+    control, process = fork_server.start()
+    _kept.append(process)
+    os.environ[fork_server.INHERITED] = str(control.detach())
 
 
 def on_exit(_server: Any) -> None:

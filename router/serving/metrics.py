@@ -44,6 +44,12 @@ class Metrics:
         self.predictions = self._counter(
             "predictions", "Predictions by outcome", "model", "version", "outcome"
         )
+        self.crashes = self._counter(
+            "model_crashes",
+            "Processes that a model ended: crashed, or never done",
+            "model",
+            "version",
+        )
         self.ready = self._gauge("ready", "1 while every worker can answer for all that is live", "livemin")
         self.ready.set(1)  # until it takes requests, a worker that is starting misleads nobody
         self.store_up = self._gauge("store_up", "1 while the store answers", "livemin")

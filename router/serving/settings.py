@@ -21,7 +21,6 @@ class Settings:
     project: str = "default"  # SWITCHPOINT_PROJECT
     shards: int | None = None  # SWITCHPOINT_SHARDS of a new project; None: 1, or what the project has
     deadline_ms: int = 250  # SWITCHPOINT_DEADLINE_MS: per model call
-    model_threads: int = 4  # SWITCHPOINT_MODEL_THREADS: in-process model calls at a time
     profiles: tuple[str, ...] | None = None  # SWITCHPOINT_MODEL_PROFILES: None = the loader's default
     private_upstreams: bool = False  # SWITCHPOINT_UPSTREAM_PRIVATE
     simulated_clock: bool = False  # SWITCHPOINT_SIMULATED_CLOCK
@@ -48,7 +47,6 @@ class Settings:
             project=environ.get("SWITCHPOINT_PROJECT", "default"),
             shards=number(environ, "SWITCHPOINT_SHARDS", 0, low=0) or None,
             deadline_ms=number(environ, "SWITCHPOINT_DEADLINE_MS", 250, low=1),
-            model_threads=number(environ, "SWITCHPOINT_MODEL_THREADS", 4, low=2),
             profiles=None if profiles is None else tuple(filter(None, profiles.split(","))),
             private_upstreams=switch(environ, "SWITCHPOINT_UPSTREAM_PRIVATE"),
             simulated_clock=switch(environ, "SWITCHPOINT_SIMULATED_CLOCK"),

@@ -1,7 +1,7 @@
 """Composition root of a serving process: reads the environment, wires everything, returns the WSGI callable.
 
-This is the one place that knows gevent, Redis and the model runtimes at once; under gevent it runs in a
-worker after monkey-patching, so that ordinary threads are greenlets and only model calls get native ones.
+This is the one place that knows Redis and the model runtimes at once; under gevent it runs in a
+worker after monkey-patching, so that ordinary threads are greenlets. Models compute in their own processes.
 """
 
 from __future__ import annotations
@@ -9,24 +9,23 @@ from __future__ import annotations
 import atexit
 import concurrent.futures
 import logging
+import os
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
-import gevent.monkey
-import gevent.threadpool
-
 from experiment.errors import StoreUnavailable
-from experiment.store.artifacts import Artifacts
 from experiment.store.connection import check_server, connect
 from experiment.store.known_store import StoreMemory, serving_folder
 from experiment.store.records import Kind, Records
 from experiment.store.redis_ledger import RedisLedger
 from experiment.store.redis_records import RedisRecords
 from experiment.store.spool import Spool
+from router.models.fork_server import INHERITED, ForkServer
+from router.models.isolated import IsolatedLoader
 from router.models.model import Loader
 from router.models.pool import CallPool
 from router.models.runtime import Models
-from router.models.sklearn_model import SklearnLoader
 from router.models.trust import DEFAULT_PROFILES
 from router.models.upstream import UpstreamLoader
 from router.serving.app import Services, create_app
@@ -49,7 +48,8 @@ _log = logging.getLogger(__name__)
 SNAPSHOT_FILE = "snapshot.json"
 SPOOL_FILE = "spool.sqlite"
 _WAITING_CALLS = 64
-_WARM_SECONDS = 8.0
+_BOOT_SECONDS = 3.0  # connections wait meanwhile; a slower model loads beside serving
+_WARM_SECONDS = 0.5  # a pause reaches every worker within 2 s, a look is one a second
 _READ_ATTEMPTS = 5
 
 
@@ -115,8 +115,9 @@ def create(settings: Settings | None = None) -> WSGIApplication:
     chosen = settings or Settings.read()
     client = connect(chosen.redis_url)
     ledger = RedisLedger(client, project=chosen.project, shards=chosen.shards)
-    models = _models(chosen)
     metrics, gate = Metrics(), StoreGate()
+    models = _models(chosen, metrics)
+    booted = threading.Event()
     folder = serving_folder(chosen.data, chosen.project)
     # a full disk is no reason not to answer: /readyz says it, and the spool opens when there is room
     spool = Spool(folder / SPOOL_FILE, chosen.spool_bytes, eager=False)
@@ -133,7 +134,9 @@ def create(settings: Settings | None = None) -> WSGIApplication:
             exchanged=forget,
         ),
         folder / SNAPSHOT_FILE,
-        prepare=lambda snapshot: models.warm(snapshot.live_versions(), seconds=_WARM_SECONDS),
+        prepare=lambda snapshot: models.warm(
+            snapshot.live_versions(), seconds=_WARM_SECONDS if booted.is_set() else _BOOT_SECONDS
+        ),
         swapped=lambda snapshot: models.keep(snapshot.live_versions()),
     )
 
@@ -167,25 +170,23 @@ def create(settings: Settings | None = None) -> WSGIApplication:
     )
     recorder.start()
     background.start()
+    booted.set()
     atexit.register(recorder.stop)
     door = AssignDoor(lambda: holder.current, body, metrics)
     return before(door, cast("WSGIApplication", create_app(services)))
 
 
-def _models(settings: Settings) -> Models:
-    size = settings.model_threads
+def _models(settings: Settings, metrics: Metrics) -> Models:
+    control = os.environ.get(INHERITED)
+    fork_server = ForkServer(int(control) if control else None)
     loaders: dict[str, Loader] = {
-        "skops": SklearnLoader(Artifacts(settings.data / "models"), settings.profiles or DEFAULT_PROFILES),
+        "skops": IsolatedLoader(
+            settings.data / "models", settings.profiles or DEFAULT_PROFILES, fork_server=fork_server
+        ),
         "http": UpstreamLoader(private=settings.private_upstreams),
     }
-    native = gevent.threadpool.ThreadPoolExecutor if _patched() else concurrent.futures.ThreadPoolExecutor
     return Models(
         loaders,
-        native=CallPool(native(size), size),
-        loading=CallPool(native(1), 1),
-        waiting=CallPool(concurrent.futures.ThreadPoolExecutor(_WAITING_CALLS), _WAITING_CALLS),
+        calls=CallPool(concurrent.futures.ThreadPoolExecutor(_WAITING_CALLS), _WAITING_CALLS),
+        crashed=lambda version: metrics.crashes.labels(version.name, str(version.version)).inc(),
     )
-
-
-def _patched() -> bool:
-    return bool(gevent.monkey.is_module_patched("threading"))

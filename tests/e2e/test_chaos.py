@@ -99,8 +99,9 @@ class Sender(threading.Thread):
 
 
 def workers_of(master: int) -> list[int]:
-    text = Path(f"/proc/{master}/task/{master}/children").read_text()
-    return [int(pid) for pid in text.split()]
+    """The workers of a gunicorn master, without the fork server of the models beside them."""
+    pids = Path(f"/proc/{master}/task/{master}/children").read_text().split()
+    return [int(pid) for pid in pids if "gunicorn" in Path(f"/proc/{pid}/cmdline").read_text()]
 
 
 def wreak(serving: ServingProcess, supervisor: Supervisor, acknowledged: Callable[[], int]) -> Counter[str]:

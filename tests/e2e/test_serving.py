@@ -225,7 +225,9 @@ def test_readiness_names_its_parts_and_metrics_add_up_over_workers(service: Serv
     assert ready["store"]["durability"] == "always"
     assert ready["snapshot"]["stale"] is False
     assert ready["spool"] == {"available": True, "batches": 0}
-    assert ready["models"] == {"loaded": ["ranker@1", "ranker@2"], "not_loaded": [], "held_back": []}
+    assert ready["models"] == {
+        "loaded": ["ranker@1", "ranker@2"], "not_loaded": [], "quarantined": [], "held_back": [],
+    }  # fmt: skip
     assert ready["simulated_clock"] is False
     before = _metric(service, 'switchpoint_requests_total{door="assign",status="200"}')
     with ThreadPoolExecutor(8) as pool:

@@ -18,6 +18,7 @@ from experiment.errors import (
 )
 from router.cli.failure import Exit, exit_code, message
 from tests.router.cli.conftest import DEFINITION, Cli, call, run
+from tests.router.models import bad_trees
 
 
 def _write(folder: Path, text: str | bytes) -> str:
@@ -105,6 +106,17 @@ def test_a_file_whose_object_cannot_predict_is_not_registered(cli: Cli, tmp_path
     assert "StandardScaler, which has no predict" in done.err
     assert "a pipeline that ends in one" in done.err
     assert cli("model", "show", "scaler@1").code == 2
+
+
+@pytest.mark.parametrize("child", [bad_trees.FAR, bad_trees.ITSELF], ids=["far", "itself"])
+def test_a_tree_that_would_crash_or_never_end_is_not_registered(cli: Cli, tmp_path: Path, child: int) -> None:
+    file = tmp_path / "tree.skops"
+    file.write_bytes(bad_trees.content(child))
+    done = cli("model", "register", "ranker", str(file))
+    assert done.code == 2
+    assert "a decision tree in the file points outside of itself or back" in done.err
+    assert "Fix: save the fitted model anew" in done.err
+    assert cli("model", "show", "ranker@1").code == 2
 
 
 def test_a_definition_the_project_cannot_take_is_named_with_file_and_line(cli: Cli, definition: Path) -> None:

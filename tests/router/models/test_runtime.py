@@ -28,9 +28,12 @@ class Scripted:
     def predict(self, inputs: object, deadline: float) -> object:
         return self.work(inputs)
 
+    def ended(self) -> bool:
+        return False
+
 
 class ScriptedLoader:
-    native = True
+    keeps_deadlines = False
 
     def __init__(self) -> None:
         self.works: dict[str, Callable[[object], object]] = {}
@@ -52,9 +55,8 @@ def version(digest: str) -> ModelVersion:
 class Rig:
     def __init__(self, size: int = 3) -> None:
         self.loader = ScriptedLoader()
-        self.executors = [ThreadPoolExecutor(n) for n in (size, 1, 16)]
-        native, loading, waiting = (CallPool(e, e._max_workers) for e in self.executors)
-        self.models = Models({"skops": self.loader}, native=native, loading=loading, waiting=waiting)
+        self.executor = ThreadPoolExecutor(16)  # more threads than slots: loads run beside calls
+        self.models = Models({"skops": self.loader}, calls=CallPool(self.executor, size))
 
     def add(self, digest: str, work: Callable[[object], object]) -> ModelVersion:
         self.loader.works[digest] = work
@@ -65,8 +67,7 @@ class Rig:
 def rig() -> Iterator[Rig]:
     rig = Rig()
     yield rig
-    for executor in rig.executors:
-        executor.shutdown()
+    rig.executor.shutdown()
 
 
 def cause(call: Callable[[], object]) -> Cause:
@@ -96,7 +97,7 @@ def test_a_load_that_outlasts_the_warm_up_is_seen_without_a_call(rig: Rig) -> No
     assert rig.models.facts()["not_loaded"] == ["slow@1"]
     go_on.set()
     until(lambda: not rig.models.facts()["not_loaded"])
-    assert rig.models.facts() == {"loaded": ["slow@1"], "not_loaded": [], "held_back": []}
+    assert rig.models.facts() == {"loaded": ["slow@1"], "not_loaded": [], "quarantined": [], "held_back": []}
 
 
 def test_slow_model_costs_its_caller_the_deadline_and_no_more(rig: Rig, still: None) -> None:
@@ -173,7 +174,12 @@ def test_breaker_opens_after_repeated_failures_and_probes(rig: Rig) -> None:
     rig.models._slots["m"].breaker.cool_off = HUNG
     causes = [cause(lambda: rig.models.call(model, 1, HUNG)) for _ in range(6)]
     assert causes == [Cause.ERROR] * 5 + [Cause.BREAKER]
-    assert rig.models.facts() == {"loaded": ["m@1"], "not_loaded": [], "held_back": ["m@1"]}
+    assert rig.models.facts() == {
+        "loaded": ["m@1"],
+        "not_loaded": [],
+        "quarantined": [],
+        "held_back": ["m@1"],
+    }
     state["down"] = False
     rig.models._slots["m"].breaker.cool_off = 0.0
     assert rig.models.call(model, 1, HUNG) == 1
@@ -201,7 +207,7 @@ def test_a_busy_pool_does_not_open_the_breaker(rig: Rig) -> None:
     rig.models.warm([model], seconds=HUNG)
     with ThreadPoolExecutor(2) as pool:
         under_way = [pool.submit(rig.models.call, model, 1, HUNG) for _ in range(2)]
-        until(lambda: rig.models._native._by_key["m"]._free.qsize() == 0)
+        until(lambda: rig.models._calls._by_key["m"]._free.qsize() == 0)
         assert {cause(lambda: rig.models.call(model, 1, 0.01)) for _ in range(20)} == {Cause.BUSY}
         assert rig.models.facts()["held_back"] == []
         go_on.set()
@@ -226,7 +232,7 @@ def test_a_deadline_spent_in_the_queue_is_no_timeout_of_the_model(
             clock[0] += waited
             return True
 
-    rig.models._native._by_key["m"] = Late(1)
+    rig.models._calls._by_key["m"] = Late(1)
     monkeypatch.setattr("router.models.pool.time", SimpleNamespace(monotonic=lambda: clock[0]))
     assert cause(lambda: rig.models.call(model, 1, 0.04)) is expected
     go_on.set()
@@ -304,6 +310,17 @@ def test_a_start_whose_models_take_long_logs_nothing(rig: Rig, caplog: pytest.Lo
     rig.models.warm([rig.add("m", lambda x: x)], seconds=0.01)
     loaded.set()
     assert caplog.records == []
+
+
+def test_a_load_under_way_delays_nobody_again(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow model comes with one revision; the next one, a pause perhaps, is served without waiting for it."""
+    loaded = threading.Event()
+    rig.loader.loading = lambda: loaded.wait(HUNG)
+    slow = rig.add("slow", lambda x: x)
+    rig.models.warm([slow], seconds=0.01)
+    monkeypatch.setattr(rig.models, "_loaded", lambda *_: pytest.fail("waited again"))
+    rig.models.warm([slow], seconds=HUNG)
+    loaded.set()
 
 
 def test_warm_loads_and_keep_forgets(rig: Rig) -> None:

@@ -95,8 +95,7 @@ def worker(tmp_path: Path) -> Iterator[Worker]:
         drainer = Drainer(ledger, spool, lambda: holder.current.plan, gate=gate, renew=renew)
         background = Background(holder, drainer, spool, gate, metrics, rig.models, inspect=lambda: findings)
         yield Worker(catalog, holder, background, gate, rig, findings, swapped, ledger, spool)
-    for executor in rig.executors:
-        executor.shutdown()
+    rig.executor.shutdown()
 
 
 def test_before_the_store_was_read_nothing_is_ready(worker: Worker) -> None:
