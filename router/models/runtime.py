@@ -14,6 +14,8 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
 
+import orjson
+
 from experiment.model import ModelVersion
 from router.models.breaker import Breaker
 from router.models.model import Cause, InputsRefused, LoadedModel, Loader, ModelFailure
@@ -31,12 +33,13 @@ _NOT_ITS_FAULT = frozenset({Cause.BUSY, Cause.LOADING, Cause.QUARANTINED})
 class _Slot:
     """One version: its model once loaded, the load under way, its breaker, when it crashed."""
 
-    __slots__ = ("breaker", "crashes", "failed_at", "failure", "loading", "model", "version")
+    __slots__ = ("answered", "breaker", "crashes", "failed_at", "failure", "loading", "model", "version")
 
     def __init__(self, version: ModelVersion) -> None:
         self.version, self.breaker = version, Breaker()
         self.crashes: deque[float] = deque(maxlen=CRASHES)
         self.model: LoadedModel | None = None
+        self.answered: object = None  # the first inputs that it answered
         self.loading: Future[Outcome[LoadedModel]] | None = None
         self.failed_at = float("-inf")
         self.failure = ""  # why the last load failed
@@ -115,13 +118,16 @@ class Models:
         """The model's answer within `deadline` seconds.
 
         Raises:
-            ModelFailure: with the cause; repeated failures open the version's breaker.
+            ModelFailure: with the cause; repeated failures open the version's breaker, unless it still
+                answers what it answered before: then it was what the callers sent.
             InputsRefused: the caller's inputs do not fit; the breaker does not count it.
         """
-        end, left = time.monotonic() + deadline, deadline
         slot = self._slot(version)
         if not slot.breaker.allow():
             raise ModelFailure(Cause.BREAKER, f"{_name(version)} failed repeatedly")
+        if slot.breaker.is_open and slot.answered is not None:
+            self._probe(slot, deadline)
+        end, left = time.monotonic() + deadline, deadline
         try:
             model = self._loaded(slot, deadline)
             left = max(0.0, end - time.monotonic())
@@ -133,24 +139,32 @@ class Models:
                 late = f"{_name(version)} was being loaded for most of the deadline"
                 raise ModelFailure(Cause.LOADING, late) from failure
             if failure.cause not in _NOT_ITS_FAULT:
-                slot.breaker.failure()
+                self._count_failure(slot, deadline)
             raise
         except Exception as error:
-            slot.breaker.failure()
+            self._count_failure(slot, deadline)
             raise ModelFailure(Cause.ERROR, f"{_name(version)} raised {error!r}") from error
         slot.breaker.success()
+        slot.answered = inputs if slot.answered is None else slot.answered
         return answer
 
     def _ask(self, slot: _Slot, model: LoadedModel, inputs: object, deadline: float) -> object:
         try:
             if self._loaders[slot.version.format].keeps_deadlines:
-                return model.predict(inputs, deadline)
-            return self._calls.call(slot.version.digest, lambda: model.predict(inputs, deadline), deadline)
+                answer = model.predict(inputs, deadline)
+            else:
+                digest = slot.version.digest
+                answer = self._calls.call(digest, lambda: model.predict(inputs, deadline), deadline)
         except ModelFailure as failure:
             if failure.cause is Cause.CRASHED:
                 self._count_crash(slot, model)
                 self._begin(slot)
             raise
+        try:
+            orjson.dumps(answer)
+        except orjson.JSONEncodeError as error:
+            raise ModelFailure(Cause.ANSWER, f"its answer cannot be written as JSON: {error}") from None
+        return answer
 
     def _count_crash(self, slot: _Slot, model: LoadedModel | None) -> None:
         """The process of `model` is gone (None: it ended while loading); several callers may notice."""
@@ -164,6 +178,21 @@ class Models:
             _log.error("%s ended its process again: it is not asked for %g s", name, QUARANTINE_SECONDS)
         else:
             _log.error("%s ended the process it computes in", name)
+
+    def _count_failure(self, slot: _Slot, deadline: float) -> None:
+        slot.breaker.failure()
+        if slot.breaker.is_open and slot.answered is not None:
+            with suppress(ModelFailure):
+                self._probe(slot, deadline)
+
+    def _probe(self, slot: _Slot, deadline: float) -> None:
+        """Close the breaker if the model answers what it answered before. Raises ModelFailure(BREAKER)."""
+        try:
+            self._ask(slot, self._loaded(slot, deadline), slot.answered, deadline)
+        except Exception as error:
+            slot.breaker.failure()
+            raise ModelFailure(Cause.BREAKER, f"{_name(slot.version)} failed repeatedly") from error
+        slot.breaker.success()
 
     def facts(self) -> dict[str, list[str]]:
         """Versions by state, for /readyz; `held_back` are those whose breaker is open."""

@@ -109,18 +109,21 @@ class SklearnModel:
         self._names: tuple[str, ...] | None = None if names is None else tuple(map(str, names))
 
     def predict(self, inputs: object, deadline: float) -> object:  # noqa: ARG002 - the pool keeps the deadline
-        """Scores for the inputs. Raises InputsRefused; ModelFailure(ANSWER) for scores not finite."""
+        """Scores for the inputs. Raises InputsRefused, also for scores that are not finite."""
         rows, single = self._rows(inputs)
         try:
             scores = self._scores(rows)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, OverflowError) as error:
             raise InputsRefused(
                 f"the model cannot read these rows: {error}",
                 field="inputs",
                 fix="send the columns it was fitted with",
             ) from error
         if not _all_finite(scores):
-            raise ModelFailure(Cause.ANSWER, "the model's scores are not all finite numbers")
+            # a fitted model is a function: that it has no value here is a matter of these rows
+            raise InputsRefused(
+                "the model's scores of these rows are not all finite", field="inputs", fix="send usual values"
+            )
         return scores[0] if single else scores
 
     def rehearse(self) -> None:

@@ -11,18 +11,29 @@ import http.client
 import ipaddress
 import socket
 import ssl
+import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import orjson
 
 from experiment.model import ModelVersion
-from router.models.model import Cause, ModelFailure
+from router.models.model import Cause, InputsRefused, ModelFailure
+from router.strict_json import JsonError, parse
 
 MAX_ANSWER_BYTES = 256 * 1024
 _SCHEMES = {"http": 80, "https": 443}
 _CHUNK = 16 * 1024
+_REFUSALS = frozenset({400, 413, 415, 422})
+"""Statuses that say something of the inputs and nothing of the model."""
+
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_UNICAST = ipaddress.IPv6Network("2000::/3")
+# 6to4 and Teredo carry an IPv4 address; documentation
+_NOT_UNICAST = tuple(map(ipaddress.IPv6Network, ("2002::/16", "2001::/32", "3fff::/20")))
+_RELAYS = ipaddress.IPv4Network("192.88.99.0/24")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,17 +80,20 @@ class Upstream:
         )
 
     def predict(self, inputs: object, deadline: float) -> object:
-        """Ask the upstream and check its answer. Raises ModelFailure."""
+        """Ask the upstream and check its answer, all of it in time. Raises ModelFailure, InputsRefused."""
         end = time.monotonic() + deadline
         try:
             status, body = self._post(orjson.dumps({"inputs": inputs}), end)
         except TimeoutError as error:
             raise ModelFailure(Cause.TIMEOUT, f"{self.host}: {error}") from error
         except (OSError, http.client.HTTPException) as error:
-            raise ModelFailure(Cause.ERROR, f"{self.host}: {error}") from error
+            cause = Cause.TIMEOUT if time.monotonic() >= end else Cause.ERROR
+            raise ModelFailure(cause, f"{self.host}: {error}") from error
+        if status in _REFUSALS:
+            raise InputsRefused(f"{self.host} answered status {status}", field="inputs")
         if status != http.client.OK:
             raise ModelFailure(Cause.ERROR, f"{self.host} answered status {status}")
-        return _prediction(body)
+        return _prediction(body, inputs)
 
     def ended(self) -> bool:
         """Never: nothing runs here."""
@@ -89,11 +103,18 @@ class Upstream:
         sock = self._connect(end)
         connection = http.client.HTTPConnection(self.host, self.port)
         connection.sock = sock
+        # a peer that drips renews every timeout of a socket, in TLS and in the head of its answer too
+        cut = threading.Timer(_left(end), _hang_up, (sock,))
+        cut.daemon = True
+        cut.start()
         try:
+            if isinstance(sock, ssl.SSLSocket):
+                sock.do_handshake()
             connection.request("POST", self.path, body, {"Content-Type": "application/json"})
             with connection.getresponse() as response:
                 return response.status, self._read(response, sock, end)
         finally:
+            cut.cancel()
             connection.close()
 
     def _read(self, response: http.client.HTTPResponse, sock: socket.socket, end: float) -> bytes:
@@ -103,6 +124,7 @@ class Upstream:
             if len(kept) > MAX_ANSWER_BYTES:
                 raise ModelFailure(Cause.ANSWER, f"{self.host} sent more than {MAX_ANSWER_BYTES} bytes")
             sock.settimeout(_left(end))
+        _left(end)
         return bytes(kept)
 
     def _connect(self, end: float) -> socket.socket:
@@ -111,7 +133,9 @@ class Upstream:
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self.scheme == "https":
-                sock = ssl.create_default_context().wrap_socket(sock, server_hostname=self.host)
+                sock = ssl.create_default_context().wrap_socket(
+                    sock, server_hostname=self.host, do_handshake_on_connect=False
+                )
             sock.settimeout(_left(end))
         except BaseException:
             sock.close()
@@ -132,8 +156,18 @@ class Upstream:
 
 def _is_public(address: str) -> bool:
     ip = ipaddress.ip_address(address.partition("%")[0])
-    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
-    return (mapped or ip).is_global and not (mapped or ip).is_multicast
+    if isinstance(ip, ipaddress.IPv6Address):
+        carried = ip.ipv4_mapped or (ipaddress.IPv4Address(ip.packed[12:]) if ip in _NAT64 else None)
+        if carried is None:
+            return ip in _UNICAST and ip.is_global and not any(ip in network for network in _NOT_UNICAST)
+        ip = carried
+    return ip.is_global and not ip.is_multicast and ip not in _RELAYS
+
+
+def _hang_up(sock: socket.socket) -> None:
+    with suppress(OSError):
+        # of TLS, too, the socket below: its own method takes away what the handshake works on
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
 
 def _left(end: float) -> float:
@@ -143,14 +177,21 @@ def _left(end: float) -> float:
     return left
 
 
-def _prediction(body: bytes) -> object:
-    """The `prediction` of an answer; orjson refuses NaN, infinities and broken text."""
+def _prediction(body: bytes, inputs: object) -> object:
+    """The `prediction` of an answer, or its `predictions`, one for every row of the inputs."""
     try:
-        answer = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise ModelFailure(Cause.ANSWER, f"the upstream's answer is not JSON: {error}") from None
-    if isinstance(answer, dict):
-        for key in ("prediction", "predictions"):
-            if answer.get(key) is not None:
-                return answer[key]
-    raise ModelFailure(Cause.ANSWER, 'the upstream\'s answer has no "prediction"')
+        answer = parse(body)
+    except JsonError as error:
+        raise ModelFailure(Cause.ANSWER, f"the upstream's answer is no JSON: {error}") from None
+    if not isinstance(answer, dict):
+        answer = {}
+    if answer.get("prediction") is not None:
+        return answer["prediction"]
+    predictions = answer.get("predictions")
+    if predictions is None:
+        raise ModelFailure(Cause.ANSWER, 'the upstream\'s answer has no "prediction"')
+    rows = isinstance(inputs, list) and all(isinstance(row, list | dict) for row in inputs)
+    wanted = len(inputs) if rows and isinstance(inputs, list) else 1
+    if not isinstance(predictions, list) or len(predictions) != wanted:
+        raise ModelFailure(Cause.ANSWER, f'"predictions" of {wanted} rows is no list of {wanted}')
+    return predictions

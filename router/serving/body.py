@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import orjson
-
 from router.serving.problem import BadBody, Encoding, TooLarge
+from router.strict_json import JsonError, parse
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -29,14 +28,15 @@ class BodyReader:
             TooLarge: announced or real size beyond the limit; nothing was parsed.
             SlowBody: it did not arrive in time; raised by the server that reads it.
             Encoding: it is compressed.
-            BadBody: not JSON: malformed, not UTF-8, NaN, too deep, a number beyond a double.
+            BadBody: not JSON: malformed, not UTF-8, NaN, too deep, a key twice, a number beyond a double.
         """
         body = self._bytes(environ)
         try:
-            return orjson.loads(body)
-        except orjson.JSONDecodeError as error:
+            return parse(body)
+        except JsonError as error:
             raise BadBody(
-                f"the body is not JSON: {error}", fix="send UTF-8 JSON; NaN and infinities are not JSON"
+                f"the body is not JSON: {error}",
+                fix="send UTF-8 JSON, each key once, no NaN, no infinity",
             ) from None
 
     def _bytes(self, environ: WSGIEnvironment) -> bytes:

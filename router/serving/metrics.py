@@ -19,6 +19,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from router.serving.counting import Outcome
 
+OPEN_METRICS = "application/openmetrics-text; version=1.0.0"
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 
@@ -109,5 +110,7 @@ class Metrics:
         if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
             registry = CollectorRegistry()
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # the package has no annotation here
-        encode, content_type = choose_encoder(accept)
+        # the package fails on versions it does not know; of each format there is one here
+        wanted = OPEN_METRICS if "application/openmetrics-text" in accept else ""
+        encode, content_type = choose_encoder(wanted)
         return encode(registry), content_type

@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from router.serving.launch import ServingProcess
+from router.serving.metrics import Metrics
 from tests.router import world
 from tests.router.conftest import Project
 from tests.router.http import get, post, request
@@ -74,6 +75,10 @@ def test_assign_predict_and_events_end_to_end(service: ServingProcess, shared_pr
         (b'{"events": [{"at": NaN}]}', 400, "bad_json"),
         (b'{"events": [{"x": 1e999}]}', 400, "bad_json"),
         (b"[" * 5000 + b"]" * 5000, 400, "bad_json"),
+        (b'{"unit": ' + b"[" * 1000 + b"]" * 1000 + b"}", 400, "bad_json"),
+        (b'{"events": [{"id": ' + b'{"a":' * 1000 + b"1" + b"}" * 1003, 400, "bad_json"),
+        (b'{"unit": "u", "inputs": ' + b"[" * 300 + b"]" * 300 + b"}", 400, "bad_json"),
+        (b'{"unit": "u", "events": [], "unit": "v"}', 400, "bad_json"),
         (b"7", 400, "bad_input"),
         (b'"text"', 400, "bad_input"),
         (b"null", 400, "bad_input"),
@@ -234,6 +239,14 @@ def test_readiness_names_its_parts_and_metrics_add_up_over_workers(service: Serv
         list(pool.map(lambda i: post(service, "/v1/assign", {"unit": f"m{i}"}), range(40)))
     assert _metric(service, 'switchpoint_requests_total{door="assign",status="200"}') == before + 40
     assert _metric(service, "switchpoint_store_up") == 1
+
+
+@pytest.mark.parametrize(
+    "accept", ["text/plain;version=x", "application/openmetrics-text;version=abc", ";;=,"]
+)
+def test_metrics_answer_whatever_accept_asks_for(accept: str) -> None:
+    """The package that writes them fails on versions that are no numbers."""
+    assert b"switchpoint_ready" in Metrics().exposition(accept)[0]
 
 
 def _metric(serving: ServingProcess, name: str) -> float:

@@ -186,6 +186,49 @@ def test_breaker_opens_after_repeated_failures_and_probes(rig: Rig) -> None:
     assert rig.models.facts()["held_back"] == []
 
 
+def test_what_callers_send_does_not_open_the_breaker(rig: Rig) -> None:
+    """A hundred inputs on which the model breaks: it still answers what it answered before."""
+
+    def work(x: object) -> object:
+        if x == "poison":
+            raise RuntimeError("broken by its inputs")
+        return x
+
+    model = rig.add("m", work)
+    assert rig.models.call(model, "good", HUNG) == "good"
+    assert {cause(lambda: rig.models.call(model, "poison", HUNG)) for _ in range(100)} == {Cause.ERROR}
+    assert rig.models.facts()["held_back"] == []
+    assert rig.models.call(model, "good", HUNG) == "good"
+
+
+def test_callers_cannot_keep_a_breaker_open(rig: Rig) -> None:
+    """The probe is what the model answered before, whoever comes along when it is due."""
+    state = {"down": False}
+
+    def work(x: object) -> object:
+        if state["down"] or x == "poison":
+            raise RuntimeError("down")
+        return x
+
+    model = rig.add("m", work)
+    rig.models.call(model, "good", HUNG)
+    rig.models._slots["m"].breaker.cool_off = HUNG
+    state["down"] = True
+    causes = [cause(lambda: rig.models.call(model, "good", HUNG)) for _ in range(6)]
+    assert causes == [Cause.ERROR] * 5 + [Cause.BREAKER]
+    rig.models._slots["m"].breaker.cool_off = 0.0
+    assert cause(lambda: rig.models.call(model, "poison", HUNG)) is Cause.BREAKER
+    state["down"] = False
+    assert cause(lambda: rig.models.call(model, "poison", HUNG)) is Cause.ERROR
+    assert rig.models.facts()["held_back"] == []
+
+
+@pytest.mark.parametrize("answer", [{1, 2}, 1 << 70, "\ud800", {1: 2}])
+def test_an_answer_that_cannot_be_written_is_a_failure_of_the_model(rig: Rig, answer: object) -> None:
+    """It is known before anything is recorded, so that control can answer."""
+    assert cause(lambda: rig.models.call(rig.add("m", lambda _: answer), 1, HUNG)) is Cause.ANSWER
+
+
 def test_loading_does_not_open_the_breaker(rig: Rig) -> None:
     """Twenty calls while the model loads: none is its failure, and the first one after it is answered."""
     loaded = threading.Event()

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from router.models.model import Cause, ModelFailure
-from router.models.upstream import Upstream
+from router.models.model import Cause, InputsRefused, ModelFailure
+from router.models.upstream import Upstream, _is_public
 from tests.waiting import HUNG
 
 
@@ -25,6 +28,10 @@ class Handler(BaseHTTPRequestHandler):
         body = {
             "echo": json.dumps({"prediction": asked["inputs"]}).encode(),
             "many": b'{"predictions": [0.5]}',
+            "none": b'{"predictions": []}',
+            "number": b'{"predictions": 1}',
+            "twice": b'{"prediction": 1, "prediction": 2}',
+            "deep": b'{"prediction": ' + b"[" * 300 + b"]" * 300 + b"}",
             "nan": b'{"prediction": NaN}',
             "text": b"<html>",
             "empty": b"{}",
@@ -32,21 +39,25 @@ class Handler(BaseHTTPRequestHandler):
         }.get(name, b"{}")
         if name == "slow":
             self.ending.wait(HUNG)
-        if name == "drip":
-            self._drip()
+        if name.startswith("drip"):
+            self._drip(head=name == "drip-head")
             return
-        self.send_response({"down": 500, "moved": 302}.get(name, 200))
+        self.send_response({"down": 500, "moved": 302, "refuses": 422}.get(name, 200))
         self.send_header("Location", "http://127.0.0.1:1/echo")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
 
-    def _drip(self) -> None:
+    def _drip(self, *, head: bool) -> None:
         self.send_response(200)
-        self.send_header("Content-Length", "100")
-        self.end_headers()
+        if not head:
+            self.send_header("Content-Length", "100")
+            self.end_headers()
+        else:
+            self.flush_headers()
+            self.wfile.write(b"X: ")
         try:
-            for _ in range(99):
+            for _ in range(99 if not head else 60_000):
                 self.wfile.write(b" ")
                 self.wfile.flush()
                 if self.ending.wait(0.02):
@@ -93,20 +104,54 @@ def test_inputs_go_out_and_the_prediction_comes_back(base: str) -> None:
         ("text", Cause.ANSWER),
         ("empty", Cause.ANSWER),
         ("large", Cause.ANSWER),
+        ("none", Cause.ANSWER),
+        ("number", Cause.ANSWER),
+        ("twice", Cause.ANSWER),
+        ("deep", Cause.ANSWER),
         ("down", Cause.ERROR),
         ("moved", Cause.ERROR),
     ],
 )
 def test_unusable_answers_are_failures(base: str, path: str, expected: Cause) -> None:
-    """NaN, HTML, nothing, too much, an error status, a redirect: none is passed on."""
+    """NaN, HTML, nothing, too much, too few, too deep, an error status, a redirect: none is passed on."""
     assert cause(f"{base}/{path}") is expected
 
 
-@pytest.mark.parametrize("path", ["slow", "drip"])
+def test_predictions_are_as_many_as_the_rows_asked_for(base: str) -> None:
+    for rows in ([[1, 2]], [{"a": 1}]):
+        assert Upstream.parse(f"{base}/many", private=True).predict(rows, HUNG) == [0.5]
+        with pytest.raises(ModelFailure, match="list of 2"):
+            Upstream.parse(f"{base}/many", private=True).predict(rows * 2, HUNG)
+
+
+def test_inputs_that_the_upstream_refuses_are_the_callers_fault(base: str) -> None:
+    with pytest.raises(InputsRefused, match="422"):
+        ask(f"{base}/refuses")
+
+
+@pytest.mark.parametrize("path", ["slow", "drip", "drip-head"])
 def test_slow_answers_end_at_the_deadline(base: str, path: str) -> None:
     """Also when single bytes keep coming, which would renew a plain socket timeout: what comes in the end
     would be no answer, not a timeout."""
     assert cause(f"{base}/{path}", deadline=0.15) is Cause.TIMEOUT
+
+
+def test_a_handshake_that_drips_ends_at_the_deadline() -> None:
+    """Three bytes of a TLS record at a time, for as long as anybody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def drip() -> None:
+            peer, _ = listening.accept()
+            with peer, contextlib.suppress(OSError):
+                peer.sendall(b"\x16\x03\x03\x40\x00")
+                while True:
+                    peer.sendall(b"\x00")
+                    time.sleep(0.01)
+
+        dripping = threading.Thread(target=drip)
+        dripping.start()
+        assert cause(f"https://127.0.0.1:{listening.getsockname()[1]}/", deadline=0.2) is Cause.TIMEOUT
+        dripping.join()
 
 
 def test_nobody_listening_is_an_error() -> None:
@@ -128,3 +173,19 @@ def test_private_addresses_need_the_operators_word(host: str) -> None:
 )
 def test_urls_that_are_not_plain_http_are_refused(url: str) -> None:
     assert cause(url) is Cause.LOAD
+
+
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [
+        ("64:ff9b::7f00:1", False), ("64:ff9b::a9fe:a9fe", False), ("64:ff9b:1::a9fe:a9fe", False),
+        ("2002:7f00:1::1", False), ("2002:a9fe:a9fe::1", False), ("::127.0.0.1", False),
+        ("::ffff:0:127.0.0.1", False), ("2001:0:a9fe:a9fe::1", False), ("ff02::1", False), ("fec0::1", False),
+        ("3fff::1", False), ("5f00::1", False), ("192.88.99.1", False), ("fd00::1", False), ("::", False),
+        ("::ffff:10.0.0.1", False), ("fe80::1%eth0", False),
+        ("8.8.8.8", True), ("2606:4700::1111", True), ("64:ff9b::808:808", True), ("::ffff:8.8.8.8", True),
+    ],
+)  # fmt: skip
+def test_ipv6_hides_no_private_ipv4(address: str, public: bool) -> None:
+    """NAT64 of a public address is public: networks of IPv6 alone reach the rest of the world by it."""
+    assert _is_public(address) is public
