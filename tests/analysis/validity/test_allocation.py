@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.evidence import Evidence, Stratum, Subject
+from analysis.evidence import DayLooks, Evidence, Stratum, Subject
 from analysis.ledger import from_ledger
+from analysis.report import format as fmt
 from analysis.report.model import Check, SampleRatio, Severity
 from analysis.thresholds import DEFAULT
 from analysis.validity import allocation
@@ -220,3 +223,27 @@ def test_the_verdict_of_many_experiments_reads_the_same_severity() -> None:
     unknown = evidence(("all", 1, None))
     found = allocation.ratios(unknown, np.array([[(9000, 10)]], dtype=np.int64))
     assert allocation.overall_severity(found, DEFAULT) == [Severity.OK]
+
+
+def test_every_day_is_tested_alone_by_its_strata_of_known_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two days of one experiment, whose second stratum has weights nobody knows, and a day of another."""
+    first, second = (
+        evidence(("us", 1, weights), ("ca", 1, other))
+        for weights, other in ((EVEN, None), ((0.8, 0.2), EVEN))
+    )
+    both = replace(first, subjects=first.subjects + second.subjects)
+    units = np.array([[[60, 40], [9, 1]], [[50, 50], [5, 5]], [[70, 30], [8, 2]]])
+    monkeypatch.setattr(Evidence, "daily_units", lambda *_: units)
+    days = cast("DayLooks", SimpleNamespace(start=np.array([0, 2, 3])))
+    found = allocation.by_day(both, days)
+    of_two = stats.chisquare((70, 30), (80, 20)).statistic + stats.chisquare((8, 2)).statistic
+    assert found.p_value == pytest.approx([p_of(60, 40), 1.0, stats.chi2.sf(of_two, 2)])
+    assert found.df.tolist() == [1, 1, 2]
+
+
+def test_a_ratio_without_an_anytime_p_says_the_chi_square_alone() -> None:
+    (row,) = rows(evidence(("all", 1, EVEN)), (5600, 4400))
+    said = check((replace(row, anytime_p=None),)).message
+    assert f"chi-square {fmt.p_is(p_of(5600, 4400))}" in said
+    assert "at any look" not in said
+    assert "at any look" in check((row,)).message
