@@ -87,7 +87,7 @@ class Background:
     def stop(self, seconds: float) -> None:
         """End the thread, waiting at most `seconds` for it."""
         self._stopped = True
-        self.wake(urgent=True)
+        self.wake()
         if self._thread.is_alive():
             self._thread.join(timeout=seconds)
 

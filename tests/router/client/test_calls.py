@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import enum
-import inspect
 import json
 import time
 import uuid
@@ -343,5 +342,17 @@ def test_events_and_exposures_are_of_now(client: Client, service: Service) -> No
     assert all(abs(at - time.time() * 1000) < 600_000 for at in times)
 
 
-def test_a_flush_waits_five_seconds_when_nothing_is_said() -> None:
-    assert inspect.signature(Client.flush).parameters["seconds"].default == 5.0
+def test_a_flush_that_did_not_end_says_so(client: Client, service: Service) -> None:
+    service.on_events = lambda _: (503, {}, b"")
+    client.track("click", "u1")
+    assert client.flush(0.0) is False
+    service.on_events = Service().on_events
+    assert client.flush(20) is True
+
+
+def test_the_last_snapshot_is_kept_beside_the_queue(service: Service, tmp_path: Path) -> None:
+    with Client(service.url, data=tmp_path, timeout=5.0) as first:
+        assert first.assign("u1", US, experiment=world.EXPERIMENT).enrolled
+    assert {path.name for path in tmp_path.iterdir()} >= {"snapshot.json", "events.sqlite"}
+    with Client(NOBODY, data=tmp_path, timeout=0.2) as second:
+        assert second.assign("u1", US, experiment=world.EXPERIMENT).enrolled
