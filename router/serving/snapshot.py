@@ -250,7 +250,8 @@ class SnapshotHolder:
         `prepare` hears of every new snapshot before it is served (models are loaded there), `swapped` after.
         """
         self._source, self._path, self._clock = source, path, clock
-        self._looking = threading.Lock()  # who looks at once with another might put an older one in its place
+        # By process: a child's would be locked for ever where a thread of its parent was looking at the fork.
+        self._looking: dict[int, threading.Lock] = {}
         self._prepare, self._swapped = prepare, swapped
         self.stale_since: float | None = clock()
         self.loaded = False
@@ -264,7 +265,8 @@ class SnapshotHolder:
 
     def refresh(self) -> bool:
         """Look for a new revision; False (and stale) when the source is away. Never raises."""
-        with self._looking:
+        # who looks at once with another might put an older snapshot in its place
+        with self._looking.setdefault(os.getpid(), threading.Lock()):
             return self._look()
 
     def _look(self) -> bool:

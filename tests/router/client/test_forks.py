@@ -116,6 +116,30 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 
 
 @pytest.mark.parametrize("fork", FORKS)
+def test_a_child_forked_while_its_parent_looks_looks_by_itself(
+    service: Service, tmp_path: Path, fork: str
+) -> None:
+    script = f"""
+import threading
+looking, answered = threading.Event(), threading.Event()
+ask = client._remote.stamp
+def wait():
+    looking.set()
+    answered.wait()
+    return ask()
+client._remote.stamp = wait
+looking.wait()
+if not (pid := {FORKS[fork]}):
+    client._remote.stamp = ask
+    time.sleep(0.1)
+    os._exit(not enrolled())
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+    with Host(service, tmp_path, script) as host:
+        assert host.process.wait(30) == 0
+
+
+@pytest.mark.parametrize("fork", FORKS)
 def test_children_forked_in_the_thick_of_it_deliver(service: Service, tmp_path: Path, fork: str) -> None:
     """Threads of the parent hold every lock there is at one fork or another; grandchildren count too."""
     script = f"""
@@ -131,8 +155,11 @@ children = []
 for n in range(8):
     if not (pid := {FORKS[fork]}):
         ok = enrolled() and client.track("click", "child", id=f"child-{{n}}")
-        if n == 3 and not (pid := {FORKS[fork]}):
+        grandchild = {FORKS[fork]} if n == 3 else None
+        if grandchild == 0:
             ok = enrolled() and client.track("click", "child", id="grandchild")
+        elif grandchild:
+            ok = os.waitpid(grandchild, 0)[1] == 0 and ok
         os._exit(0 if ok and client.flush(20) else 1)
     children.append(pid)
 forked.set()
