@@ -16,6 +16,13 @@ INHERITED = "SWITCHPOINT_FORK_SERVER"
 """The environment variable by which the master names the descriptor that its workers inherit."""
 RUNNER = "router.models.runner"
 _ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+# What an interpreter needs to start and to read files. The rest stays behind: the service's environment has
+# the store's password in it, and a model has no use for one.
+_PASSED_ON = (
+    "PATH", "LD_LIBRARY_PATH", "HOME", "TMPDIR", "TZ", "LANG", "LC_ALL", "LC_CTYPE",
+    "VIRTUAL_ENV", "PYTHONHOME", "PYTHONPATH", "PYTHONPYCACHEPREFIX", "PYTHONDONTWRITEBYTECODE",
+    "SWITCHPOINT_DATA",  # tells whoever looks at the processes of a machine which service it belongs to
+)  # fmt: skip
 
 
 def start() -> tuple[socket.socket, subprocess.Popen[bytes]]:
@@ -27,7 +34,7 @@ def start() -> tuple[socket.socket, subprocess.Popen[bytes]]:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,  # a model may print; standard error stays for its last words
             pass_fds=(far.fileno(),),
-            env={**os.environ, **_ONE_THREAD},
+            env={name: os.environ[name] for name in _PASSED_ON if name in os.environ} | _ONE_THREAD,
         )
     return control, process
 

@@ -166,6 +166,19 @@ def test_a_runner_ends_when_nobody_refers_to_its_model(tmp_path: Path, forks: Fo
     until(lambda: pid not in runners(forks))
 
 
+def test_the_services_secrets_are_not_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SWITCHPOINT_REDIS_URL", "redis://:secret-of-the-store@localhost")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret-of-the-cloud")
+    with closing(ForkServer()) as forks:
+        model = load(tmp_path, forks, model_bytes(1))
+        assert forks._process is not None
+        for pid in (forks._process.pid, *runners(forks)):
+            known = Path(f"/proc/{pid}/environ").read_bytes()
+            assert b"PATH=" in known
+            assert b"secret" not in known.lower()
+        assert model.predict(ROW, HUNG)
+
+
 def test_a_killed_fork_server_is_replaced(tmp_path: Path) -> None:
     """What it forked goes on meanwhile."""
     with closing(ForkServer()) as forks:
