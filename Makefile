@@ -13,7 +13,7 @@ demo: $(VENV)/.runtime ## train two models, serve, send two weeks of shoppers, d
 	$(BIN)/switchpoint demo $(DEMO_FLAGS)
 
 test: $(VENV)/.dev ## every test but the attacks that take minutes
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 chaos: $(VENV)/.dev ## every attack on the service, the long ones too: see docs/reliability.md
 	$(BIN)/python -m pytest -m "" tests/chaos

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import sys
 from pathlib import Path
@@ -22,6 +23,12 @@ settings.register_profile("ci", settings.get_profile("untimed"), derandomize=Tru
 CI = os.environ.get("CI", "").lower() == "true"
 settings.load_profile("mutants" if "MUTANT_UNDER_TEST" in os.environ else "ci" if CI else "untimed")
 
+
+# workers share the cores: numpy's threads for matrices as small as ours only wait for each other
+for library in ("OPENBLAS", "OMP", "MKL"):
+    os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+# each of many collections walks all that five thousand tests have imported and cached
+gc.set_threshold(100_000, 20, 20)
 
 # gunicorn renames its processes where setproctitle is installed; their environment is how tests find them
 os.environ.setdefault("SPT_NOENV", "1")
@@ -45,6 +52,13 @@ def pytest_sessionstart() -> None:
             for value in vars(module).values():
                 if isinstance(value, functools._lru_cache_wrapper):
                     value.cache_clear()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with a slow test come first: one that began last would leave the other workers idle."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

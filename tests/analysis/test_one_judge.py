@@ -262,6 +262,7 @@ def recipes(draw: st.DrawFn) -> Recipe:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(max_examples=500, deadline=None)
 @given(recipes(), st.integers(0, 1))
 def test_a_table_of_many_experiments_says_of_each_what_a_table_of_it_alone_says(

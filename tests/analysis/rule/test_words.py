@@ -206,6 +206,7 @@ def records(found: Report) -> dict[tuple[str, str, str], tuple[MetricReading, Co
     return {(m.key, c.variant, c.control): (m, c) for m in both for c in m.comparisons}
 
 
+@pytest.mark.slow
 @given(generated())
 @settings(max_examples=500, deadline=None)
 def test_every_sentence_and_every_cell_says_what_its_record_says(found: Report) -> None:

@@ -88,6 +88,7 @@ moments = st.tuples(st.floats(-0.5, 0.5), st.sampled_from([0.0, 1e-3, 0.3, 1.0, 
 SPLITS = [(50, 50), (95, 5), (99, 1), (10, 90), (70, 20, 10)]
 
 
+@pytest.mark.slow
 @settings(max_examples=500, deadline=None)
 @given(
     st.sampled_from(SPLITS),
