@@ -93,12 +93,12 @@ class Remote:
         answer = _parsed(reply, "/v1/predict")
         if not isinstance(answer, dict):
             raise StoreUnavailable(f"/v1/predict answered {reply.status} without an object")
-        if reply.status == 200:
+        if reply.status == 200 and "prediction" in answer:
             return answer
         detail = str(answer.get("detail", ""))
         if 400 <= reply.status < 500:
             raise BadInput(detail, field="predict", fix="see the detail")
-        raise StoreUnavailable(f"/v1/predict answered {reply.status}: {detail}")
+        raise StoreUnavailable(f"/v1/predict answered {reply.status} without a prediction: {detail}")
 
     def _call(
         self, method: str, path: str, *, body: bytes | None = None, headers: Mapping[str, str] | None = None

@@ -183,7 +183,10 @@ def test_predict_sends_json_of_a_hosts_own_types(client: Client, service: Servic
 
 @pytest.mark.parametrize(
     "answer",
-    [(200, {}, b"[" * 100_000), (200, {}, b"[1]"), (400, {}, b'{"detail": "no such model"}'), (400, {}, b"1"), (503, {}, b"{}")],
+    [
+        (200, {}, b"[" * 100_000), (200, {}, b"[1]"), (200, {}, b'{"reason": "SPLIT"}'),
+        (400, {}, b'{"detail": "no such model"}'), (400, {}, b"1"), (503, {}, b"{}"),
+    ],
     ids=lambda answer: f"{answer[0]} {answer[2][:20]!r}",
 )  # fmt: skip
 def test_predict_gives_the_default_whatever_is_answered(
