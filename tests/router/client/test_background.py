@@ -14,12 +14,13 @@ import pytest
 
 from experiment.errors import PlatformError, StoreUnavailable
 from experiment.store.spool import Spool
-from router.client import Client
+from router.client import Client, background
 from router.client.background import Background, next_delay
 from router.serving import remote
 from router.serving.drain import only_drainer
 from tests.router import world
 from tests.router.client.service import EMPTY, Answer, Service, serving, snapshot, stored, until
+from tests.waiting import HUNG
 
 US = {"country": "US"}
 DEEP = b"[" * 100_000 + b"]" * 100_000
@@ -279,6 +280,19 @@ def test_a_queue_that_cannot_be_read_does_not_end_the_thread(
     assert "the event queue cannot be used: disk" in caplog.text
     assert "sending events failed" in caplog.text
     assert [event["id"] for event in service.events] == ["c"]
+
+
+def test_who_waits_for_delivery_does_not_wait_for_the_back_off(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(background, "FIRST_DELAY_SECONDS", 10 * HUNG)
+    monkeypatch.setattr(background, "LONGEST_DELAY_SECONDS", 10 * HUNG)
+    service.on_events = lambda _: (503, {}, b"")
+    with client_of(service, tmp_path) as client:
+        client.track("click", "u")
+        until(lambda: service.batches)
+        service.on_events = stored
+        assert client.flush(20)
 
 
 @contextmanager
