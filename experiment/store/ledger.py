@@ -58,9 +58,10 @@ class Ledger(Protocol):
         What this very plan has checked already is not checked again.
 
         A second event of the same unit, id and day is `duplicate`. One more than the dedupe days behind the
-        newest event day is `late`: logged apart and counted as late, never summed. `history` lifts that
-        limit for imports: the ids of such days are then kept for ever. `rejected` is what would push a sum
-        beyond its bound, or lacks a property a metric needs.
+        newest event day is `late`: logged apart and counted as late, never summed. Events ahead of the
+        store's own day count and leave the newest day where it is: one wrong clock makes nothing late.
+        `history` lifts that limit for imports: the ids of such days are then kept for ever. `rejected` is
+        what would push a sum beyond its bound, or lacks a property a metric needs.
 
         Raises:
             StoreUnavailable: the outcome of this call is unknown or nothing was done; sending the same

@@ -18,9 +18,15 @@ local UNIT_KEYS, ID_KEYS = 5 + P, 5 + P + U
 local UNITS, IDS, EVENTS = 1 + P, 1 + P + U, 1 + P + U + N
 local plans = lazy_plans(head.o, {unpack(ARGV, 2, 1 + P)}, 6)
 
-local known = tonumber(redis.call('HGET', KEYS[1], 'newest') or '0')
-if head.newest > known then known = head.newest end
-local newest, oldest = known, known - head.keep
+-- No producer's clock moves the newest day by itself: a day ahead of the store's own says nothing.
+local begun = redis.call('TIME')[1]
+local today = floor(begun * 1000 / DAY)
+local newest = tonumber(redis.call('HGET', KEYS[1], 'newest') or '0')
+local function see(day)
+  if day > newest and day <= today then newest = day end
+end
+see(head.newest)
+local oldest = newest - head.keep
 if head.h == 1 then oldest = 0 end
 
 local status, accepted, refused, days, records, dirty = {}, {}, {}, {}, {}, {}
@@ -156,7 +162,7 @@ local function open_unit(index)
   current = index
   unit = read_unit(redis.call('HGET', KEYS[UNIT_KEYS + index], ARGV[UNITS + index]), plans)
   -- two seconds early: the log's ids use the time at which the script began
-  if unit.since == 0 then unit.since = redis.call('TIME')[1] - 2 end
+  if unit.since == 0 then unit.since = begun - 2 end
 end
 
 local cursor = 1
@@ -174,7 +180,7 @@ for i = 1, N do
     accepted[#accepted + 1] = i
     if head.h == 0 then
       days[day] = true
-      if day > newest then newest = day end
+      see(day)
     end
     if not unit or index ~= current then open_unit(index) end
     unit.events = unit.events + 1

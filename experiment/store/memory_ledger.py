@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from experiment.definition import DAY_MS
 from experiment.errors import EventError, NotFound
@@ -28,9 +29,9 @@ from experiment.store.ledger import DEAD_LETTERS, DEDUPE_DAYS, DeadLetter
 class MemoryLedger:
     """See `experiment.store.ledger.Ledger`. Never forgets an id and has no bounds on sums."""
 
-    def __init__(self, *, dedupe_days: int = DEDUPE_DAYS) -> None:
-        """An empty ledger."""
-        self._dedupe_days = dedupe_days
+    def __init__(self, *, dedupe_days: int = DEDUPE_DAYS, clock: Callable[[], float] = time.time) -> None:
+        """An empty ledger. `clock` is the store's own, in seconds since 1970."""
+        self._dedupe_days, self._clock = dedupe_days, clock
         self._log: list[Event] = []
         self._units: dict[str, list[Event]] = {}
         self._seen: set[tuple[str, str, int]] = set()
@@ -50,7 +51,9 @@ class MemoryLedger:
             self._keep_type(slot.event)
         statuses = [self._accept(event, plan, oldest) for event in events]
         if not history:
-            self._newest = max((event.at // DAY_MS for event in self._log[before:]), default=self._newest)
+            today = int(self._clock() * 1000) // DAY_MS
+            days = (event.at // DAY_MS for event in self._log[before:])
+            self._newest = max([self._newest, *(day for day in days if day <= today)])
         return statuses
 
     def _accept(self, given: Event | Checked, plan: LedgerPlan, oldest: int) -> Status:

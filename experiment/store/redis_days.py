@@ -42,7 +42,9 @@ class Days:
         """Remove the ids of days that only late events can hit; how many days. Raises StoreUnavailable."""
         keys, buckets = self._keys, range(self._settings.id_buckets)
         with store_errors():
-            newest = int(self._client.hget(keys.facts(), "newest") or 0)
+            # a newest day ahead of the store's clock (docs/redis.md) would take the ids of today with it
+            today = self._client.time()[0] * 1000 // DAY_MS
+            newest = min(int(self._client.hget(keys.facts(), "newest") or 0), today)
             days = {int(day) for day in self._client.sdiff([keys.days(), keys.history_days()])}
             gone = 0
             for day in sorted(day for day in days if day < newest - self._settings.dedupe_days):

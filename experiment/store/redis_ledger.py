@@ -136,7 +136,9 @@ class RedisLedger:
         with store_errors():
             letters, detail = self._record_script(keys=keys, args=arguments)
         if letters:
-            self._newest = max(self._newest, int(detail))
+            self._newest = int(
+                detail
+            )  # not less than the one sent, unless that was ahead of the store's clock
         return bytes(letters).decode()
 
     def moments(self, experiment: str, plan: LedgerPlan) -> Moments:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -160,6 +161,25 @@ def test_events_behind_the_dedupe_days_are_late_counted_and_not_summed(ledger: L
 def test_history_does_not_make_live_events_late(ledger: Ledger) -> None:
     ledger.record([exposure("x", "u", START + 400 * DAY_MS)], ONE, history=True)
     assert ledger.record([exposure("y", "v", START)], ONE) == [Status.STORED]
+
+
+def test_events_ahead_of_the_stores_clock_count_and_make_nothing_late(ledger: Ledger) -> None:
+    """A gateway 30 days ahead, for one event: the newest day waits until the store's clock is there too."""
+    today = int(time.time()) * 1000
+    ahead = [exposure(f"a{days}", f"a{days}", today + days * DAY_MS) for days in (2, 30, 3000)]
+    assert ledger.record([exposure("x", "u", today - 20 * DAY_MS), *ahead], ONE) == [Status.STORED] * 4
+    behind = exposure("y", "v", today - 27 * DAY_MS)
+    assert ledger.record([behind, exposure("z", "w", today)], ONE) == [Status.STORED] * 2
+    old, within = (exposure(f"o{days}", "n", today - days * DAY_MS) for days in (8, 6))
+    assert ledger.record([old, within], ONE) == [Status.LATE, Status.STORED]
+    assert ledger.record(ahead, ONE) == [Status.DUPLICATE] * 3
+    assert verify(ledger, ONE) == []
+
+
+def test_an_older_event_leaves_the_newest_day_where_it_is(ledger: Ledger) -> None:
+    ledger.record([exposure("x", "u", START)], ONE)
+    ledger.record([exposure("y", "u", START - 5 * DAY_MS)], ONE)
+    assert ledger.record([exposure("z", "u", START - 8 * DAY_MS)], ONE) == [Status.LATE]
 
 
 def test_a_unit_seen_in_two_variants_moves_to_contaminated_cells_of_its_first(ledger: Ledger) -> None:

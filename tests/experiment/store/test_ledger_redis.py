@@ -632,6 +632,23 @@ def test_a_sweep_forgets_ids_that_only_late_events_could_hit(
     assert ledger.record([old], ONE) == [Status.LATE]
 
 
+def test_a_newest_day_ahead_of_the_stores_clock_stays_in_its_shard_and_sweeps_nothing_of_today(
+    ledger_client: redis.Redis,
+) -> None:
+    """Versions of before let one wrong clock set it: what they left behind spreads no further."""
+    shards, today = 2, int(ledger_client.time()[0]) * 1000
+    ledger = RedisLedger(ledger_client, shards=shards, unit_buckets=8, id_buckets=4)
+    units = [f"u{i}" for i in range(20)]
+    ledger.record([exposure("x", unit, today) for unit in units], ONE)
+    ledger_client.hset(KEYS.facts(), "newest", today // DAY_MS + 30)
+    for attempt in ("y", "z"):  # the second call knows what the shard of the first one answered
+        found = ledger.record([exposure(attempt, unit, today, "control") for unit in units], ONE)
+        of_shard = [shard_of(unit_digest(unit), shards) for unit in units]
+        assert found == [Status.LATE if shard == 0 else Status.STORED for shard in of_shard]
+    assert ledger.sweep() == 0
+    assert ledger_client.smembers(KEYS.days()) == {str(today // DAY_MS).encode()}
+
+
 def test_an_import_counts_nothing_again_whether_ids_were_swept_or_not(ledger: RedisLedger) -> None:
     live = [exposure("x", "u", START), outcome("o", "u", START)]
     ledger.record(live, ONE)
