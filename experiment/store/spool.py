@@ -3,6 +3,7 @@
 `put` returns after the batch is on disk (WAL, synchronous=FULL). A batch leaves the file only by `done`, so
 a process that dies in between delivers it again, and event ids make that harmless. Several processes,
 threads and greenlets may use one file; this module imports nothing that a client library would not want.
+A host with an event loop says how to do the work of the file elsewhere (`run`): the disk may take its time.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from experiment.errors import Corrupt, PlatformError, SpoolFull
 
@@ -66,6 +67,14 @@ _SHRINK = ("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)")
 
 _T = TypeVar("_T")
 
+Run = Callable[[Callable[[], object]], object]
+"""Does a piece of blocking work, maybe in another thread, and returns or raises what came of it."""
+
+
+def run_here(work: Callable[[], object]) -> object:
+    """In the caller's own thread."""
+    return work()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpooledItem:
@@ -79,8 +88,16 @@ class SpooledItem:
 class Spool:
     """A queue in the SQLite file `path`, holding at most `max_bytes` of payload over all processes."""
 
-    def __init__(self, path: Path | str, max_bytes: int = DEFAULT_MAX_BYTES, *, eager: bool = True) -> None:
+    def __init__(
+        self, path: Path | str, max_bytes: int = DEFAULT_MAX_BYTES, *, eager: bool = True, run: Run = run_here
+    ) -> None:
         """Open or create the file (mode 0600); not `eager`, the first call does, and may raise the same.
+
+        Args:
+            path: the file, made with its folder.
+            max_bytes: of payload.
+            eager: open the file now.
+            run: does whatever touches the file; called by one thread or greenlet at a time.
 
         Raises:
             SpoolFull: no room on the disk to create it.
@@ -92,9 +109,9 @@ class Spool:
         self._reserve = self.path.with_name(f"{self.path.name}-reserve")
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
+        self._run = run
         if eager:
-            with self._lock, self._faults():
-                self._connected()
+            self._with_file(lambda _: None)
         _OPEN.add(self)
 
     def put(self, items: Sequence[bytes]) -> None:
@@ -114,11 +131,12 @@ class Spool:
                 )
             connection.executemany(_PUT, [(item,) for item in items])
 
+        def keep(connection: sqlite3.Connection) -> None:
+            self._keep_reserve()
+            _commit(connection, insert)
+
         if items:
-            with self._lock, self._faults():
-                self._connected()
-                self._keep_reserve()
-            self._write(insert)
+            self._with_file(keep)
 
     def check(self) -> None:
         """Prove that a batch could be kept now: write and sync without changing anything.
@@ -127,12 +145,14 @@ class Spool:
             SpoolFull: no room on the disk.
             Corrupt, PlatformError: the file is damaged or cannot be written.
         """
-        with self._lock, self._faults():
-            self._connected()
+
+        def prove(connection: sqlite3.Connection) -> None:
             self._keep_reserve()
             if shutil.disk_usage(self.path.parent).free < _RESERVE_BYTES:
                 raise self._no_room()
-        self._write(lambda connection: connection.execute(_NO_CHANGE))
+            _commit(connection, lambda connection: connection.execute(_NO_CHANGE))
+
+        self._with_file(prove)
 
     def take(self, limit: int) -> list[SpooledItem]:
         """The oldest `limit` batches. They stay in the queue until `done`; two drainers may get the same."""
@@ -162,7 +182,7 @@ class Spool:
     def close(self) -> None:
         """Close the file; a later call opens it again."""
         with self._lock:
-            self._disconnect()
+            self._run(self._disconnect)
 
     def __enter__(self) -> Spool:
         """The spool itself, closed on exit."""
@@ -178,31 +198,27 @@ class Spool:
         def change(connection: sqlite3.Connection) -> None:
             connection.executemany(statement, [(row_id,) for row_id in ids])
 
-        if not ids:
-            return
-        try:
-            self._write(change)
-        except SpoolFull:
-            self._reserve.unlink(missing_ok=True)
-            self._write(change)
+        def commit(connection: sqlite3.Connection) -> None:
+            try:
+                _commit(connection, change)
+            except sqlite3.Error as error:
+                if not _disk_full(error):
+                    raise
+                self._reserve.unlink(missing_ok=True)
+                _commit(connection, change)
+
+        if ids:
+            self._with_file(commit)
 
     def _read(self, query: str, *parameters: int) -> list[tuple[Any, ...]]:
-        with self._lock, self._faults():
-            connection = self._connected()
-            return _patiently(lambda: connection.execute(query, parameters).fetchall())
+        return self._with_file(
+            lambda connection: _patiently(lambda: connection.execute(query, parameters).fetchall())
+        )
 
-    def _write(self, change: Callable[[sqlite3.Connection], object]) -> None:
+    def _with_file(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        """Do one piece of work with the open file; SQLite's errors become the product's."""
         with self._lock, self._faults():
-            connection = self._connected()
-            _patiently(lambda: connection.execute("BEGIN IMMEDIATE"))
-            # nothing from here to COMMIT yields to another greenlet
-            try:
-                change(connection)
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
+            return cast("_T", self._run(lambda: work(self._connected())))
 
     def _keep_reserve(self) -> None:
         """Fill the reserve file where it is short; fails when the disk has no room for it."""
@@ -271,6 +287,17 @@ def _open(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def _commit(connection: sqlite3.Connection, change: Callable[[sqlite3.Connection], object]) -> None:
+    _patiently(lambda: connection.execute("BEGIN IMMEDIATE"))
+    try:
+        change(connection)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
 def _code(error: sqlite3.Error) -> int:
     """SQLite's extended code; errors that Python's module raises by itself have none."""
     return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
@@ -303,7 +330,7 @@ def _before_fork() -> None:
     for spool in list(_OPEN):
         spool._lock.acquire()  # noqa: SLF001 - this module's own class
         _paused.append(spool)
-        spool._disconnect()  # noqa: SLF001
+        spool._run(spool._disconnect)  # noqa: SLF001
 
 
 def _after_fork() -> None:

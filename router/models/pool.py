@@ -88,13 +88,13 @@ class CallPool:
 
     def start(self, work: Callable[[], T]) -> Future[Outcome[T]]:
         """Run `work` in the background (loading a model); the future carries (value, error), never raises."""
-        return self._executor.submit(_outcome, work)
+        return self._executor.submit(outcome_of, work)
 
     def _submit(
         self, work: Callable[[], T], release: Callable[[Future[Outcome[T]]], None]
     ) -> Future[Outcome[T]]:
         try:
-            future = self._executor.submit(_outcome, work)
+            future = self._executor.submit(outcome_of, work)
         except BaseException:
             release(Future())
             raise
@@ -102,7 +102,7 @@ class CallPool:
         return future
 
 
-def _outcome(work: Callable[[], T]) -> Outcome[T]:
+def outcome_of(work: Callable[[], T]) -> Outcome[T]:
     """Carry an exception as a value: gevent's thread pool would print it as unhandled."""
     try:
         return work(), None

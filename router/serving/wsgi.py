@@ -14,17 +14,20 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
+from gevent import monkey
+from gevent.threadpool import ThreadPool
+
 from experiment.errors import StoreUnavailable
 from experiment.store.connection import check_server, connect
 from experiment.store.known_store import StoreMemory, serving_folder
 from experiment.store.records import Kind, Records
 from experiment.store.redis_ledger import RedisLedger
 from experiment.store.redis_records import RedisRecords
-from experiment.store.spool import Spool
+from experiment.store.spool import Run, Spool, run_here
 from router.models.fork_server import INHERITED, ForkServer
 from router.models.isolated import IsolatedLoader
 from router.models.model import Loader
-from router.models.pool import CallPool
+from router.models.pool import CallPool, outcome_of
 from router.models.runtime import Models
 from router.models.trust import DEFAULT_PROFILES
 from router.models.upstream import UpstreamLoader
@@ -120,7 +123,7 @@ def create(settings: Settings | None = None) -> WSGIApplication:
     booted = threading.Event()
     folder = serving_folder(chosen.data, chosen.project)
     # a full disk is no reason not to answer: /readyz says it, and the spool opens when there is room
-    spool = Spool(folder / SPOOL_FILE, chosen.spool_bytes, eager=False)
+    spool = Spool(folder / SPOOL_FILE, chosen.spool_bytes, eager=False, run=_beside_the_loop())
 
     def forget() -> None:
         """What is kept of the store in this process; it may be another store now."""
@@ -174,6 +177,21 @@ def create(settings: Settings | None = None) -> WSGIApplication:
     atexit.register(recorder.stop)
     door = AssignDoor(lambda: holder.current, body, metrics)
     return before(door, cast("WSGIApplication", create_app(services)))
+
+
+def _beside_the_loop() -> Run:
+    """How a file's work is done: under gevent by a thread of the system, for a slow disk would stop all."""
+    if not monkey.is_module_patched("threading"):
+        return run_here
+    threads = ThreadPool(1)
+
+    def run(work: Callable[[], object]) -> object:
+        value, error = threads.apply(outcome_of, (work,))
+        if error is not None:
+            raise error
+        return value
+
+    return run
 
 
 def _models(settings: Settings, metrics: Metrics) -> Models:
