@@ -10,7 +10,7 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from experiment.definition import DAY_MS
-from experiment.errors import Conflict, Corrupt
+from experiment.errors import Conflict, Corrupt, StoreUnavailable
 from experiment.event import Event
 from experiment.fold import (
     TYPES,
@@ -81,10 +81,10 @@ def verify(ledger: Ledger, plan: LedgerPlan) -> list[Mismatch]:
 
 
 def _refold(ledger: Ledger, plan: LedgerPlan) -> list[Mismatch]:
-    """Settle what is pending; a broken cell or record that stops it is compared all the same."""
+    """Settle what is pending; where a broken record or the store stops it, all is compared all the same."""
     try:
         ledger.refold(plan)
-    except Corrupt as error:
+    except (Corrupt, StoreUnavailable) as error:
         return [Mismatch(problem=f"{ledger.pending()} pending units cannot be refolded: {error}")]
     return []
 

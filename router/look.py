@@ -12,7 +12,7 @@ from experiment.errors import BadInput
 from experiment.lifecycle import ExperimentState
 from experiment.moments import Moments
 from experiment.plan import ledger_plan
-from experiment.store.ledger import Ledger
+from experiment.store.ledger import Ledger, settle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,10 +43,8 @@ def look(
     states = catalog.experiments()  # read once, so that the plan and the experiment are of one moment
     state = next((each for each in states if each.key == key), None) or catalog.experiment(key)
     refuse_before_start(state, at)
-    plan, pending = ledger_plan(states), ledger.pending()
-    if pending:
-        ledger.refold(plan)
-        pending = ledger.pending()
+    plan = ledger_plan(states)
+    pending = settle(ledger, plan)
     moments = ledger.moments(key, plan)
     names = {version.digest: str(version.ref) for version in catalog.models(state.definition.model)}
     report = analyze_ledger(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 from urllib.parse import urlsplit
 
 import redis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
 from experiment.errors import AccessDenied, BadInput, PlatformError, StoreUnavailable
 from experiment.store.binary import version_of
@@ -59,6 +60,28 @@ def connect(url: str, *, timeout: float = COMMAND_SECONDS) -> redis.Redis:
 def _without_secret(url: str) -> str:
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+class SmallScript:
+    """A script that adds little and bounds it: it runs although the server's memory is full.
+
+    A pause must not wait for memory. Servers before Redis 7 know no such scripts; their refusal stands.
+    """
+
+    def __init__(self, client: redis.Redis, text: str) -> None:
+        """Nothing is sent before the first call."""
+        self._script = client.register_script(text)
+        self._beyond = client.register_script(f"#!lua flags=allow-oom\n{text}")
+
+    def __call__(self, *, keys: Sequence[str], args: Sequence[str | int]) -> Any:
+        """The script's reply; raises redis-py's errors."""
+        try:
+            return self._script(keys=keys, args=args)
+        except OutOfMemoryError as full:  # before the first write: nothing was done
+            try:
+                return self._beyond(keys=keys, args=args)
+            except ResponseError:
+                raise full from None
 
 
 class Severity(StrEnum):

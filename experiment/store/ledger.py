@@ -7,10 +7,11 @@ Two implementations pass one conformance suite: `MemoryLedger` folds on demand a
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-from experiment.errors import EventError
+from experiment.errors import EventError, StoreUnavailable
 from experiment.event import Event, Status
 from experiment.fold import Arrivals, DimensionValues, LedgerPlan, UnitRecord
 from experiment.moments import Moments
@@ -130,3 +131,17 @@ class Ledger(Protocol):
     def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
         """The newest refused events, newest first."""
         ...
+
+
+def settle(ledger: Ledger, plan: LedgerPlan) -> int:
+    """Refold what waits; how many units wait still, in a store that answers and takes no writes all of them.
+
+    Raises:
+        StoreUnavailable, Corrupt: it cannot be read.
+    """
+    pending = ledger.pending()
+    if pending:
+        with suppress(StoreUnavailable):
+            ledger.refold(plan)
+        pending = ledger.pending()
+    return pending

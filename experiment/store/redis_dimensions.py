@@ -12,6 +12,7 @@ import redis
 
 from experiment.fold import TYPES, VALUES_PER_DIMENSION, DimensionValues, LedgerPlan
 from experiment.plan import Checked
+from experiment.store.connection import SmallScript
 from experiment.store.redis_errors import store_errors
 from experiment.store.redis_keys import ProjectKeys
 from experiment.store.redis_layout import TYPE_PLACE, Numbers
@@ -33,7 +34,7 @@ class DimensionNumbers:
     def __init__(self, client: redis.Redis, keys: ProjectKeys) -> None:
         """Nothing is read before it is needed."""
         self._client, self._keys = client, keys
-        self._script = client.register_script(_NUMBER)
+        self._script = SmallScript(client, _NUMBER)
         self._known: dict[tuple[int, int], dict[str, int]] = {}
 
     @property

@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 from experiment.audit import AuditEntry, Head, Note, chain, decode_entry, encode_entry
 from experiment.document import Document, canonical
 from experiment.errors import Corrupt
+from experiment.store.connection import SmallScript
 from experiment.store.records import Put, document_conflict, planned_documents, revision_conflict
 from experiment.store.redis_errors import unavailable
 from experiment.store.redis_keys import ProjectKeys
@@ -29,7 +30,7 @@ class RedisRecords:
         """Records of one project; nothing is written before the first commit."""
         self._client = client
         self._keys = ProjectKeys(project)
-        self._script = client.register_script(_SCRIPT)
+        self._script = SmallScript(client, _SCRIPT)
 
     def get(self, kind: str, key: str) -> Document | None:
         """See `Records.get`."""

@@ -11,6 +11,7 @@ import redis
 
 from experiment.event import Event
 from experiment.fold import LedgerPlan, UnitRecord, fold_unit
+from experiment.store.connection import SmallScript
 from experiment.store.redis_batch import Settings
 from experiment.store.redis_errors import store_errors
 from experiment.store.redis_keys import ShardKeys, bucket_of, unit_digest
@@ -54,7 +55,7 @@ class Refold:
     ) -> None:
         """`text` is the refold script; `load_numbers` reads the numbers of dimension values."""
         self._client, self._keys, self._settings, self._load = client, keys, settings, load_numbers
-        self._script = client.register_script(text)
+        self._script = SmallScript(client, text)
 
     def run(self, plan: ScriptPlan) -> int:
         """Settle what can be settled; how many units were. Raises StoreUnavailable, Corrupt."""

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar
 
 from experiment.errors import Corrupt, PlatformError, SpoolFull
 
@@ -67,11 +67,16 @@ _SHRINK = ("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)")
 
 _T = TypeVar("_T")
 
-Run = Callable[[Callable[[], object]], object]
-"""Does a piece of blocking work, maybe in another thread, and returns or raises what came of it."""
+
+class Run(Protocol):
+    """Does a piece of blocking work, maybe in another thread, and returns or raises what came of it."""
+
+    def __call__(self, work: Callable[[], _T], /) -> _T:
+        """Do it."""
+        ...
 
 
-def run_here(work: Callable[[], object]) -> object:
+def run_here(work: Callable[[], _T]) -> _T:
     """In the caller's own thread."""
     return work()
 
@@ -111,7 +116,8 @@ class Spool:
         self._connection: sqlite3.Connection | None = None
         self._run = run
         if eager:
-            self._with_file(lambda _: None)
+            with self._lock, self._faults():
+                self._run(self._connected)
         _OPEN.add(self)
 
     def put(self, items: Sequence[bytes]) -> None:
@@ -218,7 +224,7 @@ class Spool:
     def _with_file(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
         """Do one piece of work with the open file; SQLite's errors become the product's."""
         with self._lock, self._faults():
-            return cast("_T", self._run(lambda: work(self._connected())))
+            return self._run(lambda: work(self._connected()))
 
     def _keep_reserve(self) -> None:
         """Fill the reserve file where it is short; fails when the disk has no room for it."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from experiment.store.ledger import settle
 from router.cli.context import Context, json_option, pass_context, print_json
 from router.cli.failure import Exit
 from router.cli.reading import at_option, instant
@@ -50,8 +51,7 @@ def aa_check(
 
     at = instant(at_text)
     state, plan = context.catalog.experiment(experiment), context.catalog.plan()
-    if context.ledger.pending():
-        context.ledger.refold(plan)
+    settle(context.ledger, plan)
     own = plan.by_key.get(experiment)
     if own is None:
         raise click.UsageError(f"{experiment} has not started, so it has no units")

@@ -27,7 +27,7 @@ from experiment.store.spool import Run, Spool, run_here
 from router.models.fork_server import INHERITED, ForkServer
 from router.models.isolated import IsolatedLoader
 from router.models.model import Loader
-from router.models.pool import CallPool, outcome_of
+from router.models.pool import CallPool, T, outcome_of
 from router.models.runtime import Models
 from router.models.trust import DEFAULT_PROFILES
 from router.models.upstream import UpstreamLoader
@@ -185,11 +185,11 @@ def _beside_the_loop() -> Run:
         return run_here
     threads = ThreadPool(1)
 
-    def run(work: Callable[[], object]) -> object:
+    def run(work: Callable[[], T]) -> T:
         value, error = threads.apply(outcome_of, (work,))
         if error is not None:
             raise error
-        return value
+        return cast("T", value)
 
     return run
 

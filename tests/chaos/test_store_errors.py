@@ -6,11 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from experiment.catalog import Catalog
 from experiment.errors import Corrupt, StoreUnavailable
-from experiment.event import Event
+from experiment.event import Event, Exposure
+from experiment.lifecycle import Status
 from experiment.store.redis_ledger import RedisLedger
+from experiment.store.redis_records import RedisRecords
 from experiment.store.server import connect
 from experiment.verify import verify
+from router.look import look
 from router.serving.launch import ServingProcess, free_port
 from tests.chaos.proxy import Proxy, scripts
 from tests.router import world
@@ -82,3 +86,31 @@ def test_spooled_events_outlive_an_unknown_error(
     ids = [event.id for event in project.ledger.events()]
     assert (sorted(ids), project.ledger.dead_letters()) == (sorted(sent), [])
     assert verify(project.ledger, project.catalog.plan()) == []
+
+
+def test_a_full_memory_takes_neither_reports_nor_the_pause_away(project: Project) -> None:
+    """Nor do units that wait for a refold; events do wait."""
+    at = world.now_ms()
+    clicks = [Event(id=f"c{i}", type="click", unit=f"u{i}", at=at) for i in range(50)]
+    exposed = Exposure(
+        experiment=world.EXPERIMENT,
+        variant="control",
+        segment="us",
+        epoch=1,
+        revision=2,
+        propensity=0.5,
+        served="control",
+    )
+    late = [Event(id=f"x{i}", type="exposure", unit=f"u{i}", at=at - 1, exposure=exposed) for i in range(50)]
+    for events in (clicks, late):
+        project.ledger.record(events, project.catalog.plan())
+    assert project.ledger.pending() == 50
+    with connect(project.server.url) as client:
+        client.config_set("maxmemory", 1)
+        ledger, catalog = RedisLedger(client), Catalog(RedisRecords(client))
+        with pytest.raises(StoreUnavailable, match="raise maxmemory"):
+            ledger.record([Event(id="c", type="click", unit="u", at=at)], catalog.plan())
+        catalog.pause(world.EXPERIMENT, at=at, actor="t", reason="memory is full")
+        assert look(catalog, ledger, world.EXPERIMENT, at=at).state.status is Status.PAUSED
+        assert verify(ledger, catalog.plan()) == []
+        client.config_set("maxmemory", 0)

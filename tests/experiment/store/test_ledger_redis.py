@@ -23,6 +23,7 @@ from experiment.errors import BadInput, Conflict, Corrupt, DefinitionError, Stor
 from experiment.event import Event, Status
 from experiment.fold import LedgerPlan, fold, fold_unit
 from experiment.store.connection import connect
+from experiment.store.ledger import settle
 from experiment.store.memory_ledger import MemoryLedger
 from experiment.store.redis_keys import ShardKeys, bucket_of, shard_of, unit_digest
 from experiment.store.redis_ledger import RedisLedger
@@ -483,6 +484,29 @@ def test_a_full_memory_refuses_before_any_write(ledger: RedisLedger, ledger_clie
         ledger_client.config_set("maxmemory", limit)
     assert everything(ledger_client) == before
     assert ledger.record([outcome("o", "u", START)], ONE) == [Status.STORED]
+
+
+def test_what_waits_is_refolded_by_a_full_server_and_waits_in_one_that_takes_no_writes(
+    ledger: RedisLedger, ledger_client: redis.Redis
+) -> None:
+    """Reports and proofs need no room; where they cannot settle they say how many units wait."""
+    ledger.record([outcome("o", "u", START + 1), outcome("p", "v", START + 1)], ONE)
+    ledger.record([exposure("x", "u", START), exposure("y", "v", START)], ONE)
+    limit = ledger_client.config_get("maxmemory")["maxmemory"]
+    try:
+        ledger_client.config_set("min-replicas-to-write", 1)
+        fresh = RedisLedger(ledger_client)
+        assert settle(fresh, ONE) == 2
+        assert verify(fresh, ONE)[0].problem.startswith(
+            "2 pending units cannot be refolded: Redis refused: too few"
+        )
+        ledger_client.config_set("min-replicas-to-write", 0)
+        ledger_client.config_set("maxmemory", 1)
+        assert settle(RedisLedger(ledger_client), ONE) == 0
+        assert verify(RedisLedger(ledger_client), ONE) == []
+    finally:
+        ledger_client.config_set("min-replicas-to-write", 0)
+        ledger_client.config_set("maxmemory", limit)
 
 
 def test_one_batch_is_one_log_entry_and_large_calls_are_split(
