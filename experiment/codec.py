@@ -38,6 +38,8 @@ INTEGER_BOUND = 2**63
 """Integers of properties lie below: JSON readers keep no larger ones. What metrics read has closer bounds."""
 AHEAD_MS = 300_000
 """How far ahead of the clock a live event may be."""
+DRIFT_SECONDS = 2.0
+"""Clocks that differ by more are not synchronised; half of a slow round trip looks like less."""
 EARLIEST, LATEST = 10**11, 2**43
 """Times accepted, in ms: 1973-03-03 (smaller numbers are seconds, sent by mistake) to 2248-09-26."""
 

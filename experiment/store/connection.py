@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import redis
 from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
+from experiment.codec import DRIFT_SECONDS
 from experiment.errors import AccessDenied, BadInput, PlatformError, StoreUnavailable
 from experiment.store.binary import version_of
 from experiment.store.redis_errors import unavailable
@@ -122,6 +123,25 @@ def check_server(client: redis.Redis) -> list[ServerFinding]:
         _role(info),
         _cluster(info),
     ]
+
+
+def server_time(client: redis.Redis) -> float:
+    """The server's clock, in seconds since 1970. Raises StoreUnavailable."""
+    try:
+        seconds, microseconds = client.time()
+    except RedisError as error:
+        raise unavailable(error) from error
+    return float(seconds) + microseconds / 1_000_000
+
+
+def clock_finding(drift: float) -> ServerFinding:
+    """What it means that this machine's clock is `drift` seconds ahead of the server's."""
+    return _finding(
+        "clock",
+        f"{abs(drift):.1f} s {'behind' if drift > 0 else 'ahead of'} this machine's",
+        Severity.OK if abs(drift) <= DRIFT_SECONDS else Severity.WARN,
+        "synchronise this machine and the server (NTP)",
+    )
 
 
 def require_fit(client: redis.Redis) -> None:

@@ -131,10 +131,13 @@ def _write_fault(folder: Path) -> str | None:
 
 
 def _server(context: Context) -> list[_Line]:
-    from experiment.store.connection import check_server, configured_url
+    from experiment.store.connection import check_server, clock_finding, configured_url, server_time
+    from router.serving.clock import Clock
 
     origin = "SWITCHPOINT_REDIS_URL" if configured_url() else "embedded"
-    findings = check_server(context.client)
+    clock = Clock(lambda: server_time(context.client))
+    clock.look()
+    findings = [*check_server(context.client), clock_finding(clock.drift or 0.0)]
     return [
         _Line(name="server", value=origin),
         *(_Line(name=f.name, value=f.value, severity=f.severity.value, fix=f.fix) for f in findings),

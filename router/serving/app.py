@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +17,7 @@ from experiment.event import unit_id
 from router.serving import problem
 from router.serving.asking import EVENTS_KEYS, PREDICT_KEYS, attributes_of, request_object
 from router.serving.body import BodyReader
+from router.serving.clock import Clock
 from router.serving.metrics import Metrics
 from router.serving.predict import Prediction, Predictor
 from router.serving.recorder import MAX_EVENTS, Recorder, answer
@@ -33,8 +33,8 @@ Facts = Callable[[], dict[str, Any]]
 class Services:
     """What the routes use, made by the composition root.
 
-    `readiness` returns the facts of /readyz with a boolean `ready`. With a `simulated` clock the door trusts
-    event times and takes its own time from the request's X-Switchpoint-Clock.
+    `readiness` returns the facts of /readyz with a boolean `ready`. `clock` says what time it is; where it is
+    `simulated`, the door trusts event times and takes its own from the request's X-Switchpoint-Clock.
     """
 
     holder: SnapshotHolder
@@ -43,6 +43,7 @@ class Services:
     metrics: Metrics
     readiness: Facts
     body: BodyReader
+    clock: Clock
     simulated: bool = False
 
 
@@ -77,7 +78,7 @@ def _service_routes(app: Flask, services: Services) -> None:
                 unit_id(body.get("unit")),
                 attributes_of(body),
                 body["inputs"],
-                at=_real_now() if now is None else now,
+                at=services.clock.now() if now is None else now,
                 covariates=parse_covariates(body),
             )
             return _json(_prediction_document(found), headers=_recorded_header(found))
@@ -153,14 +154,10 @@ def _events_of(body: object) -> list[object]:
     return raws
 
 
-def _real_now() -> int:
-    return time.time_ns() // 1_000_000
-
-
 def _now(services: Services, asked: Request) -> int | None:
     """The door's clock in ms; None (simulated, no header) trusts event times."""
     if not services.simulated:
-        return _real_now()
+        return services.clock.now()
     text = asked.headers.get(CLOCK_HEADER)
     if text is None:
         return None

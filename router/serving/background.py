@@ -10,13 +10,15 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 from experiment.errors import PlatformError, SpoolFull, StoreUnavailable
-from experiment.store.connection import ServerFinding, Severity
+from experiment.store.connection import ServerFinding, Severity, clock_finding
 from experiment.store.spool import Spool
 from router.models.runtime import Models
 from router.serving.body import MAX_BODY_BYTES
+from router.serving.clock import Clock
 from router.serving.counting import StoreGate
 from router.serving.drain import Drainer
 from router.serving.metrics import Metrics
@@ -43,8 +45,13 @@ class Background:
         models: Models,
         *,
         inspect: Callable[[], list[ServerFinding]],
+        clock: Clock,
     ) -> None:
-        """`inspect` reads the server's settings that decide whether it keeps its promises."""
+        """`inspect` reads the server's settings that decide whether it keeps its promises.
+
+        `clock` asks for the server's time with every look for a revision.
+        """
+        self._clock = clock
         self._holder, self._spool, self._gate = holder, spool, gate
         self._metrics, self._models, self._inspect = metrics, models, inspect
         self._findings: list[ServerFinding] = []
@@ -75,6 +82,9 @@ class Background:
         """Look for a new revision; False where what is in force cannot be read."""
         current = self._holder.refresh()
         self._gate.refused = self._holder.refusal is not None
+        if current:
+            with suppress(StoreUnavailable):
+                self._clock.look()
         return current
 
     def renew(self) -> bool:
@@ -114,7 +124,8 @@ class Background:
                 "server": settings.get("version", "unknown"),
                 "durability": settings.get("appendfsync", "unknown"),
                 "wrong": _sentences(self._findings, Severity.ERROR),
-                "warnings": _sentences(self._findings, Severity.WARN),
+                "warnings": _sentences([*self._findings, clock_finding(self._drift())], Severity.WARN),
+                "clock_drift_seconds": round(self._drift(), 3),
             },
             "snapshot": {
                 "loaded": self._holder.loaded,
@@ -125,6 +136,10 @@ class Background:
             "spool": {"available": self._spool_fault is None, "batches": self._waiting()},
             "models": self._models.facts(),
         }
+
+    def _drift(self) -> float:
+        """Seconds by which this machine's clock is ahead of the store's, 0 before that was measured."""
+        return self._clock.drift or 0.0
 
     def _missing(self) -> list[str]:
         """What this worker lacks to be ready, one sentence each."""
@@ -189,6 +204,7 @@ class Background:
         self._metrics.spooled_batches.set(self._waiting() or 0)
         self._metrics.snapshot_revision.set(self._holder.current.revision)
         self._metrics.snapshot_age.set(self._holder.stale_seconds)
+        self._metrics.clock_drift.set(abs(self._drift()))
 
 
 def _sentences(findings: Iterable[ServerFinding], severity: Severity) -> list[str]:

@@ -59,6 +59,9 @@ class Metrics:
         self.snapshot_age = self._gauge(
             "snapshot_stale_seconds", "Seconds since the snapshot was last known to be current", "livemax"
         )
+        self.clock_drift = self._gauge(
+            "clock_drift_seconds", "Seconds between this machine's clock and the store's", "livemax"
+        )
         self._assigned = self._requests.labels("assign", "200")
 
     def _counter(self, name: str, meaning: str, *labels: str) -> Counter:

@@ -18,7 +18,7 @@ from gevent import monkey
 from gevent.threadpool import ThreadPool
 
 from experiment.errors import StoreUnavailable
-from experiment.store.connection import check_server, connect
+from experiment.store.connection import check_server, connect, server_time
 from experiment.store.known_store import StoreMemory, serving_folder
 from experiment.store.records import Kind, Records
 from experiment.store.redis_ledger import RedisLedger
@@ -35,6 +35,7 @@ from router.serving.app import Services, create_app
 from router.serving.assign import AssignDoor, before
 from router.serving.background import Background
 from router.serving.body import BodyReader
+from router.serving.clock import Clock
 from router.serving.counting import StoreGate
 from router.serving.drain import Drainer
 from router.serving.metrics import Metrics
@@ -118,7 +119,7 @@ def create(settings: Settings | None = None) -> WSGIApplication:
     chosen = settings or Settings.read()
     client = connect(chosen.redis_url)
     ledger = RedisLedger(client, project=chosen.project, shards=chosen.shards)
-    metrics, gate = Metrics(), StoreGate()
+    metrics, gate, clock = Metrics(), StoreGate(), Clock(lambda: server_time(client))
     models = _models(chosen, metrics)
     booted = threading.Event()
     folder = serving_folder(chosen.data, chosen.project)
@@ -155,7 +156,14 @@ def create(settings: Settings | None = None) -> WSGIApplication:
         returned=forget,
     )
     background = Background(
-        holder, drainer, spool, gate, metrics, models, inspect=lambda: check_server(client)
+        holder,
+        drainer,
+        spool,
+        gate,
+        metrics,
+        models,
+        inspect=lambda: check_server(client),
+        clock=clock,
     )
     recorder = Recorder(ledger, spool, lambda: holder.current.plan, gate=gate, renew=background.renew)
     predictor = Predictor(
@@ -169,6 +177,7 @@ def create(settings: Settings | None = None) -> WSGIApplication:
         metrics=metrics,
         readiness=background.readiness,
         body=body,
+        clock=clock,
         simulated=chosen.simulated_clock,
     )
     recorder.start()

@@ -23,6 +23,7 @@ from router.client import arguments
 from router.serving.app import Services, create_app
 from router.serving.assign import AssignDoor
 from router.serving.body import BodyReader
+from router.serving.clock import Clock
 from router.serving.exposure import covariate_values, dimension_values
 from router.serving.metrics import Metrics
 from router.serving.snapshot import Snapshot
@@ -185,6 +186,7 @@ def test_the_predict_door_reads_the_unit_by_the_rule(tmp_path_factory: pytest.Te
 
     services: Any = Services(
         holder=None, predictor=Predictor(), recorder=None, metrics=Metrics(), readiness=dict, body=BodyReader(),
+        clock=Clock(),
     )  # type: ignore[arg-type]  # fmt: skip
     client = create_app(services).test_client()
     for unit in ("Jean\u00a0D", "\U0001fae8", "a\x7f", "", "x" * 257):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +28,7 @@ from experiment.store.memory_records import MemoryRecords
 from experiment.store.records import Kind, Put, Records
 from experiment.store.spool import Spool
 from router.serving.background import Background
+from router.serving.clock import Clock
 from router.serving.counting import StoreGate
 from router.serving.drain import Drainer
 from router.serving.metrics import Metrics
@@ -64,6 +66,7 @@ class Worker:
     records: SwappedRecords
     ledger: MemoryLedger
     spool: Spool
+    store_ahead: float = 0.0
 
     def reasons(self) -> list[str]:
         facts = self.background.readiness()
@@ -93,8 +96,12 @@ def worker(tmp_path: Path) -> Iterator[Worker]:
             return background.refresh()
 
         drainer = Drainer(ledger, spool, lambda: holder.current.plan, gate=gate, renew=renew)
-        background = Background(holder, drainer, spool, gate, metrics, rig.models, inspect=lambda: findings)
-        yield Worker(catalog, holder, background, gate, rig, findings, swapped, ledger, spool)
+        background = Background(
+            holder, drainer, spool, gate, metrics, rig.models, inspect=lambda: findings,
+            clock=Clock(lambda: time.time() + worker.store_ahead),
+        )  # fmt: skip
+        worker = Worker(catalog, holder, background, gate, rig, findings, swapped, ledger, spool)
+        yield worker
     rig.executor.shutdown()
 
 
@@ -312,3 +319,18 @@ def test_a_neighbour_that_is_not_ready_makes_the_service_not_ready(tmp_path: Pat
             neighbour.stdout.readline()
             assert others_ready() == expected
         neighbour.stdin.close()
+
+
+def test_a_clock_that_differs_from_the_stores_is_a_warning_and_no_reason(worker: Worker) -> None:
+    worker.know("ranker@1", "ranker@2")
+    worker.store_ahead = -600
+    worker.background.step()
+    until(lambda: worker.reasons() == [])
+    store = worker.background.readiness()["store"]
+    assert store["warnings"] == [
+        "clock 600.0 s behind this machine's: synchronise this machine and the server (NTP)"
+    ]
+    assert store["clock_drift_seconds"] == pytest.approx(600, abs=5)
+    worker.store_ahead = 0
+    worker.background.step()
+    assert worker.background.readiness()["store"]["warnings"] == []

@@ -1,0 +1,68 @@
+"""What time it is where several machines count together: the authority's time, as far as it can be believed.
+
+A gateway's authority is its store, a client's is its service. Wall clocks are set by people and protocols and
+may jump; the authority's time is carried on a clock that nobody sets, so that a jump of the machine's own
+changes nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from experiment.codec import DRIFT_SECONDS
+
+_SLOW_SECONDS = 1.0
+
+
+def _wall() -> float:
+    return time.time()
+
+
+def _steady() -> float:
+    """Seconds that go on while the machine sleeps, where it has such a clock."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+class Clock:
+    """The machine's own clock while it agrees with the authority's (or that is not known yet), else that one.
+
+    An authority whose clock jumps alone is not followed: two against one.
+    """
+
+    def __init__(
+        self,
+        ask: Callable[[], float] | None = None,
+        *,
+        wall: Callable[[], float] = _wall,
+        steady: Callable[[], float] = _steady,
+    ) -> None:
+        """Nothing is known yet of the authority, whose time `ask` asks for (by default `wall` itself).
+
+        All clocks are in seconds, `wall` and the authority's since 1970.
+        """
+        self._ask, self._wall, self._steady = ask or wall, wall, steady
+        self._base: float | None = None  # what `steady` lacks to the time
+        self.drift: float | None = None
+        """Seconds by which the machine's own clock was ahead of the authority's when last measured."""
+
+    def now(self) -> int:
+        """The time in ms since 1970."""
+        own = self._wall()
+        if self._base is None:
+            return int(own * 1000)
+        carried = self._base + self._steady()
+        return int((own if abs(own - carried) <= DRIFT_SECONDS else carried) * 1000)
+
+    def look(self) -> None:
+        """Ask the authority; half the way of its answer is the answer's age. Raises what `ask` raises."""
+        asked = self._steady()
+        said = self._ask()
+        answered = self._steady()
+        if self._base is not None and answered - asked > _SLOW_SECONDS:
+            return
+        base, own = said - (asked + answered) / 2, self._wall() - answered
+        self.drift = own - base
+        jumped = self._base is not None and abs(base - self._base) > DRIFT_SECONDS
+        alone = jumped and self._base is not None and abs(own - self._base) <= DRIFT_SECONDS
+        self._base = own if alone else base
