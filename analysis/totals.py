@@ -160,6 +160,10 @@ class Exact:
         sums, products = (self.x, self.y), (self.xx, self.yy, self.xy)
         return exact.ratio(self.n, sums, products, above=above, below=below)
 
+    def raw_moments(self) -> tuple[Integers, Integers, Integers, Integers, Integers]:
+        """Σx, Σy, Σx², Σxy and Σy² of a ratio's units, in minor units."""
+        return self.x, self.y, self.xx, self.xy, self.yy
+
     def denominator_sample(self) -> Sample:
         """The denominator per unit, of a ratio."""
         return exact.mean(self.n, self.y, self.yy, scale=self._scales()[1])
@@ -301,6 +305,13 @@ class Centred:
         return sample.ratio_from_moments(
             self.n, self.x, self.y, self.xx / below, self.yy / below, self.xy / below
         )
+
+    def raw_moments(self) -> tuple[Floats, Floats, Floats, Floats, Floats]:
+        """Σx, Σy, Σx², Σxy and Σy² of a ratio's units."""
+        if self.y is None or self.yy is None or self.xy is None:
+            raise TypeError("only a ratio has a denominator")
+        n, x, y = self.n, self.x, self.y
+        return n * x, n * y, self.xx + n * x * x, self.xy + n * x * y, self.yy + n * y * y
 
     def denominator_sample(self) -> Sample:
         """The denominator per unit, of a ratio."""

@@ -26,10 +26,9 @@ from collections.abc import Callable
 from enum import StrEnum
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from analysis.inference.result import Float
-from analysis.totals import Exact, Totals
+from analysis.totals import Integers, Totals
 from experiment.definition import Metric, MetricType
 
 
@@ -60,20 +59,19 @@ def counted(metric: Metric) -> Counted:
     return Counted.EVENTS if metric.type is MetricType.RATIO and counts else Counted.UNITS
 
 
-def rarer(units: ArrayLike, hits: ArrayLike, chances: ArrayLike | None) -> Float:
+def rarer(units: Float, hits: Float, chances: Float | None) -> Float:
     """Events of the rarer outcome that each variant (last axis) can expect.
 
     Args:
         units: per variant. hits: events that happened.
         chances: events that could have, of which what is left is the other outcome; None = no such bound.
     """
-    happened = np.asarray(hits, float).sum(axis=-1)
+    happened = hits.sum(axis=-1, keepdims=True)
     if chances is not None:
-        happened = np.minimum(happened, np.asarray(chances, float).sum(axis=-1) - happened)
-    n = np.asarray(units, float)
-    total = n.sum(axis=-1, keepdims=True)
-    share = np.where(total > 0, n / np.where(total > 0, total, 1.0), 0.0)
-    return np.asarray(share * happened[..., None], dtype=np.float64)
+        happened = np.minimum(happened, chances.sum(axis=-1, keepdims=True) - happened)
+    total = units.sum(axis=-1, keepdims=True)
+    share: Float = np.divide(units, total, out=np.zeros(units.shape), where=total > 0)
+    return share * happened
 
 
 def expected(metric: Metric, totals: Totals, both: Callable[[Float], Float]) -> Float:
@@ -93,15 +91,11 @@ def expected(metric: Metric, totals: Totals, both: Callable[[Float], Float]) -> 
     return np.where(part[..., None], rare, rarer(n, hits, None))
 
 
-def _nested(metric: Metric, totals: Totals) -> list[tuple[Float, Float]]:
+def _nested(metric: Metric, totals: Totals) -> list[tuple[Integers | Float, Integers | Float]]:
     """Sums of which each first is at least the second if every unit's numerator counts a part of what its
     denominator counts: of two outcomes the rarer one is then counted."""
     below = metric.denominator
     if below is None or below.value is not None:
         return [(np.zeros(totals.n.shape), np.ones(totals.n.shape))]
-    if isinstance(totals, Exact):
-        return [(totals.y, totals.x), (totals.xy, totals.xx), (totals.yy, totals.xy)]
-    joint, n = totals.denominator_sample(), totals.n
-    x, y, xy = totals.x, joint.mean, np.zeros(n.shape) if totals.xy is None else totals.xy
-    products = xy + n * x * y
-    return [(y, x), (products, totals.xx + n * x * x), ((n - 1) * joint.variance + n * y * y, products)]
+    x, y, xx, xy, yy = totals.raw_moments()
+    return [(y, x), (xy, xx), (yy, xy)]

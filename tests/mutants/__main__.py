@@ -26,6 +26,9 @@ LISTED = Path(__file__).with_name("survivors.json")
 LEAST = 0.90
 _KILLED = {1, 3, 36, 24, -24, 152, 255}  # a failed test, or one that never ends
 _UNCHECKED = {None, 2}
+# Mutants are judged in forks of a process that has collected the tests and run none: threads of Polars, which a
+# first table starts, are not there in a fork, where the next table waits for them for ever.
+# One that hangs ends with its test's own timeout; one of a busy machine must not look as if it hung.
 _CONFIG = """
 [tool.mutmut]
 source_paths = ["experiment", "analysis", "router"]
@@ -33,6 +36,8 @@ also_copy = ["bench", "docs", "README.md", "CHANGELOG.md"]
 only_mutate = {files}
 pytest_add_cli_args_test_selection = {tests}
 pytest_add_cli_args = ["-p", "no:cacheprovider", "-p", "no:xdist", "-o", "timeout=20"]
+timeout_multiplier = 100.0
+process_isolation = "forkserver"
 track_dependencies = false
 use_git_change_detection = false
 """

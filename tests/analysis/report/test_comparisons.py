@@ -110,7 +110,8 @@ def interval_of(key: str, arm: str, alpha: float = 0.05) -> tuple[float, float]:
     return effect - reach, effect + reach
 
 
-@pytest.fixture(scope="module")
+# of each test, not of the module: which tests ran a line is how those that can judge its faults are known
+@pytest.fixture
 def plain() -> Report:
     return report(moments(WHOLE))
 
@@ -330,7 +331,7 @@ def split() -> dict[str, list[Any]]:
     return rows
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def by() -> Report:
     return report(split(), by="  segment: country")
 

@@ -282,10 +282,12 @@ def test_what_is_counted_follows_from_the_metric(metric: dict[str, object], what
 
 
 def test_events_of_the_smaller_variant_are_expected_from_both() -> None:
-    units, hits = [[99_000, 1000], [0, 0]], [[4990, 10], [0, 0]]
+    units, hits = np.array([[99_000, 1000], [0, 0]]), np.array([[4990, 10], [0, 0]])
     assert rarer(units, hits, None).tolist() == [pytest.approx([4950, 50]), [0, 0]]
-    assert rarer(units, hits, units)[0].tolist() == pytest.approx([4950, 50])
-    assert rarer([300, 100], [290, 90], [300, 100]).tolist() == pytest.approx([15, 5])
+    assert rarer(units, hits, units).tolist() == [pytest.approx([4950, 50]), [0, 0]]
+    units, hits = np.array([[300, 100], [1, 0]]), np.array([[290, 90], [1, 0]])
+    assert rarer(units, hits, units).tolist() == [pytest.approx([15, 5]), [0, 0]]
+    assert rarer(units, hits, None)[1].tolist() == [1, 0]
 
 
 VISITS = Metric(
