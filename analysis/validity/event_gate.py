@@ -66,7 +66,7 @@ def rarer(units: Float, hits: Float, chances: Float | None) -> Float:
         units: per variant. hits: events that happened.
         chances: events that could have, of which what is left is the other outcome; None = no such bound.
     """
-    happened = hits.sum(axis=-1, keepdims=True)
+    happened: Float = hits.sum(axis=-1, keepdims=True)
     if chances is not None:
         happened = np.minimum(happened, chances.sum(axis=-1, keepdims=True) - happened)
     total = units.sum(axis=-1, keepdims=True)
