@@ -55,9 +55,13 @@ def _uses(module: str) -> dict[str, frozenset[str]]:
     assert spec is not None
     assert spec.origin is not None
     uses: dict[str, set[str]] = {BODY: set()}
-    for statement in ast.parse(Path(spec.origin).read_text(encoding="utf-8")).body:
+    tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+    imports = (node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom))
+    renamed = {name.asname: name.name for node in imports for name in node.names if name.asname}
+    for statement in tree.body:
         defines = isinstance(statement, ast.FunctionDef | ast.ClassDef)
-        uses.setdefault(statement.name if defines else BODY, set()).update(_names(statement))
+        names = {renamed.get(name, name) for name in _names(statement)}
+        uses.setdefault(statement.name if defines else BODY, set()).update(names)
     return {name: frozenset(names) for name, names in uses.items()}
 
 
