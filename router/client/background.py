@@ -10,7 +10,9 @@ import os
 import random
 import threading
 import time
+from dataclasses import replace
 
+from experiment.codec import AHEAD_MS, decode, encode
 from experiment.errors import PlatformError, StoreUnavailable
 from experiment.event import Status
 from experiment.store.spool import Spool, SpooledItem
@@ -149,10 +151,25 @@ class Background:
                 return
             _log.error("an event is given up, the service refuses it: %s", error)
             items = []
-        for item in items:
+        for row, item in zip(batch, items, strict=bool(items)):
             if item.get("status") == Status.REJECTED:
                 _log.warning("event %s was rejected: %s", item.get("id"), item.get("reason"))
+                self._date_again(row)
         self._spool.done([item.row_id for item in batch])
+
+    def _date_again(self, row: SpooledItem) -> None:
+        """Queue a refused event once more, dated by the service's clock, if it was refused for the host's.
+
+        It was kept before the service could be asked for its time, by a clock that is ahead.
+        """
+        clock = self._remote.clock
+        if clock.drift is None:
+            return
+        event, now = decode(row.payload.decode()), clock.now()
+        if event.at > now + AHEAD_MS:
+            at = min(event.at - max(0, round(clock.drift * 1000)), now)
+            self._spool.put([encode(replace(event, at=at)).encode()])
+            _log.warning("event %s comes again, dated by the service's clock", event.id)
 
 
 def next_delay(delay: float) -> float:

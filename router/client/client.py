@@ -86,6 +86,7 @@ class Client:
         folder = Path(data)
         self._defaults = _defaults(default)
         self._remote = Remote(base_url, timeout=timeout)
+        self._clock = self._remote.clock
         self._spool = Spool(folder / "events.sqlite")
         self._holder = SnapshotHolder(self._remote, folder / "snapshot.json")
         self._exposed: OrderedDict[str, None] = OrderedDict()
@@ -207,7 +208,7 @@ class Client:
         if not choice.enrolled:
             return False
         event = exposure_event(
-            choice.assignment, choice.unit, at=_now(), dimensions=choice.dimensions,
+            choice.assignment, choice.unit, at=self._clock.now(), dimensions=choice.dimensions,
             covariates={**choice.covariates, **arguments.numbers(covariates)},
         )  # fmt: skip
         if event.id in self._exposed:
@@ -231,20 +232,22 @@ class Client:
         """Keep an event; True when it is on disk. A bad event or a full disk is logged and False.
 
         `id` makes it countable once however often it is sent; one is made up when left out. `at` is ms, ISO
-        8601 or a datetime with a zone, now when left out. Properties may be what the host has: numbers of any
-        library, ids, times, sets. One that stands for no JSON value is left out and that is logged; the event
-        is refused only if a metric reads it.
+        8601 or a datetime with a zone, now when left out, by the service's clock once that is known; what is
+        more than five minutes ahead of it is a bad event. Properties may be what the host has: numbers of any
+        library, ids, times, sets. One that stands for no JSON value is left out and that is logged; the
+        event is refused only if a metric reads it.
         """
         try:
             raw: dict[str, object] = {
                 "id": arguments.text_of(id) or uuid4().hex,
                 "type": arguments.text_of(type),
                 "unit": arguments.text_of(unit),
-                "at": _now() if at is None else arguments.event_time(at),
+                "at": self._clock.now() if at is None else arguments.event_time(at),
             }
             if properties is not None:
                 raw["properties"] = arguments.event_properties(properties, lambda: self._read_from(type))
-            event = parse_event(raw, now=None)
+            # before the service has said what time it is there is nothing to judge times of the host by
+            event = parse_event(raw, now=None if self._clock.drift is None else self._clock.now())
         except BadInput as error:
             _log.error("an event was refused: %s", error)
             return False
@@ -306,10 +309,6 @@ class Client:
         if not background.started:
             background.start()
         return background
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def _defaults(given: Mapping[str, str] | None) -> dict[str, ModelRef]:

@@ -17,13 +17,12 @@ from experiment.event import unit_id
 from router.serving import problem
 from router.serving.asking import EVENTS_KEYS, PREDICT_KEYS, attributes_of, request_object
 from router.serving.body import BodyReader
-from router.serving.clock import Clock
+from router.serving.clock import CLOCK_HEADER, Clock
 from router.serving.metrics import Metrics
 from router.serving.predict import Prediction, Predictor
 from router.serving.recorder import MAX_EVENTS, Recorder, answer
 from router.serving.snapshot import SnapshotHolder
 
-CLOCK_HEADER = "X-Switchpoint-Clock"
 _log = logging.getLogger(__name__)
 
 Facts = Callable[[], dict[str, Any]]
@@ -57,8 +56,7 @@ def create_app(services: Services) -> Flask:
 
     @app.after_request
     def finish(response: Response) -> Response:
-        if services.simulated:
-            response.headers[CLOCK_HEADER] = "simulated"
+        response.headers[CLOCK_HEADER] = "simulated" if services.simulated else str(services.clock.now())
         services.metrics.answered(request.endpoint or "unknown", response.status_code)
         return response
 

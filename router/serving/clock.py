@@ -12,6 +12,8 @@ from collections.abc import Callable
 
 from experiment.codec import DRIFT_SECONDS
 
+CLOCK_HEADER = "X-Switchpoint-Clock"
+"""What a service says of its time: ms since 1970, or `simulated` where requests set it in the same header."""
 _SLOW_SECONDS = 1.0
 
 
@@ -55,13 +57,17 @@ class Clock:
         return int((own if abs(own - carried) <= DRIFT_SECONDS else carried) * 1000)
 
     def look(self) -> None:
-        """Ask the authority; half the way of its answer is the answer's age. Raises what `ask` raises."""
+        """Ask the authority. Raises what `ask` raises."""
         asked = self._steady()
         said = self._ask()
-        answered = self._steady()
-        if self._base is not None and answered - asked > _SLOW_SECONDS:
+        self.hear(said, seconds=self._steady() - asked)
+
+    def hear(self, said: float, *, seconds: float) -> None:
+        """Take the authority's time from an answer that took `seconds`; half the way is its age."""
+        if self._base is not None and seconds > _SLOW_SECONDS:
             return
-        base, own = said - (asked + answered) / 2, self._wall() - answered
+        answered = self._steady()
+        base, own = said + seconds / 2 - answered, self._wall() - answered
         self.drift = own - base
         jumped = self._base is not None and abs(base - self._base) > DRIFT_SECONDS
         alone = jumped and self._base is not None and abs(own - self._base) <= DRIFT_SECONDS

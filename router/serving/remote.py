@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from urllib.parse import quote, urlsplit
 
 from experiment.errors import BadInput, StoreUnavailable
 from experiment.event import Status
+from router.serving.clock import CLOCK_HEADER, Clock
 from router.serving.snapshot import Document
 
 MAX_BYTES = 64 * 1024 * 1024
@@ -49,6 +51,8 @@ class Remote:
         self.address = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
         self._host, self._port, self._prefix = parts.hostname, parts.port, parts.path.rstrip("/")
         self.timeout = timeout
+        self.clock = Clock()
+        """The service's time, as far as its answers say it."""
         self._etag: str | None = None
         self._document: Document | None = None
 
@@ -103,13 +107,17 @@ class Remote:
     def _call(
         self, method: str, path: str, *, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> Reply:
-        deadline = time.monotonic() + self.timeout
+        began = time.monotonic()
+        deadline = began + self.timeout
         connection = self._kind(self._host, self._port, timeout=self.timeout)
         try:
             sent = {"Content-Type": "application/json"} if body is not None else {}
             connection.request(method, self._prefix + path, body, {**sent, **(headers or {})})
             with connection.getresponse() as answer:
                 found = {name.lower(): value for name, value in answer.getheaders()}
+                said = found.get(CLOCK_HEADER.lower(), "")
+                if re.fullmatch("[0-9]{1,15}", said):
+                    self.clock.hear(int(said) / 1000, seconds=time.monotonic() - began)
                 return Reply(answer.status, found, _body(answer, deadline))
         except (OSError, http.client.HTTPException) as error:
             raise StoreUnavailable(f"{path}: {error!r}") from error

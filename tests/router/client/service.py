@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from experiment import assignment, lifecycle, parsing
+from experiment.codec import AHEAD_MS
+from router.serving.clock import CLOCK_HEADER
 from tests.router import world
 
 Answer = tuple[int, dict[str, str], bytes]
@@ -52,6 +54,22 @@ class Service:
     """Events and bytes of each request to /v1/events."""
     looks: int = 0
     predictions: list[dict[str, Any]] = field(default_factory=list)
+    ahead: float | None = None
+    """Seconds by which its clock is ahead of this machine's; None for a service that says no time."""
+
+    def now(self) -> int:
+        """Its time in ms."""
+        return round((time.time() + (self.ahead or 0)) * 1000)
+
+    def judged(self, events: list[dict[str, Any]]) -> Answer:
+        """The answer of a service that refuses what is more than five minutes ahead of its clock, and keeps none."""
+        bad = [event["at"] > self.now() + AHEAD_MS for event in events]
+        items = [
+            {"id": event["id"], "status": "rejected" if wrong else "stored"}
+            for event, wrong in zip(events, bad, strict=True)
+        ]
+        events[:] = [event for event, wrong in zip(events, bad, strict=True) if not wrong]
+        return 200, {}, json.dumps({"items": items}).encode()
 
     def get(self, headers: Any) -> Answer:
         """Answer /v1/snapshot."""
@@ -91,7 +109,8 @@ def serving() -> Iterator[Service]:
         def reply(self, answer: Answer) -> None:
             status, headers, body = answer
             self.send_response(status)
-            for name, value in ({"Content-Length": str(len(body))} | headers).items():
+            clock = {} if service.ahead is None else {CLOCK_HEADER: str(service.now())}
+            for name, value in ({"Content-Length": str(len(body))} | clock | headers).items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body)

@@ -345,6 +345,42 @@ def test_events_and_exposures_are_of_now(client: Client, service: Service) -> No
     assert all(abs(at - time.time() * 1000) < 600_000 for at in times)
 
 
+@pytest.mark.parametrize("ahead", [-600, 9 * 86_400], ids=["host ahead", "host behind"])
+def test_a_host_whose_clock_is_wrong_dates_by_the_services(
+    service: Service, tmp_path: Path, ahead: float
+) -> None:
+    service.ahead, service.on_events = ahead, service.judged
+    with Client(service.url, data=tmp_path, timeout=5.0) as client:
+        client.expose(client.assign("u1", US, experiment=world.EXPERIMENT))
+        client.track("click", "u1")
+        times = [event["at"] for event in delivered(client, service)]
+    assert len(times) == 2
+    assert all(abs(at - service.now()) < 120_000 for at in times)
+
+
+def test_what_a_wrong_clock_dated_before_the_service_was_seen_comes_again(
+    service: Service, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    service.raw, service.on_events = (503, {}, b""), lambda _: (503, {}, b"")
+    with Client(service.url, data=tmp_path, timeout=5.0, refresh_seconds=0.05) as client:
+        assert client.track("click", "u1", id="early")
+        begun = service.now() - 600_000
+        service.ahead, service.on_events, service.raw = -600, service.judged, None
+        (event,) = delivered(client, service)
+    assert event["id"] == "early"
+    assert begun - 120_000 < event["at"] <= service.now()
+    assert "event early comes again, dated by the service's clock" in caplog.text
+
+
+def test_a_time_ahead_of_the_service_is_refused_at_once(service: Service, tmp_path: Path) -> None:
+    service.ahead = 0
+    with Client(service.url, data=tmp_path, timeout=5.0) as client:
+        assert not client.track("click", "u1", at=service.now() + 600_000)
+        assert client.track("click", "u1", at=service.now() + 60_000)
+        assert client.track("click", "u1", at=service.now() - 40 * 86_400_000)
+        assert len(delivered(client, service)) == 2
+
+
 def test_a_flush_that_did_not_end_says_so(client: Client, service: Service) -> None:
     service.on_events = lambda _: (503, {}, b"")
     client.track("click", "u1")

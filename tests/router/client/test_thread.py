@@ -15,6 +15,7 @@ from experiment.errors import PlatformError, StoreUnavailable
 from experiment.store.spool import Spool
 from router.client import background as module
 from router.client.background import Background
+from router.serving.clock import Clock as ServiceClock
 from router.serving.remote import RefusedBatch, Remote
 from router.serving.snapshot import SnapshotHolder
 
@@ -58,6 +59,7 @@ class Service:
     say: Callable[[list[bytes]], list[dict[str, Any]]] = lambda _: []
     sent: list[list[bytes]] = field(default_factory=list)
     looks: int = 0
+    clock: ServiceClock = field(default_factory=ServiceClock)
 
     def send(self, payloads: list[bytes]) -> list[dict[str, Any]]:
         self.sent.append(payloads)
