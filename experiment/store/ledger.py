@@ -24,8 +24,8 @@ DEAD_LETTERS = 10_000
 """Refused events kept for inspection."""
 
 
-BOUND, BYTES, SPOOL = "bound", "bytes", "spool"
-"""Causes without a field: a sum has no room, the unit's stored bytes or a spooled line cannot be read."""
+BOUND, SPOOL = "bound", "spool"
+"""Causes without a field: a sum has no room, a spooled line cannot be read."""
 
 _FIELDS = frozenset({
     "id", "type", "unit", "at", "properties", "experiment", "variant", "segment", "epoch", "revision",

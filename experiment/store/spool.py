@@ -48,11 +48,15 @@ END;
 CREATE TRIGGER IF NOT EXISTS batch_removed AFTER DELETE ON batch BEGIN
     UPDATE total SET batches = batches - 1, bytes = bytes - length(OLD.payload);
 END;
+CREATE TRIGGER IF NOT EXISTS batch_cut AFTER UPDATE OF payload ON batch BEGIN
+    UPDATE total SET bytes = bytes - length(OLD.payload) + length(NEW.payload);
+END;
 """
 _WAITING = "SELECT batches, bytes FROM total"
 _PUT = "INSERT INTO batch (payload) VALUES (?)"
-_OLDEST = "SELECT id, payload, attempts FROM batch ORDER BY id LIMIT ?"
+_OLDEST = "SELECT id, payload, attempts FROM batch WHERE id > ? ORDER BY id LIMIT ?"
 _DONE = "DELETE FROM batch WHERE id = ?"
+_CUT = "UPDATE batch SET payload = ?, attempts = attempts + 1 WHERE id = ?"
 _FAILED = "UPDATE batch SET attempts = attempts + 1 WHERE id = ?"
 _NO_CHANGE = "UPDATE total SET batches = batches"
 _FREE_PAGES = "PRAGMA freelist_count"
@@ -160,21 +164,28 @@ class Spool:
 
         self._with_file(prove)
 
-    def take(self, limit: int) -> list[SpooledItem]:
-        """The oldest `limit` batches. They stay in the queue until `done`; two drainers may get the same."""
-        rows = self._read(_OLDEST, limit)
+    def take(self, limit: int, *, after: int = 0) -> list[SpooledItem]:
+        """The oldest `limit` batches, of those behind the row `after`.
+
+        They stay in the queue until `done`; two drainers may get the same.
+        """
+        rows = self._read(_OLDEST, after, limit)
         return [SpooledItem(row_id=row[0], payload=row[1], attempts=row[2]) for row in rows]
 
     def done(self, ids: Sequence[int]) -> None:
         """Forget delivered batches, ignoring ids already forgotten. An emptied file becomes small again."""
-        self._each(_DONE, ids)
+        self._each(_DONE, [(row_id,) for row_id in ids])
         if len(self) == 0 and self._read(_FREE_PAGES)[0][0] > _WAL_PAGES:
             for statement in _SHRINK:
                 self._read(statement)
 
     def failed(self, ids: Sequence[int]) -> None:
         """Count one failed delivery of each of these batches."""
-        self._each(_FAILED, ids)
+        self._each(_FAILED, [(row_id,) for row_id in ids])
+
+    def cut(self, row_id: int, payload: bytes) -> None:
+        """Keep only `payload` of a batch whose rest was delivered, and count one failed delivery."""
+        self._each(_CUT, [(payload, row_id)])
 
     def __len__(self) -> int:
         """How many batches wait."""
@@ -200,9 +211,9 @@ class Spool:
         """Close."""
         self.close()
 
-    def _each(self, statement: str, ids: Sequence[int]) -> None:
+    def _each(self, statement: str, parameters: Sequence[tuple[object, ...]]) -> None:
         def change(connection: sqlite3.Connection) -> None:
-            connection.executemany(statement, [(row_id,) for row_id in ids])
+            connection.executemany(statement, parameters)
 
         def commit(connection: sqlite3.Connection) -> None:
             try:
@@ -213,7 +224,7 @@ class Spool:
                 self._reserve.unlink(missing_ok=True)
                 _commit(connection, change)
 
-        if ids:
+        if parameters:
             self._with_file(commit)
 
     def _read(self, query: str, *parameters: int) -> list[tuple[Any, ...]]:

@@ -129,7 +129,7 @@ def await_spool(process: ServingProcess) -> None:
         PlatformError: some still wait after half a minute.
     """
     end = time.monotonic() + _DRAIN_SECONDS
-    while process.ready_facts()["spool"] != {"available": True, "batches": 0}:
+    while process.ready_facts()["spool"] != {"available": True, "batches": 0, "held_back": 0}:
         if time.monotonic() > end:
             raise PlatformError("events still wait in the spool")
         time.sleep(0.2)

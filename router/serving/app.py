@@ -86,8 +86,7 @@ def _service_routes(app: Flask, services: Services) -> None:
         with services.metrics.timed("events"):
             raws = _events_of(services.body.json(request.environ))
             items = services.recorder.submit(raws, now=_now(services, request))
-            for item in items:
-                services.metrics.event(item.outcome)
+            services.metrics.events(item.outcome for item in items)
             return _json(answer(items))
 
     @app.get("/v1/snapshot")

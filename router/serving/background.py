@@ -58,7 +58,8 @@ class Background:
         self._spool_fault: str | None = None
         self._probed_at = float("-inf")
         self._inspected_at = float("-inf")
-        self._renewed_at = float("-inf")
+        self._renewing = threading.Lock()
+        self._renewed_at, self._renewed = float("-inf"), False
         self._drainer = drainer
         self._upkeep = (self._load, self._probe_spool, self._look, self._measure)
         self._stop = threading.Event()
@@ -88,11 +89,19 @@ class Background:
         return current
 
     def renew(self) -> bool:
-        """Refresh out of turn, at most every 0.2 s, never while the store is away; as `refresh`."""
-        if self._gate.up and time.monotonic() - self._renewed_at > _RENEW_SECONDS:
-            self._renewed_at = time.monotonic()
-            return self.refresh()
-        return self._gate.up and self._holder.stale_since is None
+        """As `refresh`, out of turn: by a look that begins after this call, never while the store is away.
+
+        Looks come 0.2 s apart, and all who asked meanwhile share one.
+        """
+        asked = time.monotonic()
+        if not self._gate.up:
+            return False
+        with self._renewing:
+            if self._renewed_at <= asked:
+                time.sleep(max(0.0, self._renewed_at + _RENEW_SECONDS - time.monotonic()))
+                self._renewed_at = time.monotonic()
+                self._renewed = self.refresh()
+            return self._renewed and self._gate.up
 
     def step(self) -> None:
         """One round of everything, in this thread."""
@@ -133,7 +142,11 @@ class Background:
                 "stale": self._holder.stale_since is not None,
                 "stale_seconds": round(self._holder.stale_seconds, 3),
             },
-            "spool": {"available": self._spool_fault is None, "batches": self._waiting()},
+            "spool": {
+                "available": self._spool_fault is None,
+                "batches": self._waiting(),
+                "held_back": self._drainer.held_back,
+            },
             "models": self._models.facts(),
         }
 
@@ -202,6 +215,7 @@ class Background:
         self._metrics.ready.set(not self._missing())
         self._metrics.store_up.set(self._gate.up and self._holder.stale_since is None)
         self._metrics.spooled_batches.set(self._waiting() or 0)
+        self._metrics.held_back.set(self._drainer.held_back)
         self._metrics.snapshot_revision.set(self._holder.current.revision)
         self._metrics.snapshot_age.set(self._holder.stale_seconds)
         self._metrics.clock_drift.set(abs(self._drift()))

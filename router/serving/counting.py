@@ -6,11 +6,11 @@ import logging
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from experiment.errors import BadInput, Corrupt
-from experiment.event import Event, Status
+from experiment.errors import Conflict, StoreUnavailable
+from experiment.event import Status
 from experiment.fold import LedgerPlan
 from experiment.plan import Checked
-from experiment.store.ledger import BOUND, BYTES, Ledger
+from experiment.store.ledger import BOUND, Ledger
 
 _log = logging.getLogger(__name__)
 
@@ -49,8 +49,9 @@ class StoreGate:
             _log.warning("the store is back")
 
 
-def count(ledger: Ledger, events: Sequence[Event | Checked], plan: LedgerPlan) -> list[Outcome]:
-    """Record a batch; where stored bytes make the ledger refuse it as a whole, find the event concerned.
+def count(ledger: Ledger, events: Sequence[Checked], plan: LedgerPlan) -> list[Outcome | None]:
+    """Record a batch. None for an event that has to wait: what the store has of its unit cannot be read, or
+    the call failed for a reason nobody has listed; neither is a fault of the event.
 
     Raises:
         StoreUnavailable: sending the same events again is safe.
@@ -59,9 +60,13 @@ def count(ledger: Ledger, events: Sequence[Event | Checked], plan: LedgerPlan) -
         return []
     try:
         return [_outcome(status) for status in ledger.record(events, plan)]
-    except (BadInput, Corrupt) as error:
-        if len(events) == 1:
-            return [Outcome(Status.REJECTED, str(error), BYTES)]
+    except StoreUnavailable:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever it is, the events are kept
+        if len(events) == 1 or isinstance(error, Conflict):
+            _log.error("%d event(s) wait, first %s of unit %s: %r",
+                       len(events), events[0].event.id, events[0].event.unit, error)  # fmt: skip
+            return [None] * len(events)
     middle = len(events) // 2
     return count(ledger, events[:middle], plan) + count(ledger, events[middle:], plan)
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
+from typing import NamedTuple
 
 from experiment.codec import decode, encode
 from experiment.errors import EventError, PlatformError, StoreUnavailable
@@ -21,6 +24,10 @@ from router.serving.counting import Outcome, StoreGate, count
 
 _ROWS_AT_A_TIME = 20
 _EVENTS_AT_A_TIME = 200
+_FIRST_DELAY_SECONDS = 1.0
+_LONGEST_DELAY_SECONDS = 300.0
+
+_log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -69,11 +76,12 @@ def payload(events: Iterable[Event]) -> bytes:
 
 @dataclass(slots=True)
 class _Row:
-    """A row of the spool on its way: what of it can be counted, and what is refused."""
+    """A row of the spool on its way: what of it can be counted, what is refused, and what has to wait."""
 
     item: SpooledItem
     events: list[Checked] = field(default_factory=list)
     letters: list[DeadLetter] = field(default_factory=list)
+    waiting: list[Event] = field(default_factory=list)
 
     def check(self, plan: LedgerPlan) -> None:
         """Sort the events by whether the plan can count them."""
@@ -86,10 +94,12 @@ class _Row:
             except (ValueError, KeyError, TypeError) as error:
                 self._refuse(line.decode(errors="replace"), f"unreadable in the spool: {error!r}", SPOOL)
 
-    def settle(self, outcomes: Iterable[Outcome]) -> None:
+    def settle(self, outcomes: Iterable[Outcome | None]) -> None:
         """Note what became of the events."""
         for checked, outcome in zip(self.events, outcomes, strict=True):
-            if outcome.status is Status.REJECTED:
+            if outcome is None:
+                self.waiting.append(checked.event)
+            elif outcome.status is Status.REJECTED:
                 self._refuse(encode(checked.event), outcome.reason or "", outcome.cause or "")
 
     @property
@@ -99,6 +109,13 @@ class _Row:
 
     def _refuse(self, raw: str, reason: str, cause: str) -> None:
         self.letters.append(DeadLetter(raw=raw, reason=reason, cause=cause))
+
+
+class _Delay(NamedTuple):
+    """A row that is not tried before `until` on the monotonic clock, `seconds` after it failed."""
+
+    seconds: float
+    until: float
 
 
 class Drainer:
@@ -118,6 +135,13 @@ class Drainer:
         that answers again before anything is sent to it."""
         self._ledger, self._spool, self._plan, self._gate = ledger, spool, plan, gate
         self._renew, self._returned = renew, returned
+        self._after = 0  # every row up to here was delivered, or is among those held back
+        self._held_back: dict[int, _Delay] = {}
+
+    @property
+    def held_back(self) -> int:
+        """Rows that failed while the store answered: each is tried again, ever later."""
+        return len(self._held_back)
 
     def step(self) -> int:
         """Probe if the store is away, then drain; returns the rows delivered. Never raises for a fault."""
@@ -142,7 +166,7 @@ class Drainer:
 
     def _drain(self) -> int:
         delivered = 0
-        while self._gate.up and (rows := self._spool.take(_ROWS_AT_A_TIME)):
+        for rows in self._rows():
             for group in _groups(rows):
                 try:
                     delivered += self._deliver([_Row(item) for item in group])
@@ -152,16 +176,61 @@ class Drainer:
                     return delivered
         return delivered
 
+    def _rows(self) -> Iterator[list[SpooledItem]]:
+        """What came, oldest first, then what was held back and is due."""
+        if len(self._spool) > len(self._held_back) and not self._spool.take(1, after=self._after):
+            self._after = 0  # the file is another one, or another process put back what it took
+        while self._gate.up and (rows := self._spool.take(_ROWS_AT_A_TIME, after=self._after)):
+            yield [row for row in rows if row.row_id not in self._held_back]
+            self._after = rows[-1].row_id
+        for row_id in [
+            row_id for row_id, delay in self._held_back.items() if delay.until <= time.monotonic()
+        ]:
+            row = next(iter(self._spool.take(1, after=row_id - 1)), None)
+            if row is None or row.row_id != row_id:
+                del self._held_back[row_id]  # another process delivered it
+            elif self._gate.up:
+                yield [row]
+
     def _deliver(self, rows: Sequence[_Row]) -> int:
-        """Count rows in one call and let go of them; how many they were. Raises StoreUnavailable."""
+        """Let go of the rows that can be, each by itself where they cannot together; how many they were.
+
+        Raises StoreUnavailable.
+        """
+        try:
+            self._count(rows)
+        except StoreUnavailable:
+            raise
+        except Exception:  # noqa: BLE001 - no row may stop those behind it
+            if len(rows) > 1:
+                return sum(self._deliver([_Row(row.item)]) for row in rows)
+            _log.exception("row %d of the spool is held back", rows[0].item.row_id)
+            self._spool.failed([rows[0].item.row_id])
+            self._hold_back(rows[0].item.row_id)
+            return 0
+        gone = [row.item.row_id for row in rows if not row.waiting]
+        self._spool.done(gone)
+        for row_id in gone:
+            self._held_back.pop(row_id, None)
+        for row in rows:
+            if row.waiting:
+                self._spool.cut(row.item.row_id, payload(row.waiting))
+                self._hold_back(row.item.row_id)
+        return len(gone)
+
+    def _count(self, rows: Sequence[_Row]) -> None:
+        """Count the rows' events in one call, and the refused ones."""
         plan = self._check(rows)
         outcomes = iter(count(self._ledger, [event for row in rows for event in row.events], plan))
         for row in rows:
             row.settle([next(outcomes) for _ in row.events])
             if row.letters:
                 self._ledger.refuse(row.letters, token=row.token)
-        self._spool.done([row.item.row_id for row in rows])
-        return len(rows)
+
+    def _hold_back(self, row_id: int) -> None:
+        before = self._held_back.get(row_id)
+        seconds = min(2 * before.seconds, _LONGEST_DELAY_SECONDS) if before else _FIRST_DELAY_SECONDS
+        self._held_back[row_id] = _Delay(seconds, time.monotonic() + seconds)
 
     def _check(self, rows: Sequence[_Row]) -> LedgerPlan:
         """Sort the events of the rows by the plan in force, which is read again before it refuses any."""

@@ -6,9 +6,10 @@ Several workers share one set of files (`PROMETHEUS_MULTIPROC_DIR`, set before t
 
 from __future__ import annotations
 
+import collections
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -55,6 +56,7 @@ class Metrics:
         self.ready.set(1)  # until it takes requests, a worker that is starting misleads nobody
         self.store_up = self._gauge("store_up", "1 while the store answers", "livemin")
         self.spooled_batches = self._gauge("spool_batches", "Batches waiting for the store", "livemax")
+        self.held_back = self._gauge("spool_held_back", "Batches that failed and are tried again", "livemax")
         self.snapshot_revision = self._gauge("snapshot_revision", "Project revision served", "livemin")
         self.snapshot_age = self._gauge(
             "snapshot_stale_seconds", "Seconds since the snapshot was last known to be current", "livemax"
@@ -75,11 +77,14 @@ class Metrics:
         """One assignment request answered; its label is resolved once, the door is hot."""
         self._assigned.inc()
 
-    def event(self, outcome: Outcome) -> None:
-        """What became of one event."""
-        self._events.labels(outcome.status.value).inc()
-        if outcome.cause is not None:
-            self._refused.labels(outcome.cause).inc()
+    def events(self, outcomes: Iterable[Outcome]) -> None:
+        """What became of the events of one request."""
+        for (status, cause), count in collections.Counter(
+            (one.status, one.cause) for one in outcomes
+        ).items():
+            self._events.labels(status.value).inc(count)
+            if cause is not None:
+                self._refused.labels(cause).inc(count)
 
     def answered(self, door: str, status: int) -> None:
         """One request answered at a door."""

@@ -13,13 +13,14 @@ import queue
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import TypeVar
 from uuid import uuid4
 
 from experiment.codec import parse_event, to_document
-from experiment.errors import EventError, StoreUnavailable, SwitchpointError
+from experiment.errors import EventError, StoreUnavailable
 from experiment.event import Event, Status
 from experiment.fold import LedgerPlan
 from experiment.plan import Checked
@@ -32,8 +33,11 @@ from router.serving.problem import shown as shown_value
 MAX_EVENTS = 1_000
 BATCH_EVENTS = 200
 LETTER_CHARACTERS = 16_384
-_MAX_WAITING_LETTERS = 1_000
-_MAX_WAITING_CHARACTERS = 2_000_000
+_LETTERS_OF_A_CAUSE = 100
+_CHARACTERS_OF_A_CAUSE = 100_000
+_POST_SECONDS = 1.0
+_EVENTS_OF_A_TURN = 32
+_SPOOLED = Outcome(Status.SPOOLED)
 
 _log = logging.getLogger(__name__)
 
@@ -45,6 +49,10 @@ class Item:
     id: str | None
     outcome: Outcome
 
+
+_Item = TypeVar("_Item")
+Judged = Event | Checked | EventError
+"""An event that nobody has judged, one that the plan can count, or why it is refused."""
 
 Work = tuple[Sequence[Event | Checked], "Future[list[Outcome]]"]
 
@@ -59,7 +67,7 @@ class Recorder:
         plan: Callable[[], LedgerPlan],
         *,
         gate: StoreGate,
-        renew: Callable[[], object] = lambda: None,
+        renew: Callable[[], bool] = lambda: True,
         linger: float = 0.002,
     ) -> None:
         """Make a recorder; `start` runs its writer.
@@ -69,19 +77,20 @@ class Recorder:
             spool: where they wait while the store is away.
             plan: the current plan (the snapshot's).
             gate: shared with the drainer, which probes.
-            renew: refreshes the snapshot, asked when an event names something the plan does not know yet.
+            renew: reads the plan in force before the plan refuses an event; False where it cannot be read.
             linger: seconds the writer waits for company before it writes a small batch.
         """
         self._ledger, self._spool, self._plan = ledger, spool, plan
         self._gate, self._renew, self._linger = gate, renew, linger
         self._queue: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
-        self._refused = _Refused()
+        self._refused = _Refused(ledger, gate)
         self._writer: threading.Thread | None = None
 
     def start(self) -> None:
-        """Run the writer in the background."""
+        """Run the writer in the background, and beside it what counts refused events."""
         self._writer = threading.Thread(target=self._write_forever, name="recorder", daemon=True)
         self._writer.start()
+        self._refused.start()
 
     def stop(self) -> None:
         """Write what is queued, then end."""
@@ -89,6 +98,7 @@ class Recorder:
             self._queue.put(None)
             self._writer.join(timeout=5.0)
             self._writer = None
+            self._refused.stop()
 
     def submit(self, raws: Sequence[object], *, now: int | None) -> list[Item]:
         """Validate each event by itself and record the good ones; one bad event never fails its batch.
@@ -100,29 +110,55 @@ class Recorder:
         Raises:
             SpoolFull, PlatformError: nothing durable is left; no event of the call is acknowledged.
         """
-        items: list[Item | None] = [None] * len(raws)
-        good: list[tuple[int, Event | Checked]] = []
-        for place, raw in enumerate(raws):
-            try:
-                event = self._check(parse_event(raw, now=now))
-            except EventError as error:
-                outcome = Outcome(Status.REJECTED, str(error), cause_of(error))
-                items[place] = Item(_shown_id(raw), outcome)
-                self._refused.add(raw, outcome)
-            else:
-                good.append((place, event))
-        outcomes = self.record([event for _, event in good])
-        for (place, event), outcome in zip(good, outcomes, strict=True):
-            items[place] = Item(_plain(event).id, outcome)
-        return [item for item in items if item is not None]
+        plan = self._plan()
+        events: list[Event | EventError] = []
+        judged: list[Judged] = []
+        for raw in _in_turns(raws):
+            event = _read(raw, now)
+            events.append(event)
+            judged.append(_checked(event, plan))
+        self._doubt(events, judged)
+        outcomes = self._settle(raws, judged)
+        return [
+            Item(event.id if isinstance(event, Event) else _shown_id(raw), outcome)
+            for raw, event, outcome in zip(raws, events, outcomes, strict=True)
+        ]
 
-    def record(self, events: Sequence[Event | Checked]) -> list[Outcome]:
-        """Make validated events durable and say what became of each. Raises as `submit`."""
-        outcomes = self._outcomes(events)
-        for event, outcome in zip(events, outcomes, strict=True):
+    def record(self, events: Sequence[Event]) -> list[Outcome]:
+        """Make events durable that this process made of its own snapshot: no newer plan has to be asked.
+
+        Raises as `submit`.
+        """
+        plan = self._plan()
+        return self._settle(events, [_checked(event, plan) for event in events])
+
+    def _doubt(self, events: Sequence[Event | EventError], judged: list[Judged]) -> None:
+        """Have the plan read again before it refuses any event: it may be a second old.
+
+        Where it cannot be read, such events stay as they are: they wait in the spool, to be judged later.
+        """
+        doubted = [
+            (place, event)
+            for place, event in enumerate(events)
+            if isinstance(event, Event) and isinstance(judged[place], EventError)
+        ]
+        if doubted:
+            current, plan = self._renew(), self._plan()
+            for place, event in _in_turns(doubted):
+                again = _checked(event, plan)
+                judged[place] = event if isinstance(again, EventError) and not current else again
+
+    def _settle(self, raws: Sequence[object], judged: Sequence[Judged]) -> list[Outcome]:
+        recorded = iter(self._outcomes([one for one in judged if not isinstance(one, EventError)]))
+        outcomes = [
+            Outcome(Status.REJECTED, str(one), cause_of(one))
+            if isinstance(one, EventError)
+            else next(recorded)
+            for one in judged
+        ]
+        for raw, outcome in zip(raws, outcomes, strict=True):
             if outcome.status is Status.REJECTED:
-                self._refused.add(to_document(_plain(event)), outcome)
-        self._announce()
+                self._refused.add(raw, outcome)
         return outcomes
 
     def _outcomes(self, events: Sequence[Event | Checked]) -> list[Outcome]:
@@ -135,32 +171,12 @@ class Recorder:
             self._queue.put(work)
         return [outcome for _, future in works for outcome in future.result()]
 
-    def _check(self, event: Event) -> Event | Checked:
-        """Refuse what the plan cannot count; a plan that may be a second old is renewed before it refuses."""
-        try:
-            return self._plan().check(event)
-        except EventError:
-            self._renew()
-            try:
-                return self._plan().check(event)
-            except EventError:
-                if self._gate.up:
-                    raise
-                # cut off from the store the plan may be old: keep the event, the drainer checks it again
-                return event
-
-    def _announce(self) -> None:
-        """Wake the writer for refused events; they are no reason for anybody to wait."""
-        if self._writer is not None and self._refused:
-            self._queue.put(((), Future()))
-
     def _write_forever(self) -> None:
         held: Work | None = None
         while True:
             first = held or self._queue.get()
             held = None
             if first is None:
-                self._post_refused()
                 return
             works, size, end = [first], len(first[0]), time.monotonic() + self._linger
             while size < BATCH_EVENTS:
@@ -187,60 +203,138 @@ class Recorder:
         else:
             for events, future in works:
                 future.set_result([next(outcomes) for _ in events])
-        self._post_refused()
 
     def _write(self, events: Sequence[Event | Checked]) -> list[Outcome]:
-        if not events:
-            return []
-        if self._gate.up:
-            try:
-                return count(self._ledger, events, self._plan())
-            except StoreUnavailable as error:
-                self._gate.failed(error)
-        self._spool.put([payload(map(_plain, events))])
-        return [Outcome(Status.SPOOLED)] * len(events)
+        """Count what can be counted now, and keep the rest in the spool."""
+        outcomes = self._counted(events) if self._gate.up else [None] * len(events)
+        waiting = [_plain(event) for event, found in zip(events, outcomes, strict=True) if found is None]
+        if waiting:
+            self._spool.put([payload(waiting)])
+        return [outcome or _SPOOLED for outcome in outcomes]
 
-    def _post_refused(self) -> None:
-        if self._gate.up and self._refused:
-            try:
-                self._refused.post(self._ledger)
-            except SwitchpointError as error:
-                _log.warning("refused events wait to be counted: %s", error)
+    def _counted(self, events: Sequence[Event | Checked]) -> list[Outcome | None]:
+        plan = self._plan()
+        # the plan may have changed since the door looked: what it does not know now is not refused here
+        known = {
+            place: one
+            for place, event in enumerate(events)
+            if not isinstance(one := _checked(event, plan), EventError)
+        }
+        outcomes: list[Outcome | None] = [None] * len(events)
+        try:
+            found = count(self._ledger, list(known.values()), plan)
+        except StoreUnavailable as error:
+            self._gate.failed(error)
+            return outcomes
+        for place, outcome in zip(known, found, strict=True):
+            outcomes[place] = outcome
+        return outcomes
 
 
 class _Refused:
-    """Refused events that wait to be counted: all of them by cause, a bounded number with their content."""
+    """Counts refused events beside everything else, in one call a second.
 
-    def __init__(self) -> None:
+    All of them by cause; of each cause it keeps the content of the first ones of the second, so that a flood
+    of one cause neither fills the store nor hides another.
+    """
+
+    def __init__(self, ledger: Ledger, gate: StoreGate) -> None:
+        self._ledger, self._gate = ledger, gate
         self._lock = threading.Lock()
-        self._letters: list[DeadLetter] = []
-        self._uncounted: Counter[str] = Counter()
-        self._characters = 0
-        self._sending: tuple[list[DeadLetter], Counter[str], str] | None = None
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._waiting = _Waiting()
+        self._sending: tuple[str, _Waiting] | None = None
 
-    def __bool__(self) -> bool:
-        return bool(self._letters or self._uncounted or self._sending)
+    def start(self) -> None:
+        """Run until `stop`."""
+        self._stopping.clear()
+        self._thread = threading.Thread(target=self._run, name="refused events", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Count what waits, then end."""
+        if self._thread is not None:
+            self._stopping.set()
+            self._thread.join(timeout=5.0)
 
     def add(self, raw: object, outcome: Outcome) -> None:
         """Take one refused event; without room for its content it is still counted."""
-        cause, text = outcome.cause or "", _letter(raw)
         with self._lock:
-            room = self._characters + len(text) <= _MAX_WAITING_CHARACTERS
-            if room and len(self._letters) < _MAX_WAITING_LETTERS:
-                self._letters.append(DeadLetter(raw=text, reason=outcome.reason or "", cause=cause))
-                self._characters += len(text)
-            else:
-                self._uncounted[cause] += 1
+            self._waiting.add(raw, outcome)
 
-    def post(self, ledger: Ledger) -> None:
-        """Hand over what waits; a call that failed is repeated first, under its own token. Raises."""
+    def _run(self) -> None:
+        while not self._stopping.wait(_POST_SECONDS):
+            self._post()
+        self._post()
+
+    def _post(self) -> None:
+        """Hand over what waits; a call that failed is repeated first, under its own token."""
+        if not self._gate.up:
+            return
         with self._lock:
-            if self._sending is None:
-                self._sending = self._letters, self._uncounted, uuid4().hex
-                self._letters, self._uncounted, self._characters = [], Counter(), 0
-        letters, uncounted, token = self._sending
-        ledger.refuse(letters, uncounted=uncounted, token=token)
-        self._sending = None
+            if self._sending is None and self._waiting:
+                self._sending, self._waiting = (uuid4().hex, self._waiting), _Waiting()
+        if self._sending is None:
+            return
+        token, sent = self._sending
+        try:
+            self._ledger.refuse(sent.letters, uncounted=sent.uncounted, token=token)
+        except Exception as error:  # noqa: BLE001 - the thread must live
+            _log.warning("refused events wait to be counted: %s", error)
+        else:
+            self._sending = None
+
+
+class _Waiting:
+    """Refused events of about a second."""
+
+    def __init__(self) -> None:
+        self.letters: list[DeadLetter] = []
+        self.uncounted: Counter[str] = Counter()
+        self._letters: Counter[str] = Counter()
+        self._characters: Counter[str] = Counter()
+
+    def __bool__(self) -> bool:
+        return bool(self.letters or self.uncounted)
+
+    def add(self, raw: object, outcome: Outcome) -> None:
+        cause = outcome.cause or ""
+        if self._letters[cause] >= _LETTERS_OF_A_CAUSE or self._characters[cause] >= _CHARACTERS_OF_A_CAUSE:
+            self.uncounted[cause] += 1
+            return
+        text = _letter(raw)
+        self.letters.append(DeadLetter(raw=text, reason=outcome.reason or "", cause=cause))
+        self._letters[cause] += 1
+        self._characters[cause] += len(text)
+
+
+def _in_turns(items: Sequence[_Item]) -> Iterator[_Item]:
+    """The items, with a pause between some: a thousand events are no reason for others to wait for all."""
+    for number, item in enumerate(items, 1):
+        yield item
+        if number % _EVENTS_OF_A_TURN == 0:
+            time.sleep(0.001)
+
+
+def _read(raw: object, now: int | None) -> Event | EventError:
+    try:
+        return parse_event(raw, now=now)
+    except EventError as error:
+        return error
+
+
+def _checked(event: Event | Checked | EventError, plan: LedgerPlan) -> Checked | EventError:
+    if isinstance(event, EventError):
+        return event
+    try:
+        return plan.check(event)
+    except EventError as error:
+        return error
+
+
+def _refusal(error: EventError) -> Outcome:
+    return Outcome(Status.REJECTED, str(error), cause_of(error))
 
 
 def _plain(event: Event | Checked) -> Event:
@@ -249,6 +343,8 @@ def _plain(event: Event | Checked) -> Event:
 
 def _letter(raw: object) -> str:
     """An event as it came, cut to what is worth keeping."""
+    if isinstance(raw, Event):
+        raw = to_document(raw)
     return json.dumps(raw, ensure_ascii=False, default=repr)[:LETTER_CHARACTERS]
 
 

@@ -229,7 +229,7 @@ def test_readiness_names_its_parts_and_metrics_add_up_over_workers(service: Serv
     assert ready["store"]["up"]
     assert ready["store"]["durability"] == "always"
     assert ready["snapshot"]["stale"] is False
-    assert ready["spool"] == {"available": True, "batches": 0}
+    assert ready["spool"] == {"available": True, "batches": 0, "held_back": 0}
     assert ready["models"] == {
         "loaded": ["ranker@1", "ranker@2"], "not_loaded": [], "quarantined": [], "held_back": [],
     }  # fmt: skip

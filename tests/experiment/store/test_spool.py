@@ -43,6 +43,21 @@ def test_failed_deliveries_are_counted(tmp_path: Path) -> None:
         assert [item.attempts for item in spool.take(2)] == [2, 1]
 
 
+def test_a_drainer_may_look_behind_a_batch_and_keep_a_part_of_one(tmp_path: Path) -> None:
+    with Spool(tmp_path / "spool", max_bytes=20) as spool:
+        spool.put([b"one", b"two and more", b"three"])
+        one, two, three = spool.take(9)
+        assert spool.take(9, after=one.row_id) == [two, three]
+        assert spool.take(1, after=one.row_id) == [two]
+        assert spool.take(9, after=three.row_id) == []
+        spool.cut(two.row_id, b"two")
+        assert (payloads(spool), len(spool), spool.bytes) == ([b"one", b"two", b"three"], 3, 11)
+        assert [item.attempts for item in spool.take(9)] == [0, 1, 0]
+        spool.done([two.row_id])
+        spool.cut(two.row_id, b"never again")
+        assert (payloads(spool), spool.bytes) == ([b"one", b"three"], 8)
+
+
 def test_nothing_in_nothing_out(tmp_path: Path) -> None:
     with Spool(tmp_path / "spool") as spool:
         spool.put([])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from experiment.errors import StoreUnavailable
+from experiment.errors import Corrupt, StoreUnavailable
 from experiment.event import Status
 from experiment.fold import LedgerPlan
 from tests.router.serving.test_recorder import Rig, click, exposure
@@ -80,3 +82,115 @@ def test_what_is_kept_of_a_store_is_forgotten_before_anything_is_sent_to_it_agai
     rig.drainer.step()
     rig.drainer.step()
     assert told == [False]
+
+
+class Time:
+    """The monotonic clock of the drainer, moved by hand."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1_000.0
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+
+
+def test_a_row_that_cannot_be_counted_waits_and_holds_up_nobody(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store's bytes of one unit cannot be read: all else is counted, the row shrinks to what waits."""
+    rig.ledger.poison = "bad"
+    spooled(rig, click(1), click(2, "bad"), exposure(variant="nope"))
+    spooled(rig, click(3))
+    clock = Time(monkeypatch)
+    assert rig.drainer.step() == 1
+    assert sorted(event.id for event in rig.ledger.events()) == ["c1", "c3"]
+    assert rig.ledger.refusals() == {"variant": 1}
+    [row] = rig.spool.take(9)
+    assert (row.payload.count(b"\n"), b"c2" in row.payload, row.attempts) == (0, True, 1)
+    assert (rig.drainer.held_back, rig.gate.up) == (1, True)
+    calls = len(rig.ledger.calls)
+    for _ in range(3):
+        assert rig.drainer.step() == 0
+    assert len(rig.ledger.calls) == calls  # it is not due
+    rig.ledger.poison = ""
+    clock.now += 1
+    assert rig.drainer.step() == 1
+    assert sorted(event.id for event in rig.ledger.events()) == ["c1", "c2", "c3"]
+    assert (len(rig.spool), rig.drainer.held_back, rig.ledger.refusals()) == (0, 0, {"variant": 1})
+
+
+def test_a_row_that_keeps_failing_is_tried_ever_later_and_at_least_every_five_minutes(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spooled(rig, click(1, "bad"))
+    rig.ledger.poison = "bad"
+    clock = Time(monkeypatch)
+    begin, tried = clock.now, []
+    for _ in range(1_500):
+        calls = len(rig.ledger.calls)
+        rig.drainer.step()
+        if len(rig.ledger.calls) > calls:
+            tried.append(clock.now - begin)
+        clock.now += 1
+    assert tried == [0, 1, 3, 7, 15, 31, 63, 127, 255, 511, 811, 1_111, 1_411]
+    assert rig.spool.take(1)[0].attempts == len(tried)
+
+
+def test_an_unknown_error_of_one_row_holds_back_that_row_alone(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Here of counting its refused event; the rows around it are delivered, later ones too."""
+    for number in range(3):
+        spooled(rig, click(number), *([exposure(variant="nope")] if number == 1 else []))
+    clock, refuse = Time(monkeypatch), rig.ledger.refuse
+
+    def failing(*_: Any, **__: Any) -> None:
+        raise Corrupt("a key of another type")
+
+    monkeypatch.setattr(rig.ledger, "refuse", failing)
+    assert rig.drainer.step() == 2
+    assert (len(rig.spool), rig.drainer.held_back, rig.gate.up) == (1, 1, True)
+    assert "row 2 of the spool is held back" in caplog.text
+    spooled(rig, click(9))
+    assert rig.drainer.step() == 1
+    monkeypatch.setattr(rig.ledger, "refuse", refuse)
+    clock.now += 1
+    assert rig.drainer.step() == 1
+    assert (len(rig.spool), rig.ledger.refusals()) == (0, {"variant": 1})
+    assert len(list(rig.ledger.events())) == 4
+
+
+def test_an_outage_while_rows_are_held_back_changes_nothing_for_them(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spooled(rig, click(1, "bad"))
+    rig.ledger.poison = "bad"
+    clock = Time(monkeypatch)
+    rig.drainer.step()
+    spooled(rig, click(2))
+    rig.ledger.away = True
+    assert rig.drainer.step() == 0
+    clock.now += 5
+    rig.gate.answered()
+    assert rig.drainer.step() == 0  # away again before the row that is due has its turn
+    rig.ledger.away, rig.ledger.poison = False, ""
+    assert rig.drainer.step() == 2
+    assert (len(rig.spool), rig.drainer.held_back) == (0, 0)
+
+
+def test_a_row_that_another_process_delivered_is_forgotten_and_one_it_left_is_taken(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.ledger.poison = "bad"
+    for number in range(3):
+        spooled(rig, click(number, "bad"))
+    clock = Time(monkeypatch)
+    rig.drainer.step()
+    assert rig.drainer.held_back == 3
+    first, second, _ = rig.spool.take(3)
+    rig.spool.done([second.row_id])
+    del rig.drainer._held_back[first.row_id]  # as after the file was another one for a while
+    rig.ledger.poison = ""
+    assert rig.drainer.step() == 0
+    clock.now += 1
+    assert rig.drainer.step() == 1
+    assert rig.drainer.step() == 1
+    assert (len(rig.spool), rig.drainer.held_back) == (0, 0)

@@ -7,18 +7,19 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from shutil import disk_usage
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
 from experiment.audit import Note
 from experiment.catalog import Catalog
 from experiment.definition import ModelRef
-from experiment.errors import AccessDenied
-from experiment.event import Status
+from experiment.errors import AccessDenied, Corrupt, StoreUnavailable
+from experiment.event import Event, Status
 from experiment.model import Content, Format
 from experiment.store.connection import ServerFinding, Severity
 from experiment.store.journal import export, restore
@@ -30,14 +31,14 @@ from experiment.store.spool import Spool
 from router.serving.background import Background
 from router.serving.clock import Clock
 from router.serving.counting import StoreGate
-from router.serving.drain import Drainer
+from router.serving.drain import Drainer, payload
 from router.serving.metrics import Metrics
 from router.serving.recorder import Recorder
 from router.serving.snapshot import Snapshot, SnapshotHolder
 from router.serving.wsgi import RecordsSource
 from tests.router import world
 from tests.router.models.test_runtime import Rig
-from tests.waiting import until
+from tests.waiting import HUNG, until
 
 
 class SwappedRecords:
@@ -181,7 +182,7 @@ def test_an_emptied_store_leaves_the_last_snapshot_and_its_copy_and_events_wait(
     assert [item.outcome.status for item in recorder.submit([event], now=None)] == [Status.SPOOLED]
     worker.background.step()
     assert list(worker.ledger.events()) == []
-    assert worker.background.readiness()["spool"] == {"available": True, "batches": 1}
+    assert worker.background.readiness()["spool"] == {"available": True, "batches": 1, "held_back": 0}
 
     export(full, tmp_path / "journal")
     restore(tmp_path / "journal", worker.records.inner)
@@ -241,7 +242,7 @@ def test_a_spool_that_cannot_keep_events_is_named_until_it_can(
         assert worker.reasons() == [
             f"no room on the disk for spool {worker.spool.path}. Fix: free some space"
         ]
-        assert worker.background.readiness()["spool"] == {"available": False, "batches": 0}
+        assert worker.background.readiness()["spool"] == {"available": False, "batches": 0, "held_back": 0}
     again(worker)
     assert worker.reasons() == []
     worker.spool.max_bytes = 1000
@@ -334,3 +335,53 @@ def test_a_clock_that_differs_from_the_stores_is_a_warning_and_no_reason(worker:
     worker.store_ahead = 0
     worker.background.step()
     assert worker.background.readiness()["store"]["warnings"] == []
+
+
+def test_a_look_out_of_turn_begins_after_it_was_asked_for_and_is_shared(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many who ask while a look is under way wait for one more, together; looks are 0.2 s apart."""
+    looks: list[float] = []
+    look_on = threading.Event()
+
+    def refresh() -> bool:
+        looks.append(time.monotonic())
+        assert look_on.wait(HUNG)
+        return True
+
+    monkeypatch.setattr(worker.background, "refresh", refresh)
+    with ThreadPoolExecutor(9) as pool:
+        first = pool.submit(worker.background.renew)
+        until(lambda: looks)
+        others = [pool.submit(worker.background.renew) for _ in range(8)]
+        until(lambda: all(other.running() for other in others))
+        time.sleep(0.05)  # for those that run and have not asked yet; one more look would do no harm
+        look_on.set()
+        assert [one.result() for one in (first, *others)] == [True] * 9
+    assert 2 <= len(looks) <= 3
+    assert looks[1] - looks[0] >= 0.2
+
+
+def test_no_look_out_of_turn_while_the_store_is_away(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker.background, "refresh", lambda: pytest.fail("it looked"))
+    worker.gate.failed(StoreUnavailable("away"))
+    assert worker.background.renew() is False
+
+
+def test_what_cannot_be_read_is_not_called_current(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker.background, "refresh", lambda: False)
+    assert worker.background.renew() is False
+
+
+def test_a_batch_that_is_held_back_is_counted(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker.spool.put([payload([Event(id="e", type="click", unit="u", at=world.now_ms())])])
+
+    def damaged(*_: Any, **__: Any) -> list[Status]:
+        raise Corrupt("unreadable record")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(worker.ledger, "record", damaged)
+        worker.background.step()
+    facts = worker.background.readiness()
+    assert facts["spool"] == {"available": True, "batches": 1, "held_back": 1}
+    assert facts["store"]["up"]
