@@ -31,13 +31,15 @@ url, folder, go = sys.argv[1:]
 client = Client(url, data=folder, refresh_seconds=0.05, timeout=5)
 def enrolled():
     return client.assign("u1", {"country": "US"}, experiment="home-ranker").enrolled
+libc, told = ctypes.PyDLL(None), []
 def fork_in_c():
-    # as uWSGI does it: no hook runs before, Python is told in the child; SQLite's own locks cannot be helped
+    # As uWSGI does it: no hook runs before, Python is told in the child, before any of its code goes on there;
+    # SQLite's own locks cannot be helped.
+    if not told:
+        child = ctypes.cast(ctypes.pythonapi.PyOS_AfterFork_Child, ctypes.c_void_p)
+        told.append(libc["__register_atfork"](None, None, child, None))
     with client._spool._lock:
-        pid = ctypes.PyDLL(None).fork()
-        if not pid:
-            ctypes.pythonapi.PyOS_AfterFork_Child()
-        return pid
+        return libc.fork()
 def until(state):
     end = time.monotonic() + 20
     while not state():
