@@ -68,10 +68,10 @@ def demo(
     from router.own_store import own_store
     from router.serving.launch import require_free
 
-    if port is not None:
-        require_free("127.0.0.1", port)
-    plan = DemoPlan(seed=seed, aa=aa, shoppers=shoppers or SHOPPERS)
     folder = context.data / "demo"
+    if port is not None:
+        require_free("127.0.0.1", port, data=folder)
+    plan = DemoPlan(seed=seed, aa=aa, shoppers=shoppers or SHOPPERS)
     with _terminable():
         progress = open_folder(folder, plan, resume=not fresh)
         # closed in this order: the context writes the journal from the server's records

@@ -30,7 +30,7 @@ def serve(ctx: click.Context, context: Context, host: str, port: int, workers: i
     from router.serving.launch import require_free
     from router.serving.launch import serve as run
 
-    require_free(host, port)
+    require_free(host, port, data=context.data)
     with own_store(context.data, host=host) as url:
         click.echo(f"serving on http://{host}:{port} (data {context.data}); Ctrl-C stops", err=True)
         environ = {"SWITCHPOINT_PROJECT": context.project}

@@ -47,7 +47,7 @@ class Services:
 
 
 def create_app(services: Services) -> Flask:
-    """The Flask application; `/v1/assign` is mounted before it (`router.serving.assign.before`)."""
+    """The Flask application; `/v1/assign` is mounted before it (`router.serving.wsgi.Application`)."""
     app = Flask("switchpoint", static_folder=None)
     app.url_map.strict_slashes = False
     _errors(app)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -17,7 +17,7 @@ from router.serving.metrics import Metrics
 from router.serving.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 PATH = "/v1/assign"
 _MAX_PREPARED = 10_000
@@ -91,15 +91,3 @@ class AssignDoor:
         headers += [("Retry-After", problem.RETRY_SECONDS)] if status == 503 else []
         start_response(problem.status_line(status), headers)
         return (text,)
-
-
-def before(door: AssignDoor, rest: WSGIApplication) -> WSGIApplication:
-    """Send the one hot path to the door, everything else to `rest`; all answers get the security headers."""
-
-    def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        def start(status: str, headers: list[tuple[str, str]], *error: Any) -> Any:
-            return start_response(status, [*headers, *problem.SECURITY_HEADERS], *error)
-
-        return (door if environ["PATH_INFO"] == PATH else rest)(environ, start)
-
-    return application

@@ -61,6 +61,7 @@ class Background:
         self._renewing = threading.Lock()
         self._renewed_at, self._renewed = float("-inf"), False
         self._drainer = drainer
+        self._opened = False
         self._upkeep = (self._load, self._probe_spool, self._look, self._measure)
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -78,6 +79,15 @@ class Background:
         self._stop.set()
         for thread in self._threads:
             thread.join(timeout=5.0)
+
+    def ready(self) -> bool:
+        """Whether this worker lacks nothing, whatever its neighbours do."""
+        return not self._missing()
+
+    def open(self) -> None:
+        """The worker takes requests from now on: what it lacks is said to its neighbours."""
+        self._opened = True
+        self._measure()
 
     def refresh(self) -> bool:
         """Look for a new revision; False where what is in force cannot be read."""
@@ -212,7 +222,7 @@ class Background:
                     _log.error("the store's %s is %s. Fix: %s", finding.name, finding.value, finding.fix)
 
     def _measure(self) -> None:
-        self._metrics.ready.set(not self._missing())
+        self._metrics.ready.set(self.ready() or not self._opened)
         self._metrics.store_up.set(self._gate.up and self._holder.stale_since is None)
         self._metrics.spooled_batches.set(self._waiting() or 0)
         self._metrics.held_back.set(self._drainer.held_back)

@@ -97,12 +97,20 @@ class Connection:
         try:
             data: bytes = self._sock.recv(min(size, _PIECE))
         except TimeoutError:
-            self.late = True
-            return b""
+            data = self._arrived(min(size, _PIECE))
+            self.late = not data
         finally:
             self.waiting = False
         self._received += len(data)
         return data
+
+    def _arrived(self, size: int) -> bytes:
+        """What came while a busy loop was on its way to the deadline: a request begun in time is answered."""
+        self._sock.settimeout(0)
+        try:
+            return self._sock.recv(size)
+        except BlockingIOError:
+            return b""
 
     def hold(self) -> None:
         """Keep what is sent until `flush`: gunicorn sends the head of an answer before its body."""

@@ -1,4 +1,4 @@
-"""gunicorn settings of the serving process (`gunicorn -c python:router.serving.gunicorn_conf`).
+"""gunicorn settings of the serving process (`router.serving.master -c python:router.serving.gunicorn_conf`).
 
 gevent workers (`router.serving.worker`): with sync or threaded ones 300 idle connections shut everybody else
 out, measured. gunicorn patches the standard library in each worker before it loads the application.
@@ -7,18 +7,22 @@ out, measured. gunicorn patches the standard library in each worker before it lo
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import logging
 import os
 import shutil
+import signal
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from router.models import fork_server
+from router.serving.launch import MASTER_FILE
 
 _METRICS = "PROMETHEUS_MULTIPROC_DIR"
-_MASTER = "master"  # the file that names the process whose counters these are
+_PR_SET_PDEATHSIG = 1
 _kept: list[subprocess.Popen[bytes]] = []
 
 bind = os.environ.get("SWITCHPOINT_BIND", "127.0.0.1:8000")
@@ -46,7 +50,7 @@ def on_starting(_server: Any) -> None:
     else:
         shutil.rmtree(folder, ignore_errors=True)
         Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
-    Path(folder, _MASTER).write_text(str(os.getpid()), encoding="ascii")
+    Path(folder, MASTER_FILE).write_text(f"{os.getpid()} {os.getppid()}", encoding="ascii")
 
 
 def when_ready(_server: Any) -> None:
@@ -56,12 +60,29 @@ def when_ready(_server: Any) -> None:
     os.environ[fork_server.INHERITED] = str(control.detach())
 
 
+def pre_fork(server: Any, worker: Any) -> None:
+    """The first ones serve at once, without their models if need be; who joins them, when it is ready."""
+    worker.joins = any(other.serves() for other in server.WORKERS.values())
+
+
+def post_fork(_server: Any, worker: Any) -> None:
+    """A worker is gone in the moment in which its master is: what was acknowledged is on disk, and an orphan
+    that finished its requests, or hung, would keep the port from the next service."""
+    signal.signal(
+        signal.SIGTERM, signal.SIG_DFL
+    )  # until the worker's own is set the master's would swallow it
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != worker.ppid:
+            os._exit(1)
+
+
 def on_exit(_server: Any) -> None:
     """The counters die with the master, unless the next master of the port, started while this one was
     stopping, has taken their folder already."""
     folder = Path(os.environ[_METRICS])
     with contextlib.suppress(OSError):
-        if (folder / _MASTER).read_text(encoding="ascii") == str(os.getpid()):
+        if (folder / MASTER_FILE).read_text(encoding="ascii").split()[0] == str(os.getpid()):
             shutil.rmtree(folder, ignore_errors=True)
 
 

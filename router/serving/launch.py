@@ -6,6 +6,7 @@ that a killed command leaves nothing behind.
 
 from __future__ import annotations
 
+import errno
 import http.client
 import json
 import os
@@ -20,9 +21,13 @@ from pathlib import Path
 from types import FrameType, TracebackType
 
 from experiment.errors import BadInput, PlatformError
+from experiment.store.process import alive
 
 START_SECONDS = 20.0
 STOP_SECONDS = 15.0
+MASTER_FILE = "master"  # in `metrics_folder`: the pids of the master and of whoever started it
+_ORPHAN_SECONDS = 10.0
+_TORN_DOWN_SECONDS = 1.0  # the kernel closes what a killed process had open after its death
 _POLL_SECONDS = 0.05
 
 # set between fork and exec by a fresh interpreter: a preexec_fn is not safe in a process with threads.
@@ -42,8 +47,11 @@ def free_port(host: str = "127.0.0.1") -> int:
         return int(sock.getsockname()[1])
 
 
-def require_free(host: str, port: int) -> None:
+def require_free(host: str, port: int, *, data: Path | None = None) -> None:
     """Try the address before anything is started for it.
+
+    The last service of the directory `data` may still be ending there, where whoever started it was killed:
+    it is waited for.
 
     Raises:
         BadInput: it cannot be listened on; names the reason.
@@ -55,18 +63,39 @@ def require_free(host: str, port: int) -> None:
             f"no address of this machine: {error.strerror}", field="--host", value=host, fix="name another"
         ) from None
     family, kind, protocol, _, address = found[0]
-    with socket.socket(family, kind, protocol) as sock:
-        # as gunicorn does: connections that are still closing do not count
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            sock.bind(address)
-        except OSError as error:
-            raise BadInput(
-                f"cannot listen on {host}:{port}: {error.strerror}",
-                field="--port",
-                value=port,
-                fix="stop what listens there, or choose another --port",
-            ) from None
+    begun = until = time.monotonic()
+    while True:
+        if until == begun or (data and _orphaned(data, port)):
+            until = min(time.monotonic() + _TORN_DOWN_SECONDS, begun + _ORPHAN_SECONDS)
+        with socket.socket(family, kind, protocol) as sock:
+            # as gunicorn does: connections that are still closing do not count
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                return sock.bind(address)
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE or time.monotonic() > until:
+                    raise BadInput(
+                        f"cannot listen on {host}:{port}: {error.strerror}",
+                        field="--port",
+                        value=port,
+                        fix="stop what listens there, or choose another --port",
+                    ) from None
+        time.sleep(_POLL_SECONDS)
+
+
+def metrics_folder(data: Path, port: int) -> Path:
+    """Where the workers of a port count; per port, so that two services of one data directory do not mix."""
+    return data / "serving" / f"metrics-{port}"
+
+
+def _orphaned(data: Path, port: int) -> bool:
+    """Whether a master of this directory and port lives on without whoever started it."""
+    try:
+        text = (metrics_folder(data, port) / MASTER_FILE).read_text(encoding="ascii")
+        master, owner = map(int, text.split())
+    except (OSError, ValueError):
+        return False
+    return alive(master) and not alive(owner)
 
 
 class ServingProcess:
@@ -93,9 +122,8 @@ class ServingProcess:
             "SWITCHPOINT_DATA": str(data),
             "SWITCHPOINT_BIND": f"{host}:{port}",
             "SWITCHPOINT_WORKERS": str(workers),
-            # set before any process imports prometheus_client, which looks once; per port, so that two
-            # services of one data directory do not mix
-            "PROMETHEUS_MULTIPROC_DIR": str(data / "serving" / f"metrics-{port}"),
+            # set before any process imports prometheus_client, which looks once
+            "PROMETHEUS_MULTIPROC_DIR": str(metrics_folder(data, port)),
         }
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -117,7 +145,13 @@ class ServingProcess:
         Raises:
             PlatformError: it ended or did not answer; its log on standard error says why.
         """
-        gunicorn = ("-m", "gunicorn", "-c", "python:router.serving.gunicorn_conf", self._application)
+        gunicorn = (
+            "-m",
+            "router.serving.master",
+            "-c",
+            "python:router.serving.gunicorn_conf",
+            self._application,
+        )
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and modules
             [sys.executable, "-I", "-S", "-c", _BOUND, str(os.getpid()), *gunicorn],
             env=self._environ,
@@ -167,6 +201,11 @@ class ServingProcess:
         """Whether the master runs."""
         return self._process is not None and self._process.poll() is None
 
+    def reload(self) -> None:
+        """SIGHUP: new workers, from what is installed now; the old ones serve until these are ready."""
+        if self.alive():
+            os.kill(self.pid, signal.SIGHUP)
+
     def stop(self) -> None:
         """SIGTERM: requests under way are finished, queued events written; SIGKILL after 15 s."""
         process = self._process
@@ -191,6 +230,17 @@ class ServingProcess:
         self.stop()
 
 
+_OBEYED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
+
+
 def serve(
     *,
     redis_url: str,
@@ -202,18 +252,24 @@ def serve(
 ) -> int:
     """Serve until SIGTERM, SIGINT or the master's own end; returns the exit code. For the main thread.
 
+    SIGHUP replaces the workers without an interruption; that of a closed terminal ends the service.
+
     Raises:
         PlatformError: it did not start.
     """
     stopping = threading.Event()
-
-    def ask_to_stop(_number: int, _frame: FrameType | None) -> None:
-        stopping.set()
-
-    before = {number: signal.signal(number, ask_to_stop) for number in (signal.SIGTERM, signal.SIGINT)}
     serving = ServingProcess(
         redis_url=redis_url, data=data, host=host, port=port, workers=workers, environ=environ
     )
+    terminal = _has_terminal()
+
+    def obey(number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGHUP and _has_terminal() is terminal:
+            serving.reload()
+        else:
+            stopping.set()
+
+    before = {number: signal.signal(number, obey) for number in _OBEYED}
     try:
         serving.start()
         while not stopping.wait(0.5):

@@ -2,18 +2,26 @@
 
 Every head, body and answer has a deadline and a bound, requests of all connections take turns, and a request
 whose body was not read to its end is the last one of its connection. A peer that opens too many connections
-loses those that have kept the worker waiting longest.
+loses those that have kept the worker waiting longest. A worker that joins others takes requests once it is
+ready; one that is ended takes no more of them at once, and finishes those under way.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import os
+import signal
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from functools import partial
 from typing import Any, NoReturn
 
 import gevent
+from gevent.event import Event
+from gevent.pool import Pool
+from gevent.server import StreamServer
 from gunicorn.http import errors
 from gunicorn.workers.ggevent import GeventWorker
 
@@ -23,6 +31,8 @@ from router.serving.environment import Limits
 
 HEAD_BYTES = 64 * 1024
 BODY_SECONDS = 10.0
+JOIN_SECONDS = 60.0
+"""A worker that joins others and is not ready by then serves as it is: /readyz says what it lacks."""
 _PIECE = 8 * 1024
 _AHEAD = 8 * 1024
 _ANNOUNCE = frozenset({"CONTENT-LENGTH", "TRANSFER-ENCODING"})
@@ -132,6 +142,48 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no annotations
         self._peers = Peers(total=limits.connections, each=limits.peer_connections)
         # gunicorn stops accepting there, and nobody could be told apart any more
         self.worker_connections = 2 * limits.connections
+        self.joins = False  # others serve already
+        self._ending = Event()
+
+    def serves(self) -> bool:
+        """Whether it takes requests, also as the master sees it."""
+        return os.fstat(self.tmp.fileno()).st_size > 0
+
+    def run(self) -> None:
+        """Serve until SIGTERM, and then what was begun: connections without a request close in their time."""
+        # seen at once; gunicorn's handler is heard between two naps of a second
+        gevent.signal_handler(signal.SIGTERM, self._end)
+        self._await_readiness()
+        pool = Pool(self.worker_connections)
+        servers = [StreamServer(s, handle=partial(self.handle, s), spawn=pool) for s in self.sockets]
+        for server in servers:
+            server.max_accept = 1  # one of those that wait on the same socket
+            server.start()
+        os.ftruncate(self.tmp.fileno(), 1)  # needs no room on the disk
+        while self.alive:
+            self.notify()
+            self._ending.wait(1.0)
+        for server in servers:
+            server.close()
+        end = time.monotonic() + self.cfg.graceful_timeout
+        while not pool.join(timeout=min(1.0, max(0.0, end - time.monotonic()))):
+            self.notify()
+            if time.monotonic() > end:
+                self.log.warning("cutting off %d connections", len(pool))
+                return
+
+    def _await_readiness(self) -> None:
+        """The application may have `ready()` and `open()`; without them it is ready and need not be told."""
+        end = time.monotonic() + JOIN_SECONDS
+        ready, opened = getattr(self.wsgi, "ready", lambda: True), getattr(self.wsgi, "open", bool)
+        while self.joins and self.alive and not ready() and time.monotonic() < end:
+            self.notify()
+            self._ending.wait(0.1)
+        opened()
+
+    def _end(self) -> None:
+        self.alive = False
+        self._ending.set()
 
     def timeout_ctx(self) -> AbstractContextManager[None]:
         """Nothing: the connection's own deadline holds while a head is awaited."""

@@ -10,9 +10,8 @@ import atexit
 import concurrent.futures
 import logging
 import os
-import threading
-from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, cast
 
 from gevent import monkey
 from gevent.threadpool import ThreadPool
@@ -31,8 +30,9 @@ from router.models.pool import CallPool, T, outcome_of
 from router.models.runtime import Models
 from router.models.trust import DEFAULT_PROFILES
 from router.models.upstream import UpstreamLoader
+from router.serving import problem
 from router.serving.app import Services, create_app
-from router.serving.assign import AssignDoor, before
+from router.serving.assign import PATH, AssignDoor
 from router.serving.background import Background
 from router.serving.body import BodyReader
 from router.serving.clock import Clock
@@ -45,15 +45,15 @@ from router.serving.settings import Settings
 from router.serving.snapshot import Document, SnapshotHolder
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 _log = logging.getLogger(__name__)
 
 SNAPSHOT_FILE = "snapshot.json"
 SPOOL_FILE = "spool.sqlite"
 _WAITING_CALLS = 64
-_BOOT_SECONDS = 3.0  # connections wait meanwhile; a slower model loads beside serving
-_WARM_SECONDS = 0.5  # a pause reaches every worker within 2 s, a look is one a second
+# The rest of a load goes on beside serving. A pause reaches every worker within 2 s, a look is one a second.
+_WARM_SECONDS = 0.5
 _READ_ATTEMPTS = 5
 
 
@@ -110,7 +110,28 @@ class RecordsSource:
         raise StoreUnavailable("the records change faster than they can be read")
 
 
-def create(settings: Settings | None = None) -> WSGIApplication:
+class Application:
+    """The WSGI callable of a worker: the one hot path goes to its door, everything else to `rest`.
+
+    All answers get the security headers. The worker asks it whether it could take requests (`ready`), and
+    says when it does (`open`).
+    """
+
+    def __init__(self, door: AssignDoor, rest: WSGIApplication, background: Background) -> None:
+        """Answer by these; `background` knows what is missing."""
+        self._door, self._rest = door, rest
+        self.ready, self.open = background.ready, background.open
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """One request."""
+
+        def start(status: str, headers: list[tuple[str, str]], *error: Any) -> Any:
+            return start_response(status, [*headers, *problem.SECURITY_HEADERS], *error)
+
+        return (self._door if environ["PATH_INFO"] == PATH else self._rest)(environ, start)
+
+
+def create(settings: Settings | None = None) -> Application:
     """The application of one worker. Redis may be away: the last good snapshot is served then.
 
     Raises:
@@ -121,7 +142,6 @@ def create(settings: Settings | None = None) -> WSGIApplication:
     ledger = RedisLedger(client, project=chosen.project, shards=chosen.shards)
     metrics, gate, clock = Metrics(), StoreGate(), Clock(lambda: server_time(client))
     models = _models(chosen, metrics)
-    booted = threading.Event()
     folder = serving_folder(chosen.data, chosen.project)
     # a full disk is no reason not to answer: /readyz says it, and the spool opens when there is room
     spool = Spool(folder / SPOOL_FILE, chosen.spool_bytes, eager=False, run=_beside_the_loop())
@@ -138,9 +158,7 @@ def create(settings: Settings | None = None) -> WSGIApplication:
             exchanged=forget,
         ),
         folder / SNAPSHOT_FILE,
-        prepare=lambda snapshot: models.warm(
-            snapshot.live_versions(), seconds=_WARM_SECONDS if booted.is_set() else _BOOT_SECONDS
-        ),
+        prepare=lambda snapshot: models.warm(snapshot.live_versions(), seconds=_WARM_SECONDS),
         swapped=lambda snapshot: models.keep(snapshot.live_versions()),
     )
 
@@ -182,10 +200,9 @@ def create(settings: Settings | None = None) -> WSGIApplication:
     )
     recorder.start()
     background.start()
-    booted.set()
     atexit.register(recorder.stop)
     door = AssignDoor(lambda: holder.current, body, metrics)
-    return before(door, cast("WSGIApplication", create_app(services)))
+    return Application(door, cast("WSGIApplication", create_app(services)), background)
 
 
 def _beside_the_loop() -> Run:

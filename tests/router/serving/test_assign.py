@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import io
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from experiment.store.memory_records import MemoryRecords
-from router.serving.assign import AssignDoor, assignment_document, before
+from router.serving.assign import AssignDoor, assignment_document
 from router.serving.body import BodyReader
 from router.serving.metrics import Metrics
 from router.serving.snapshot import Snapshot
-from router.serving.wsgi import RecordsSource
+from router.serving.wsgi import Application, RecordsSource
 from tests.router import world
 
 
@@ -146,7 +147,8 @@ def test_only_its_own_path_reaches_the_door() -> None:
         calls.append(environ["PATH_INFO"])
         return [b""]
 
-    application = before(lambda *_: [b"door"], other)  # type: ignore[arg-type]
+    background = SimpleNamespace(ready=bool, open=bool)
+    application = Application(lambda *_: [b"door"], other, background)  # type: ignore[arg-type]
     assert list(application({"PATH_INFO": "/v1/assign"}, None)) == [b"door"]  # type: ignore[arg-type]
     application({"PATH_INFO": "/v1/assigned"}, None)  # type: ignore[arg-type]
     assert calls == ["/v1/assigned"]

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from experiment.errors import BadInput, PlatformError
-from router.serving.launch import ServingProcess, free_port, require_free
+from experiment.store.process import alive
+from router.serving.launch import ServingProcess, free_port, metrics_folder, require_free
+from tests.e2e.test_chaos import workers_of
 from tests.waiting import HUNG, until
 
 SERVE = """
@@ -95,9 +97,37 @@ def test_a_master_that_stops_leaves_the_folder_to_the_next_one(
     (folder / "counter_1.db").write_bytes(b"")
     gunicorn_conf.on_starting(None)  # counts from zero
     assert not list(folder.glob("*.db"))
-    (folder / "master").write_text("1", encoding="ascii")  # another master's now
+    (folder / "master").write_text("1 1", encoding="ascii")  # another master's now
     gunicorn_conf.on_exit(None)
     assert folder.is_dir()
     gunicorn_conf.on_starting(None)
     gunicorn_conf.on_exit(None)
     assert not folder.exists()
+
+
+def test_a_service_is_started_again_in_the_moment_in_which_all_of_it_was_killed(tmp_path: Path) -> None:
+    """No orphan has the port: not while the master takes its leave, and not where a worker hangs."""
+    port = free_port()
+    for hung in (False, True):
+        process, serving = owner(tmp_path, port)
+        master, _ = map(int, (metrics_folder(tmp_path, port) / "master").read_text().split())
+        [worker] = workers_of(master)
+        if hung:
+            os.kill(worker, signal.SIGSTOP)
+        process.kill()
+        process.wait()
+        require_free("127.0.0.1", port, data=tmp_path)
+        until(lambda master=master, worker=worker: not alive(master) and not alive(worker))
+        assert serving.status("/healthz") is None
+
+
+def test_a_killed_master_takes_a_hung_worker_along(tmp_path: Path) -> None:
+    port = free_port()
+    serving = ServingProcess(redis_url="unix:///nowhere.sock", data=tmp_path, port=port, workers=1)
+    serving.start()
+    [worker] = workers_of(serving.pid)
+    os.kill(worker, signal.SIGSTOP)
+    os.kill(serving.pid, signal.SIGKILL)
+    until(lambda: not alive(worker))
+    serving.stop()
+    require_free("127.0.0.1", port)
