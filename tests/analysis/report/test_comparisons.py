@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from dataclasses import replace
 from math import log10, sqrt
 from typing import Any
@@ -377,6 +379,30 @@ def test_segments_are_compared_one_by_one_and_drawn_together(by: Report, arm: st
     assert told.i2 == pytest.approx(drawn.i2[0])
 
 
+def test_a_segment_with_too_few_units_says_so() -> None:
+    """One unit cannot be compared and is not drawn to the others; twenty can, and are too few for a word."""
+    rows = split()
+    far = {**PARTS["x"][1], "speed": ((10.0, 9.0), (30.0, 9.0), (10.0, 9.0))}
+    for country, n in (("one", 1), ("few", 20)):
+        for key, column in moments(far, n, country=country).items():
+            rows[key].extend([0.0] * 3 if n == 1 and key.endswith("_v") else column)
+    *_, one, few = of(report(rows, by="  segment: country"), "speed", "b").segments
+    assert one.missing is not None
+    assert one.missing.code == "not_comparable"
+    assert (one.estimate, one.shrunk, one.shrunk_interval, one.adjusted_p) == (None, None, None, None)
+    assert few.adjusted_p is not None
+    assert few.adjusted_p < 0.05
+    assert [one.finding, few.finding] == ["too little data"] * 2
+
+
+def test_a_lift_without_a_control_to_compare_with_says_why() -> None:
+    found = report(moments({**WHOLE, "spent": ((0.0, 16.0), (5.0, 15.0), (5.9, 20.0))}))
+    e = of(found, "spent", "b").estimate
+    assert e is not None
+    assert e.lift_missing is not None
+    assert (e.lift, e.lift_interval, e.lift_missing.code) == (None, None, "zero_control")
+
+
 def test_segments_and_variants_are_one_family(by: Report) -> None:
     raw, told = [], []
     for place in range(3):
@@ -588,6 +614,17 @@ def test_a_p_beyond_a_float_is_told_by_its_logarithm() -> None:
     assert e.log10_p <= e.log10_anytime_p < -300
 
 
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine whose own day is not UTC's."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "America/New_York")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("elsewhere")
 def test_days_and_numbers_are_plain() -> None:
     assert [iso_day(day) for day in (0, 1, 59, 20_500, -1)] == [
         "1970-01-01",
