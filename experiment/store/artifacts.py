@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,7 +14,26 @@ from pathlib import Path
 from experiment.errors import BadInput, Corrupt, NotFound
 from experiment.model import ModelVersion, State
 
+_KINDS = {
+    stat.S_IFDIR: "a directory",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
+
+
+def read_regular(path: Path) -> bytes:
+    """All bytes of a file that has an end: a pipe is not waited for, a device not read for ever.
+
+    Raises:
+        OSError: it cannot be read, or is a directory, a pipe, a socket or a device; `strerror` says which.
+    """
+    kind = stat.S_IFMT(path.stat().st_mode)
+    if kind != stat.S_IFREG:
+        raise OSError(errno.EINVAL, f"it is {_KINDS.get(kind, 'something else')}, not a file", str(path))
+    return path.read_bytes()
 
 
 class Artifacts:
@@ -29,13 +50,13 @@ class Artifacts:
         """Keep a copy of a file; returns its digest. Keeping the same bytes again changes nothing.
 
         Raises:
-            NotFound: there is no such file.
+            NotFound: there is no such file, or it cannot be read.
         """
         try:
-            content = path.read_bytes()
-        except (FileNotFoundError, IsADirectoryError) as error:
+            content = read_regular(path)
+        except OSError as error:
             raise NotFound(
-                "no such file", field="artifact", value=str(path), fix="give a model file"
+                f"no such file: {error.strerror}", field="artifact", value=str(path), fix="give a model file"
             ) from error
         return self.put_bytes(content)
 

@@ -143,6 +143,7 @@ def _content(
     context: Context, name: str, file: Path | None, url: str | None, identity: str | None
 ) -> Content:
     from experiment.model import Content, Format
+    from experiment.store.artifacts import read_regular
 
     if (file is None) == (url is None):
         raise click.UsageError("give a FILE or --url, not both")
@@ -156,10 +157,13 @@ def _content(
             fix="save the model with skops.io.dump(model, path)",
         )
     try:
-        content = file.read_bytes()
+        content = read_regular(file)
     except OSError as error:
         raise BadInput(
-            f"{file} cannot be read: {error.strerror}", field="FILE", value=str(file), fix="check the path"
+            f"{file} cannot be read: {error.strerror}",
+            field="FILE",
+            value=str(file),
+            fix="give a .skops file",
         ) from error
     _check_loads(content, name, file)
     return Content(format=Format.SKOPS, artifact={file.name: context.artifacts.put_bytes(content)})

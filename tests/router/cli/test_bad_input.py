@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -286,3 +287,15 @@ def test_the_demo_never_touches_a_directory_that_is_not_its_own(tmp_path: Path) 
 def test_every_error_has_its_exit_code(error: Exception, code: Exit) -> None:
     assert exit_code(error) is code
     assert message(error)
+
+
+def test_a_model_that_is_no_file_is_refused_by_its_kind(cli: Cli, tmp_path: Path) -> None:
+    """A pipe was waited for without an end, and a device read without one."""
+    os.mkfifo(tmp_path / "pipe.skops")
+    (tmp_path / "directory.skops").mkdir()
+    (tmp_path / "device.skops").symlink_to("/dev/zero")
+    for path in sorted(tmp_path.glob("*.skops")):
+        done = cli("model", "register", "ranker", str(path))
+        assert done.code == 2
+        said = f"FILE: {path} cannot be read: it is a {path.stem}, not a file. Fix: give a .skops file"
+        assert said in done.err
