@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from experiment.errors import Corrupt, StoreReverted
 from experiment.store.journal import journal_head, journal_path
 from experiment.store.records import Records
+from experiment.store.spool import Run, run_here
 
 KNOWN_FILE = "store.json"
 
@@ -35,8 +37,9 @@ class KnownStore:
 class StoreMemory:
     """What a data directory knows of the store of one project."""
 
-    def __init__(self, data: Path, project: str) -> None:
-        """Nothing is read or written before the first call."""
+    def __init__(self, data: Path, project: str, *, run: Run = run_here) -> None:
+        """Nothing is read or written before the first call; `run` writes the file."""
+        self._run = run
         self._path = serving_folder(data, project) / KNOWN_FILE
         self._journal = journal_path(data, project)
 
@@ -90,6 +93,9 @@ class StoreMemory:
         now = KnownStore(identity=records.identity(), revision=head.seq, hash=head.hash)
         if head.seq == 0 or now == self.known():
             return
+        self._run(partial(self._keep, now))
+
+    def _keep(self, now: KnownStore) -> None:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         draft = self._path.with_name(f"{self._path.name}.{os.getpid()}")
         with draft.open("w", encoding="ascii") as file:

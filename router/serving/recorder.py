@@ -242,7 +242,6 @@ class _Refused:
         self._ledger, self._gate = ledger, gate
         self._lock = threading.Lock()
         self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
         self._waiting = _Waiting()
         self._sending: tuple[str, _Waiting] | None = None
 
@@ -254,9 +253,8 @@ class _Refused:
 
     def stop(self) -> None:
         """Count what waits, then end."""
-        if self._thread is not None:
-            self._stopping.set()
-            self._thread.join(timeout=5.0)
+        self._stopping.set()
+        self._thread.join(timeout=5.0)
 
     def add(self, raw: object, outcome: Outcome) -> None:
         """Take one refused event; without room for its content it is still counted."""

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
@@ -35,6 +36,7 @@ from experiment.errors import (
 from experiment.fold import LedgerPlan, ledger_plan
 from experiment.lifecycle import ExperimentState, Status
 from experiment.model import ModelVersion
+from experiment.store.spool import Run, run_here
 
 _log = logging.getLogger(__name__)
 
@@ -244,15 +246,17 @@ class SnapshotHolder:
         prepare: Callable[[Snapshot], None] = lambda _: None,
         swapped: Callable[[Snapshot], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
+        run: Run = run_here,
     ) -> None:
         """Start from the last good copy at `path` if there is one.
 
-        `prepare` hears of every new snapshot before it is served (models are loaded there), `swapped` after.
+        `prepare` hears of every new snapshot before it is served (models are loaded there), `swapped` after;
+        `run` writes the copy.
         """
         self._source, self._path, self._clock = source, path, clock
         # By process: a child's would be locked for ever where a thread of its parent was looking at the fork.
         self._looking: dict[int, threading.Lock] = {}
-        self._prepare, self._swapped = prepare, swapped
+        self._prepare, self._swapped, self._run = prepare, swapped, run
         self.stale_since: float | None = clock()
         self.loaded = False
         self.fault: str | None = None  # why the store's newest revision cannot be compiled
@@ -306,7 +310,7 @@ class SnapshotHolder:
         self._swap(Snapshot.from_document(document))
         if self._path:
             try:
-                save_copy(self._path, document)
+                self._run(partial(save_copy, self._path, document))
             except OSError as error:
                 _log.warning("the last good snapshot cannot be kept on disk: %s", error)
 

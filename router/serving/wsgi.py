@@ -144,7 +144,8 @@ def create(settings: Settings | None = None) -> Application:
     models = _models(chosen, metrics)
     folder = serving_folder(chosen.data, chosen.project)
     # a full disk is no reason not to answer: /readyz says it, and the spool opens when there is room
-    spool = Spool(folder / SPOOL_FILE, chosen.spool_bytes, eager=False, run=_beside_the_loop())
+    run = _beside_the_loop()
+    spool = Spool(folder / SPOOL_FILE, chosen.spool_bytes, eager=False, run=run)
 
     def forget() -> None:
         """What is kept of the store in this process; it may be another store now."""
@@ -154,12 +155,13 @@ def create(settings: Settings | None = None) -> Application:
     holder = SnapshotHolder(
         RecordsSource(
             RedisRecords(client, project=chosen.project),
-            StoreMemory(chosen.data, chosen.project),
+            StoreMemory(chosen.data, chosen.project, run=run),
             exchanged=forget,
         ),
         folder / SNAPSHOT_FILE,
         prepare=lambda snapshot: models.warm(snapshot.live_versions(), seconds=_WARM_SECONDS),
         swapped=lambda snapshot: models.keep(snapshot.live_versions()),
+        run=run,
     )
 
     def renew() -> bool:

@@ -89,7 +89,9 @@ def test_a_pause_does_not_wait_for_the_drain(project: Project, proxy: Proxy) -> 
         project.catalog.pause(world.EXPERIMENT, at=world.now_ms(), actor="t", reason="attack")
         begin = time.monotonic()
         until(lambda: enrolled(service) == 0)
-        print(f"obeyed after {time.monotonic() - begin:.2f} s")  # shown with -s
+        took = time.monotonic() - begin
+        print(f"obeyed after {took:.2f} s")  # shown with -s
+        assert took < 8  # promised within 2 s, on a machine that has the time
         ready = get(service, "/readyz")[2]
         assert ready["store"]["up"]
         assert ready["spool"]["batches"] > 0

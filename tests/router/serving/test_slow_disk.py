@@ -60,6 +60,38 @@ def test_the_event_loop_goes_on_while_the_spool_waits_for_the_disk(tmp_path: Pat
     """)  # fmt: skip
 
 
+def test_the_event_loop_goes_on_while_the_disk_takes_the_snapshot_and_what_is_known_of_the_store(
+    tmp_path: Path,
+) -> None:
+    under_gevent(tmp_path / "spool", """
+        from pathlib import Path
+        from experiment.store.known_store import StoreMemory
+        from experiment.store.memory_records import MemoryRecords
+        from router.serving.snapshot import SnapshotHolder
+        from router.serving.wsgi import RecordsSource
+        from tests.router import world
+        folder, run, syncs, ticks = Path(sys.argv[1]).parent, _beside_the_loop(), [], 0
+        records = MemoryRecords()
+        world.build(records, folder)
+        memory = StoreMemory(folder, "default", run=run)
+        holder = SnapshotHolder(RecordsSource(records, memory), folder / "snapshot.json", run=run)
+        def slow(_):
+            before = ticks
+            ctypes.CDLL(None).usleep(1_000_000)
+            syncs.append(ticks - before)
+        os.fsync = slow
+        def tick():
+            global ticks
+            while True:
+                gevent.sleep(0.01)
+                ticks += 1
+        gevent.spawn(tick)
+        assert holder.refresh()
+        assert len(syncs) == 2 and min(syncs) >= 5, syncs
+        assert (folder / "snapshot.json").exists() and memory.known().revision == holder.current.revision
+    """)  # fmt: skip
+
+
 def test_errors_arrive_and_a_fork_leaves_the_spool_usable(tmp_path: Path) -> None:
     under_gevent(tmp_path / "spool", """
         spool.put([b"first"])
