@@ -18,6 +18,7 @@ from experiment.moments import Moments
 from experiment.plan import Checked
 from experiment.store.ledger import DEAD_LETTERS, DEDUPE_DAYS, DeadLetter
 from experiment.store.redis_batch import LAYOUT, Row, Settings, check_events, record_call, sort_events
+from experiment.store.redis_clock import NewestDay, ShardClock
 from experiment.store.redis_days import Days
 from experiment.store.redis_dimensions import DimensionNumbers
 from experiment.store.redis_errors import store_errors
@@ -193,6 +194,40 @@ class RedisLedger:
         """Forget ids behind the dedupe days, except on days an import claimed."""
         settings = self._open()
         return sum(self._days_of(shard, settings).sweep() for shard in range(settings.shards))
+
+    def days_ahead(self) -> int:
+        """By how many days a newest day is ahead of the last one that the store's clock has reached."""
+        return max(newest - right for newest, right in (day.days() for day in self._newest_days()))
+
+    def clocks(self) -> list[ShardClock]:
+        """What wrong clocks did to each shard; reads the log."""
+        return [day.look() for day in self._newest_days()]
+
+    def repair_clock(self, plan: LedgerPlan) -> int:
+        """Put newest days right and count the events that were late for them alone; how many those were.
+
+        What was interrupted is finished by the next call. Days of such events are kept as an import's are.
+
+        Raises:
+            Conflict: services of a version of before move the newest day meanwhile.
+        """
+        counted = 0
+        for day in self._newest_days():
+            day.take_back()
+            for entry, events in day.wrongly_late():
+                statuses = self.record(events, plan, history=True)
+                known = sum(status is not Status.REJECTED for status in statuses)
+                day.settle(entry, known)
+                counted += known
+        self.refold(plan)
+        return counted
+
+    def _newest_days(self) -> list[NewestDay]:
+        settings = self._open()
+        return [
+            NewestDay(self._client, self._shard(shard), settings, self._days_of(shard, settings))
+            for shard in range(settings.shards)
+        ]
 
     def events(self, after: Mapping[str, str] | None = None) -> Iterator[Event]:
         """The log, shard by shard."""

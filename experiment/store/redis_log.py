@@ -31,23 +31,35 @@ def read_log(
         Corrupt: names the entry that cannot be read.
     """
     wanted = _mentions(units)
+    for entry, fields in _entries(client, key, first):
+        accepted = fields.get(b"e", b"[]")
+        if not wanted or wanted.search(accepted):
+            yield from _events(accepted, entry, key)
+
+
+def read_late(client: redis.Redis, key: str, *, first: str = "-") -> Iterator[tuple[str, list[Event]]]:
+    """The late events from entry `first` on, with the id of their entry. Raises as `read_log`."""
+    for entry, fields in _entries(client, key, first):
+        if b"l" in fields:
+            yield entry.decode(), _events(fields[b"l"], entry, key)
+
+
+def _entries(client: redis.Redis, key: str, first: str) -> Iterator[tuple[bytes, dict[bytes, bytes]]]:
     while True:
         with store_errors():
             # redis-py's types allow for text replies and for entries of claims; XRANGE with bytes has neither
             page = cast("list[tuple[bytes, dict[bytes, bytes]]]", client.xrange(key, min=first, count=_PAGE))
-        for entry, fields in page:
-            accepted = fields.get(b"e", b"[]")
-            if wanted and not wanted.search(accepted):
-                continue
-            try:
-                documents = json.loads(accepted)
-                events = [from_document(document) for document in documents]
-            except (ValueError, KeyError, TypeError) as error:
-                raise Corrupt(f"log entry {entry.decode()} of {key} cannot be read: {error}") from error
-            yield from events
+        yield from page
         if len(page) < _PAGE:
             return
         first = "(" + page[-1][0].decode()
+
+
+def _events(text: bytes, entry: bytes, key: str) -> list[Event]:
+    try:
+        return [from_document(document) for document in json.loads(text)]
+    except (ValueError, KeyError, TypeError) as error:
+        raise Corrupt(f"log entry {entry.decode()} of {key} cannot be read: {error}") from error
 
 
 def _mentions(units: Collection[str] | None) -> re.Pattern[bytes] | None:

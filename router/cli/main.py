@@ -38,6 +38,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "aa-check": ("aa_check", "aa_check", "Randomise the logged units again: the rule's error rates."),
     "restore": ("project", "restore", "Rebuild the records from an exported journal."),
     "verify": ("verify", "verify", "Fold the log again and compare it with the live moments."),
+    "repair": ("repair", "repair", "Mend what a wrong clock did to the ledger."),
     "model": ("model", "model", "Register, list and show model versions."),
 }
 

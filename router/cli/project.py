@@ -148,6 +148,7 @@ def _stored(context: Context) -> list[_Line]:
     """The records, the ledger and the model files; raises StoreReverted for a store that went back."""
     from experiment.store.artifacts import check_files
     from experiment.store.records import check
+    from experiment.store.redis_clock import newest_finding
 
     catalog, identity = context.catalog, context.records.identity()
     name = f"{identity}, revision {catalog.revision()}" if identity else "new, nothing was committed yet"
@@ -156,6 +157,7 @@ def _stored(context: Context) -> list[_Line]:
     files = check_files(context.artifacts, versions)
     pending, late = context.ledger.pending(), context.ledger.late()
     refused = context.ledger.refusals()
+    ahead = newest_finding(context.ledger.days_ahead())
     return [
         _Line(name="store", value=name),
         *(_Line(name="records", value=text, severity="error", fix=_RESTORE) for text in broken),
@@ -168,6 +170,7 @@ def _stored(context: Context) -> list[_Line]:
             severity="warn" if refused else "ok",
             fix="`switchpoint events --refused` shows the last ones" if refused else "",
         ),
+        _Line(name=ahead.name, value=ahead.value, severity=ahead.severity.value, fix=ahead.fix),
         _Line(name="ledger", value=f"{pending} units pending, {late} late events"),
     ]
 

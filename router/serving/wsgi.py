@@ -11,15 +11,17 @@ import concurrent.futures
 import logging
 import os
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from gevent import monkey
 from gevent.threadpool import ThreadPool
 
-from experiment.errors import StoreUnavailable
-from experiment.store.connection import check_server, connect, server_time
+from experiment.errors import Conflict, StoreUnavailable
+from experiment.store.connection import ServerFinding, check_server, connect, server_time
 from experiment.store.known_store import StoreMemory, serving_folder
 from experiment.store.records import Kind, Records
+from experiment.store.redis_clock import newest_finding
 from experiment.store.redis_ledger import RedisLedger
 from experiment.store.redis_records import RedisRecords
 from experiment.store.spool import Run, Spool, run_here
@@ -167,6 +169,12 @@ def create(settings: Settings | None = None) -> Application:
     def renew() -> bool:
         return background.refresh()
 
+    def inspect() -> list[ServerFinding]:
+        found = check_server(client)
+        with suppress(Conflict):  # a ledger in another form; recording says so
+            found.append(newest_finding(ledger.days_ahead()))
+        return found
+
     drainer = Drainer(
         ledger,
         spool,
@@ -182,7 +190,7 @@ def create(settings: Settings | None = None) -> Application:
         gate,
         metrics,
         models,
-        inspect=lambda: check_server(client),
+        inspect=inspect,
         clock=clock,
     )
     recorder = Recorder(ledger, spool, lambda: holder.current.plan, gate=gate, renew=background.renew)

@@ -25,6 +25,7 @@ from experiment.fold import LedgerPlan, fold, fold_unit
 from experiment.store.connection import connect
 from experiment.store.ledger import settle
 from experiment.store.memory_ledger import MemoryLedger
+from experiment.store.redis_clock import NewestDay
 from experiment.store.redis_keys import ShardKeys, bucket_of, shard_of, unit_digest
 from experiment.store.redis_ledger import RedisLedger
 from experiment.store.server import EmbeddedServer
@@ -671,6 +672,107 @@ def test_a_newest_day_ahead_of_the_stores_clock_stays_in_its_shard_and_sweeps_no
         assert found == [Status.LATE if shard == 0 else Status.STORED for shard in of_shard]
     assert ledger.sweep() == 0
     assert ledger_client.smembers(KEYS.days()) == {str(today // DAY_MS).encode()}
+
+
+def poison(client: redis.Redis, ledger: RedisLedger, shard: int, *, days: int) -> None:
+    """What an event of a gateway `days` ahead left behind, in a version of before, and the sweep after it."""
+    keys, newest = ShardKeys("default", shard), int(client.time()[0]) * 1000 // DAY_MS + days
+    client.hset(keys.facts(), "newest", newest)
+    client.sadd(keys.days(), newest)
+    for day in map(int, client.smembers(keys.days())):
+        if day < newest - 7:
+            sets = [keys.history_days(), keys.swept_days(), keys.days()]
+            ledger._days_of(shard, ledger._open())._sweep(
+                keys=[*sets, *(keys.ids(day, bucket) for bucket in range(4))], args=[day]
+            )
+
+
+@pytest.mark.parametrize("shards", [1, 2])
+def test_a_newest_day_ahead_is_taken_back_and_what_was_late_for_it_counts_once(
+    ledger_client: redis.Redis, shards: int
+) -> None:
+    ledger = RedisLedger(ledger_client, shards=shards, unit_buckets=8, id_buckets=4)
+    today = int(ledger_client.time()[0]) * 1000
+    units = [f"u{i}" for i in range(12)]
+    before = [exposure("x", unit, today - 3 * DAY_MS) for unit in units]
+    during = [outcome("o", unit, today - 2 * DAY_MS) for unit in units]
+    old = [outcome("w", unit, today - 9 * DAY_MS) for unit in units]  # was late by right
+    ledger.record([*before, exposure("y", "v", today - DAY_MS), exposure("y", "w", today - DAY_MS)], ONE)
+    for shard in range(shards):
+        poison(ledger_client, ledger, shard, days=30)
+    assert set(ledger.record([*during, *old], ONE)) == {Status.LATE}
+    assert ledger.late() == len(during) + len(old)
+    found = ledger.clocks()
+    assert {(shard.newest - shard.right) for shard in found} == {31}
+    assert sum(shard.late for shard in found) == len(during)
+    assert ledger.days_ahead() == 31
+
+    assert ledger.repair_clock(ONE) == len(during)
+    assert (ledger.late(), ledger.days_ahead(), ledger.pending()) == (len(old), 0, 0)
+    assert ledger.clocks() == [replace(shard, newest=shard.right, late=0) for shard in found]
+    assert ledger.repair_clock(ONE) == 0
+    assert ledger.late() == len(old)
+    assert set(ledger.record([*before, *during], ONE)) == {Status.DUPLICATE}
+    assert ledger.record([exposure("z", "n", today - 12 * DAY_MS)], ONE) == [Status.LATE]
+    memory = MemoryLedger()
+    memory.record([*before, exposure("y", "v", today - DAY_MS), exposure("y", "w", today - DAY_MS)], ONE)
+    memory.record(during, ONE)
+    assert ledger.moments("home", ONE) == memory.moments("home", ONE)
+    assert verify(ledger, ONE) == []
+
+
+def test_a_repair_that_was_cut_off_is_finished_by_the_next(
+    ledger: RedisLedger, ledger_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    today = int(ledger_client.time()[0]) * 1000
+    ledger.record([exposure("x", "u", today)], ONE)
+    poison(ledger_client, ledger, 0, days=30)
+    for number in range(3):
+        ledger.record([outcome(f"o{number}", "u", today)], ONE)
+    settle, settled = NewestDay.settle, count()
+
+    def cut_off(self: NewestDay, entry: str, events: int) -> None:
+        if next(settled) == 1:
+            raise StoreUnavailable("gone")
+        settle(self, entry, events)
+
+    monkeypatch.setattr(NewestDay, "settle", cut_off)
+    with pytest.raises(StoreUnavailable):
+        ledger.repair_clock(ONE)
+    assert ledger.late() == 2
+    assert ledger.repair_clock(ONE) == 2
+    assert (ledger.late(), ledger.repair_clock(ONE)) == (0, 0)
+    assert verify(ledger, ONE) == []
+
+
+def test_of_two_repairs_at_once_one_gives_up(ledger: RedisLedger, ledger_client: redis.Redis) -> None:
+    """Neither the newest day nor the count of late events is changed by what another has done meanwhile."""
+    today = int(ledger_client.time()[0]) * 1000
+    ledger.record([exposure("x", "u", today)], ONE)
+    poison(ledger_client, ledger, 0, days=30)
+    ledger.record([outcome("o", "u", today)], ONE)
+    (one,), (two,) = ledger._newest_days(), ledger._newest_days()
+    ((entry, events),), ((same, _),) = one.wrongly_late(), two.wrongly_late()
+    assert (entry, len(events)) == (same, 1)
+    one.settle(entry, 1)
+    with pytest.raises(Conflict, match="somebody else mends"):
+        two.settle(entry, 1)
+    assert ledger.late() == 0
+    days = one.days()
+    ledger_client.hset(KEYS.facts(), "newest", days[0] + 1)
+    two.days = lambda: days  # type: ignore[method-assign]
+    with pytest.raises(Conflict, match="moves its newest day"):
+        two.take_back()
+    assert int(ledger_client.hget(KEYS.facts(), "newest") or 0) == days[0] + 1
+
+
+def test_a_sound_ledger_has_nothing_to_repair(ledger: RedisLedger, ledger_client: redis.Redis) -> None:
+    assert (ledger.days_ahead(), ledger.repair_clock(ONE)) == (0, 0)
+    ledger.record([exposure("x", "u", START)], ONE)
+    ledger.record([exposure("y", "u", START - 9 * DAY_MS)], ONE)
+    kept = everything(ledger_client)
+    assert (ledger.days_ahead(), ledger.repair_clock(ONE), ledger.late()) == (0, 0, 1)
+    assert everything(ledger_client) == kept
 
 
 def test_an_import_counts_nothing_again_whether_ids_were_swept_or_not(ledger: RedisLedger) -> None:
