@@ -31,18 +31,18 @@ def mix(totals: Totals, used: NDArray[np.bool_], v: int, strata: Sequence[str]) 
     Args:
         totals: of shape (strata, variants).
     """
-    numerator, denominator = (np.asarray(side, dtype=np.float64) for side in totals.values())
+    numerator, denominator = totals.values()
     both = denominator[:, [0, v]]
     if not (both.sum(axis=0) > 0).all():
         return ()
     share = both / both.sum(axis=0)
     held = np.where(used, denominator.sum(axis=1), 0.0)
     weight = held / held.sum() if held.sum() > 0 else held
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean = numerator[:, [0, v]] / both
     overall = float(numerator[:, [0, v]].sum() / both.sum())
     # a variant without units in a stratum has no value there and no share either
-    away = np.where(both > 0, (share - weight[:, None]) * (mean - overall), 0.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = numerator[:, [0, v]] / both
+        away = np.where(both > 0, (share - weight[:, None]) * (mean - overall), 0.0)
     contribution = away[:, 1] - away[:, 0]
     return tuple(
         MixRow(
@@ -57,7 +57,7 @@ def mix(totals: Totals, used: NDArray[np.bool_], v: int, strata: Sequence[str]) 
 
 def used_strata(totals: Totals) -> NDArray[np.bool_]:
     """Where control and another variant can both be estimated (strata, variants − 1)."""
-    known = (np.asarray(totals.n) > 0) & totals.sample().measured
+    known = totals.sample().measured
     return np.asarray(known[:, :1] & known[:, 1:])
 
 

@@ -87,7 +87,7 @@ def units_inside(kind: MetricType, samples: Sample, rule: DecisionRule) -> int |
     Baseline and variance are those within strata, whichever variant holds them: samples of shape
     (strata, variants). None where they are not known.
     """
-    held = samples.measured & (samples.n > 1)
+    held = samples.measured
     if not held.any():
         return None
     share = np.where(held, samples.n, 0.0) / samples.n[held].sum()

@@ -95,7 +95,7 @@ def described(work: Path, name: str) -> Mutant:
     file = next(line[4:] for line in diff if line.startswith("--- "))
     was = [line[1:].strip() for line in diff if re.match(r"-(?!-- )", line)]
     now = [line[1:].strip() for line in diff if re.match(r"\+(?!\+\+ )", line)]
-    function = name.rpartition(".")[2].rpartition("__mutmut_")[0].removeprefix("x_").strip("xǁ")
+    function = name.rpartition(".")[2].rpartition("__mutmut_")[0].removeprefix("x_").removeprefix("xǁ")
     return Mutant(file, function.replace("ǁ", "."), " ".join(was), " ".join(now))
 
 

@@ -17,6 +17,7 @@ from analysis.validity import confounding, gates
 from experiment.definition import Grade
 from tests.analysis.cases import BUYERS
 from tests.analysis.validity.expected import fine, gate, warned
+from tests.analysis.validity.test_event_gate import VISITS
 
 ESTIMATE = Estimate(
     n_control=1000, n_variant=1000, control_value=0.1, variant_value=0.18, effect=0.08, standard_error=0.01,
@@ -161,6 +162,8 @@ def test_a_comparison_without_an_estimate_says_nothing_of_mixes() -> None:
     assert gates.mix([reading({"pooled": POOLED} | NOTHING)], DEFAULT) == AGREE
     second = [reading({}), reading(NOTHING, {"pooled": POOLED}, key="spend", role="secondary")]
     assert gates.mix(second, DEFAULT).message.startswith("spend, b: pooled over")
+    alike = replace(POOLED, between=0.0, simpson=False)
+    assert gates.mix([reading({"pooled": alike}, {"pooled": POOLED})], DEFAULT) != AGREE
 
 
 def test_the_evidence_grade_says_why() -> None:
@@ -272,12 +275,24 @@ def test_a_stratum_without_one_of_the_two_has_no_effect_but_a_place() -> None:
     assert (one.weight, other.weight) == (1.0, 0.0)
     assert (other.control_value, other.variant_value, other.effect) == (0.4, None, None)
     assert other.contribution == pytest.approx(-0.5 * (0.4 - 35 / 150))
+    alone = confounding.mix(
+        totals([[1, 0], [0, 1]], [[1, 0], [0, 0]]), np.zeros(2, dtype=bool), 1, ["US", "CA"]
+    )
+    assert [(row.share_control, row.share_variant, row.contribution) for row in alone] == [
+        (1.0, 0.0, -0.5), (0.0, 1.0, -0.5)
+    ]  # fmt: skip
     none = confounding.mix(made, np.array([False, False]), 1, ["US", "CA"])
     assert [row.weight for row in none] == [0.0, 0.0]
     assert (
         confounding.mix(totals([[50, 0], [50, 0]], [[5, 0], [5, 0]]), np.ones(2, dtype=bool), 1, ["u", "v"])
         == ()
     )
+
+
+def test_a_stratum_of_events_without_a_denominator_has_no_place() -> None:
+    n, x, y = np.full((2, 2), 5), np.array([[3, 3], [4, 4]]), np.array([[0, 0], [9, 9]])
+    made = Exact(metric=VISITS, n=n, x=x, xx=x, y=y, yy=y, xy=x)
+    assert [row.stratum for row in confounding.mix(made, np.ones(2, dtype=bool), 1, ["US", "CA"])] == ["CA"]
 
 
 def test_strata_are_used_where_both_can_be_estimated() -> None:

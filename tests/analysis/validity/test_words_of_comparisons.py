@@ -210,6 +210,22 @@ CASES: dict[str, Case] = {
             },
         ),
     ),
+    "outlier within the error": (
+        lambda: outliers.check((Carried(**(ONE_UNIT | {"error_without": 4.0})),), 0.05, DEFAULT),
+        fine(
+            "outlier",
+            "No single unit carries an effect.",
+            {
+                "metric": "revenue",
+                "variant": "b",
+                "unit": 900.0,
+                "effect": 1.5,
+                "without": 0.4,
+                "p": 0.04,
+                "p_without": 0.6,
+            },
+        ),
+    ),
     "outlier that moves by an error": (
         lambda: outliers.check(
             (Carried(**(ONE_UNIT | {"p": 0.9, "effect": 1.5, "without": 0.5})),), 0.05, DEFAULT
