@@ -5,13 +5,15 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+from experiment.codec import AHEAD_MS, decode, encode
 from experiment.errors import PlatformError, StoreUnavailable
+from experiment.event import Event
 from experiment.store.spool import Spool
 from router.client import background as module
 from router.client.background import Background
@@ -230,3 +232,40 @@ def test_a_rejected_event_is_said(spool: Spool, caplog: pytest.LogCaptureFixture
     items = [{"id": "a", "status": "stored"}, {"id": "b", "status": "rejected", "reason": "late"}]
     assert background(Service(lambda _: items), spool)._deliver()
     assert texts(caplog) == [("WARNING", "event b was rejected: late")]
+
+
+@pytest.mark.parametrize(
+    ("drift", "ahead", "dated"),
+    [
+        (600, AHEAD_MS + 1, AHEAD_MS + 1 - 600_000),
+        (600, 2 * 86_400_000, 0),
+        (-600, AHEAD_MS + 1, 0),
+        (600, AHEAD_MS, None),
+        (None, AHEAD_MS + 1, None),
+    ],
+    ids=[
+        "the drift is taken off",
+        "not in the future",
+        "not moved back further",
+        "not ahead",
+        "no time known",
+    ],
+)
+def test_what_is_refused_for_the_hosts_clock_comes_again_by_the_services(
+    spool: Spool, caplog: pytest.LogCaptureFixture, drift: float | None, ahead: int, dated: int | None
+) -> None:
+    """`ahead` and `dated` are relative to the service's clock, which says second 1000."""
+    service = Service(lambda _: [{"id": "e", "status": "rejected", "reason": "at"}])
+    service.clock = ServiceClock(wall=lambda: 1000 + (drift or 0), steady=lambda: 7.0)
+    if drift is not None:
+        service.clock.hear(1000.0, seconds=0.0)
+    event = Event(id="e", type="click", unit="u", at=1_000_000 + ahead)
+    spool.put([encode(event).encode()])
+    batch = spool.take(9)
+    background(service, spool)._send(batch)
+    left = [decode(item.payload.decode()) for item in spool.take(9)]
+    assert left == ([] if dated is None else [replace(event, at=1_000_000 + dated)])
+    said = [("WARNING", "event e was rejected: at")]
+    if dated is not None:
+        said.append(("WARNING", "event e comes again, dated by the service's clock"))
+    assert texts(caplog) == said
