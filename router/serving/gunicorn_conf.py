@@ -61,8 +61,8 @@ def when_ready(_server: Any) -> None:
 
 
 def pre_fork(server: Any, worker: Any) -> None:
-    """The first ones serve at once, without their models if need be; who joins them, when it is ready."""
-    worker.joins = any(other.serves() for other in server.WORKERS.values())
+    """Where others serve, or are about to, a worker takes requests once it can answer them."""
+    worker.patience = server.patience()
 
 
 def post_fork(_server: Any, worker: Any) -> None:

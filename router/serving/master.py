@@ -18,6 +18,8 @@ from gunicorn.errors import HaltServer
 
 RELOAD_SECONDS = 60.0
 """Younger workers that are not ready by then are given up."""
+JOIN_SECONDS = 10.0
+"""A worker beside others that is not ready by then serves as it is."""
 _ORPHANED_SECONDS = 2
 
 
@@ -57,6 +59,12 @@ class Master(Arbiter):  # type: ignore[misc]  # gunicorn has no annotations
             self._give_up(f"the younger workers were not ready within {RELOAD_SECONDS:g} s")
         elif not self._elders:
             self._leave(set(young[: -self.num_workers]))
+
+    def patience(self) -> float:
+        """How long the next worker waits until it is ready. One serves at once: somebody has to answer."""
+        if any(other.serves() or other.patience == 0 for other in self.WORKERS.values()):
+            return RELOAD_SECONDS if self._elders else JOIN_SECONDS
+        return 0.0
 
     def reap_workers(self) -> None:
         """Bury the dead; one that could not start ends the service, unless elder ones serve."""

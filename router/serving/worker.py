@@ -31,8 +31,6 @@ from router.serving.environment import Limits
 
 HEAD_BYTES = 64 * 1024
 BODY_SECONDS = 10.0
-JOIN_SECONDS = 60.0
-"""A worker that joins others and is not ready by then serves as it is: /readyz says what it lacks."""
 _PIECE = 8 * 1024
 _AHEAD = 8 * 1024
 _ANNOUNCE = frozenset({"CONTENT-LENGTH", "TRANSFER-ENCODING"})
@@ -142,7 +140,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no annotations
         self._peers = Peers(total=limits.connections, each=limits.peer_connections)
         # gunicorn stops accepting there, and nobody could be told apart any more
         self.worker_connections = 2 * limits.connections
-        self.joins = False  # others serve already
+        self.patience = 0.0  # seconds to wait for its readiness before it takes requests
         self._ending = Event()
 
     def serves(self) -> bool:
@@ -174,9 +172,9 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no annotations
 
     def _await_readiness(self) -> None:
         """The application may have `ready()` and `open()`; without them it is ready and need not be told."""
-        end = time.monotonic() + JOIN_SECONDS
+        end = time.monotonic() + self.patience
         ready, opened = getattr(self.wsgi, "ready", lambda: True), getattr(self.wsgi, "open", bool)
-        while self.joins and self.alive and not ready() and time.monotonic() < end:
+        while self.alive and time.monotonic() < end and not ready():
             self.notify()
             self._ending.wait(0.1)
         opened()

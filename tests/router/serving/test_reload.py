@@ -188,3 +188,5 @@ def test_a_worker_with_nobody_beside_it_serves_before_it_is_ready(
     for pid in workers(scripted):
         os.kill(pid, signal.SIGKILL)
     until(lambda: scripted.status("/") == 200)
+    (folder / "loading").unlink()
+    until(lambda: len(answering(scripted)) == 2)
