@@ -16,6 +16,8 @@ from gunicorn.app.wsgiapp import WSGIApplication
 from gunicorn.arbiter import Arbiter
 from gunicorn.errors import HaltServer
 
+from experiment.store.process import alive
+
 RELOAD_SECONDS = 60.0
 """Younger workers that are not ready by then are given up."""
 JOIN_SECONDS = 10.0
@@ -83,7 +85,7 @@ class Master(Arbiter):  # type: ignore[misc]  # gunicorn has no annotations
 
     def stop(self, graceful: bool = True) -> None:
         """End all workers; quickly where whoever started us was killed, for he is started again."""
-        if os.getppid() != self._owner:
+        if os.getppid() != self._owner or not alive(self._owner):  # it dies thread by thread
             self.cfg.set("graceful_timeout", _ORPHANED_SECONDS)
         super().stop(graceful)
 
