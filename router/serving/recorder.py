@@ -119,10 +119,7 @@ class Recorder:
             judged.append(_checked(event, plan))
         self._doubt(events, judged)
         outcomes = self._settle(raws, judged)
-        return [
-            Item(event.id if isinstance(event, Event) else _shown_id(raw), outcome)
-            for raw, event, outcome in zip(raws, events, outcomes, strict=True)
-        ]
+        return [Item(_shown_id(raw), outcome) for raw, outcome in zip(raws, outcomes, strict=True)]
 
     def record(self, events: Sequence[Event]) -> list[Outcome]:
         """Make events durable that this process made of its own snapshot: no newer plan has to be asked.
@@ -150,12 +147,7 @@ class Recorder:
 
     def _settle(self, raws: Sequence[object], judged: Sequence[Judged]) -> list[Outcome]:
         recorded = iter(self._outcomes([one for one in judged if not isinstance(one, EventError)]))
-        outcomes = [
-            Outcome(Status.REJECTED, str(one), cause_of(one))
-            if isinstance(one, EventError)
-            else next(recorded)
-            for one in judged
-        ]
+        outcomes = [_refusal(one) if isinstance(one, EventError) else next(recorded) for one in judged]
         for raw, outcome in zip(raws, outcomes, strict=True):
             if outcome.status is Status.REJECTED:
                 self._refused.add(raw, outcome)
@@ -264,7 +256,8 @@ class _Refused:
     def _run(self) -> None:
         while not self._stopping.wait(_POST_SECONDS):
             self._post()
-        self._post()
+        self._post()  # what a failed call left
+        self._post()  # what came since
 
     def _post(self) -> None:
         """Hand over what waits; a call that failed is repeated first, under its own token."""
