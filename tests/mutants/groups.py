@@ -46,11 +46,20 @@ GROUPS = {
         tests=(
             "tests/analysis/report/test_comparisons.py",
             *(
+                f"tests/analysis/{name}"
+                for name in (
+                    "test_ledger.py::test_a_variant_with_a_new_model_waits_and_does_not_hold_the_other_back",
+                    "test_ledger.py::test_the_minimum_runtime_of_a_new_model_ends_with_its_last_day",
+                    "test_looks.py::test_a_bayesian_verdict_is_its_probability_and_its_credible_interval",
+                )
+            ),
+            *(
                 f"tests/analysis/validity/test_event_gate.py::{name}"
                 for name in (
                     "test_what_is_counted_follows_from_the_metric",
                     "test_events_of_the_smaller_variant_are_expected_from_both",
                     "test_the_rarer_outcome_of_a_ratio_is_counted_where_events_are_a_part_of_chances",
+                    "test_every_place_is_judged_by_its_own_units",
                     "test_a_ratio_of_a_count_to_an_amount_has_no_other_outcome",
                     "test_events_are_summed_over_the_strata_of_the_pair",
                     "test_an_unlucky_canary_is_not_judged_however_sure_its_interval_looks",

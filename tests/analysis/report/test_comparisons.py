@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from math import log10, sqrt
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from scipy import stats
 from analysis.analyze import analyze_ledger
 from analysis.frame import analyze
 from analysis.inference.random_effects import pool_effects
+from analysis.report import comparisons
 from analysis.report.comparisons import iso_day, number
 from analysis.report.model import Comparison, MetricReading, Report
 from analysis.rule import Finding
@@ -417,6 +419,13 @@ def test_segments_and_variants_are_one_family(by: Report) -> None:
     assert [one.finding for one in of(by, "speed", "c").segments][2] == "worse than control"
 
 
+@pytest.mark.parametrize(("units", "complete"), [(N, True), (20, False)])
+def test_a_reading_is_complete_with_the_units_the_rule_asked_for(units: int, *, complete: bool) -> None:
+    found = report(moments(WHOLE, units))
+    assert of(found, "speed", "b").complete is complete
+    assert of(found, "spent", "b").complete
+
+
 @pytest.mark.parametrize("arm", ["b", "c"])
 def test_the_pooled_effect_is_that_of_one_sample(by: Report, arm: str) -> None:
     found, place = of(by, "speed", arm), ARMS.index(arm)
@@ -612,6 +621,56 @@ def test_a_p_beyond_a_float_is_told_by_its_logarithm() -> None:
     assert e.log10_anytime_p is not None
     # at every look no surer than at this one
     assert e.log10_p <= e.log10_anytime_p < -300
+
+
+def test_a_p_beyond_a_float_is_told_in_its_segment() -> None:
+    far = {**WHOLE, "speed": ((10.0, 9.0), (1000.0, 9.0), (10.0, 9.0))}
+    rows = moments(far, 500, country="far")
+    for country, n in (("x", 500), ("y", 300)):
+        for key, column in moments(PARTS[country][1], n, country=country).items():
+            rows[key] = column + rows[key]
+    *_, last = of(report(rows, by="  segment: country"), "speed", "b").segments
+    alone = of(report(moments(far, 500)), "speed", "b").estimate
+    assert last.estimate is not None
+    assert alone is not None
+    assert (last.segment, last.estimate.p) == ("far", 0)
+    assert last.estimate.log10_p == pytest.approx(alone.log10_p)
+
+
+def test_variants_that_never_met_have_a_pooled_effect_alone() -> None:
+    """Control in one country, the others in another: nothing within a stratum to compare it with."""
+    rows = split()
+    kept = [
+        (arm == "a") == (country == "x") for arm, country in zip(rows["arm"], rows["country"], strict=True)
+    ]
+    apart = {
+        key: [value for value, keep in zip(column, kept, strict=True) if keep] for key, column in rows.items()
+    }
+    found = of(report(apart, by="  segment: country"), "speed", "b")
+    assert found.estimate is None
+    assert found.pooled is not None
+    assert (found.pooled.between, found.pooled.simpson) == (None, False)
+
+
+@pytest.mark.parametrize(
+    ("events", "safe", "harmed", "confirmed", "unconfirmed", "enough"),
+    [
+        (20.0, None, None, True, None, True), (19.9, None, None, True, None, False),
+        (20.0, None, None, False, None, False), (None, None, None, True, None, False),
+        (20.0, True, False, False, True, True), (20.0, False, True, False, True, True),
+        (20.0, False, False, True, False, True), (20.0, False, False, True, True, False),
+        (20.0, False, False, False, False, False), (19.9, True, False, True, False, False),
+    ],
+)  # fmt: skip
+def test_enough_is_a_floor_and_a_reading_that_both_errors_show(
+    *, events: float | None, safe: bool | None, harmed: bool, confirmed: bool, unconfirmed: bool, enough: bool
+) -> None:
+    guard = None if safe is None else SimpleNamespace(
+        safe=np.array([[safe]]), harmed=np.array([[harmed]]), unconfirmed=np.array([[unconfirmed]])
+    )  # fmt: skip
+    sheet = SimpleNamespace(events=[[events]], needed=[[20]], m=SimpleNamespace(guard=guard))
+    at = SimpleNamespace(v=0, confirmed=confirmed)
+    assert comparisons._enough_events(sheet, 0, at) is enough  # type: ignore[arg-type]
 
 
 @pytest.fixture

@@ -296,6 +296,7 @@ VISITS = Metric(
 # (buys, visits) of the units of control and of the other variant
 PART = [[(3, 4), (2, 2), (4, 4)], [(5, 5), (1, 2)]]
 BEYOND = [[(3, 1), (0, 2), (4, 4)], [(5, 5), (1, 2)]]
+ALWAYS = [[(1, 1), (2, 2), (4, 4)], [(5, 5), (1, 1)]]
 LARGER = [[(3, 4), (2, 2), (4, 4)], [(9, 5), (8, 2)]]
 
 
@@ -318,6 +319,8 @@ def by_units(groups: list[list[tuple[int, int]]]) -> Centred:
     [
         # 15 of 17 visits bought: 2 did not, shared out by units 3 to 2
         (PART, [1.2, 0.8]),
+        # every visit bought: nothing else happened
+        (ALWAYS, [0.0, 0.0]),
         # a unit bought more often than it came: buys are no part of its visits, so all 13 count
         (BEYOND, [7.8, 5.2]),
         # more buys than visits in one variant
@@ -330,6 +333,12 @@ def test_the_rarer_outcome_of_a_ratio_is_counted_where_events_are_a_part_of_chan
     for totals in (exact(VISITS, groups), by_units(groups)):
         found = expected(VISITS, totals, lambda part: np.asarray(part, float))
         assert found == pytest.approx(events)
+
+
+def test_every_place_is_judged_by_its_own_units() -> None:
+    totals = exact(VISITS, PART + BEYOND)
+    found = expected(VISITS, totals, lambda part: np.asarray(part, float).reshape(2, 2))
+    assert found.tolist() == [pytest.approx([1.2, 0.8]), pytest.approx([7.8, 5.2])]
 
 
 def test_a_ratio_of_a_count_to_an_amount_has_no_other_outcome() -> None:
