@@ -8,11 +8,18 @@ import numpy as np
 import pytest
 
 from analysis.evidence import Stratum, Subject
+from analysis.inference.result import Float
 from analysis.inference.sample import Sample, from_moments, proportion
-from analysis.planning.power import absolute_effect, design_factor, equal_spread, units_needed
+from analysis.planning.power import (
+    absolute_effect,
+    design_factor,
+    equal_spread,
+    proportion_spread,
+    units_needed,
+)
 from analysis.report.model import Overlap, OverlapRow, Value
 from analysis.validity import overlap
-from experiment.definition import MetricType, Size
+from experiment.definition import Belief, DecisionRule, Design, MetricType, Size
 from tests.analysis.cases import RULE
 from tests.analysis.validity.expected import fine, void, warned
 
@@ -50,6 +57,12 @@ def test_units_of_one_only_elsewhere_do_not_alias() -> None:
     )
 
 
+def test_one_unit_of_each_is_enough_to_meet() -> None:
+    alone = subject(None, None)
+    assert overlap.aliased_variants(alone, np.array([[1, 1, 0], [0, 0, 0]])) == ()
+    assert overlap.aliased_variants(alone, np.array([[1, 0, 0], [0, 1, 0]])) == ("b",)
+
+
 def test_rows_hold_the_units_of_the_variants_there_are() -> None:
     found = overlap.rows(subject((0.5, 0.25, 0.25), None), np.array([[7, 8, 9, 0], [1, 2, 3, 0]]))
     assert found == (
@@ -85,14 +98,30 @@ def test_an_e_value_needs_two_positive_values(pair: tuple[float | None, float | 
 # --- units inside the segments --------------------------------------------------------------------------
 
 
-def test_amounts_inside_the_segments_are_sized_by_their_variance_there() -> None:
+ASKED = replace(RULE, alpha=0.1, power=0.9, design=Design.BAYESIAN, belief=Belief(sd=0.05))
+
+
+def needed(spread: Float, baseline: float, rule: DecisionRule) -> int:
+    """As anybody would size a test of this baseline."""
+    effect = float(absolute_effect(rule.mde, baseline))
+    plain = units_needed(spread, effect, alpha=rule.alpha, target=rule.power).total
+    return int(np.ceil(float(plain * design_factor(rule, lift=effect / baseline))))
+
+
+@pytest.mark.parametrize("rule", [RULE, ASKED], ids=["fixed", "bayesian"])
+def test_amounts_inside_the_segments_are_sized_by_their_variance_there(rule: DecisionRule) -> None:
     """Strata of means 10 and 30 with variances 4 and 16, three to one: 15 and 7 on average."""
     samples = from_moments([[300, 0], [0, 100]], [[10.0, 0.0], [0.0, 30.0]], [[4.0, 0.0], [0.0, 16.0]])
-    effect = float(absolute_effect(RULE.mde, 15.0))
-    plain = units_needed(equal_spread(7.0), effect, alpha=RULE.alpha, target=RULE.power).total
-    assert overlap.units_inside(MetricType.MEAN, samples, RULE) == int(
-        np.ceil(float(plain * design_factor(RULE, lift=effect / 15.0)))
-    )
+    assert overlap.units_inside(MetricType.MEAN, samples, rule) == needed(equal_spread(7.0), 15.0, rule)
+
+
+@pytest.mark.parametrize("rule", [RULE, ASKED], ids=["fixed", "bayesian"])
+def test_shares_inside_the_segments_are_sized_by_the_two_they_may_be(rule: DecisionRule) -> None:
+    """Three quarters at 10 %, a quarter at 30 %; the cells with too few units count for nothing."""
+    samples = proportion([[300, 1], [0, 100]], [[30, 1], [0, 30]])
+    effect = float(absolute_effect(rule.mde, 0.15))
+    spread = proportion_spread(0.15, 0.15 + effect)
+    assert overlap.units_inside(MetricType.PROPORTION, samples, rule) == needed(spread, 0.15, rule)
 
 
 def test_a_single_unit_in_a_cell_says_nothing_of_it() -> None:

@@ -164,6 +164,14 @@ CASES: dict[str, Case] = {
             {"pending": 1200, "late": 3},
         ),
     ),
+    "pending alone": (
+        lambda: gates.pending(Backlog(pending=5, late=0)),
+        warned(
+            "pending",
+            "5 units wait for a refold; their numbers may still move.",
+            {"pending": 5, "late": 0},
+        ),
+    ),
     "late": (
         lambda: gates.pending(Backlog(pending=0, late=1300)),
         warned("pending", "1,300 late events were kept but not summed.", {"pending": 0, "late": 1300}),
