@@ -137,9 +137,8 @@ class RedisLedger:
         with store_errors():
             letters, detail = self._record_script(keys=keys, args=arguments)
         if letters:
-            self._newest = int(
-                detail
-            )  # not less than the one sent, unless that was ahead of the store's clock
+            # not less than the one sent, unless that was ahead of the store's clock
+            self._newest = int(detail)
         return bytes(letters).decode()
 
     def moments(self, experiment: str, plan: LedgerPlan) -> Moments:
