@@ -121,3 +121,20 @@ def test_a_ratio_is_broken_below_the_threshold_or_by_a_single_stray_unit() -> No
     assert test.broken(float(test.p_value) * 1.001)
     assert sample_ratio([5, 5, 1], [0.5, 0.5, 0.0]).broken(SRM)
     assert not sample_ratio([0, 0], [0.5, 0.5]).broken(1.0)
+
+
+def test_every_row_of_many_is_tested_as_it_is_alone() -> None:
+    """Half units, a unit where none may be, weights of any sum: no row says anything of another."""
+    counts = np.array([[50.0, 60.0, 0.0], [0.5, 1.0, 0.0], [10.0, 4.0, 1.0], [3.0, 5.0, 0.0]])
+    weights = np.array([[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.5, 0.5, 0.0], [0.0, 0.4, 0.0]])
+    together, log_e = sample_ratio(counts, weights), log_e_sample_ratio(counts, weights)
+    for row in range(len(counts)):
+        alone = sample_ratio(counts[row : row + 1], weights[row : row + 1])
+        assert together.reason[row] == alone.reason[0]
+        assert together.stray[row] == alone.stray[0]
+        np.testing.assert_equal(together.p_value[row], alone.p_value[0])
+        np.testing.assert_equal(
+            log_e[row], log_e_sample_ratio(counts[row : row + 1], weights[row : row + 1])[0]
+        )
+    # twice the weights are the same weights
+    np.testing.assert_allclose(log_e, log_e_sample_ratio(counts, weights / 2))
