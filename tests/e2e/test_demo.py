@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -27,9 +28,7 @@ SHOPPERS = "5000"
 @pytest.fixture
 def data(tmp_path: Path) -> Iterator[Path]:
     yield tmp_path
-    left = processes_of(tmp_path)
-    for pid in left:
-        os.kill(pid, signal.SIGKILL)
+    left = kill_all_of(tmp_path)
     assert not left, "processes were left running"
 
 
@@ -47,6 +46,15 @@ def processes_of(folder: Path) -> list[int]:
         if not gone and str(folder).encode() in known:
             found.append(int(entry.name))
     return found
+
+
+def kill_all_of(folder: Path) -> list[int]:
+    """kill -9 of every process of the folder; those that were there."""
+    there = processes_of(folder)
+    for pid in there:
+        with suppress(ProcessLookupError):  # it ended with the one before it
+            os.kill(pid, signal.SIGKILL)
+    return there
 
 
 def start_and_await_day(data: Path, day: int, *options: str) -> subprocess.Popen[bytes]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import http.client
 import os
-import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -24,7 +23,7 @@ from experiment.store.connection import connect
 from experiment.store.redis_records import RedisRecords
 from experiment.store.server import EmbeddedServer, attach
 from router.serving.launch import ServingProcess, free_port
-from tests.e2e.test_demo import processes_of
+from tests.e2e.test_demo import kill_all_of, processes_of
 from tests.router import world
 from tests.router.cli.conftest import COMMAND, ROOT, Ran, run
 from tests.router.http import get, post
@@ -70,8 +69,7 @@ class Service:
 
     def kill(self) -> None:
         """kill -9 of the command, gunicorn, its workers and the embedded server."""
-        for pid in processes_of(self.data):
-            os.kill(pid, signal.SIGKILL)
+        kill_all_of(self.data)
         assert self.process is not None
         self.process.wait()
         until(lambda: not processes_of(self.data))
@@ -172,8 +170,7 @@ def service(tmp_path: Path) -> Iterator[Service]:
     assert running.run("list").code == 0  # every command exports the journal
     yield running
     running.stop()
-    for pid in processes_of(running.data):
-        os.kill(pid, signal.SIGKILL)
+    kill_all_of(running.data)
 
 
 def test_a_service_on_its_own_server(service: Service) -> None:
@@ -269,8 +266,7 @@ def configured(tmp_path: Path) -> Iterator[tuple[Service, redis.Redis]]:
             yield running, client
         finally:
             running.stop()
-            for pid in processes_of(data):
-                os.kill(pid, signal.SIGKILL)
+            kill_all_of(data)
 
 
 @contextmanager
