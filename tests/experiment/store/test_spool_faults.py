@@ -165,6 +165,16 @@ def test_draining_a_full_disk_gives_up_the_reserve(tmp_path: Path, disk: Disk, s
             drain(ids[1:])
 
 
+def test_another_error_than_a_full_disk_leaves_the_reserve_alone(tmp_path: Path) -> None:
+    with Spool(tmp_path / "events.sqlite") as spool:
+        spool.put([b"one"])
+        with sqlite3.connect(spool.path) as other:
+            other.execute("DROP TABLE batch")
+        with pytest.raises(PlatformError, match="no such table: batch"):
+            spool.done([1])
+        assert (tmp_path / "events.sqlite-reserve").exists()
+
+
 def test_opening_on_a_full_disk_gives_up_the_reserve(tmp_path: Path, disk: Disk) -> None:
     reserve = tmp_path / "spool-reserve"
     with Spool(tmp_path / "spool") as spool:
