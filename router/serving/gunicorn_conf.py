@@ -68,9 +68,8 @@ def pre_fork(server: Any, worker: Any) -> None:
 def post_fork(_server: Any, worker: Any) -> None:
     """A worker is gone in the moment in which its master is: what was acknowledged is on disk, and an orphan
     that finished its requests, or hung, would keep the port from the next service."""
-    signal.signal(
-        signal.SIGTERM, signal.SIG_DFL
-    )  # until the worker's own is set the master's would swallow it
+    # until the worker's own is set the master's would swallow it
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != worker.ppid:
