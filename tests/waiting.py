@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from types import ModuleType, SimpleNamespace
+
+import pytest
 
 HUNG = 240.0
 """Seconds after which a state is taken to be never reached. Not a measurement: nothing comes near it."""
@@ -15,3 +18,8 @@ def until(condition: Callable[[], object], *, seconds: float = HUNG, every: floa
     while not condition():
         assert time.monotonic() < end, f"not reached within {seconds:g} s"
         time.sleep(every)
+
+
+def replace_time(monkeypatch: pytest.MonkeyPatch, module: ModuleType, **functions: object) -> None:
+    """Replace functions of `time` in one module: threads of other modules keep the real ones."""
+    monkeypatch.setattr(module, "time", SimpleNamespace(**vars(time) | functions))

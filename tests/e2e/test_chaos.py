@@ -11,6 +11,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -100,8 +101,12 @@ class Sender(threading.Thread):
 
 def workers_of(master: int) -> list[int]:
     """The workers of a gunicorn master, without the fork server of the models beside them."""
-    pids = Path(f"/proc/{master}/task/{master}/children").read_text().split()
-    return [int(pid) for pid in pids if "gunicorn" in Path(f"/proc/{pid}/cmdline").read_text()]
+    workers = []
+    for pid in Path(f"/proc/{master}/task/{master}/children").read_text().split():
+        with suppress(OSError):  # it has just ended
+            if "gunicorn" in Path(f"/proc/{pid}/cmdline").read_text():
+                workers.append(int(pid))
+    return workers
 
 
 def wreak(serving: ServingProcess, supervisor: Supervisor, acknowledged: Callable[[], int]) -> Counter[str]:

@@ -48,6 +48,11 @@ def processes_of(folder: Path) -> list[int]:
     return found
 
 
+def await_end_of(folder: Path) -> None:
+    """Wait for the last processes of the folder: a model's process sees that its worker has gone, and ends."""
+    until(lambda: not processes_of(folder), every=0.1)
+
+
 def kill_all_of(folder: Path) -> list[int]:
     """kill -9 of every process of the folder; those that were there."""
     there = processes_of(folder)
@@ -84,7 +89,7 @@ def test_a_run_killed_with_9_leaves_nothing_running_and_continues_to_the_right_v
     demo = start_and_await_day(data, 2)
     demo.send_signal(signal.SIGKILL)
     demo.wait()
-    until(lambda: not processes_of(data), every=0.1)
+    await_end_of(data)
     sent = days_sent(data)
     assert 2 <= sent < 14
 
@@ -93,7 +98,7 @@ def test_a_run_killed_with_9_leaves_nothing_running_and_continues_to_the_right_v
     assert "The verdict is RIGHT." in done.out
     assert "Verdict: PROMOTE treatment" in done.out
     assert "folds to the live moments, integer for integer" in done.out
-    assert processes_of(data) == []
+    await_end_of(data)
 
     folder = data / "demo"
     report = json.loads((folder / "report.json").read_text())
@@ -125,7 +130,7 @@ def test_a_run_too_small_for_a_verdict_is_undecided_and_ends_quietly(data: Path)
     assert "The verdict is undecided" in done.out
     assert done.err == ""
     assert list((data / "demo").rglob("journal*"))
-    assert processes_of(data) == []
+    await_end_of(data)
 
 
 @pytest.mark.slow
@@ -133,7 +138,7 @@ def test_ctrl_c_in_the_middle_ends_everything(data: Path) -> None:
     demo = start_and_await_day(data, 1, "--seed", "2", "--aa")
     demo.send_signal(signal.SIGINT)
     assert demo.wait(timeout=HUNG) == 130
-    assert processes_of(data) == []
+    await_end_of(data)
 
 
 def offline(plan: DemoPlan, folder: Path) -> Offline:

@@ -23,7 +23,7 @@ from experiment.store.connection import connect
 from experiment.store.redis_records import RedisRecords
 from experiment.store.server import EmbeddedServer, attach
 from router.serving.launch import ServingProcess, free_port
-from tests.e2e.test_demo import kill_all_of, processes_of
+from tests.e2e.test_demo import await_end_of, kill_all_of
 from tests.router import world
 from tests.router.cli.conftest import COMMAND, ROOT, Ran, run
 from tests.router.http import get, post
@@ -72,7 +72,7 @@ class Service:
         kill_all_of(self.data)
         assert self.process is not None
         self.process.wait()
-        until(lambda: not processes_of(self.data))
+        await_end_of(self.data)
 
     def stop(self) -> None:
         if self.process is not None and self.process.poll() is None:

@@ -9,7 +9,6 @@ import os
 import shutil
 import sqlite3
 import threading
-import time
 import weakref
 from collections import namedtuple
 from collections.abc import Callable, Iterable
@@ -19,7 +18,9 @@ from typing import Any
 import pytest
 
 from experiment.errors import Corrupt, PlatformError, SpoolFull
+from experiment.store import spool as spool_module
 from experiment.store.spool import Spool
+from tests.waiting import replace_time
 
 RESERVE = 4 * 1024 * 1024
 
@@ -268,8 +269,7 @@ class Holder:
         self.connection = sqlite3.connect(path, isolation_level=None)
         self.connection.execute("BEGIN IMMEDIATE")
         self.now, self.lets_go_after = 0.0, lets_go_after
-        monkeypatch.setattr(time, "monotonic", lambda: self.now)
-        monkeypatch.setattr(time, "sleep", self.slept)
+        replace_time(monkeypatch, spool_module, monotonic=lambda: self.now, sleep=self.slept)
 
     def slept(self, seconds: float) -> None:
         self.now += seconds

@@ -17,7 +17,7 @@ import pytest
 
 from experiment.store.server import EmbeddedServer, attach
 from router.serving.launch import free_port
-from tests.e2e.test_demo import processes_of
+from tests.e2e.test_demo import await_end_of
 from tests.router.cli.conftest import COMMAND, ROOT, run
 from tests.waiting import HUNG, until
 
@@ -37,7 +37,7 @@ def test_serve_answers_until_it_is_asked_to_stop(tmp_path: Path, ending: signal.
         _, log = serving.communicate(timeout=HUNG)
     assert serving.returncode == 0, log
     assert "Ctrl-C stops" in log
-    assert processes_of(tmp_path) == []
+    await_end_of(tmp_path)
 
 
 def test_refused_events_are_seen_in_the_answer_the_metrics_and_every_command(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_a_second_service_on_one_directory_is_refused_with_the_pid_and_the_fix(t
     finally:
         first.terminate()
         first.communicate(timeout=HUNG)
-    assert processes_of(tmp_path) == []
+    await_end_of(tmp_path)
 
 
 def test_serve_keeps_its_store_when_a_command_that_had_started_one_ends(tmp_path: Path) -> None:

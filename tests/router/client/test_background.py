@@ -20,7 +20,7 @@ from router.serving import remote
 from router.serving.drain import only_drainer
 from tests.router import world
 from tests.router.client.service import EMPTY, Answer, Service, serving, snapshot, stored, until
-from tests.waiting import HUNG
+from tests.waiting import HUNG, replace_time
 
 US = {"country": "US"}
 DEEP = b"[" * 100_000 + b"]" * 100_000
@@ -220,7 +220,7 @@ def test_a_trickling_answer_ends_at_the_deadline(
     """Every chunk comes within the socket's timeout, the whole never would."""
     monkeypatch.setattr(remote, "_BYTES_AT_A_TIME", 1)
     ticks = iter(range(10**9))
-    monkeypatch.setattr(remote.time, "monotonic", lambda: float(next(ticks)))
+    replace_time(monkeypatch, remote, monotonic=lambda: float(next(ticks)))
     service.document = snapshot(running=True)
     asked = remote.Remote(service.url, timeout=5.0)
     with pytest.raises(PlatformError, match="did not end in time"):

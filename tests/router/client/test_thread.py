@@ -20,6 +20,7 @@ from router.client.background import Background
 from router.serving.clock import Clock as ServiceClock
 from router.serving.remote import RefusedBatch, Remote
 from router.serving.snapshot import SnapshotHolder
+from tests.waiting import replace_time
 
 
 @dataclass
@@ -107,7 +108,7 @@ def run(
         assert (low, high) == (0.5, 1.0)
         return 0.75
 
-    monkeypatch.setattr(module.time, "monotonic", clock.monotonic)
+    replace_time(monkeypatch, module, monotonic=clock.monotonic)
     monkeypatch.setattr(thread, "_wake", wake)
     monkeypatch.setattr(thread, "_deliver", deliver)
     monkeypatch.setattr(thread._random, "uniform", uniform)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,9 @@ import pytest
 from experiment.errors import Corrupt, StoreUnavailable
 from experiment.event import Status
 from experiment.fold import LedgerPlan
+from router.serving import drain
 from tests.router.serving.test_recorder import Rig, click, exposure
+from tests.waiting import replace_time
 
 
 @pytest.fixture
@@ -89,7 +90,7 @@ class Time:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1_000.0
-        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+        replace_time(monkeypatch, drain, monotonic=lambda: self.now)
 
 
 def test_a_row_that_cannot_be_counted_waits_and_holds_up_nobody(

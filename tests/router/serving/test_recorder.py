@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -20,11 +19,12 @@ from experiment.plan import Checked, Slot
 from experiment.store.memory_ledger import MemoryLedger
 from experiment.store.memory_records import MemoryRecords
 from experiment.store.spool import Spool
+from router.serving import recorder
 from router.serving.counting import StoreGate
 from router.serving.drain import Drainer, only_drainer
 from router.serving.recorder import Recorder, Work, answer
 from tests.router import world
-from tests.waiting import HUNG, until
+from tests.waiting import HUNG, replace_time, until
 
 NOW = world.now_ms()
 
@@ -344,7 +344,7 @@ def test_events_take_turns_with_others(rig: Rig, monkeypatch: pytest.MonkeyPatch
     """While a thousand are read and checked the event loop is let go every 32."""
     naps: list[float] = []
     with monkeypatch.context() as patched:
-        patched.setattr(time, "sleep", naps.append)
+        replace_time(patched, recorder, sleep=naps.append)
         rig.statuses(*(click(i, "") for i in range(64)))
         assert naps == [0.001] * 2
         rig.statuses(*(click(i, "") for i in range(31)))

@@ -72,6 +72,11 @@ class Caller(threading.Thread):
             self._hang_up()
 
 
+def two_others(serving: ServingProcess, elders: set[int]) -> bool:
+    workers = set(workers_of(serving.pid))
+    return len(workers) == 2 and not elders & workers
+
+
 @pytest.mark.slow
 def test_no_request_fails_while_workers_are_replaced_under_load(project: Project) -> None:
     with project.serving(workers=2) as serving:
@@ -79,18 +84,16 @@ def test_no_request_fails_while_workers_are_replaced_under_load(project: Project
         callers = [Caller(serving, number, ended) for number in range(CONNECTIONS)]
         for caller in callers:
             caller.start()
-        for _ in range(RELOADS):
-            elders = set(workers_of(serving.pid))
-            serving.reload()
-            until(
-                lambda elders=elders: (
-                    len(workers_of(serving.pid)) == 2 and not elders & set(workers_of(serving.pid))
-                )
-            )
-            assert serving.status("/readyz") == 200
-        ended.set()
-        for caller in callers:
-            caller.join()
+        try:
+            for _ in range(RELOADS):
+                elders = set(workers_of(serving.pid))
+                serving.reload()
+                until(lambda elders=elders: two_others(serving, elders))
+                assert serving.status("/readyz") == 200
+        finally:
+            ended.set()
+            for caller in callers:
+                caller.join()
         assert sum((caller.failures for caller in callers), Counter()) == {}
         assert sum(caller.closed for caller in callers) >= CONNECTIONS  # an answer said so, every time
 
