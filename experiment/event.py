@@ -2,11 +2,11 @@
 
 One event is counted once per (unit, id, event day). Times are integer milliseconds UTC.
 
-Every door (events, assignments, predictions, the client, imports) reads unit ids, dimensions and covariates
-here. The rule is written as code points, so that it does not change with Python's tables of Unicode:
-a text has no control character (U+0000 to U+001F, U+007F to U+009F), which breaks separators and terminals,
-no surrogate (U+D800 to U+DFFF), which is half a character, and no noncharacter (U+FDD0 to U+FDEF and the
-last two of every plane), which Unicode keeps out of interchange. Its length is counted in code points.
+Every door (events, assignments, predictions, the client, imports) reads unit ids, attributes, dimensions and
+covariates here. The rule is written as code points, so that it does not change with Python's tables of
+Unicode: a text has no control character (U+0000 to U+001F, U+007F to U+009F), which breaks separators and
+terminals, no surrogate (U+D800 to U+DFFF), which is half a character, and no noncharacter (U+FDD0 to U+FDEF
+and the last two of every plane), which Unicode keeps out of interchange. Its length counts code points.
 """
 
 from __future__ import annotations
@@ -26,6 +26,12 @@ VALUE_LENGTH = 128
 """Longest dimension value, key of a property, experiment, variant, segment or cause, in characters."""
 NUMBER_BOUND = 10**15
 """Largest absolute number that is counted: integer dimension, covariate, propensity, amount."""
+ATTRIBUTES = 256
+"""Most attributes of a call. The name of one has at most VALUE_LENGTH characters."""
+ATTRIBUTE_LENGTH = 4_096
+"""Largest attribute: the characters of its texts and keys; every other value counts as one."""
+ATTRIBUTE_DEPTH = 20
+"""Deepest nesting of lists and objects in an attribute."""
 
 _KINDS = {
     "a control character": "\\x00-\\x1f\\x7f-\\x9f",
@@ -101,6 +107,56 @@ def unit_id(value: object, error: type[BadInput] = BadInput) -> str:
     if fault is not None or not isinstance(value, str):
         raise error(str(fault), field="unit", value=value, fix="send the unit's id as a string")
     return value
+
+
+def check_attributes(attributes: Mapping[str, Any]) -> None:
+    """Attributes, as JSON values, in bounds: what conditions do with them takes time that grows with them.
+
+    Raises:
+        BadInput: too many, or one whose name or value is too large; names it.
+    """
+    if len(attributes) > ATTRIBUTES:
+        raise BadInput(
+            f"more than {ATTRIBUTES} attributes", field="attributes", value=len(attributes), fix=_READ_ONLY
+        )
+    for name, value in attributes.items():
+        if len(name) > VALUE_LENGTH:
+            raise BadInput(
+                f"a name of more than {VALUE_LENGTH} characters",
+                field="attributes",
+                value=name,
+                fix="rename it",
+            )
+        length = len(value) if value.__class__ is str else _length(value, ATTRIBUTE_DEPTH)
+        if length > ATTRIBUTE_LENGTH:
+            raise BadInput(
+                f"more than {ATTRIBUTE_LENGTH} characters, or deeper than {ATTRIBUTE_DEPTH} levels",
+                field=f"attributes.{name}",
+                value=value,
+                fix=_READ_ONLY,
+            )
+
+
+_CONTAINERS = (dict, list)
+_READ_ONLY = "send what conditions, dimensions and covariates read"
+
+
+def _length(value: object, depth: int) -> int:
+    """As ATTRIBUTE_LENGTH counts, at least; beyond it for what is nested deeper than `depth`."""
+    if isinstance(value, str):
+        return len(value)
+    if not isinstance(value, _CONTAINERS):
+        return 1
+    if depth == 0:
+        return ATTRIBUTE_LENGTH + 1
+    length = 1
+    for item in value:
+        length += _length(item, depth - 1)
+        if isinstance(value, dict):
+            length += _length(value[item], depth - 1)
+        if length > ATTRIBUTE_LENGTH:
+            break
+    return length
 
 
 PLACEHOLDERS = frozenset({

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+_LINE_ENDS = "\n\r\u2028\u2029"
+
 
 def kind(value: Any) -> str:
     """The JSON type, so that True is never 1 and 1.0 is 1."""
@@ -57,7 +59,10 @@ def padded(version: str | float) -> str:
 
 @lru_cache(maxsize=512)
 def _padded_text(version: str) -> str:
-    parts = re.split(r"[-.]", re.sub(r"(^v|\+.*$)", "", version))
+    # /(^v|\+.*$)/ of the SDKs, which tries every plus sign of a long text to its end
+    line = max(version.rfind(sign) for sign in _LINE_ENDS) + 1
+    build = version.find("+", line)
+    parts = re.split(r"[-.]", (version if build < 0 else version[:build]).removeprefix("v"))
     if len(parts) == 3:
         parts.append("~")  # the largest ASCII sign: 1.0.0 sorts after 1.0.0-beta
     return "-".join(part.rjust(5) if part.isdigit() else part for part in parts)

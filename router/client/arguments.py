@@ -12,7 +12,7 @@ from uuid import UUID
 
 from experiment.codec import PROPERTIES_LENGTH, check_json, parse_covariates
 from experiment.errors import BadInput
-from experiment.event import NAME_LENGTH, text_fault, unit_id
+from experiment.event import NAME_LENGTH, check_attributes, text_fault, unit_id
 from experiment.wording import show
 from router.client.values import EXACT_INTEGER, json_value
 
@@ -34,9 +34,15 @@ def unit_of(unit: object) -> str:
 
 
 def attribute_values(attributes: object) -> Mapping[str, Any]:
-    """The attributes of a call as JSON values. Raises BadInput, naming the attribute."""
+    """The attributes of a call as JSON values in their bounds. Raises BadInput, naming the attribute."""
     if attributes is None:
         return {}
+    found = _json_attributes(attributes)
+    check_attributes(found)
+    return found
+
+
+def _json_attributes(attributes: object) -> Mapping[str, Any]:
     if attributes.__class__ is dict and _is_plain(attributes):
         return attributes
     if not isinstance(attributes, Mapping):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from experiment.errors import BadInput
+from experiment.event import check_attributes
 from experiment.wording import suggest
 from router.serving.problem import shown
 
@@ -37,12 +38,13 @@ def refuse_unknown(body: Mapping[str, Any], known: frozenset[str]) -> NoReturn:
 
 
 def attributes_of(body: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The unit's attributes, none when left out. Raises BadInput."""
+    """The unit's attributes in their bounds, none when left out. Raises BadInput."""
     attributes = body.get("attributes")
     if attributes is None:
         return {}
     if not isinstance(attributes, dict):
         raise BadInput("is a JSON object", field="attributes", value=attributes, fix='send {"country": "US"}')
+    check_attributes(attributes)
     return attributes
 
 

@@ -200,6 +200,7 @@ def test_routes_and_methods_that_do_not_exist(service: ServingProcess) -> None:
         ("nope", {}, 404, "not_found", "model"),
         ("ranker", {"unit": None}, 400, "bad_input", "unit"),
         ("ranker", {"attributes": "US"}, 400, "bad_input", "attributes"),
+        ("ranker", {"attributes": {"a": "x" * 4097}}, 400, "bad_input", "attributes.a"),
         ("ranker", {"inputs": [1]}, 400, "bad_inputs", "inputs"),
         ("ranker", {"inputs": "abc"}, 400, "bad_inputs", "inputs"),
         ("ranker", {"inputs": {"a": 1}}, 400, "bad_inputs", "inputs"),

@@ -70,7 +70,7 @@ values = st.recursive(
     max_leaves=5,
 )
 ordered = st.integers(-3, 3) | st.sampled_from(["a", "B", "é", "1"])
-versions = st.sampled_from(["1.2.3", "v1.10.0", "1.2.3-rc.1", "2", ""])
+versions = st.sampled_from(["1.2.3", "v1.10.0", "1.2.3-rc.1", "2", "", "1+2\n3", "v+1+2", "v"])
 tests = st.one_of(
     st.tuples(st.sampled_from(["$eq", "$ne"]), values),
     st.tuples(st.sampled_from(["$lt", "$lte", "$gt", "$gte"]), ordered),
@@ -102,6 +102,13 @@ conditions = st.recursive(
     max_leaves=4,
 )
 attributes = st.dictionaries(st.sampled_from(["a", "b", "c"]), values, max_size=3)
+
+
+@pytest.mark.timeout(30)
+def test_no_text_stalls_a_comparison_of_versions() -> None:
+    """Every plus sign was tried to the end of the line."""
+    found = compile_condition({"a": {"$vgt": "1"}})({"a": "2" + "+" * 500_000 + "\n"})
+    assert found
 
 
 @settings(max_examples=400, deadline=None)

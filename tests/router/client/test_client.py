@@ -210,6 +210,7 @@ def test_bad_arguments_reach_the_log_and_not_the_host(
     with Client(service.url, data=tmp_path) as client:
         for call in (
             lambda: client.assign("u", bad, experiment=world.EXPERIMENT),
+            lambda: client.assign("u", {"a": "x" * 4097}, experiment=world.EXPERIMENT),
             lambda: client.assign(bad, US, experiment=world.EXPERIMENT),
             lambda: client.assign("", US, experiment=world.EXPERIMENT),
             lambda: client.assign("u", US, experiment=bad),

@@ -11,6 +11,7 @@ import pandas as pd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from experiment.event import VALUE_LENGTH
 from router.client import arguments
 from router.client.values import json_value
 
@@ -49,7 +50,7 @@ def test_every_hosts_value_becomes_json_once_and_for_all(value: object) -> None:
 
 
 @settings(max_examples=500, deadline=None)
-@given(st.dictionaries(st.text(), json_values))
+@given(st.dictionaries(st.text(max_size=VALUE_LENGTH), json_values, max_size=20))
 def test_json_is_taken_as_it_is(attributes: dict[str, Any]) -> None:
     assert arguments.attribute_values(attributes) == attributes
     scalars = {name: item for name, item in attributes.items() if not isinstance(item, list | dict)}

@@ -80,6 +80,12 @@ def test_experiments_can_be_named(door: Door) -> None:
         (b'{"unit": "a\\u0000b"}', 400, "bad_input", "unit"),
         (json.dumps({"unit": "u" * 257}).encode(), 400, "bad_input", "unit"),
         (b'{"unit": "u", "attributes": []}', 400, "bad_input", "attributes"),
+        (
+            json.dumps({"unit": "u", "attributes": {"a": "x" * 4097}}).encode(),
+            400,
+            "bad_input",
+            "attributes.a",
+        ),
         (b'{"unit": "u", "attribute": {}}', 400, "bad_input", "body"),
         (b'{"unit": "u", "inputs": []}', 400, "bad_input", "body"),
         (b'{"unit": "u", "experiments": "x"}', 400, "bad_input", "experiments"),
