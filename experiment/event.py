@@ -33,13 +33,18 @@ ATTRIBUTE_LENGTH = 4_096
 ATTRIBUTE_DEPTH = 20
 """Deepest nesting of lists and objects in an attribute."""
 
+_CONTROLS = "\\x00-\\x1f\\x7f-\\x9f"
+_NO_CHARACTERS = "\ufdd0-\ufdef" + "".join(
+    chr(plane + end) for plane in range(0, 0x110000, 0x10000) for end in (0xFFFE, 0xFFFF)
+)
 _KINDS = {
-    "a control character": "\\x00-\\x1f\\x7f-\\x9f",
+    "a control character": _CONTROLS,
     "half a character (a surrogate)": "\\ud800-\\udfff",
-    "no character (Unicode keeps it out of texts)": "\\ufdd0-\\ufdef"
-    + "".join(f"\\U{plane:04x}fffe\\U{plane:04x}ffff" for plane in range(17)),
+    "no character (Unicode keeps it out of texts)": _NO_CHARACTERS,
 }
 _REFUSED = re.compile("|".join(f"([{signs}])" for signs in _KINDS.values()))
+TEXT_PATTERN = f"^[^{_CONTROLS}{_NO_CHARACTERS}]*$"
+"""The rule above, without the surrogates that JSON cannot have, for other readers of regular expressions."""
 
 
 class Status(StrEnum):

@@ -14,7 +14,7 @@ from werkzeug.exceptions import HTTPException
 from experiment.codec import parse_covariates
 from experiment.errors import BadInput, SwitchpointError
 from experiment.event import unit_id
-from router.serving import problem
+from router.serving import openapi, problem
 from router.serving.asking import EVENTS_KEYS, PREDICT_KEYS, attributes_of, request_object
 from router.serving.body import BodyReader
 from router.serving.clock import CLOCK_HEADER, Clock
@@ -47,12 +47,18 @@ class Services:
 
 
 def create_app(services: Services) -> Flask:
-    """The Flask application; `/v1/assign` is mounted before it (`router.serving.wsgi.Application`)."""
+    """The Flask application; `/v1/assign` is mounted before it (`router.serving.wsgi.Application`).
+
+    `router.serving.openapi` describes every route.
+    """
     app = Flask("switchpoint", static_folder=None)
-    app.url_map.strict_slashes = False
+    # what is not described is 404 or 405, not a redirect nor an answer of Flask's own
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    app.url_map.strict_slashes = app.url_map.merge_slashes = False
     _errors(app)
     _service_routes(app, services)
     _health_routes(app, services)
+    _description(app)
 
     @app.after_request
     def finish(response: Response) -> Response:
@@ -114,6 +120,14 @@ def _health_routes(app: Flask, services: Services) -> None:
     def metrics() -> Response:
         body, content_type = services.metrics.exposition(request.headers.get("Accept", ""))
         return Response(body, content_type=content_type)
+
+
+def _description(app: Flask) -> None:
+    text = orjson.dumps(openapi.document())
+
+    @app.get(openapi.PATH)
+    def description() -> Response:
+        return Response(text, content_type="application/json")
 
 
 def _errors(app: Flask) -> None:

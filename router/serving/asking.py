@@ -13,6 +13,8 @@ from router.serving.problem import shown
 ASSIGN_KEYS = frozenset({"unit", "attributes", "experiments"})
 PREDICT_KEYS = frozenset({"unit", "attributes", "inputs", "covariates"})
 EVENTS_KEYS = frozenset({"events"})
+EXPERIMENTS = 1000
+"""Most experiments that a call may name."""
 _COMPARED_CHARACTERS = 60
 
 
@@ -53,8 +55,11 @@ def experiments_of(body: Mapping[str, Any]) -> list[str] | None:
     keys = body.get("experiments")
     if keys is None:
         return None
-    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys) or len(keys) > 1000:
+    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys) or len(keys) > EXPERIMENTS:
         raise BadInput(
-            "is a list of at most 1000 experiment keys", field="experiments", value=keys, fix='send ["key"]'
+            f"is a list of at most {EXPERIMENTS} experiment keys",
+            field="experiments",
+            value=keys,
+            fix='send ["key"]',
         )
     return keys
