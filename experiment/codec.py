@@ -85,6 +85,17 @@ def parse_event(raw: object, *, now: int | None) -> Event:
     return replace(event, exposure=_exposure(raw)) if kind == EXPOSURE else event
 
 
+def refuse_ahead(at: int, now: int | None, *, sent: object) -> None:
+    """Raise EventError for a time in ms, `sent` in some form, in the future of `now`, if that is known."""
+    if now is not None and at > now + AHEAD_MS:
+        raise EventError(
+            f"{(at - now) / 1000:.0f} s ahead of the server's clock",
+            field="at",
+            value=sent,
+            fix="correct the sender's clock; at most 5 minutes ahead are accepted",
+        )
+
+
 def to_document(event: Event) -> dict[str, Any]:
     """The event in its wire form, without fields that say nothing."""
     document: dict[str, Any] = {"id": event.id, "type": event.type, "unit": event.unit, "at": event.at}
@@ -214,13 +225,7 @@ def _time(value: object, now: int | None) -> int:
             value=value,
             fix="use milliseconds, not seconds or microseconds",
         )
-    if now is not None and at > now + AHEAD_MS:
-        raise EventError(
-            f"{(at - now) / 1000:.0f} s ahead of the server's clock",
-            field="at",
-            value=value,
-            fix="correct the sender's clock; at most 5 minutes ahead are accepted",
-        )
+    refuse_ahead(at, now, sent=value)
     return at
 
 

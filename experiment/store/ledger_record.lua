@@ -2,7 +2,7 @@
 --
 -- KEYS  1 shard facts, 2 log, 3 dirty units, 4 days, 5 arrivals, then cells per plan, record bucket per unit, ids per event
 -- ARGV  1 JSON {P plans, U units, N events, h history, newest day known, keep days, o ordinals,
---       g unit, damage of its id, ... where there is any},
+--       g unit, damage of its id, ... where there is any, s identity of the store that is meant, if one is},
 --       then P plans as JSON, U units, N id hashes, N events as JSON,
 --       then one flat JSON array: per event its unit (1..U), at, kind (0 outcome, else the exposure's ordinal),
 --       and for an outcome: its type, how many values, then slot, amount each;
@@ -10,6 +10,7 @@
 --       covariates.
 --       Events lie unit by unit, ordered by time, exposures first.
 -- Reply {one letter per event: s stored, d duplicate, l late; newest day} or {'', what has no room}
+--       or {'?', identity of the store that this shard belongs to}
 
 local head = cjson.decode(ARGV[1])
 local P, U, N = head.P, head.U, head.N
@@ -21,7 +22,9 @@ local plans = lazy_plans(head.o, {unpack(ARGV, 2, 1 + P)}, 6)
 -- No producer's clock moves the newest day by itself: a day ahead of the store's own says nothing.
 local begun = redis.call('TIME')[1]
 local today = floor(begun * 1000 / DAY)
-local newest = tonumber(redis.call('HGET', KEYS[1], 'newest') or '0')
+local facts = redis.call('HMGET', KEYS[1], 'newest', 'store')
+if head.s and head.s ~= (facts[2] or '') then return {'?', facts[2] or ''} end
+local newest = tonumber(facts[1] or '0')
 local function see(day)
   if day > newest and day <= today then newest = day end
 end

@@ -104,8 +104,9 @@ def record_call(
     *,
     newest: int,
     history: bool,
+    store: str | None,
 ) -> tuple[list[str], list[str]]:
-    """KEYS and ARGV of ledger_record.lua for rows already in `Row.order`."""
+    """KEYS and ARGV of ledger_record.lua for rows already in `Row.order`; `store` None: for any."""
     units: dict[str, bytes] = {}
     numbers: list[int] = []
     damaged: list[int] = []
@@ -128,7 +129,7 @@ def record_call(
         "keep": settings.dedupe_days,
         "o": plan.ordinals,
         "g": damaged,
-    }
+    } | ({} if store is None else {"s": store})
     return (
         [
             keys.facts(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import cast
 
 import redis
 
-from experiment.errors import BadInput, Conflict, Corrupt, NotFound
+from experiment.errors import BadInput, Conflict, Corrupt, NotFound, StoreUnavailable
 from experiment.event import Event, Status
 from experiment.fold import Arrivals, DimensionValues, LedgerPlan, UnitRecord
 from experiment.moments import Moments
@@ -32,6 +32,7 @@ LARGEST_BATCH = 1000
 """Events per call: 1,000 hold the server for some 10 ms, and keep sums of products exact (docs/redis.md)."""
 
 _BUCKETS_PER_READ = 500
+_OTHER_STORE = b"?"
 _LETTERS = {"s": Status.STORED, "d": Status.DUPLICATE, "l": Status.LATE, "": Status.REJECTED}
 
 
@@ -43,20 +44,27 @@ _SHARED = _text("ledger.lua") + _text("ledger_units.lua")
 _RECORD = _SHARED + _text("ledger_record.lua")
 _REFOLD = _SHARED + _text("ledger_refold.lua")
 
-# KEYS 1 settings; ARGV name, value, ... of a new project. Reply: the settings in force.
-_CREATE = """
-if redis.call('EXISTS', KEYS[1]) == 0 then redis.call('HSET', KEYS[1], unpack(ARGV)) end
+# KEYS last: the store's identity; ARGV 1 the one that is meant, '*' for any. An error where it is another.
+_SAME_STORE = """
+if ARGV[1] ~= '*' and ARGV[1] ~= (redis.call('GET', KEYS[#KEYS]) or '') then
+  return redis.error_reply('OTHERSTORE')
+end
+"""
+
+# KEYS 1 settings; ARGV from 2: name, value, ... of a new project. Reply: the settings in force.
+_CREATE = f"""{_SAME_STORE}
+if redis.call('EXISTS', KEYS[1]) == 0 then redis.call('HSET', KEYS[1], unpack(ARGV, 2)) end
 return redis.call('HGETALL', KEYS[1])
 """
 
-# KEYS 1 letters, 2 counts, 3 token; ARGV 1 letters kept, 2 how many causes, then cause, count, ...,
+# KEYS 1 letters, 2 counts, 3 token; ARGV 2 letters kept, 3 how many causes, then cause, count, ...,
 # then raw, reason, cause of each letter. A token that is there was counted before its answer was lost.
-_REFUSE = """
+_REFUSE = f"""{_SAME_STORE}
 if not redis.call('SET', KEYS[3], '', 'NX', 'EX', 86400) then return 0 end
-local letters = 3 + 2 * ARGV[2]
-for i = 3, letters - 1, 2 do redis.call('HINCRBY', KEYS[2], ARGV[i], ARGV[i + 1]) end
+local letters = 4 + 2 * ARGV[3]
+for i = 4, letters - 1, 2 do redis.call('HINCRBY', KEYS[2], ARGV[i], ARGV[i + 1]) end
 for i = letters, #ARGV, 3 do
-  redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], '*',
+  redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], '*',
     'raw', ARGV[i], 'reason', ARGV[i + 1], 'cause', ARGV[i + 2])
 end
 return 1
@@ -80,6 +88,7 @@ class RedisLedger:
         id_buckets: int = Settings().id_buckets,
         dedupe_days: int = DEDUPE_DAYS,
         batch: int = DEFAULT_BATCH,
+        store: Callable[[], str | None] | None = None,
     ) -> None:
         """A ledger of `project`; nothing is read or written before the first call.
 
@@ -88,6 +97,8 @@ class RedisLedger:
             shards: None takes what the project has, 1 for a new one.
             unit_buckets, id_buckets, dedupe_days: of a new project; an existing one keeps its own.
             batch: events per script call, at most LARGEST_BATCH.
+            store: the identity of the store that events may be written to ("" for one without records), None
+                while that is not known: nothing is. Left out, the store that answers is the right one.
         """
         if not 1 <= batch <= LARGEST_BATCH:
             raise BadInput("out of range", field="batch", value=batch, fix=f"use 1 to {LARGEST_BATCH}")
@@ -98,6 +109,7 @@ class RedisLedger:
             shards=shards or 1, unit_buckets=unit_buckets, id_buckets=id_buckets, dedupe_days=dedupe_days
         )
         self._keys = ProjectKeys(project)
+        self._store = store
         self._record_script = client.register_script(_RECORD)
         self.forget()
 
@@ -113,6 +125,7 @@ class RedisLedger:
         self, events: Sequence[Event | Checked], plan: LedgerPlan, *, history: bool = False
     ) -> list[Status]:
         """Count events, `batch` at a time and shard by shard; see `Ledger.record`."""
+        store = self._meant()
         settings = self._open(create=True)
         checked = check_events(events, plan)
         self._numbers.learn(checked, plan)
@@ -123,23 +136,65 @@ class RedisLedger:
                 self._days_of(shard, settings).claim(row.day for row in rows)
             for start in range(0, len(rows), self._batch):
                 part = sorted(rows[start : start + self._batch], key=Row.order)
-                call = partial(self._call, shard=shard, plan=compiled, settings=settings, history=history)
+                call = partial(
+                    self._call, shard=shard, plan=compiled, settings=settings, history=history, store=store
+                )
                 for row, letter in halved(part, call):
                     found.statuses[row.index] = _LETTERS[letter]
         return found.result(len(events))
 
     def _call(
-        self, rows: Sequence[Row], *, shard: int, plan: ScriptPlan, settings: Settings, history: bool
+        self,
+        rows: Sequence[Row],
+        *,
+        shard: int,
+        plan: ScriptPlan,
+        settings: Settings,
+        history: bool,
+        store: str | None,
     ) -> str:
         keys, arguments = record_call(
-            rows, plan, self._shard(shard), settings, newest=self._newest, history=history
+            rows, plan, self._shard(shard), settings, newest=self._newest, history=history, store=store
         )
         with store_errors():
             letters, detail = self._record_script(keys=keys, args=arguments)
+            if letters == _OTHER_STORE:
+                self._take_over(shard, str(store), detail)
+                letters, detail = self._record_script(keys=keys, args=arguments)
+        if letters == _OTHER_STORE:
+            raise StoreUnavailable("the store was exchanged a moment ago")
         if letters:
             # not less than the one sent, unless that was ahead of the store's clock
             self._newest = int(detail)
         return bytes(letters).decode()
+
+    def _meant(self) -> str | None:
+        """The identity of the store that is meant, None for any."""
+        if self._store is None:
+            return None
+        store = self._store()
+        if store is None:
+            raise StoreUnavailable("nothing is written to a store before its records were seen")
+        return store
+
+    def _wish(self) -> str:
+        """The first argument of `_SAME_STORE`."""
+        store = self._meant()
+        return "*" if store is None else store
+
+    def _take_over(self, shard: int, store: str, before: bytes) -> None:
+        """Let a shard that belongs to no store yet belong to this one, if it is this one that answers."""
+        answering = cast("bytes", self._client.get(self._keys.identity()) or b"")
+        if before or answering.decode() != store:
+            raise StoreUnavailable("another store answers than the one whose records were seen")
+        self._client.hsetnx(self._shard(shard).facts(), "store", store)
+
+    def adopt(self, store: str) -> None:
+        """Let all shards belong to the store `store`, whose records were restored beside them."""
+        with store_errors():
+            for keys in self._all_shards():
+                if self._client.hexists(keys.facts(), "store"):
+                    self._client.hset(keys.facts(), "store", store)
 
     def moments(self, experiment: str, plan: LedgerPlan) -> Moments:
         """Add up the experiment's cells over shards; cost depends on cells, not units."""
@@ -274,9 +329,12 @@ class RedisLedger:
         counts.update(letter.cause for letter in letters)
         flat: list[str | int | bytes] = [item for pair in counts.items() for item in pair]
         flat += [part.encode(errors="replace") for x in letters for part in (x.raw, x.reason, x.cause)]
-        keys = self._keys.dead_letters(), self._keys.refusals(), self._keys.refusal_token(token)
+        keys = (
+            self._keys.dead_letters(), self._keys.refusals(), self._keys.refusal_token(token),
+            self._keys.identity(),
+        )  # fmt: skip
         with store_errors():
-            self._client.eval(_REFUSE, len(keys), *keys, DEAD_LETTERS, len(counts), *flat)
+            self._client.eval(_REFUSE, len(keys), *keys, self._wish(), DEAD_LETTERS, len(counts), *flat)
 
     def refusals(self) -> dict[str, int]:
         """Refused events by cause."""
@@ -301,7 +359,8 @@ class RedisLedger:
         wanted = [item for pair in asdict(self._wanted).items() for item in pair]
         with store_errors():
             if create:
-                pairs = iter(self._client.eval(_CREATE, 1, self._keys.settings(), *wanted))
+                keys = self._keys.settings(), self._keys.identity()
+                pairs = iter(self._client.eval(_CREATE, len(keys), *keys, self._wish(), *wanted))
                 stored = dict(zip(pairs, pairs, strict=True))
             else:
                 stored = self._client.hgetall(self._keys.settings())

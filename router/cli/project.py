@@ -193,6 +193,7 @@ def restore(context: Context, journal: Path, *, as_json: bool) -> None:
 
     written = rebuild(journal, context.records)
     context.memory.remember(context.records)
+    context.ledger.adopt(context.records.identity() or "")
     revision = context.records.revision()
     if as_json:
         print_json({"project": context.project, "written": written, "revision": revision})

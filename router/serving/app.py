@@ -62,7 +62,10 @@ def create_app(services: Services) -> Flask:
 
     @app.after_request
     def finish(response: Response) -> Response:
-        response.headers[CLOCK_HEADER] = "simulated" if services.simulated else str(services.clock.now())
+        if services.simulated:
+            response.headers[CLOCK_HEADER] = "simulated"
+        elif services.clock.settled:
+            response.headers[CLOCK_HEADER] = str(services.clock.now())
         services.metrics.answered(request.endpoint or "unknown", response.status_code)
         return response
 
@@ -166,9 +169,9 @@ def _events_of(body: object) -> list[object]:
 
 
 def _now(services: Services, asked: Request) -> int | None:
-    """The door's clock in ms; None (simulated, no header) trusts event times."""
+    """The door's clock in ms; None (simulated without a header, or not known yet) trusts event times."""
     if not services.simulated:
-        return services.clock.now()
+        return services.clock.now() if services.clock.settled else None
     text = asked.headers.get(CLOCK_HEADER)
     if text is None:
         return None

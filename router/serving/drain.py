@@ -13,7 +13,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 
-from experiment.codec import decode, encode
+from experiment.codec import decode, encode, refuse_ahead
 from experiment.errors import EventError, PlatformError, StoreUnavailable
 from experiment.event import Event, Status
 from experiment.fold import LedgerPlan
@@ -83,12 +83,17 @@ class _Row:
     letters: list[DeadLetter] = field(default_factory=list)
     waiting: list[Event] = field(default_factory=list)
 
-    def check(self, plan: LedgerPlan) -> None:
-        """Sort the events by whether the plan can count them."""
+    def check(self, plan: LedgerPlan, now: int | None) -> None:
+        """Sort the events by whether the plan can count them, and whether their time has come.
+
+        The door lets every time in while it does not know its own (`router.serving.clock`).
+        """
         self.events, self.letters = [], []
         for line in self.item.payload.split(b"\n"):
             try:
-                self.events.append(plan.check(decode(line.decode())))
+                event = decode(line.decode())
+                refuse_ahead(event.at, now, sent=event.at)
+                self.events.append(plan.check(event))
             except EventError as error:
                 self._refuse(line.decode(), str(error), cause_of(error))
             except (ValueError, KeyError, TypeError) as error:
@@ -130,11 +135,12 @@ class Drainer:
         gate: StoreGate,
         renew: Callable[[], bool],
         returned: Callable[[], object] = lambda: None,
+        now: Callable[[], int | None] = lambda: None,
     ) -> None:
         """`renew` brings `plan` up to date from the store, False where it cannot; `returned` hears of a store
-        that answers again before anything is sent to it."""
+        that answers again before anything is sent to it; `now` is the time in ms, None trusts event times."""
         self._ledger, self._spool, self._plan, self._gate = ledger, spool, plan, gate
-        self._renew, self._returned = renew, returned
+        self._renew, self._returned, self._now = renew, returned, now
         self._after = 0  # every row up to here was delivered, or is among those held back
         self._held_back: dict[int, _Delay] = {}
 
@@ -234,16 +240,16 @@ class Drainer:
 
     def _check(self, rows: Sequence[_Row]) -> LedgerPlan:
         """Sort the events of the rows by the plan in force, which is read again before it refuses any."""
-        plan = self._plan()
+        plan, now = self._plan(), self._now()
         for row in rows:
-            row.check(plan)
+            row.check(plan, now)
         if any(row.letters for row in rows):
             if not self._renew():
                 raise StoreUnavailable("the plan in force cannot be read")
             if self._plan() is not plan:
                 plan = self._plan()
                 for row in rows:
-                    row.check(plan)
+                    row.check(plan, now)
         return plan
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 from gevent import monkey
 from gevent.threadpool import ThreadPool
 
-from experiment.errors import Conflict, StoreUnavailable
+from experiment.errors import Conflict, StoreReverted, StoreUnavailable
 from experiment.store.connection import ServerFinding, check_server, connect, server_time
 from experiment.store.known_store import StoreMemory, serving_folder
 from experiment.store.records import Kind, Records
@@ -37,7 +37,7 @@ from router.serving.app import Services, create_app
 from router.serving.assign import PATH, AssignDoor
 from router.serving.background import Background
 from router.serving.body import BodyReader
-from router.serving.clock import Clock
+from router.serving.clock import Clock, ClockMemory
 from router.serving.counting import StoreGate
 from router.serving.drain import Drainer
 from router.serving.metrics import Metrics
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+CLOCK_FILE = "clock.json"
 SNAPSHOT_FILE = "snapshot.json"
 SPOOL_FILE = "spool.sqlite"
 _WAITING_CALLS = 64
@@ -75,6 +76,8 @@ class RecordsSource:
         """
         self._records, self._memory, self._exchanged = records, memory, exchanged
         self._checked = ""
+        self.store: str | None = None
+        """Identity of the store seen last; "" without records, None where it is not the known one."""
 
     def stamp(self) -> str:
         """The store's identity, number and hash of its last audit entry. Raises as `SnapshotSource.stamp`."""
@@ -82,14 +85,21 @@ class RecordsSource:
         identity = self._records.identity()
         stamp = f"{identity}:{head.seq}:{head.hash}"
         if stamp != self._checked:
-            before, self._checked = self._checked, ""
+            self._checked = ""
             if self._memory is not None:
-                self._memory.require(self._records)
+                self._require(self._memory)
                 self._remember(self._memory)
-            if before.partition(":")[0] != str(identity):
+            if self.store != (identity or ""):
                 self._exchanged()
-            self._checked = stamp
+            self._checked, self.store = stamp, identity or ""
         return stamp
+
+    def _require(self, memory: StoreMemory) -> None:
+        try:
+            memory.require(self._records)
+        except StoreReverted:
+            self.store = None
+            raise
 
     def _remember(self, memory: StoreMemory) -> None:
         try:
@@ -141,10 +151,11 @@ def create(settings: Settings | None = None) -> Application:
     """
     chosen = settings or Settings.read()
     client = connect(chosen.redis_url)
-    ledger = RedisLedger(client, project=chosen.project, shards=chosen.shards)
-    metrics, gate, clock = Metrics(), StoreGate(), Clock(lambda: server_time(client))
-    models = _models(chosen, metrics)
+    ledger = RedisLedger(client, project=chosen.project, shards=chosen.shards, store=lambda: source.store)
     folder = serving_folder(chosen.data, chosen.project)
+    clock = Clock(lambda: server_time(client), memory=ClockMemory(folder / CLOCK_FILE))
+    metrics, gate = Metrics(), StoreGate()
+    models = _models(chosen, metrics)
     # a full disk is no reason not to answer: /readyz says it, and the spool opens when there is room
     run = _beside_the_loop()
     spool = Spool(folder / SPOOL_FILE, chosen.spool_bytes, eager=False, run=run)
@@ -154,12 +165,13 @@ def create(settings: Settings | None = None) -> Application:
         ledger.forget()
         predictor.forget()
 
+    source = RecordsSource(
+        RedisRecords(client, project=chosen.project),
+        StoreMemory(chosen.data, chosen.project, run=run),
+        exchanged=forget,
+    )
     holder = SnapshotHolder(
-        RecordsSource(
-            RedisRecords(client, project=chosen.project),
-            StoreMemory(chosen.data, chosen.project, run=run),
-            exchanged=forget,
-        ),
+        source,
         folder / SNAPSHOT_FILE,
         prepare=lambda snapshot: models.warm(snapshot.live_versions(), seconds=_WARM_SECONDS),
         swapped=lambda snapshot: models.keep(snapshot.live_versions()),
@@ -182,6 +194,7 @@ def create(settings: Settings | None = None) -> Application:
         gate=gate,
         renew=renew,
         returned=forget,
+        now=lambda: None if chosen.simulated_clock else clock.now(),
     )
     background = Background(
         holder,

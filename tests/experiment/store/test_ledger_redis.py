@@ -23,7 +23,7 @@ from experiment.errors import BadInput, Conflict, Corrupt, DefinitionError, Stor
 from experiment.event import Event, Status
 from experiment.fold import LedgerPlan, fold, fold_unit
 from experiment.store.connection import connect
-from experiment.store.ledger import settle
+from experiment.store.ledger import DeadLetter, settle
 from experiment.store.memory_ledger import MemoryLedger
 from experiment.store.redis_clock import NewestDay
 from experiment.store.redis_keys import ShardKeys, bucket_of, shard_of, unit_digest
@@ -470,6 +470,88 @@ def test_events_counted_in_another_form_are_refused(ledger: RedisLedger, ledger_
         change()
         with pytest.raises(Conflict, match="another form"):
             RedisLedger(ledger_client).moments("home", ONE)
+
+
+class Bound:
+    """A ledger that writes to one store only, and the identity of the store that answers."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self.client, self.meant = client, "A"
+        self.ledger = RedisLedger(client, shards=2, unit_buckets=8, id_buckets=4, store=lambda: self.meant)
+
+    def answers(self, identity: str) -> None:
+        self.client.set(self.ledger._keys.identity(), identity)
+
+    def record(self, *names: str) -> list[Status]:
+        return self.ledger.record([outcome(name, name, START) for name in names], ONE)
+
+    def refused(self, match: str, *, letters: bool = True) -> None:
+        """Nothing is written; `letters`: also of events that were refused."""
+        before = everything(self.client)
+        with pytest.raises(StoreUnavailable, match=match):
+            self.record("a", "b", "c", "d")
+        if letters:
+            with pytest.raises(StoreUnavailable):
+                self.ledger.refuse([DeadLetter(raw="{}", reason="r", cause="c")], token="t")
+        assert everything(self.client) == before
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_nothing_is_written_to_another_store_than_the_one_that_is_meant(
+    ledger_client: redis.Redis, cached: bool
+) -> None:
+    """A failover between two looks, to an empty store and to another project's; whatever is kept of the first."""
+    bound = Bound(ledger_client)
+    bound.answers("A")
+    assert bound.record("a", "b", "c", "d") == [Status.STORED] * 4
+    ledger_client.flushall()
+    if not cached:
+        bound.ledger.forget()
+    bound.refused("OTHERSTORE|another store")
+    bound.answers("B")
+    bound.refused("OTHERSTORE|another store")
+    theirs = RedisLedger(ledger_client, shards=2, unit_buckets=8, id_buckets=4, store=lambda: "B")
+    assert theirs.record([outcome(name, name, START) for name in "abcd"], ONE) == [Status.STORED] * 4
+    bound.answers("A")  # as it would look between the check and the call
+    bound.refused("another store answers", letters=False)
+
+
+def test_a_ledger_of_before_and_one_without_records_belong_to_the_first_store_that_is_meant(
+    ledger_client: redis.Redis, ledger: RedisLedger
+) -> None:
+    assert ledger.record([outcome("a", "a", START)], ONE) == [Status.STORED]
+    bound = Bound(ledger_client)
+    bound.ledger = RedisLedger(ledger_client, store=lambda: bound.meant)
+    bound.meant = ""
+    assert bound.record("b") == [Status.STORED]
+    assert ledger_client.hget(KEYS.facts(), "store") is None
+    bound.meant = "A"
+    bound.answers("A")
+    assert bound.record("a", "c") == [Status.DUPLICATE, Status.STORED]
+    assert ledger_client.hget(KEYS.facts(), "store") == b"A"
+    bound.ledger.refuse([DeadLetter(raw="{}", reason="r", cause="c")], token="t")
+    assert bound.ledger.refusals() == {"c": 1}
+    assert ledger.record([outcome("d", "d", START)], ONE) == [Status.STORED]  # told nothing, it takes any
+
+
+def test_nothing_is_written_before_a_store_was_seen(ledger_client: redis.Redis) -> None:
+    bound = Bound(ledger_client)
+    bound.ledger = RedisLedger(ledger_client, store=lambda: None)
+    bound.refused("before its records were seen")
+
+
+def test_a_ledger_beside_which_records_were_restored_goes_on(ledger_client: redis.Redis) -> None:
+    bound = Bound(ledger_client)
+    bound.answers("A")
+    bound.record("a", "b", "c", "d")
+    bound.meant = "B"
+    bound.answers("B")
+    bound.refused("another store answers", letters=False)
+    bound.ledger.adopt("B")
+    assert bound.record("a", "b", "c", "e") == [Status.DUPLICATE] * 3 + [Status.STORED]
+    fresh = ShardKeys("default", 2)
+    bound.ledger.adopt("C")
+    assert ledger_client.exists(fresh.facts()) == 0
 
 
 def test_a_full_memory_refuses_before_any_write(ledger: RedisLedger, ledger_client: redis.Redis) -> None:

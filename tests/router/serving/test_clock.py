@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from experiment.errors import StoreUnavailable
+from router.serving import clock as module
 from router.serving.app import Services, create_app
 from router.serving.body import BodyReader
-from router.serving.clock import Clock
+from router.serving.clock import CLOCK_HEADER, Clock, ClockMemory
 from router.serving.metrics import Metrics
 
 DAY = 86_400.0
@@ -24,6 +26,7 @@ class Machines:
     gateway: float = 0.0
     store: float = 0.0
     passed: float = 0.0
+    memory: ClockMemory | None = None
     clock: Clock = field(init=False)
 
     def __post_init__(self) -> None:
@@ -32,6 +35,7 @@ class Machines:
             self._answer,
             wall=lambda: TRUTH + self.passed + self.gateway,
             steady=lambda: 5.0 + self.passed,
+            memory=self.memory,
         )
 
     def _answer(self) -> float:
@@ -127,6 +131,56 @@ def test_a_slow_answer_or_none_changes_nothing() -> None:
     assert machines.wrong == 0
 
 
+def test_a_worker_that_starts_without_its_store_knows_what_others_knew(tmp_path: Path) -> None:
+    """Also a second later and where the machine's own clock was set meanwhile."""
+    path = tmp_path / "clock.json"
+    first = Machines(memory=ClockMemory(path))
+    assert not first.clock.settled
+    first.look()
+    second = Machines(gateway=-600, passed=1.0, memory=ClockMemory(path))
+    second.away = True
+    assert second.clock.settled
+    assert second.wrong == 0
+    second.away = False
+    second.look()
+    assert (second.wrong, second.clock.drift) == (0, -600)
+    second.store = second.gateway = 3 * DAY  # both were set: the next one hears of it
+    second.look()
+    assert Machines(gateway=3 * DAY, passed=1.0, memory=ClockMemory(path)).wrong == 3 * DAY
+
+
+def test_what_was_known_before_the_machine_started_counts_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, boot = tmp_path / "clock.json", tmp_path / "boot"
+    monkeypatch.setattr(module, "_BOOT_ID", boot)
+    for start, known in (("one", False), ("one", True), ("two", False)):
+        boot.write_text(start)
+        assert (ClockMemory(path).base() is not None) is known
+        ClockMemory(path).keep(7.0)
+    path.write_text("{")
+    assert ClockMemory(path).base() is None
+    boot.unlink()
+    ClockMemory(path).keep(8.0)
+    assert path.read_text() == "{"
+
+
+def test_a_clock_that_cannot_be_kept_is_done_without(tmp_path: Path) -> None:
+    memory = ClockMemory(tmp_path / "nowhere" / "clock.json")
+    memory.keep(7.0)
+    assert memory.base() is None
+    (tmp_path / "nowhere").mkdir()
+    memory.keep(7.0)
+    assert memory.base() == 7.0
+
+
+def test_a_small_change_is_not_written(tmp_path: Path) -> None:
+    memory = ClockMemory(tmp_path / "clock.json")
+    for base, kept in ((7.0, 7.0), (7.4, 7.0), (6.6, 7.0), (7.5, 7.5)):
+        memory.keep(base)
+        assert memory.base() == kept
+
+
 def test_the_doors_take_the_time_of_the_clock() -> None:
     """A gateway that is behind refuses no good event; one that is ahead dates its exposures rightly."""
     asked: list[int | None] = []
@@ -142,12 +196,14 @@ def test_the_doors_take_the_time_of_the_clock() -> None:
             raise StoreUnavailable("enough")
 
     machines = Machines(gateway=30 * DAY)
-    machines.look()
     services: Any = Services(
         holder=None, predictor=Predictor(), recorder=Recorder(), metrics=Metrics(), readiness=dict,
         body=BodyReader(), clock=machines.clock,
     )  # type: ignore[arg-type]  # fmt: skip
     client = create_app(services).test_client()
+    before = client.post("/v1/events", data=b"[]")
+    assert (asked.pop(), before.headers.get(CLOCK_HEADER)) == (None, None)  # nobody is wrong yet
+    machines.look()
     client.post("/v1/events", data=b"[]")
     client.post("/v1/predict/ranker", data=b'{"unit": "u", "inputs": []}')
     assert asked == [int(TRUTH * 1000)] * 2

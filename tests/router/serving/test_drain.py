@@ -12,7 +12,7 @@ from experiment.errors import Corrupt, StoreUnavailable
 from experiment.event import Status
 from experiment.fold import LedgerPlan
 from router.serving import drain
-from tests.router.serving.test_recorder import Rig, click, exposure
+from tests.router.serving.test_recorder import NOW, Rig, click, exposure
 from tests.waiting import replace_time
 
 
@@ -55,6 +55,21 @@ def test_the_plan_is_read_again_where_it_changed_while_draining(rig: Rig) -> Non
     rig.drainer._renew = renew
     assert rig.drainer.step() == 1
     assert (len(list(rig.ledger.events())), rig.ledger.dead_letters()) == (1, [])
+
+
+def test_a_time_that_nobody_could_judge_is_judged_when_the_clock_is_known(rig: Rig) -> None:
+    ahead = [click(number) | {"at": NOW + minutes * 60_000} for number, minutes in enumerate((0, 5, 6))]
+    rig.ledger.away = True
+    rig.gate.failed(StoreUnavailable("away"))
+    items = rig.recorder.submit(ahead, now=None)
+    assert {item.outcome.status for item in items} == {Status.SPOOLED}
+    rig.ledger.away = False
+    rig.drainer._now = lambda: NOW
+    assert rig.drainer.step() == 1
+    assert [event.id for event in rig.ledger.events()] == ["c0", "c1"]
+    [letter] = rig.ledger.dead_letters()
+    assert "360 s ahead of the server's clock" in letter.reason
+    assert rig.ledger.refusals() == {"at": 1}
 
 
 def test_nothing_is_refused_while_the_plan_in_force_cannot_be_read(rig: Rig) -> None:

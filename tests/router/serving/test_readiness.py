@@ -18,7 +18,7 @@ import pytest
 from experiment.audit import Note
 from experiment.catalog import Catalog
 from experiment.definition import ModelRef
-from experiment.errors import AccessDenied, Corrupt, StoreUnavailable
+from experiment.errors import AccessDenied, Corrupt, StoreReverted, StoreUnavailable
 from experiment.event import Event, Status
 from experiment.model import Content, Format
 from experiment.store.connection import ServerFinding, Severity
@@ -199,6 +199,40 @@ def test_a_worker_that_starts_on_an_emptied_store_serves_the_copy(worker: Worker
     assert again.refusal is not None
     assert again.current.document == worker.holder.current.document
     assert again.current.running == (world.EXPERIMENT,)
+
+
+def test_a_store_is_known_by_its_identity_until_it_is_another_one(tmp_path: Path) -> None:
+    """What the ledger is bound to: nothing before the first look, and nothing while the store is refused."""
+    records = SwappedRecords()
+    heard: list[str | None] = []
+    source = RecordsSource(
+        cast("Records", records),
+        StoreMemory(tmp_path, "default"),
+        exchanged=lambda: heard.append(source.store),
+    )
+    assert source.store is None
+    source.stamp()
+    assert source.store == ""  # no records yet
+    catalog = world.build(cast("Records", records), tmp_path)
+    source.stamp()
+    identity = records.inner.identity()
+    assert source.store == identity
+    records.denied = True
+    with pytest.raises(AccessDenied):
+        source.stamp()
+    assert source.store == identity  # it is away: that says nothing
+    records.denied = False
+    catalog.pause(world.EXPERIMENT, at=world.now_ms(), actor="t")
+    source.stamp()
+    full, records.inner = records.inner, MemoryRecords()
+    with pytest.raises(StoreReverted):
+        source.stamp()
+    assert source.store is None
+    export(full, tmp_path / "journal")
+    restore(tmp_path / "journal", records.inner)
+    source.stamp()
+    assert source.store == records.inner.identity() != identity
+    assert heard == [None, "", None]
 
 
 def test_a_revision_that_cannot_be_compiled_is_named_and_the_last_one_served(worker: Worker) -> None:
