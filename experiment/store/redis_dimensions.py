@@ -6,22 +6,22 @@ the same exposure counts under the same value whenever and wherever it is folded
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import redis
 
 from experiment.fold import TYPES, VALUES_PER_DIMENSION, DimensionValues, LedgerPlan
 from experiment.plan import Checked
-from experiment.store.connection import SmallScript
+from experiment.store.connection import SAME_STORE, SmallScript
 from experiment.store.redis_errors import store_errors
 from experiment.store.redis_keys import ProjectKeys
 from experiment.store.redis_layout import TYPE_PLACE, Numbers
 
-# KEYS 1 the dimension; ARGV 1 how many values it may have, then values. Reply: all values with their numbers.
-_NUMBER = """
+# KEYS 1 the dimension; ARGV 2 how many values it may have, then values. Reply: all values with their numbers.
+_NUMBER = f"""{SAME_STORE}
 local used = redis.call('HLEN', KEYS[1])
-for i = 2, #ARGV do
-  if used >= tonumber(ARGV[1]) then break end
+for i = 3, #ARGV do
+  if used >= tonumber(ARGV[2]) then break end
   used = used + redis.call('HSETNX', KEYS[1], ARGV[i], used + 1)
 end
 return redis.call('HGETALL', KEYS[1])
@@ -31,9 +31,9 @@ return redis.call('HGETALL', KEYS[1])
 class DimensionNumbers:
     """The numbers of one project, cached: they never change."""
 
-    def __init__(self, client: redis.Redis, keys: ProjectKeys) -> None:
-        """Nothing is read before it is needed."""
-        self._client, self._keys = client, keys
+    def __init__(self, client: redis.Redis, keys: ProjectKeys, store: Callable[[], str]) -> None:
+        """Nothing is read before it is needed; `store` is the identity of the store that is meant, or "*"."""
+        self._client, self._keys, self._store = client, keys, store
         self._script = SmallScript(client, _NUMBER)
         self._known: dict[tuple[int, int], dict[str, int]] = {}
 
@@ -67,7 +67,8 @@ class DimensionNumbers:
         for place, values in missing.items():
             with store_errors():
                 reply = self._script(
-                    keys=[self._keys.dimension(*place)], args=[VALUES_PER_DIMENSION, *values]
+                    keys=[self._keys.dimension(*place), self._keys.identity()],
+                    args=[self._store(), VALUES_PER_DIMENSION, *values],
                 )
             pairs = iter(reply)
             self._known[place] = {

@@ -35,6 +35,7 @@ _REMEDIES = {
     "BUSY": "a script blocks the server",
     "NOAUTH": "the password of SWITCHPOINT_REDIS_URL is missing or wrong",
     "NOPERM": "the user of SWITCHPOINT_REDIS_URL lacks a permission",
+    "OTHERSTORE": "another store answers than the one whose records were seen",
     "MOVED": "this node does not own the slot: use one that owns all",
 }
 _DENIED = frozenset({"NOAUTH", "NOPERM"})

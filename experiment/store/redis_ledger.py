@@ -10,18 +10,20 @@ from pathlib import Path
 from typing import cast
 
 import redis
+from redis.exceptions import ResponseError
 
 from experiment.errors import BadInput, Conflict, Corrupt, NotFound, StoreUnavailable
 from experiment.event import Event, Status
 from experiment.fold import Arrivals, DimensionValues, LedgerPlan, UnitRecord
 from experiment.moments import Moments
 from experiment.plan import Checked
+from experiment.store.connection import SAME_STORE
 from experiment.store.ledger import DEAD_LETTERS, DEDUPE_DAYS, DeadLetter
 from experiment.store.redis_batch import LAYOUT, Row, Settings, check_events, record_call, sort_events
 from experiment.store.redis_clock import NewestDay, ShardClock
 from experiment.store.redis_days import Days
 from experiment.store.redis_dimensions import DimensionNumbers
-from experiment.store.redis_errors import store_errors
+from experiment.store.redis_errors import store_errors, unavailable
 from experiment.store.redis_keys import ProjectKeys, ShardKeys
 from experiment.store.redis_layout import TYPE_PLACE, Reader, ScriptPlan, script_plan
 from experiment.store.redis_log import read_log
@@ -44,22 +46,15 @@ _SHARED = _text("ledger.lua") + _text("ledger_units.lua")
 _RECORD = _SHARED + _text("ledger_record.lua")
 _REFOLD = _SHARED + _text("ledger_refold.lua")
 
-# KEYS last: the store's identity; ARGV 1 the one that is meant, '*' for any. An error where it is another.
-_SAME_STORE = """
-if ARGV[1] ~= '*' and ARGV[1] ~= (redis.call('GET', KEYS[#KEYS]) or '') then
-  return redis.error_reply('OTHERSTORE')
-end
-"""
-
 # KEYS 1 settings; ARGV from 2: name, value, ... of a new project. Reply: the settings in force.
-_CREATE = f"""{_SAME_STORE}
+_CREATE = f"""{SAME_STORE}
 if redis.call('EXISTS', KEYS[1]) == 0 then redis.call('HSET', KEYS[1], unpack(ARGV, 2)) end
 return redis.call('HGETALL', KEYS[1])
 """
 
 # KEYS 1 letters, 2 counts, 3 token; ARGV 2 letters kept, 3 how many causes, then cause, count, ...,
 # then raw, reason, cause of each letter. A token that is there was counted before its answer was lost.
-_REFUSE = f"""{_SAME_STORE}
+_REFUSE = f"""{SAME_STORE}
 if not redis.call('SET', KEYS[3], '', 'NX', 'EX', 86400) then return 0 end
 local letters = 4 + 2 * ARGV[3]
 for i = 4, letters - 1, 2 do redis.call('HINCRBY', KEYS[2], ARGV[i], ARGV[i + 1]) end
@@ -115,7 +110,7 @@ class RedisLedger:
 
     def forget(self) -> None:
         """Drop what was read of the store: it was away, and may be another one now."""
-        self._numbers = DimensionNumbers(self._client, self._keys)
+        self._numbers = DimensionNumbers(self._client, self._keys, self._wish)
         self._settings: Settings | None = None
         self._days: dict[int, Days] = {}
         self._compiled: ScriptPlan | None = None
@@ -178,7 +173,7 @@ class RedisLedger:
         return store
 
     def _wish(self) -> str:
-        """The first argument of `_SAME_STORE`."""
+        """The first argument of `SAME_STORE`."""
         store = self._meant()
         return "*" if store is None else store
 
@@ -186,7 +181,7 @@ class RedisLedger:
         """Let a shard that belongs to no store yet belong to this one, if it is this one that answers."""
         answering = cast("bytes", self._client.get(self._keys.identity()) or b"")
         if before or answering.decode() != store:
-            raise StoreUnavailable("another store answers than the one whose records were seen")
+            raise unavailable(ResponseError("OTHERSTORE"))
         self._client.hsetnx(self._shard(shard).facts(), "store", store)
 
     def adopt(self, store: str) -> None:
