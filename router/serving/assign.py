@@ -55,7 +55,8 @@ class AssignDoor:
                 raise problem.MethodNotAllowed("only POST", field="method", value=environ["REQUEST_METHOD"])
             answer = self.answer(self._body.json(environ))
         except SwitchpointError as error:
-            return self._refuse(error, start_response)
+            refusal = self._refuse(error, start_response)
+            return () if environ["REQUEST_METHOD"] == "HEAD" else refusal
         self._metrics.assigned()
         start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(answer)))])
         return (answer,)

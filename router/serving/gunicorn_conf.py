@@ -35,6 +35,7 @@ timeout = 30  # a worker whose loop stood still that long is replaced
 limit_request_line = 4094
 limit_request_field_size = 8190
 forwarded_allow_ips = "127.0.0.1,::1"
+forwarder_headers = ""  # the routes have no prefix, and nobody else says which of them is asked
 errorlog = "-"
 loglevel = os.environ.get("SWITCHPOINT_LOG_LEVEL", "warning")
 control_socket_disable = True

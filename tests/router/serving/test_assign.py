@@ -131,6 +131,14 @@ def test_other_methods_and_compression_are_refused(door: Door) -> None:
     assert door.post(b"x", HTTP_CONTENT_ENCODING="gzip")[0] == 415
 
 
+def test_an_answer_to_head_has_no_body(door: Door) -> None:
+    """gunicorn drops one, with a line in the log for each."""
+    started: list[Any] = []
+    asked: Any = {"REQUEST_METHOD": "HEAD"}
+    assert list(door.door(asked, lambda *head: started.extend(head))) == []  # type: ignore[arg-type, return-value, func-returns-value]
+    assert started[0] == "405 Method Not Allowed"
+
+
 def test_a_failing_experiment_serves_control(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever goes wrong inside one experiment, the caller gets control with ERROR."""
 
