@@ -88,7 +88,7 @@ class Ledger(Protocol):
         ...
 
     def sweep(self) -> int:
-        """Forget the ids of days that live events can no longer hit; how many days went. Run it daily."""
+        """Forget the ids of days that live events can no longer hit; how many days went."""
         ...
 
     def events(self, after: Mapping[str, str] | None = None) -> Iterator[Event]:

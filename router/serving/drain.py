@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from experiment.codec import decode, encode, refuse_ahead
-from experiment.errors import EventError, PlatformError, StoreUnavailable
+from experiment.errors import EventError, PlatformError, StoreUnavailable, SwitchpointError
 from experiment.event import Event, Status
 from experiment.fold import LedgerPlan
 from experiment.plan import Checked
@@ -26,6 +26,7 @@ _ROWS_AT_A_TIME = 20
 _EVENTS_AT_A_TIME = 200
 _FIRST_DELAY_SECONDS = 1.0
 _LONGEST_DELAY_SECONDS = 300.0
+_SWEEP_SECONDS = 3600.0
 
 _log = logging.getLogger(__name__)
 
@@ -124,7 +125,10 @@ class _Delay(NamedTuple):
 
 
 class Drainer:
-    """Probes an absent store each second and, while it answers, empties the spool into it, oldest first."""
+    """Probes an absent store each second and, while it answers, empties the spool into it, oldest first.
+
+    Once an hour it has the ledger forget the event ids that it may; several processes may do so at once.
+    """
 
     def __init__(
         self,
@@ -143,6 +147,7 @@ class Drainer:
         self._renew, self._returned, self._now = renew, returned, now
         self._after = 0  # every row up to here was delivered, or is among those held back
         self._held_back: dict[int, _Delay] = {}
+        self._swept_at = float("-inf")
 
     @property
     def held_back(self) -> int:
@@ -155,6 +160,7 @@ class Drainer:
             self._probe()
         if not self._gate.up:
             return 0
+        self._sweep()
         try:
             if not len(self._spool):
                 return 0
@@ -163,6 +169,14 @@ class Drainer:
         with only_drainer(self._spool) as mine:
             # what was spooled was accepted by the plan of before: only the one in force may refuse it
             return self._drain() if mine and self._renew() else 0
+
+    def _sweep(self) -> None:
+        if time.monotonic() - self._swept_at > _SWEEP_SECONDS:
+            self._swept_at = time.monotonic()
+            try:
+                self._ledger.sweep()
+            except SwitchpointError as error:
+                _log.warning("event ids are forgotten in an hour, not now: %s", error)
 
     def _probe(self) -> None:
         with suppress(StoreUnavailable):

@@ -108,6 +108,29 @@ class Time:
         replace_time(monkeypatch, drain, monotonic=lambda: self.now)
 
 
+def test_event_ids_are_forgotten_every_hour_while_the_store_is_there(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, swept = Time(monkeypatch), []
+    for hours, away in ((0, False), (0.9, False), (1.1, True), (1.2, False), (2.3, False), (2.4, False)):
+        clock.now = 5.0 + 3600 * hours
+        rig.ledger.away = away
+        rig.gate.answering = not away
+        rig.drainer.step()
+        swept.append(rig.ledger.sweeps)
+    assert swept == [1, 1, 1, 2, 3, 3]
+
+
+def test_a_sweep_that_fails_stops_nothing(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failed() -> int:
+        raise StoreUnavailable("away")
+
+    monkeypatch.setattr(rig.ledger, "sweep", failed)
+    spooled(rig, click(1))
+    rig.drainer.step()
+    assert (rig.drainer.step(), len(rig.spool)) == (0, 0)
+
+
 def test_a_row_that_cannot_be_counted_waits_and_holds_up_nobody(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -35,6 +35,7 @@ class FlakyLedger(MemoryLedger):
     def __init__(self) -> None:
         super().__init__()
         self.away, self.poison, self.full, self.calls = False, "", "", []
+        self.sweeps = 0
         self.go_on = threading.Event()
         self.go_on.set()
 
@@ -51,6 +52,10 @@ class FlakyLedger(MemoryLedger):
         kept = [event for event, no_room in zip(events, full, strict=True) if not no_room]
         statuses = iter(super().record(kept, plan, history=history))
         return [Status.REJECTED if no_room else next(statuses) for no_room in full]
+
+    def sweep(self) -> int:
+        self.sweeps += 1
+        return super().sweep()
 
     def position(self) -> dict[str, str]:
         if self.away:
