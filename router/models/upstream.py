@@ -13,6 +13,7 @@ import socket
 import ssl
 import threading
 import time
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -128,7 +129,7 @@ class Upstream:
         return bytes(kept)
 
     def _connect(self, end: float) -> socket.socket:
-        address = self._checked_address()
+        address = self._checked_address(end)
         sock = socket.create_connection((address, self.port), timeout=_left(end))
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -142,9 +143,8 @@ class Upstream:
             raise
         return sock
 
-    def _checked_address(self) -> str:
-        found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
-        address = str(found[0][4][0])
+    def _checked_address(self, end: float) -> str:
+        address = _lookups.address(self.host, self.port, end)
         if not self.private and not _is_public(address):
             raise ModelFailure(
                 Cause.LOAD,
@@ -152,6 +152,44 @@ class Upstream:
                 "Fix: set SWITCHPOINT_UPSTREAM_PRIVATE=1 if upstreams of this network are meant",
             )
         return address
+
+
+class _Lookups:
+    """Names that are being resolved: once, however many calls wait for it, each until its own deadline.
+
+    The system's resolver knows no deadline: a silent name server would hold every call for many seconds.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._under_way: dict[tuple[str, int], Future[str]] = {}
+
+    def address(self, host: str, port: int, end: float) -> str:
+        """The first address of a name. Raises OSError, of which TimeoutError."""
+        name = (host, port)
+        with self._lock:
+            found = self._under_way.get(name)
+            if found is None:
+                found = self._under_way[name] = Future()
+                threading.Thread(target=self._resolve, args=(name, found), daemon=True).start()
+        return found.result(timeout=_left(end))
+
+    def _resolve(self, name: tuple[str, int], found: Future[str]) -> None:
+        try:
+            address = str(socket.getaddrinfo(*name, type=socket.SOCK_STREAM)[0][4][0])
+        except (OSError, UnicodeError) as error:
+            self._end(name)
+            found.set_exception(OSError(f"its name cannot be resolved: {error}"))
+        else:
+            self._end(name)
+            found.set_result(address)
+
+    def _end(self, name: tuple[str, int]) -> None:
+        with self._lock:  # a call that begins now asks anew
+            del self._under_way[name]
+
+
+_lookups = _Lookups()
 
 
 def _is_public(address: str) -> bool:

@@ -8,13 +8,16 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import pytest
 
+from router.models import upstream
 from router.models.model import Cause, InputsRefused, ModelFailure
 from router.models.upstream import Upstream, _is_public
-from tests.waiting import HUNG
+from tests.waiting import HUNG, until
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -152,6 +155,34 @@ def test_a_handshake_that_drips_ends_at_the_deadline() -> None:
         dripping.start()
         assert cause(f"https://127.0.0.1:{listening.getsockname()[1]}/", deadline=0.2) is Cause.TIMEOUT
         dripping.join()
+
+
+def test_a_name_server_that_is_silent_costs_every_call_its_deadline_and_one_lookup(
+    base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And a call after it answered asks anew."""
+    answers, lookups, resolve = threading.Event(), [], socket.getaddrinfo
+
+    def silent(host: str, *arguments: Any, **options: Any) -> Any:
+        if host != "models.example":
+            return resolve(host, *arguments, **options)
+        lookups.append(host)
+        assert answers.wait(HUNG)
+        return resolve("127.0.0.1", *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", silent)
+    url = base.replace("127.0.0.1", "models.example") + "/echo"
+    with ThreadPoolExecutor(20) as callers:
+        causes = list(callers.map(lambda _: cause(url, deadline=0.2), range(20)))
+    assert (causes, lookups) == ([Cause.TIMEOUT] * 20, ["models.example"])
+    answers.set()
+    until(lambda: not upstream._lookups._under_way)
+    assert ask(url) == [1, 2.5, "x"]
+    assert lookups == ["models.example"] * 2
+
+
+def test_a_name_that_is_none_is_an_error() -> None:
+    assert cause(f"http://{'a' * 64}.example/") is Cause.ERROR
 
 
 def test_nobody_listening_is_an_error() -> None:
