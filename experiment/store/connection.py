@@ -63,14 +63,6 @@ def _without_secret(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
-# A script's beginning. KEYS last: the identity of the store that answers; ARGV 1 the one meant, '*' for any.
-SAME_STORE = """
-if ARGV[1] ~= '*' and ARGV[1] ~= (redis.call('GET', KEYS[#KEYS]) or '') then
-  return redis.error_reply('OTHERSTORE')
-end
-"""
-
-
 class SmallScript:
     """A script that adds little and bounds it: it runs although the server's memory is full.
 

@@ -6,16 +6,17 @@ the same exposure counts under the same value whenever and wherever it is folded
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import redis
 
 from experiment.fold import TYPES, VALUES_PER_DIMENSION, DimensionValues, LedgerPlan
 from experiment.plan import Checked
-from experiment.store.connection import SAME_STORE, SmallScript
+from experiment.store.connection import SmallScript
 from experiment.store.redis_errors import store_errors
 from experiment.store.redis_keys import ProjectKeys
 from experiment.store.redis_layout import TYPE_PLACE, Numbers
+from experiment.store.redis_meant import SAME_STORE, MeantStore
 
 # KEYS 1 the dimension; ARGV 2 how many values it may have, then values. Reply: all values with their numbers.
 _NUMBER = f"""{SAME_STORE}
@@ -31,8 +32,8 @@ return redis.call('HGETALL', KEYS[1])
 class DimensionNumbers:
     """The numbers of one project, cached: they never change."""
 
-    def __init__(self, client: redis.Redis, keys: ProjectKeys, store: Callable[[], str]) -> None:
-        """Nothing is read before it is needed; `store` is the identity of the store that is meant, or "*"."""
+    def __init__(self, client: redis.Redis, keys: ProjectKeys, store: MeantStore) -> None:
+        """Nothing is read before it is needed."""
         self._client, self._keys, self._store = client, keys, store
         self._script = SmallScript(client, _NUMBER)
         self._known: dict[tuple[int, int], dict[str, int]] = {}
@@ -68,7 +69,7 @@ class DimensionNumbers:
             with store_errors():
                 reply = self._script(
                     keys=[self._keys.dimension(*place), self._keys.identity()],
-                    args=[self._store(), VALUES_PER_DIMENSION, *values],
+                    args=[self._store.argument(), VALUES_PER_DIMENSION, *values],
                 )
             pairs = iter(reply)
             self._known[place] = {

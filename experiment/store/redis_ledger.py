@@ -7,26 +7,25 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import cast
 
 import redis
-from redis.exceptions import ResponseError
 
 from experiment.errors import BadInput, Conflict, Corrupt, NotFound, StoreUnavailable
 from experiment.event import Event, Status
 from experiment.fold import Arrivals, DimensionValues, LedgerPlan, UnitRecord
 from experiment.moments import Moments
 from experiment.plan import Checked
-from experiment.store.connection import SAME_STORE
-from experiment.store.ledger import DEAD_LETTERS, DEDUPE_DAYS, DeadLetter
+from experiment.store.ledger import DEDUPE_DAYS, DeadLetter
 from experiment.store.redis_batch import LAYOUT, Row, Settings, check_events, record_call, sort_events
 from experiment.store.redis_clock import NewestDay, ShardClock
 from experiment.store.redis_days import Days
 from experiment.store.redis_dimensions import DimensionNumbers
-from experiment.store.redis_errors import store_errors, unavailable
+from experiment.store.redis_errors import store_errors
 from experiment.store.redis_keys import ProjectKeys, ShardKeys
 from experiment.store.redis_layout import TYPE_PLACE, Reader, ScriptPlan, script_plan
+from experiment.store.redis_letters import Letters
 from experiment.store.redis_log import read_log
+from experiment.store.redis_meant import SAME_STORE, MeantStore
 from experiment.store.redis_refold import Refold, halved
 
 DEFAULT_BATCH = 200
@@ -50,19 +49,6 @@ _REFOLD = _SHARED + _text("ledger_refold.lua")
 _CREATE = f"""{SAME_STORE}
 if redis.call('EXISTS', KEYS[1]) == 0 then redis.call('HSET', KEYS[1], unpack(ARGV, 2)) end
 return redis.call('HGETALL', KEYS[1])
-"""
-
-# KEYS 1 letters, 2 counts, 3 token; ARGV 2 letters kept, 3 how many causes, then cause, count, ...,
-# then raw, reason, cause of each letter. A token that is there was counted before its answer was lost.
-_REFUSE = f"""{SAME_STORE}
-if not redis.call('SET', KEYS[3], '', 'NX', 'EX', 86400) then return 0 end
-local letters = 4 + 2 * ARGV[3]
-for i = 4, letters - 1, 2 do redis.call('HINCRBY', KEYS[2], ARGV[i], ARGV[i + 1]) end
-for i = letters, #ARGV, 3 do
-  redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], '*',
-    'raw', ARGV[i], 'reason', ARGV[i + 1], 'cause', ARGV[i + 2])
-end
-return 1
 """
 
 
@@ -104,13 +90,14 @@ class RedisLedger:
             shards=shards or 1, unit_buckets=unit_buckets, id_buckets=id_buckets, dedupe_days=dedupe_days
         )
         self._keys = ProjectKeys(project)
-        self._store = store
+        self._store = MeantStore(client, self._keys, store)
+        self._letters = Letters(client, self._keys, self._store)
         self._record_script = client.register_script(_RECORD)
         self.forget()
 
     def forget(self) -> None:
         """Drop what was read of the store: it was away, and may be another one now."""
-        self._numbers = DimensionNumbers(self._client, self._keys, self._wish)
+        self._numbers = DimensionNumbers(self._client, self._keys, self._store)
         self._settings: Settings | None = None
         self._days: dict[int, Days] = {}
         self._compiled: ScriptPlan | None = None
@@ -120,7 +107,7 @@ class RedisLedger:
         self, events: Sequence[Event | Checked], plan: LedgerPlan, *, history: bool = False
     ) -> list[Status]:
         """Count events, `batch` at a time and shard by shard; see `Ledger.record`."""
-        store = self._meant()
+        store = self._store.identity()
         settings = self._open(create=True)
         checked = check_events(events, plan)
         self._numbers.learn(checked, plan)
@@ -154,7 +141,7 @@ class RedisLedger:
         with store_errors():
             letters, detail = self._record_script(keys=keys, args=arguments)
             if letters == _OTHER_STORE:
-                self._take_over(shard, str(store), detail)
+                self._store.take(self._shard(shard), str(store), before=detail)
                 letters, detail = self._record_script(keys=keys, args=arguments)
         if letters == _OTHER_STORE:
             raise StoreUnavailable("the store was exchanged a moment ago")
@@ -163,33 +150,9 @@ class RedisLedger:
             self._newest = int(detail)
         return bytes(letters).decode()
 
-    def _meant(self) -> str | None:
-        """The identity of the store that is meant, None for any."""
-        if self._store is None:
-            return None
-        store = self._store()
-        if store is None:
-            raise StoreUnavailable("nothing is written to a store before its records were seen")
-        return store
-
-    def _wish(self) -> str:
-        """The first argument of `SAME_STORE`."""
-        store = self._meant()
-        return "*" if store is None else store
-
-    def _take_over(self, shard: int, store: str, before: bytes) -> None:
-        """Let a shard that belongs to no store yet belong to this one, if it is this one that answers."""
-        answering = cast("bytes", self._client.get(self._keys.identity()) or b"")
-        if before or answering.decode() != store:
-            raise unavailable(ResponseError("OTHERSTORE"))
-        self._client.hsetnx(self._shard(shard).facts(), "store", store)
-
     def adopt(self, store: str) -> None:
         """Let all shards belong to the store `store`, whose records were restored beside them."""
-        with store_errors():
-            for keys in self._all_shards():
-                if self._client.hexists(keys.facts(), "store"):
-                    self._client.hset(keys.facts(), "store", store)
+        self._store.adopt(self._all_shards(), store)
 
     def moments(self, experiment: str, plan: LedgerPlan) -> Moments:
         """Add up the experiment's cells over shards; cost depends on cells, not units."""
@@ -320,32 +283,15 @@ class RedisLedger:
         self, letters: Sequence[DeadLetter], *, token: str, uncounted: Mapping[str, int] | None = None
     ) -> None:
         """Count in a hash and append to a stream of about DEAD_LETTERS entries."""
-        counts = Counter(uncounted or {})
-        counts.update(letter.cause for letter in letters)
-        flat: list[str | int | bytes] = [item for pair in counts.items() for item in pair]
-        flat += [part.encode(errors="replace") for x in letters for part in (x.raw, x.reason, x.cause)]
-        keys = (
-            self._keys.dead_letters(), self._keys.refusals(), self._keys.refusal_token(token),
-            self._keys.identity(),
-        )  # fmt: skip
-        with store_errors():
-            self._client.eval(_REFUSE, len(keys), *keys, self._wish(), DEAD_LETTERS, len(counts), *flat)
+        self._letters.refuse(letters, token=token, uncounted=uncounted)
 
     def refusals(self) -> dict[str, int]:
         """Refused events by cause."""
-        with store_errors():
-            stored = cast("dict[bytes, bytes]", self._client.hgetall(self._keys.refusals()))
-        return {cause.decode(): int(count) for cause, count in stored.items()}
+        return self._letters.refusals()
 
     def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
         """The newest ones."""
-        with store_errors():
-            entries = self._client.xrevrange(self._keys.dead_letters(), count=limit)
-        found = (fields for _, fields in cast("list[tuple[bytes, dict[bytes, bytes]]]", entries))
-        return [
-            DeadLetter(raw=f[b"raw"].decode(), reason=f[b"reason"].decode(), cause=f[b"cause"].decode())
-            for f in found
-        ]
+        return self._letters.newest(limit)
 
     def _open(self, *, create: bool = False) -> Settings:
         """The project's settings; those of a new project are only written by the first event."""
@@ -355,7 +301,7 @@ class RedisLedger:
         with store_errors():
             if create:
                 keys = self._keys.settings(), self._keys.identity()
-                pairs = iter(self._client.eval(_CREATE, len(keys), *keys, self._wish(), *wanted))
+                pairs = iter(self._client.eval(_CREATE, len(keys), *keys, self._store.argument(), *wanted))
                 stored = dict(zip(pairs, pairs, strict=True))
             else:
                 stored = self._client.hgetall(self._keys.settings())
