@@ -253,9 +253,11 @@ def _where(worst: SampleRatio, found: tuple[SampleRatio, ...]) -> str:
 
 
 def _p(row: SampleRatio) -> str:
-    """The p that gates, and the one that holds at every look."""
+    """The p that gates, and the one that holds at every look; a unit where none may be needs neither."""
+    if row.p is None:
+        return "no test is needed"
     anytime = "" if row.anytime_p is None else f"; at any look {fmt.p_is(row.anytime_p)}"
-    return f"chi-square {fmt.p_is(0.0 if row.p is None else row.p)}{anytime}"
+    return f"chi-square {fmt.p_is(row.p)}{anytime}"
 
 
 def _why(row: SampleRatio) -> str:

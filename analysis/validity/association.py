@@ -26,9 +26,9 @@ def associations(tables: ArrayLike) -> Float:
     """
     counts = np.asarray(tables, dtype=np.float64)
     rows, columns = counts.sum(axis=2), counts.sum(axis=1)
-    more, wide = ((side > 0).sum(axis=1) - 1 for side in (rows, columns))
-    df = np.where((more > 0) & (wide > 0), more * wide, 0)
-    with np.errstate(invalid="ignore", divide="ignore"):
+    more, wide = (np.maximum((side > 0).sum(axis=1) - 1, 0) for side in (rows, columns))
+    df = more * wide
+    with np.errstate(invalid="ignore"):
         expected = rows[:, :, None] * columns[:, None, :] / counts.sum(axis=(1, 2))[:, None, None]
         far = np.where(expected > 0, np.square(counts - expected) / expected, 0.0)
     # a table whose only row or column holds everything has no degree of freedom left

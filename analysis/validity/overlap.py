@@ -90,7 +90,7 @@ def units_inside(kind: MetricType, samples: Sample, rule: DecisionRule) -> int |
     held = samples.measured
     if not held.any():
         return None
-    share = np.where(held, samples.n, 0.0) / samples.n[held].sum()
+    share = samples.n / samples.n[held].sum()
     baseline = float(np.where(held, share * samples.mean, 0.0).sum())
     effect = float(absolute_effect(rule.mde, baseline))
     if effect <= 0:

@@ -13,8 +13,7 @@ from analysis.inference.result import Float
 
 
 def e_value(ratio: ArrayLike) -> Float:
-    """R + √(R·(R − 1)) for a risk ratio R (ratios below 1 are inverted); 1 where there is no association."""
-    r = np.asarray(ratio, float)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        up = np.where(r < 1, 1 / np.where(r > 0, r, np.nan), r)
-        return np.asarray(up + np.sqrt(up * (up - 1)), dtype=np.float64)
+    """R + √(R·(R − 1)) for a risk ratio R > 0 (below 1 it is inverted); 1 where there is no association."""
+    r = np.asarray(ratio)
+    up = np.maximum(r, 1 / r)
+    return np.asarray(up + np.sqrt(up * (up - 1)))

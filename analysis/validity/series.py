@@ -131,8 +131,7 @@ def novelty(
             continue
         p, early, late = line
         p = min(1.0, p * (len(variants) - 1))
-        grows = abs(late) > abs(early) and early * late > 0
-        word = "grows (users learn it: primacy)" if grows else "wears off (novelty)"
+        word = "grows (users learn it: primacy)" if abs(late) > abs(early) else "wears off (novelty)"
         if early * late < 0:
             word = "turns round"
         text = (

@@ -27,7 +27,7 @@ from experiment.fold import fold, fold_unit
 from experiment.lifecycle import ExperimentState, pause, ramp, resume, revise
 from experiment.plan import ledger_plan
 from experiment.source import Shape, Source
-from tests.analysis.cases import DAY, RULE, counts, definition, running
+from tests.analysis.cases import BUYERS, DAY, ERRORS, RULE, counts, definition, running
 from tests.analysis.cases import segment as segment_of
 
 KEYS = ("control", "treatment", "third")
@@ -345,12 +345,14 @@ def test_a_new_allocation_and_a_ramp_keep_the_evidence() -> None:
 
 def test_a_variant_with_a_new_model_waits_and_does_not_hold_the_other_back() -> None:
     """`third` is by far the best, in the two days since it got its model; `treatment` has run sixteen."""
-    state = changed(running(definition(EVEN)), 14, third=9)
+    state = changed(running(definition(EVEN, metrics=(BUYERS, ERRORS))), 14, third=9)
     moments = several(14, 1, control=100, treatment=130, third=100)
     moments |= later(several(2, 2, control=100, treatment=130, third=400), 14)
     found = analyze_ledger(state, moments, at=LATER)
     treatment, third = found.matured.metrics[0].comparisons
     assert (third.finding, third.days, third.significant) == ("too few days", 2, True)
+    guardrail = found.matured.metrics[1].comparisons[1]
+    assert (guardrail.finding, guardrail.days, guardrail.complete) == ("safe", None, True)
     assert (treatment.finding, treatment.days) == ("better", None)
     assert (found.verdict.kind, found.verdict.variant) == (VerdictKind.PROMOTE, "treatment")
     assert third.estimate is not None

@@ -81,7 +81,7 @@ GROUPS = {
     ),
     "checks": Group(
         files=("analysis/checks.py",),
-        tests=("tests/analysis/validity/test_planted.py", "tests/analysis/validity/test_order.py"),
+        tests=("tests/analysis/validity/test_findings.py",),
     ),
     "fold": Group(
         files=("experiment/fold.py",),

@@ -160,6 +160,19 @@ def test_the_stratum_that_is_furthest_off_is_named() -> None:
     )
 
 
+def test_no_stratum_is_further_off_than_one_whose_p_no_float_holds() -> None:
+    found = rows(evidence(("us", 1, EVEN), ("ca", 1, EVEN)), (50_000, 10_000), (5200, 4800))
+    assert found[1].p == 0
+    assert "(all strata together, most in us)" in check(found).message
+
+
+def test_the_sequential_test_is_sure_below_the_threshold_alone() -> None:
+    (row,) = rows(evidence(("all", 1, EVEN)), (5500, 4500))
+    why = " The chi-square gates, although watching it adds alarms"
+    assert why in check((replace(row, anytime_p=DEFAULT.srm_invalid),)).message
+    assert why not in check((replace(row, anytime_p=DEFAULT.srm_invalid * 0.999),)).message
+
+
 def test_a_unit_in_a_variant_without_weight_voids() -> None:
     found = rows(evidence(("all", 1, (0.5, 0.5, 0.0)), variants=("a", "b", "c")), (5000, 5000, 2))
     assert found[0].severity is Severity.INVALID
@@ -195,6 +208,13 @@ def test_weights_unknown_in_some_strata_are_named() -> None:
     assert found[0].p == pytest.approx(p_of(5010, 4990))
 
 
+def test_the_first_stratum_is_named_as_well_as_the_last() -> None:
+    named = check(rows(evidence(("ca", 1, None), ("us", 1, EVEN)), (10, 90), (5010, 4990)))
+    assert named.message.startswith("The intended weights in ca are not known, ")
+    nobody = check(rows(evidence(("us", 1, EVEN), ("ca", 1, None)), (5010, 4990), (0, 0)))
+    assert nobody.message.startswith("The intended weights in some strata are not known, ")
+
+
 def test_a_broken_stratum_voids_although_another_is_not_known() -> None:
     found = check(rows(evidence(("us", 1, EVEN), ("ca", 1, None)), (5400, 4600), (10, 90)))
     assert found.severity is Severity.INVALID
@@ -213,6 +233,15 @@ def test_a_single_variant_with_weight_has_a_reason() -> None:
     assert found[0].missing is not None
     assert not check(found).checked
     assert check(found).message.startswith("Not checked: ")
+
+
+def test_a_unit_where_none_may_be_needs_no_test() -> None:
+    (row,) = found = rows(evidence(("all", 1, (1.0, 0.0))), (50, 3))
+    assert (row.severity, row.p) == (Severity.INVALID, None)
+    assert check(found).message == (
+        "Units do not split as intended: a 50 (intended 50), b 3 (intended 0); no test is needed. Some were lost or "
+        "moved."
+    )
 
 
 def test_the_verdict_of_many_experiments_reads_the_same_severity() -> None:
@@ -239,11 +268,12 @@ def test_every_day_is_tested_alone_by_its_strata_of_known_weights(monkeypatch: p
     of_two = stats.chisquare((70, 30), (80, 20)).statistic + stats.chisquare((8, 2)).statistic
     assert found.p_value == pytest.approx([p_of(60, 40), 1.0, stats.chi2.sf(of_two, 2)])
     assert found.df.tolist() == [1, 1, 2]
+    assert found.stray.tolist() == [0, 0, 0]
 
 
 def test_a_ratio_without_an_anytime_p_says_the_chi_square_alone() -> None:
     (row,) = rows(evidence(("all", 1, EVEN)), (5600, 4400))
     said = check((replace(row, anytime_p=None),)).message
-    assert f"chi-square {fmt.p_is(p_of(5600, 4400))}" in said
+    assert f"; chi-square {fmt.p_is(p_of(5600, 4400))}. Some" in said
     assert "at any look" not in said
     assert "at any look" in check((row,)).message

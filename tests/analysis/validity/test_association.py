@@ -33,8 +33,23 @@ def test_p_is_that_of_the_contingency_table(data: st.DataObject, size: tuple[int
         ([[30, 10, 10], [10, 30, 10], [10, 10, 30]], stats.chi2.sf(48.0, 4)),
         ([[20, 20, 20], [40, 40, 40]], 1.0),
         ([[10, 20, 30], [30, 20, 10]], stats.chi2.sf(20.0, 2)),
+        ([[30, 0, 10], [0, 0, 0], [10, 0, 30]], stats.chi2.sf(20.0, 1)),
+        # expected 0.5 and 0.5 against 3.5 and 3.5: 0.25 · (2/0.5 + 2/3.5)
+        ([[1, 0], [3, 4]], stats.chi2.sf(0.25 * (2 / 0.5 + 2 / 3.5), 1)),
+        # 40,000 more or fewer in every cell than the 4,000,040,000 expected
+        (
+            [[4 * 10**9, 4 * 10**9 + 80_000], [4 * 10**9 + 80_000, 4 * 10**9]],
+            stats.chi2.sf(4 * 40_000**2 / (4 * 10**9 + 40_000), 1),
+        ),
     ],
-    ids=["three by three", "independent", "two by three"],
+    ids=[
+        "three by three",
+        "independent",
+        "two by three",
+        "an empty row and column",
+        "a single unit",
+        "billions",
+    ],
 )
 def test_three_variants_have_their_degrees_of_freedom(table: list[list[int]], p: float) -> None:
     assert association(table) == pytest.approx(p, rel=1e-9)

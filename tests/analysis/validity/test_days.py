@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -52,7 +54,9 @@ def test_a_day_stands_out_by_a_quarter_and_five_standard_errors(
     assert jumped(levels([*FLAT, last], error)).severity is severity
 
 
-@pytest.mark.parametrize(("spread", "severity"), [(0.49, Severity.WARN), (0.51, Severity.OK)])
+@pytest.mark.parametrize(
+    ("spread", "severity"), [(0.49, Severity.WARN), (0.5, Severity.OK), (0.51, Severity.OK)]
+)
 def test_a_day_stands_out_from_days_that_differ_themselves_by_more_than_they_do(
     spread: float, severity: Severity
 ) -> None:
@@ -74,6 +78,24 @@ def test_a_day_stands_out_from_days_that_differ_themselves_by_more_than_they_do(
 def test_before_two_weeks_a_day_has_to_be_twice_or_half_of_any_other(last: float, severity: Severity) -> None:
     """Seven to thirteen days have not shown every weekday twice."""
     assert jumped(levels([1.0, 1.02] * 6 + [last])).severity is severity
+
+
+@pytest.mark.parametrize("days", [[0.99, *[1.3] * 12, 1.5, 2.0], [1.0, 1.5, *[1.7] * 12, 2.01]])
+def test_the_range_of_the_others_is_that_of_all_of_them(days: list[float]) -> None:
+    """0.5 from the nearest day, where the others lie 0.51 apart for the sake of one on either side."""
+    assert jumped(levels(days)).severity is Severity.OK
+
+
+@pytest.mark.parametrize(
+    ("days", "last", "severity"),
+    [
+        (14, 1.25, Severity.OK), (14, 0.75, Severity.OK), (13, 1.3, Severity.WARN), (12, 1.3, Severity.OK),
+        (12, 2.0, Severity.OK), (12, 0.5, Severity.OK), (6, 2.1, Severity.WARN),
+    ],
+)  # fmt: skip
+def test_a_day_at_a_limit_does_not_stand_out(days: int, last: float, severity: Severity) -> None:
+    """Seven days are looked at, and fourteen have shown every weekday twice."""
+    assert jumped(levels([1.0] * days + [last])).severity is severity
 
 
 def test_a_value_out_of_nothing_is_a_jump() -> None:
@@ -101,6 +123,23 @@ def test_the_worst_day_of_all_metrics_and_variants_is_named(variant: int) -> Non
         f"revenue, {VARIANTS[variant]}: 0.01 on 2026-03-15 where other days have 1.01"
     )
     assert jumped(large, small).message == found.message
+
+
+@pytest.mark.parametrize(
+    ("small", "large"),
+    [([10.0, 10.2] * 7 + [20.0], [*FLAT, 0.3]), ([*FLAT, 0.6], [*FLAT, 4.0])],
+    ids=["of a large value", "downwards"],
+)
+def test_the_worst_day_is_the_one_that_changes_by_the_largest_factor(
+    small: list[float], large: list[float]
+) -> None:
+    found = jumped(levels(small), levels(large, metric="revenue"))
+    assert found.message.startswith("revenue, a: ")
+    assert jumped(levels(large, metric="revenue"), levels(small)).message == found.message
+
+
+def test_of_days_that_jump_alike_the_first_is_named() -> None:
+    assert jumped(levels([*FLAT, 4.0]), levels([*FLAT, 4.0], metric="x")).message.startswith("ctr, a: ")
 
 
 def effects(
@@ -156,6 +195,41 @@ def test_a_trend_is_named(variant: int, slope: float, start: float, words: str) 
     found = trend(effects(slope, variant=variant, start=start, error=0.002))
     assert found.severity is Severity.WARN
     assert found.message.startswith(f"buyers, {VARIANTS[variant + 1]}: the effect {words}")
+
+
+def test_an_effect_that_comes_out_of_nothing_grows() -> None:
+    found = Effects(metric="m", effect=np.repeat([[0.0], [0.1]], 7, axis=0), variance=np.full((14, 1), 1e-4))
+    assert trend(found, ("a", "b")).message.startswith(
+        "m, b: the effect grows (users learn it: primacy), from +0 "
+    )
+
+
+def test_the_day_in_the_middle_belongs_to_the_second_half() -> None:
+    """0.1, 0.11 and 0.12 before four days from 0.13 to 0.16."""
+    found = Effects(metric="m", effect=0.1 + 0.01 * np.arange(7.0)[:, None], variance=np.full((7, 1), 1e-6))
+    assert (
+        "from +0.11 in the first half of the days to +0.145 in the second" in trend(found, ("a", "b")).message
+    )
+
+
+def test_of_variants_that_trend_alike_the_first_is_named() -> None:
+    found = effects(0.02, error=0.002)
+    found.effect[:, 1] = found.effect[:, 0]
+    assert trend(found).message.startswith("buyers, b: ")
+
+
+def test_a_trend_at_the_limit_is_none() -> None:
+    found = effects(0.02, error=0.002)
+    p = float(trend(found).numbers["p"] or 0)
+    for limit, severity in ((p, Severity.OK), (p * 1.001, Severity.WARN)):
+        assert novelty(found, range(14), VARIANTS, replace(DEFAULT, trend_p=limit)).severity is severity
+
+
+def test_a_variant_alone_has_no_effect_that_could_trend() -> None:
+    nothing = np.zeros((9, 0))
+    assert trend(Effects(metric="m", effect=nothing, variance=nothing), ("a",)) == unseen(
+        "novelty", "0 days can be estimated, 7 are needed"
+    )
 
 
 def test_six_days_are_no_trend() -> None:

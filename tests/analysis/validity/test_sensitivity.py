@@ -9,7 +9,7 @@ import pytest
 from analysis.frame import analyze
 from analysis.report.model import Report
 from analysis.report.numbers import MixRow
-from analysis.totals import Exact
+from analysis.totals import Centred, Exact
 from analysis.validity import confounding, sensitivity
 from experiment.parsing import load_spec
 from tests.analysis.cases import BUYERS
@@ -40,6 +40,15 @@ def test_a_report_of_an_unknown_assignment_says_what_a_hidden_cause_would_take(
     assert one.e_value == pytest.approx(figure, abs=6e-3)
     assert one.bound is not None
     assert (1 < one.bound < one.e_value) if clear else one.bound == 1
+
+
+def test_strata_weigh_by_their_denominators_however_small_these_are() -> None:
+    """Two units in each of four cells with 0.1 or 0.2 hours of reading in all."""
+    n, each = np.full((2, 2), 2.0), np.array([[0.05, 0.05], [0.1, 0.1]])
+    zero = np.zeros((2, 2))
+    totals = Centred(n=n, x=each * [1.0, 3.0], xx=zero, y=each, yy=zero, xy=zero)
+    rows = confounding.mix(totals, np.ones(2, dtype=bool), 1, ["short", "long"])
+    assert [row.weight for row in rows] == pytest.approx([1 / 3, 2 / 3])
 
 
 def mix(n: list[list[int]], x: list[list[int]]) -> tuple[MixRow, ...]:

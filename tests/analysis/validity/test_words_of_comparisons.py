@@ -276,6 +276,24 @@ CASES: dict[str, Case] = {
             },
         ),
     ),
+    "outlier without which it is at alpha": (
+        lambda: outliers.check((Carried(**(ONE_UNIT | {"effect": 1.0, "p_without": 0.05})),), 0.05, DEFAULT),
+        warned(
+            "outlier",
+            "revenue, b: one unit of control (900) carries the effect, +1 (p = 0.04) with it and +0.4 (p "
+            "= 0.05) without it. A cap on the unit's total, fixed before the start, keeps one unit from "
+            "deciding.",
+            {
+                "metric": "revenue",
+                "variant": "b",
+                "unit": 900.0,
+                "effect": 1.0,
+                "without": 0.4,
+                "p": 0.04,
+                "p_without": 0.05,
+            },
+        ),
+    ),
     "outlier without which it is significant": (
         lambda: outliers.check(
             (Carried(**(ONE_UNIT | {"effect": 1.0, "p": 0.05, "p_without": 0.04})),), 0.05, DEFAULT

@@ -267,6 +267,19 @@ CASES: dict[str, Case] = {
         ),
         fine("unit of analysis", "No other column looks like the randomised unit.", {}),
     ),
+    "another unit at the least": (
+        lambda: rows.unit_of_analysis(
+            (Nesting(column="device", values=40, mixed=1, expected=10.0, rows_per_value=2.0),), DEFAULT
+        ),
+        gate(
+            "unit of analysis",
+            "Each device holds 2.0 rows on average and keeps to one variant (1 of 40 hold several; "
+            "10 would if rows had been randomised): device was randomised, not rows. Rows of one device "
+            "are alike, so intervals would be too narrow. Write `unit: device` (rows are then added up) or "
+            "`cluster: device`.",
+            {"column": "device", "mixed": 1, "expected": 10.0},
+        ),
+    ),
     "another unit": (
         lambda: rows.unit_of_analysis(
             (
