@@ -80,9 +80,7 @@ def by_day(evidence: Evidence, looks: DayLooks) -> sample_ratio.SampleRatio:
     return sample_ratio.combine(sample_ratio.sample_ratio(counted, weights[subject]))
 
 
-def severity(
-    p: float | None, stray: float, limits: Thresholds, *, log_e: float = 0.0, tests: int = 1
-) -> Severity:
+def severity(p: float | None, stray: float, limits: Thresholds, *, log_e: float, tests: int) -> Severity:
     """What a sample-ratio p does to the verdict; `tests` looked at together share the threshold."""
     if (
         stray > 0
@@ -95,10 +93,9 @@ def severity(
 
 def overall_severity(found: Ratios, limits: Thresholds) -> list[Severity]:
     """What the sample ratio over all strata of every experiment does to its verdict."""
-    tests, log_e = found.overall, np.where(found.known, found.log_e, 0.0).sum(axis=1)
-    p = np.where(tests.reason == 0, tests.p_value, 1.0)
-    columns = zip(p.tolist(), tests.stray.tolist(), log_e.tolist(), strict=True)
-    return [severity(one, stray, limits, log_e=e) for one, stray, e in columns]
+    columns = (found.overall.p_value, found.overall.stray, found.log_e.sum(axis=1))
+    each = zip(*(column.tolist() for column in columns), strict=True)
+    return [severity(p, stray, limits, log_e=log_e, tests=1) for p, stray, log_e in each]
 
 
 def rows(evidence: Evidence, found: Ratios, subject: int, limits: Thresholds) -> tuple[SampleRatio, ...]:
@@ -117,7 +114,7 @@ def rows(evidence: Evidence, found: Ratios, subject: int, limits: Thresholds) ->
         for number in sorted(epochs):
             own = [s for s in held if strata[s].epoch == number]
             scopes.append(_Scope(f"epoch {number}", own, epoch=number))
-    return tuple(_row(evidence, found, subject, scope, limits, max(len(scopes) - 1, 1)) for scope in scopes)
+    return tuple(_row(evidence, found, subject, scope, limits, len(scopes) - 1) for scope in scopes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +132,7 @@ def _row(
 ) -> SampleRatio:
     subject, own = evidence.subjects[e], scope.strata
     size = len(subject.variants)
-    test = _together(found, e, own, whole=scope.name == "overall")
+    test = _together(found, e, own)
     known = bool(found.known[e, own].all())
     reason = Reason.of(int(test.reason))
     missing = None if reason is None else Missing(code=reason.value, message=reason.sentence)
@@ -171,14 +168,12 @@ def _row_severity(
     return Severity.WARN if found is Severity.OK and not known else found
 
 
-def _together(found: Ratios, e: int, strata: list[int], *, whole: bool) -> sample_ratio.SampleRatio:
+def _together(found: Ratios, e: int, strata: list[int]) -> sample_ratio.SampleRatio:
     """The test of some strata of one experiment, without its leading axes."""
-    if whole:
-        return _entry(found.overall, e)
     if len(strata) == 1:
         return _entry(_entry(found.strata, e), strata[0])
     picked = np.asarray(strata, dtype=np.int64)
-    return sample_ratio.combine(columnar_rows(_entry(found.strata, e), picked), axis=0)
+    return sample_ratio.combine(columnar_rows(_entry(found.strata, e), picked))
 
 
 def _entry(test: sample_ratio.SampleRatio, place: int) -> sample_ratio.SampleRatio:

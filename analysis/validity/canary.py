@@ -53,8 +53,8 @@ def harm_p(
 
     Log e-values of strata add: each stratum's events are a coin of their own. Lindon & Malek (2022).
     """
-    c, t = np.asarray(control_events, float), np.asarray(variant_events, float)
-    tolerated = np.asarray(ratio, float) * (1 - margin if fewer else 1 + margin)
+    c, t = np.asarray(control_events), np.asarray(variant_events)
+    tolerated = np.asarray(ratio) * (1 - margin if fewer else 1 + margin)
     log_e = log_e_share(
         t, c + t, tolerated / (1 + tolerated), weight=concentration(TUNED_EVENTS),
         alternative=Alternative.LESS if fewer else Alternative.GREATER,

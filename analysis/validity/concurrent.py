@@ -118,7 +118,7 @@ def windows(evidence: Evidence, looks: DayLooks, severity: Sequence[Severity]) -
     # on some of the same days = begun by the last one here, less those that had ended before the first
     def overlapping(some: NDArray[np.bool_]) -> NDArray[np.int64]:
         begun = np.searchsorted(np.sort(first[some]), last, side="right")
-        return np.asarray(begun - np.searchsorted(np.sort(last[some]), first, side="left"))
+        return np.asarray(begun - np.searchsorted(np.sort(last[some]), first))
 
     others, wrong = overlapping(np.ones_like(broken)) - 1, overlapping(broken) - broken
     found: list[Window | Unseen] = [Unseen("no unit is left")] * size
@@ -135,11 +135,11 @@ def in_window(found: Window | Unseen, limits: Thresholds) -> Check:
     name = "window"
     if isinstance(found, Unseen):
         return unchecked(name, found)
-    share = found.broken / found.others if found.others else 0.0
-    numbers = {"others": found.others, "broken": found.broken, "share": share}
     when = found.first if found.first == found.last else f"{found.first} to {found.last}"
     if not found.others:
         return unchecked(name, Unseen(f"no other experiment of the table ran at the same time ({when})"))
+    share = found.broken / found.others
+    numbers = {"others": found.others, "broken": found.broken, "share": share}
     told = f"{found.broken:,} of the {found.others:,} other experiments that ran at the same time ({when})"
     if found.broken >= limits.window_least and share >= limits.window_share:
         text = (

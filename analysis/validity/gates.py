@@ -87,7 +87,7 @@ def events(metrics: Sequence[MetricReading]) -> Check:
     }
     if tightest is None:
         why = next((c.missing.message for c in primary.comparisons if c.missing is not None), "")
-        text = f"No comparison can be estimated yet. {why}"
+        text = f"No comparison can be estimated yet. {why}".rstrip()
         return Check(name="events", severity=Severity.GATE, message=text, numbers=numbers)
     held = [(m, c) for m in metrics for c in m.comparisons if _held(m, c)]
     numbers["held"] = ", ".join(f"{m.key} ({c.variant})" for m, c in held) or None

@@ -51,16 +51,14 @@ def sample_ratio(counts: ArrayLike, weights: ArrayLike) -> SampleRatio:
     >>> round(float(sample_ratio([821588, 815482], [0.5, 0.5]).p_value), 9)
     1.822e-06
     """
-    units, share = np.broadcast_arrays(np.asarray(counts, float), np.asarray(weights, float))
+    units, share = np.broadcast_arrays(counts, weights)
     live = share > 0
     kept = np.where(live, units, 0.0)
     total = kept.sum(axis=-1)
-    expected = np.where(live, share, 0.0) / _positive(np.where(live, share, 0.0).sum(axis=-1))[..., None]
-    expected = expected * total[..., None]
-    parts = np.where(expected > 0, (kept - expected) ** 2 / _positive(expected), 0.0)
-    df = np.maximum(live.sum(axis=-1) - 1, 0).astype(float)
-    with np.errstate(invalid="ignore"):
-        impossible = ~(np.isfinite(units) & (units >= 0) & (np.floor(units) == units)).all(axis=-1)
+    expected = _intended(share) * total[..., None]
+    parts = (kept - expected) ** 2 / _positive(expected)
+    df = np.maximum(live.sum(axis=-1) - 1.0, 0)
+    impossible = ~(np.isfinite(units) & (units >= 0) & (np.floor(units) == units)).all(axis=-1)
     reason = first_reason(
         (impossible, Reason.IMPOSSIBLE_MOMENTS),
         (total <= 0, Reason.TOO_FEW_UNITS),
@@ -69,13 +67,13 @@ def sample_ratio(counts: ArrayLike, weights: ArrayLike) -> SampleRatio:
     return _result(parts.sum(axis=-1), df, expected, np.where(live, 0.0, units).sum(axis=-1), reason)
 
 
-def combine(tests: SampleRatio, *, axis: int = -1) -> SampleRatio:
-    """One test over independent strata or epochs: statistics and degrees of freedom add.
+def combine(tests: SampleRatio) -> SampleRatio:
+    """One test over independent strata or epochs (the last axis): statistics and degrees of freedom add.
 
     Strata without a result are left out; all of them without one leaves no result.
     """
     use = tests.reason == 0
-    axis = axis % tests.reason.ndim
+    axis = tests.reason.ndim - 1
     statistic = np.where(use, tests.statistic, 0.0).sum(axis=axis)
     df = np.where(use, tests.df, 0.0).sum(axis=axis)
     reason = first_reason((~use.any(axis=axis), Reason.TOO_FEW_UNITS))
@@ -96,9 +94,8 @@ def log_e_sample_ratio(counts: ArrayLike, weights: ArrayLike, *, concentration: 
             for k in (SMALL_CONCENTRATION, LARGE_CONCENTRATION)
         ]
         return np.asarray(np.logaddexp(*both) - np.log(2))
-    units, share = np.broadcast_arrays(np.asarray(counts, float), np.asarray(weights, float))
-    live = share > 0
-    theta = np.where(live, share, 0.0) / _positive(np.where(live, share, 0.0).sum(axis=-1))[..., None]
+    units, share = np.broadcast_arrays(counts, weights)
+    live, theta = share > 0, _intended(share)
     prior = np.where(live, concentration * theta, 1.0)
     kept = np.where(live, units, 0.0)
     gain = special.gammaln(prior + kept) - special.gammaln(prior) - kept * np.log(np.where(live, theta, 1.0))
@@ -113,17 +110,21 @@ def sequential_p(log_e: ArrayLike) -> Float:
     return anytime_p(log_e)[0]
 
 
+def _intended(weights: Float) -> Float:
+    """Weights (variants last) as shares of 1."""
+    return weights / _positive(weights.sum(axis=-1))[..., None]
+
+
 def _positive(values: Float) -> Float:
     return np.where(values > 0, values, 1.0)
 
 
 def _result(statistic: Float, df: Float, expected: Float, stray: Float, reason: Codes) -> SampleRatio:
     holds = reason == 0
-    p = special.chdtrc(np.where(df > 0, df, 1.0), statistic)
     return SampleRatio(
         statistic=np.where(holds, statistic, np.nan),
         df=df,
-        p_value=np.where(holds, p, np.nan),
+        p_value=np.where(holds, special.chdtrc(df, statistic), np.nan),
         expected=expected,
         stray=stray,
         reason=reason,

@@ -82,6 +82,36 @@ def test_segments_and_epochs_are_summed_where_both_are_several() -> None:
     assert found[7].log_e == pytest.approx(sum(r.log_e or 0 for r in (found[1], found[3])))
 
 
+def test_the_row_over_all_strata_shares_its_threshold_with_none() -> None:
+    found = rows(evidence(("us", 1, EVEN), ("ca", 1, EVEN)), (5160, 4840), (5000, 5000))
+    assert found[0].p == pytest.approx(stats.chi2.sf(10.24, 2))
+    assert found[0].severity is Severity.WARN
+    assert 0.005 < (found[0].p or 0) < 0.01
+
+
+def test_the_sequential_test_alone_can_void() -> None:
+    source = evidence(("us", 1, EVEN), ("ca", 1, EVEN))
+    even = allocation.ratios(source, np.array([[(50, 50), (50, 50)]]))
+    for log_e, severity in ((DEFAULT.srm_log_e / 2, Severity.INVALID), (DEFAULT.srm_log_e / 3, Severity.OK)):
+        found = replace(even, log_e=np.full((1, 2), log_e))
+        assert allocation.rows(source, found, 0, DEFAULT)[0].severity is severity
+        assert allocation.overall_severity(found, DEFAULT) == [severity]
+
+
+def test_a_single_unit_makes_a_row_and_two_segments_of_two_epochs_make_sums() -> None:
+    found = rows(evidence(("us", 1, EVEN), ("ca", 1, EVEN)), (10, 10), (1, 0))
+    assert [r.scope for r in found] == ["overall", "us", "ca"]
+    source = evidence(("us", 1, EVEN), ("ca", 1, EVEN), ("us", 2, EVEN), ("ca", 2, EVEN))
+    assert [r.scope for r in rows(source, *[(5, 5)] * 4)][5:] == [
+        "ca, all epochs", "us, all epochs", "epoch 1", "epoch 2",
+    ]  # fmt: skip
+
+
+def test_variants_of_wider_experiments_beside_it_are_not_shown() -> None:
+    (row,) = rows(evidence(("all", 1, EVEN)), (5100, 4900, 0))
+    assert (row.observed, row.expected) == ((5100, 4900), (5000.0, 5000.0))
+
+
 def test_epochs_of_one_segment_have_no_sums() -> None:
     found = rows(evidence(("all", 1, EVEN), ("all", 2, EVEN)), (10, 10), (20, 22))
     assert [r.scope for r in found] == ["overall", "all", "all, epoch 2"]
@@ -94,6 +124,8 @@ def test_strata_share_the_threshold() -> None:
     assert found[1].p == pytest.approx(p_of(5150, 4850))
     assert [r.severity for r in found] == [Severity.OK] * 5
     assert rows(evidence(("all", 1, EVEN)), (5150, 4850))[0].severity is Severity.WARN
+    # of four 0.0019 is worth a word, of six it would not be
+    assert rows(source, (5155, 4845), *([(5000, 5000)] * 3))[1].severity is Severity.WARN
     assert rows(source, (5180, 4820), *([(5000, 5000)] * 3))[1].severity is Severity.WARN
     assert rows(source, (5200, 4800), *([(5000, 5000)] * 3))[1].severity is Severity.INVALID
 
@@ -188,6 +220,7 @@ def test_a_unit_in_a_variant_without_weight_voids() -> None:
 def test_unknown_weights_are_asked_for(*, randomised: bool) -> None:
     found = rows(evidence(("all", 1, None)), (5150, 4850))
     assert (found[0].p, found[0].expected, found[0].severity) == (None, None, Severity.WARN)
+    assert (found[0].statistic, found[0].df, found[0].anytime_p, found[0].log_e) == (None,) * 4
     assert found[0].missing is not None
     assert found[0].missing.code == "weights_unknown"
     assert check(found, randomised=randomised) == Check(
@@ -231,6 +264,7 @@ def test_nobody_is_not_checked() -> None:
 def test_a_single_variant_with_weight_has_a_reason() -> None:
     found = rows(evidence(("all", 1, (1.0, 0.0))), (50, 0))
     assert found[0].missing is not None
+    assert found[0].missing.code == "not_comparable"
     assert not check(found).checked
     assert check(found).message.startswith("Not checked: ")
 
@@ -251,6 +285,7 @@ def test_the_verdict_of_many_experiments_reads_the_same_severity() -> None:
         assert allocation.overall_severity(found, DEFAULT) == [rows(source, units)[0].severity]
     unknown = evidence(("all", 1, None))
     found = allocation.ratios(unknown, np.array([[(9000, 10)]], dtype=np.int64))
+    assert (found.overall.stray.tolist(), found.log_e.tolist()) == ([0.0], [[0.0]])
     assert allocation.overall_severity(found, DEFAULT) == [Severity.OK]
 
 

@@ -135,6 +135,7 @@ def test_without_others_or_days_there_is_no_window() -> None:
     assert concurrent.windows(table(1, closed=False), one, [SOUND]) == (
         Unseen("one experiment is looked at"),
     )
+    assert concurrent.windows(table(2), days([], []), [SOUND] * 2) == (Unseen("no unit is left"),) * 2
     assert (
         concurrent.windows(table(2, width=0), several, [SOUND] * 2)
         == (Unseen("no column `day` is named"),) * 2

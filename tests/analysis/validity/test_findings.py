@@ -53,6 +53,7 @@ from experiment.definition import Grade, MetricType
 from tests.analysis import cases
 from tests.analysis.validity.expected import warned
 from tests.analysis.validity.test_allocation import EVEN, evidence
+from tests.analysis.validity.test_allocation import rows as ratio_rows
 from tests.analysis.validity.test_readings import COMPARISON, ESTIMATE, POOLED, reading
 from tests.analysis.validity.test_words_of_comparisons import FIRST_EVENTS, ONE_UNIT, UNLIKE
 
@@ -76,7 +77,7 @@ DAYS = Days(
 )  # fmt: skip
 FACTS = Facts(
     unreadable="row 7 holds no number", served=None, fallbacks=None, carried=None,
-    copies=Copies(rows=1000, copies=30, repeated=2), ids=Ids(looked_at=90, wrong={"placeholders": 5}, examples={"placeholders": "null"}),
+    copies=Copies(rows=1000, copies=30, repeated=2), ids=Ids(looked_at=90, live=True, wrong={"placeholders": 5}),
     eligibility=Eligibility(kept={"a": 90, "b": 80}, excluded={"a": 10, "b": 20}),
     nesting=(Nesting(column="user", values=900, mixed=1, expected=300.0, rows_per_value=2.0),),
     outcomes=Outcomes(early=40, before=50, counted=60), arrived=Arrived(read={"buy": 70}, unexposed=8, joined=0, unread={}),
@@ -151,11 +152,13 @@ def test_every_check_is_handed_its_own() -> None:
 
 def test_what_was_not_randomised_or_not_split_is_read_as_such() -> None:
     """Weights that nobody knows hold what was randomised, and a difference before exposure voids it."""
-    before = (Difference(**UNLIKE, p=0.0001),)
+    before, unknown = (Difference(**UNLIKE, p=0.0001),), ratio_rows(evidence(("all", 1, None)), (5150, 4850))
     for assignment, grade in (("randomised", Severity.INVALID), ("unknown", Severity.WARN)):
         found = run(subject=replace(FOUND.subject, assignment=assignment), before=before)
         assert found["before exposure"].severity is grade
         assert (found["evidence"].severity is Severity.OK) is (assignment == "randomised")
+        asked = run(subject=replace(FOUND.subject, assignment=assignment), ratios=unknown)["sample ratio"]
+        assert asked.severity is (Severity.GATE if assignment == "randomised" else Severity.WARN)
     one = run(subject=replace(FOUND.subject, strata=FOUND.subject.strata[:1]))
     assert one["mix"] == unchecked("mix", Unseen("there is one stratum, nothing to mix"))
 
@@ -255,9 +258,9 @@ def test_who_never_meets_control_is_sized_inside_the_segments() -> None:
     )
     a, b, c, d = (
         Value(variant=name, n=1000, numerator=1.0, denominator=1.0, value=rate)
-        for name, rate in zip(names, (0.1, 0.11, 0.13, 0.4), strict=True)
+        for name, rate in zip(names, (0.1, 0.13, 0.11, 0.4), strict=True)
     )
-    figure = overlap.e_value(a, c)
+    figure = overlap.e_value(a, b)
     needed = overlap.units_inside(MetricType.PROPORTION, primary.sample()[0], source.rule)
     assert needed is not None
     expected = Overlap(

@@ -103,6 +103,17 @@ def test_no_comparison_at_all_holds_the_verdict_with_the_reason() -> None:
     )  # fmt: skip
 
 
+def test_a_variant_alone_is_compared_with_nobody() -> None:
+    assert gates.events([reading()]) == gate(
+        "events", "No comparison can be estimated yet.", {"events": 0.0, "needed": 0.0, "counted": "events"}
+    )
+
+
+def test_no_event_at_all_is_nearer_to_too_few_than_half_of_one() -> None:
+    none, half = ({"events": events, "enough_events": False} for events in (0.0, 0.5))
+    assert gates.events([reading(half, none)]).numbers["events"] == 0.0
+
+
 # --- mix ------------------------------------------------------------------------------------------------
 
 POOLED = Pooled(

@@ -25,12 +25,16 @@ def test_variants_without_weight_do_not_dilute_the_test() -> None:
     assert (with_dead.p_value, with_dead.df) == (without.p_value, without.df)
     assert not with_dead.broken(SRM)
 
+    expected = log_e_sample_ratio([5100, 4900], [0.5, 0.5])
+    assert log_e_sample_ratio([5100, 4900, 0], [0.5, 0.5, 0.0]) == expected
+
 
 def test_units_in_a_variant_without_weight_break_the_ratio() -> None:
     test = sample_ratio([5000, 5000, 3], [0.5, 0.5, 0.0])
     assert test.stray == 3
     assert test.broken(SRM)
     assert log_e_sample_ratio([5000, 5000, 3], [0.5, 0.5, 0.0]) == np.inf
+    assert log_e_sample_ratio([5000, 5000, 1], [0.5, 0.5, 0.0]) == np.inf
 
 
 def test_a_variant_that_got_nobody_is_not_skipped() -> None:
@@ -43,6 +47,7 @@ def test_a_variant_that_got_nobody_is_not_skipped() -> None:
         ([0, 0], Reason.TOO_FEW_UNITS),
         ([-1, 5], Reason.IMPOSSIBLE_MOMENTS),
         ([1.5, 5], Reason.IMPOSSIBLE_MOMENTS),
+        ([np.nan, 5], Reason.IMPOSSIBLE_MOMENTS),
     ],
 )
 def test_counts_that_cannot_be_tested_have_a_reason(counts: list[float], reason: Reason) -> None:
@@ -54,6 +59,16 @@ def test_counts_that_cannot_be_tested_have_a_reason(counts: list[float], reason:
 
 def test_one_live_variant_has_no_ratio() -> None:
     assert Reason.of(int(sample_ratio([10, 0], [1.0, 0.0]).reason)) is Reason.NOT_COMPARABLE
+
+
+def test_a_single_unit_has_a_statistic() -> None:
+    """Half a unit expected in either of two, a quarter and three quarters of weights that add up to 0.4."""
+    assert sample_ratio([1, 0], [0.5, 0.5]).statistic == 1.0
+    uneven = sample_ratio([0, 1], [0.3, 0.1])
+    assert uneven.statistic == pytest.approx(0.75**2 / 0.75 + 0.75**2 / 0.25)
+    assert uneven.expected == pytest.approx([0.75, 0.25])
+    small, whole = (log_e_sample_ratio([30, 70], weights) for weights in ([0.3, 0.1], [0.75, 0.25]))
+    assert float(small) == pytest.approx(float(whole), rel=1e-9)
 
 
 @given(st.integers(1, 10**9), st.floats(0.01, 0.99))

@@ -153,6 +153,18 @@ CASES: dict[str, Case] = {
             {"others": 15000, "broken": 3000, "share": 0.2},
         ),
     ),
+    "as few broken as count": (
+        lambda: concurrent.in_window(
+            Window(others=4, broken=3, first="2026-03-02", last="2026-03-02"), DEFAULT
+        ),
+        warned(
+            "window",
+            "3 of the 4 other experiments that ran at the same time (2026-03-02) do not split as intended (75%): "
+            "what broke their randomisation may have touched this one where its own split cannot show it. Trust it "
+            "only once the cause is known.",
+            {"others": 4, "broken": 3, "share": 0.75},
+        ),
+    ),
     "less than a fifth broken": (
         lambda: concurrent.in_window(
             Window(others=16, broken=3, first="2026-03-02", last="2026-03-02"), DEFAULT

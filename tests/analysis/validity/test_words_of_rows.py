@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+from scipy import stats
 
 from analysis.facts import Arrived, Copies, Eligibility, Ids, Nesting, Outcomes, Unseen
+from analysis.report.model import Severity
 from analysis.thresholds import DEFAULT
 from analysis.validity import contamination, rows
 from tests.analysis.validity.expected import Case, fine, gate, unseen, void, warned
@@ -165,6 +169,10 @@ CASES: dict[str, Case] = {
             "Remove them, or add the column that tells them apart (time, event id).",
             {"copies": 1100, "repeated": 9000, "rows": 100000},
         ),
+    ),
+    "few repeated": (
+        lambda: rows.copies(Copies(rows=9990, copies=0, repeated=10), DEFAULT),
+        fine("copies", "No row is there twice.", {"copies": 0, "repeated": 10, "rows": 9990}),
     ),
     "repeated": (
         lambda: rows.copies(Copies(rows=99_000, copies=0, repeated=1000), DEFAULT),
@@ -385,6 +393,14 @@ CASES: dict[str, Case] = {
             {"outcomes": 5, "joined": 1, "unexposed": 0, "unread": 77, "share": 0.0},
         ),
     ),
+    "all misspelt": (
+        lambda: rows.arrived(Arrived(read={"buy": 0}, unexposed=0, joined=0, unread={"bye": 70}), DEFAULT),
+        warned(
+            "outcomes",
+            "No outcome has the type buy; no metric reads what came instead: bye 70.",
+            {"outcomes": 0, "joined": 0, "unexposed": 0, "unread": 70, "share": 0.0},
+        ),
+    ),
     "one type is missing": (
         lambda: rows.arrived(Arrived(read={"buy": 0, "see": 5}, unexposed=5, joined=1, unread={}), DEFAULT),
         fine(
@@ -402,6 +418,13 @@ CASES: dict[str, Case] = {
         ),
     ),
 }
+
+
+def test_a_condition_at_the_threshold_of_the_sample_ratio_does_not_void() -> None:
+    found = Eligibility(kept={"a": 90, "b": 80}, excluded={"a": 10, "b": 20})
+    p = float(stats.chi2_contingency([[90, 80], [10, 20]], correction=False).pvalue)
+    for limit, severity in ((p, Severity.WARN), (p * 1.001, Severity.INVALID)):
+        assert rows.eligibility(found, replace(DEFAULT, srm_invalid=limit)).severity is severity
 
 
 @pytest.mark.parametrize("name", CASES)
