@@ -167,7 +167,7 @@ class Background:
             return
         event, now = decode(row.payload.decode()), clock.now()
         if event.at > now + AHEAD_MS:
-            at = min(event.at - max(0, round(clock.drift * 1000)), now)
+            at = min(event.at - round(clock.drift * 1000), now)
             self._spool.put([encode(replace(event, at=at)).encode()])
             _log.warning("event %s comes again, dated by the service's clock", event.id)
 

@@ -670,6 +670,26 @@ def test_a_refold_takes_no_exposure_away_that_the_log_has_lost(
     assert verify(ledger, ONE)
 
 
+def test_a_refold_adds_an_exposure_that_the_log_has_and_the_record_has_not(
+    ledger: RedisLedger, ledger_client: redis.Redis
+) -> None:
+    events = [
+        exposure("x", "u", START + 5, experiment="checkout"), exposure("y", "u", START, experiment="checkout"),
+        outcome("o", "u", START + 1), outcome("early", "u", START - 1),
+    ]  # fmt: skip
+    for event in events:
+        ledger.record([event], THREE)
+    ((_, _), (entry, fields), *_) = ledger_client.xrange(KEYS.log())
+    ledger_client.xdel(KEYS.log(), entry)
+    ledger_client.xadd(KEYS.log(), {b"e": fields[b"e"].replace(b'"checkout"', b'"home"')})
+    events[1] = exposure("y", "u", START)
+    assert ledger.refold(THREE) == 1
+    assert ledger.moments("home", THREE) == fold(events[1:], ONE, {})
+    assert verify(ledger, THREE) == []
+    arrived = ledger.arrivals(THREE)
+    assert (arrived["early", "home", "control"], arrived["counted", "home", "control"]) == (1, 1)
+
+
 def test_refolding_twice_changes_nothing(ledger: RedisLedger, ledger_client: redis.Redis) -> None:
     for start in range(0, 400, 40):
         ledger.record(traffic(8, 100)[::-1][start : start + 40], ONE)
