@@ -347,6 +347,15 @@ def test_a_process_with_an_older_plan_keeps_the_bytes_of_what_it_does_not_know(
     assert arrived["early", "checkout", "control"] == arrived["early", "home", "control"] == 1
 
 
+def test_a_record_that_ends_too_early_is_refused_by_a_process_that_does_not_know_its_end(
+    ledger: RedisLedger, ledger_client: redis.Redis
+) -> None:
+    ledger.record([exposure("x", "u", START, experiment="checkout")], THREE)
+    put_record(ledger_client, record_of(ledger_client)[:-1])
+    with pytest.raises(Corrupt):
+        RedisLedger(ledger_client).record([outcome("o", "u", START)], ONE)
+
+
 @pytest.mark.parametrize("name", ["variants", "segments", "dimensions"])
 def test_a_plan_that_a_byte_cannot_number_is_refused(ledger: RedisLedger, name: str) -> None:
     many = replace(ONE.experiments[0], **{name: tuple(f"n{i}" for i in range(256))})
