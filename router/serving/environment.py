@@ -13,10 +13,11 @@ _SWITCHES = {"1": True, "true": True, "yes": True, "0": False, "false": False, "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How many connections a worker keeps open; beyond it those go that have kept it waiting longest."""
+    """What a worker takes; of too many connections those go that have kept it waiting longest."""
 
     connections: int = 1000  # SWITCHPOINT_CONNECTIONS
     peer_connections: int = 500  # SWITCHPOINT_PEER_CONNECTIONS: of them from one address
+    peer_rate: int = 0  # SWITCHPOINT_PEER_RATE: requests a second of one address, 0 for no limit
 
     @classmethod
     def read(cls, environ: Mapping[str, str] = os.environ) -> Limits:
@@ -25,6 +26,7 @@ class Limits:
         return cls(
             connections=connections,
             peer_connections=number(environ, "SWITCHPOINT_PEER_CONNECTIONS", connections // 2, low=1),
+            peer_rate=number(environ, "SWITCHPOINT_PEER_RATE", 0, low=0),
         )
 
 

@@ -12,7 +12,7 @@ import ipaddress
 import os
 import signal
 import time
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
@@ -35,6 +35,7 @@ _PIECE = 8 * 1024
 _AHEAD = 8 * 1024
 _ANNOUNCE = frozenset({"CONTENT-LENGTH", "TRANSFER-ENCODING"})
 _NO_LIMIT = nullcontext()
+_KNOWN_PEERS = 10_000
 
 _STATUSES: dict[type[Exception], int] = {
     errors.LimitRequestLine: 414,
@@ -73,6 +74,27 @@ class Peers:
             of_peer.discard(connection)
             if not of_peer:
                 self._by_peer.pop(peer, None)
+
+
+class Rates:
+    """How many requests each peer may make: two seconds' worth at once, then one second's each second."""
+
+    def __init__(self, per_second: int) -> None:
+        """0 for no limit."""
+        self._per_second = per_second
+        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()  # peer → requests, and when
+
+    def admit(self, address: object) -> bool:
+        """Whether the peer may make a request now, which is counted."""
+        if not self._per_second:
+            return True
+        peer, now, most = peer_of(address), time.monotonic(), 2.0 * self._per_second
+        left, counted = self._left.pop(peer, (most, now))
+        left = min(most, left + (now - counted) * self._per_second)
+        self._left[peer] = (left - (left >= 1), now)
+        if len(self._left) > _KNOWN_PEERS:
+            self._left.popitem(last=False)  # the one that was quiet longest, and has all of its requests back
+        return left >= 1
 
 
 def peer_of(address: object) -> str:
@@ -138,6 +160,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no annotations
         limits = Limits.read()
         self._turns = Turns()
         self._peers = Peers(total=limits.connections, each=limits.peer_connections)
+        self._rates = Rates(limits.peer_rate)
         # gunicorn stops accepting there, and nobody could be told apart any more
         self.worker_connections = 2 * limits.connections
         self.patience = 0.0  # seconds to wait for its readiness before it takes requests
@@ -200,6 +223,10 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no annotations
     def handle_request(self, listener_name: Any, req: Any, sock: Connection, addr: object) -> None:
         """Serve one request; the others have their turn before it."""
         self._turns.give_way()
+        if not self._rates.admit(addr):
+            sock.unread = True
+            self._answer(sock, 429, "too many requests of one address", {"Retry-After": "1"})
+            raise StopIteration  # gunicorn's word for: the last one of this connection
         sock.expect(BODY_SECONDS, 0)
         if any(name in _ANNOUNCE and value != "0" for name, value in req.headers):
             req.body = Body(req, sock)
@@ -224,6 +251,6 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no annotations
         self, client: Connection, status: int, detail: str, headers: Mapping[str, str] | None = None
     ) -> None:
         """Send a problem, after which the connection closes."""
-        code = "bad_request" if status < 500 else "internal" if status == 500 else "busy"
+        code = {429: "too_many_requests", 500: "internal", 503: "busy"}.get(status, "bad_request")
         with suppress(OSError):
             client.sendall(problem.whole_answer(status, code, detail, headers or {}))

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from router.serving.launch import ServingProcess
+from router.serving.launch import ServingProcess, free_port
 from tests.router.conftest import Project, shared_project
 from tests.router.http import post
-from tests.waiting import HUNG
+from tests.waiting import HUNG, until
 
 __all__ = ["shared_project"]
 
@@ -170,6 +170,23 @@ def test_heads_that_cannot_be_read_are_answered_as_every_other_problem(
         )
         assert headers["x-content-type-options"] == "nosniff"
         assert closed(sock)
+
+
+def test_a_peer_beyond_its_rate_is_refused_and_others_are_served(shared_project: Project) -> None:
+    limited = ServingProcess(
+        redis_url=shared_project.server.url, data=shared_project.data, port=free_port(), workers=1,
+        environ={"SWITCHPOINT_PEER_RATE": "1"},
+    )  # fmt: skip
+    with limited as serving:
+        with connect(serving, ELSEWHERE) as sock:
+            sock.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 500)
+            reader = sock.makefile("rb")
+            assert reader.readline() == b"HTTP/1.1 200 OK\r\n"
+            rest = reader.read()
+        assert b"HTTP/1.1 429 Too Many Requests" in rest
+        assert b"Retry-After: 1" in rest
+        assert b'"code":"too_many_requests"' in rest
+        until(lambda: post(serving, "/v1/assign", {"unit": "u"})[0] == 200)  # its start was asked about, too
 
 
 def test_idle_connections_of_one_peer_make_room(service: ServingProcess) -> None:

@@ -15,10 +15,11 @@ from gunicorn.http.body import ChunkedReader, LengthReader
 from gunicorn.http.unreader import SocketUnreader
 
 from router.serving import connection as module
+from router.serving import worker
 from router.serving.connection import Connection, Turns
 from router.serving.problem import BadBody, SlowBody
-from router.serving.worker import Body, Peers, peer_of
-from tests.waiting import HUNG
+from router.serving.worker import Body, Peers, Rates, peer_of
+from tests.waiting import HUNG, replace_time
 
 
 @pytest.fixture
@@ -184,6 +185,35 @@ def test_who_waited_longest_for_its_peer_makes_room() -> None:
 def admit_after(peers: Peers) -> bool:
     with peers.admitted(Open(0.0), ("b", 1)) as admitted:  # type: ignore[arg-type]
         return admitted
+
+
+def test_a_peer_may_make_so_many_requests_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two seconds' worth at once, then one second's each second; what others do says nothing of it."""
+    now = [100.0]
+    replace_time(monkeypatch, worker, monotonic=lambda: now[0])
+    rates = Rates(4)
+
+    def admitted(host: str, tries: int) -> int:
+        return sum(rates.admit((host, port)) for port in range(tries))
+
+    assert (admitted("a", 20), admitted("b", 3)) == (8, 3)
+    now[0] += 1.0
+    assert (admitted("a", 20), admitted("b", 20)) == (4, 8)
+    now[0] += 0.125
+    assert admitted("a", 20) == 0
+    now[0] += 0.125
+    assert admitted("a", 20) == 1
+    now[0] += 3600
+    assert admitted("a", 20) == 8
+    assert all(Rates(0).admit(("a", 1)) for _ in range(1000))
+
+
+def test_of_very_many_peers_the_quiet_ones_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "_KNOWN_PEERS", 2)
+    rates = Rates(1)
+    for host in ("a", "b", "a", "c"):
+        assert rates.admit((host, 1))
+    assert list(rates._left) == ["a", "c"]
 
 
 def test_a_peer_is_an_address_or_a_network_of_ipv6() -> None:
