@@ -144,7 +144,8 @@ def _get(name: str, summary: str, answers: dict[int, Object], **more: object) ->
 def _operation(name: str, summary: str, answers: dict[int, Object], **more: object) -> Object:
     every = {**_problems((405, 500, 503)), **answers}
     responses = {str(status): every[status] for status in sorted(every)}
-    responses["default"] = _answer("The head cannot be read: 400, 414, 417, 431, 501.", _problem_content())
+    text = "The head cannot be read: 400, 414, 417, 431, 501; the address asks too often: 429."
+    responses["default"] = _answer(text, _problem_content())
     return {"operationId": name, "summary": summary, **more, "responses": responses}
 
 
