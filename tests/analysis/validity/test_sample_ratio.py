@@ -97,6 +97,8 @@ def test_empty_strata_are_left_out() -> None:
     both = combine(sample_ratio([[5100, 4900], [0, 0]], [[0.5, 0.5], [0.5, 0.5]]))
     assert both.p_value == sample_ratio([5100, 4900], [0.5, 0.5]).p_value
     none = combine(sample_ratio([[0, 0], [0, 0]], [0.5, 0.5]))
+    beside = combine(sample_ratio([[[0, 0]], [[5, 5]]], [0.5, 0.5]))
+    assert beside.reason.tolist() == [int(none.reason), 0]
     assert Reason.of(int(none.reason)) is Reason.TOO_FEW_UNITS
 
 

@@ -358,6 +358,12 @@ CASES: dict[str, Case] = {
 }
 
 
+def test_of_units_that_carry_the_one_that_moves_most_is_named() -> None:
+    less, more = Carried(**(ONE_UNIT | {"effect": 1.0})), Carried(**(ONE_UNIT | {"metric": "spend"}))
+    for found in ((less, more), (more, less)):
+        assert outliers.check(found, 0.05, DEFAULT).numbers["metric"] == "spend"
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_the_check_says_all_of_it(name: str) -> None:
     made, expected = CASES[name]
