@@ -372,6 +372,12 @@ def test_what_a_wrong_clock_dated_before_the_service_was_seen_comes_again(
     assert "event early comes again, dated by the service's clock" in caplog.text
 
 
+def test_no_time_is_judged_before_the_service_has_said_its_own(service: Service, tmp_path: Path) -> None:
+    service.raw = (503, {}, b"")
+    with Client(service.url, data=tmp_path, timeout=5.0) as client:
+        assert client.track("click", "u1", at=service.now() + 600_000)
+
+
 def test_a_time_ahead_of_the_service_is_refused_at_once(service: Service, tmp_path: Path) -> None:
     service.ahead = 0
     with Client(service.url, data=tmp_path, timeout=5.0) as client:
