@@ -145,6 +145,14 @@ def test_an_event_during_a_back_off_waits_for_its_end(monkeypatch: pytest.Monkey
     assert ran == Run(slept=[0.15, 0.05, 0.3], looks=0, tries=2)
 
 
+def test_only_a_flush_is_urgent() -> None:
+    thread = background(Service(), None)
+    thread.wake()
+    assert not thread._urgent
+    thread.wake(urgent=True)
+    assert thread._urgent
+
+
 def test_a_flush_during_a_back_off_is_delivered_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """And the next event waits again."""
     ran = run(monkeypatch, [0.1, 0.1, None], refresh_seconds=3600, away=True, urgent=1)
