@@ -133,6 +133,7 @@ class Background:
         """
         settings = {finding.name: finding.value for finding in self._findings}
         reasons = self._missing()
+        self._tell_neighbours(reasons)  # who hears "ready" here hears nothing older from another worker
         if not reasons and not self._metrics.others_ready():
             reasons = ["another worker of this service is not ready"]
         return {
@@ -221,8 +222,11 @@ class Background:
                 if finding.severity is Severity.ERROR:
                     _log.error("the store's %s is %s. Fix: %s", finding.name, finding.value, finding.fix)
 
+    def _tell_neighbours(self, missing: list[str]) -> None:
+        self._metrics.ready.set(not missing or not self._opened)
+
     def _measure(self) -> None:
-        self._metrics.ready.set(self.ready() or not self._opened)
+        self._tell_neighbours(self._missing())
         self._metrics.store_up.set(self._gate.up and self._holder.stale_since is None)
         self._metrics.spooled_batches.set(self._waiting() or 0)
         self._metrics.held_back.set(self._drainer.held_back)

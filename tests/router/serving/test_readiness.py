@@ -67,6 +67,7 @@ class Worker:
     records: SwappedRecords
     ledger: MemoryLedger
     spool: Spool
+    metrics: Metrics
     store_ahead: float = 0.0
 
     def reasons(self) -> list[str]:
@@ -101,7 +102,7 @@ def worker(tmp_path: Path) -> Iterator[Worker]:
             holder, drainer, spool, gate, metrics, rig.models, inspect=lambda: findings,
             clock=Clock(lambda: time.time() + worker.store_ahead),
         )  # fmt: skip
-        worker = Worker(catalog, holder, background, gate, rig, findings, swapped, ledger, spool)
+        worker = Worker(catalog, holder, background, gate, rig, findings, swapped, ledger, spool, metrics)
         yield worker
     rig.executor.shutdown()
 
@@ -308,6 +309,24 @@ def again(worker: Worker) -> None:
     """One round that looks at the spool, whenever it was looked at last."""
     worker.background._probed_at = float("-inf")
     worker.background.step()
+
+
+def test_neighbours_hear_what_a_caller_heard(worker: Worker) -> None:
+    """Between two rounds too: else a service that said "ready" is not, by an older word of the same worker."""
+    loaded = threading.Event()
+    worker.know("ranker@1", "ranker@2")
+    worker.rig.loader.loading = lambda: loaded.wait(30)
+    worker.background.step()
+
+    def told() -> bool:
+        return b"\nswitchpoint_ready 1.0" in worker.metrics.exposition("")[0]
+
+    assert told()  # it takes no requests yet
+    worker.background.open()
+    assert not told()
+    loaded.set()
+    until(lambda: worker.reasons() == [])
+    assert told()
 
 
 NEIGHBOUR = """
