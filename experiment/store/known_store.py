@@ -2,13 +2,15 @@
 
 The directory keeps the store's identity and the last audit entry it has seen, beside the snapshot of the
 serving processes. The audit chain makes that enough: a store that continues it has every record there was.
+It keeps the settings of the ledger too, which are in no record, for the ledger that is counted anew.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -27,11 +29,15 @@ def serving_folder(data: Path, project: str) -> Path:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownStore:
-    """A store as it was last seen: its identity (None before its first commit) and its last audit entry."""
+    """A store as it was last seen: its identity (None before its first commit) and its last audit entry.
+
+    `ledger` are the settings of its ledger by name, none where no event was seen.
+    """
 
     identity: str | None
     revision: int
     hash: str
+    ledger: Mapping[str, int] = field(default_factory=dict)
 
 
 class StoreMemory:
@@ -82,16 +88,19 @@ class StoreMemory:
         if found is not None:
             raise StoreReverted(found)
 
-    def remember(self, records: Records) -> None:
+    def remember(self, records: Records, ledger: Mapping[str, int] | None = None) -> None:
         """Keep what the store is now. For a store that was checked, or that is wanted as it is (`restore`).
+
+        `ledger`: the settings of its ledger; without them those known stay.
 
         Raises:
             OSError: the file cannot be written.
             StoreUnavailable: the store does not answer.
         """
-        head = records.head()
-        now = KnownStore(identity=records.identity(), revision=head.seq, hash=head.hash)
-        if head.seq == 0 or now == self.known():
+        head, known = records.head(), self.known()
+        settings = ledger or (known.ledger if known else {})
+        now = KnownStore(identity=records.identity(), revision=head.seq, hash=head.hash, ledger=settings)
+        if head.seq == 0 or now == known:
             return
         self._run(partial(self._keep, now))
 

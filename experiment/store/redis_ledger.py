@@ -150,8 +150,19 @@ class RedisLedger:
             self._newest = int(detail)
         return bytes(letters).decode()
 
-    def adopt(self, store: str) -> None:
-        """Let all shards belong to the store `store`, whose records were restored beside them."""
+    def settings(self) -> dict[str, int]:
+        """What is fixed by the first event; {} before it."""
+        self._open()
+        return asdict(self._settings) if self._settings else {}
+
+    def adopt(self, store: str, settings: Mapping[str, int]) -> None:
+        """Let all shards belong to the store `store`, whose records were restored beside them.
+
+        `settings` are those of the ledger that was there; a store without one begins with them.
+        """
+        if settings:
+            self._wanted = replace(self._wanted, **{**settings, "layout": LAYOUT})
+            self._open(create=True)
         self._store.adopt(self._all_shards(), store)
 
     def moments(self, experiment: str, plan: LedgerPlan) -> Moments:

@@ -183,7 +183,8 @@ def restore(context: Context, journal: Path, *, as_json: bool) -> None:
     """Rebuild the records of a project (experiments, models, champions, decisions) from an exported JOURNAL.
 
     The project must be empty; exit code 1 when it is not. A restore that was interrupted is finished by the
-    same command. Events are not in the journal: they are kept by the server's own persistence.
+    same command. Events are not in the journal: they are kept by the server's own persistence. Where they are
+    lost too, they are counted anew in as many shards as the data directory has seen.
 
     \b
     Example:
@@ -191,9 +192,10 @@ def restore(context: Context, journal: Path, *, as_json: bool) -> None:
     """
     from experiment.store.journal import restore as rebuild
 
+    known = context.memory.known()
     written = rebuild(journal, context.records)
     context.memory.remember(context.records)
-    context.ledger.adopt(context.records.identity() or "")
+    context.ledger.adopt(context.records.identity() or "", known.ledger if known else {})
     revision = context.records.revision()
     if as_json:
         print_json({"project": context.project, "written": written, "revision": revision})

@@ -10,7 +10,7 @@ import atexit
 import concurrent.futures
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
@@ -101,9 +101,14 @@ class RecordsSource:
             self.store = None
             raise
 
-    def _remember(self, memory: StoreMemory) -> None:
+    def remember(self, ledger: Mapping[str, int]) -> None:
+        """Keep the settings of the ledger, unless the store is not the known one."""
+        if self._memory is not None and self.store is not None:
+            self._remember(self._memory, ledger)
+
+    def _remember(self, memory: StoreMemory, ledger: Mapping[str, int] | None = None) -> None:
         try:
-            memory.remember(self._records)
+            memory.remember(self._records, ledger)
         except OSError as error:
             _log.warning("what is known of the store cannot be kept on disk: %s", error)
 
@@ -185,6 +190,7 @@ def create(settings: Settings | None = None) -> Application:
         found = check_server(client)
         with suppress(Conflict):  # a ledger in another form; recording says so
             found.append(newest_finding(ledger.days_ahead()))
+            source.remember(ledger.settings())
         return found
 
     drainer = Drainer(

@@ -20,6 +20,7 @@ import redis
 from experiment.catalog import Catalog
 from experiment.definition import ModelRef
 from experiment.store.connection import connect
+from experiment.store.redis_ledger import RedisLedger
 from experiment.store.redis_records import RedisRecords
 from experiment.store.server import EmbeddedServer, attach
 from router.serving.launch import ServingProcess, free_port
@@ -175,6 +176,7 @@ def service(tmp_path: Path) -> Iterator[Service]:
 
 def test_a_service_on_its_own_server(service: Service) -> None:
     """Start, kill -9 of everything, FLUSHALL and restore, a flipped and a lost model file."""
+    service.environ["SWITCHPOINT_SHARDS"] = "3"  # of a new project; said once
     service.start()
     service.all_is_well()
     before = service.assignment("u1")
@@ -182,6 +184,7 @@ def test_a_service_on_its_own_server(service: Service) -> None:
     assert not [word for word in ("ERROR", "CRITICAL", "Traceback") if word in said], said
 
     service.kill()
+    del service.environ["SWITCHPOINT_SHARDS"]
     service.told("verify", 0)  # on a server that the command starts for itself
     service.start()
     service.all_is_well()
@@ -216,6 +219,8 @@ def emptied(service: Service, before: object) -> None:
     service.all_is_well()
     assert service.assignment("u1") == before
     until(lambda: service.send("waits") == (200, "duplicate"))  # what waited was counted, once
+    with service.store() as client:
+        assert RedisLedger(client).settings()["shards"] == 3
 
 
 def model_file(service: Service) -> None:

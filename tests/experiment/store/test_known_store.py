@@ -153,6 +153,20 @@ def test_what_is_known_is_written_only_when_it_changed(records: Records, tmp_pat
     assert [path.name for path in (tmp_path / KNOWN).parent.iterdir()] == ["store.json"]
 
 
+def test_the_ledgers_settings_stay_known_with_the_store_that_comes_after(
+    records: Records, tmp_path: Path
+) -> None:
+    memory = StoreMemory(tmp_path, "default")
+    write(records, "a")
+    memory.remember(records, {"shards": 3})
+    write(records, "b")
+    memory.remember(records)
+    memory.remember(records, {})
+    assert memory.known() == KnownStore(
+        identity=records.identity(), revision=2, hash=records.head().hash, ledger={"shards": 3}
+    )
+
+
 def test_the_journals_head_is_read_without_cutting_what_is_being_written(
     records: Records, tmp_path: Path
 ) -> None:
