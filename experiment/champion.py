@@ -104,6 +104,13 @@ class Champion:
         """The version of units that match no rule."""
         return self.incumbents.default
 
+    @property
+    def predecessor(self) -> Champion | None:
+        """Whom the newest promotion replaced; None for the first one, and after a rollback (no good)."""
+        if len(self.history) < 2 or self.history[-1].move is Move.ROLLBACK:
+            return None
+        return replace(self, history=self.history[:-1])
+
 
 def compile_champion(champion: Champion) -> Callable[[Mapping[str, Any]], ModelRef | None]:
     """A function from a unit's attributes to its champion; None where there is none."""

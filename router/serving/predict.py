@@ -134,7 +134,7 @@ class Predictor:
         attributes: Mapping[str, Any],
         inputs: object,
     ) -> tuple[ModelRef, object, str | None]:
-        """Ask the chosen version, then control, then the champion; the first failure is the cause."""
+        """Ask the chosen version, control, the champion, whom it replaced; the first failure is the cause."""
         failures: list[PlatformError | InputsRefused] = []
         for ref in _candidates(snapshot, model, assignment, chosen, attributes):
             try:
@@ -216,9 +216,8 @@ def _candidates(
 ) -> list[ModelRef]:
     """Whom to ask, in order, each once."""
     control = snapshot.control_of(assignment.experiment) if assignment else None
-    champion_of = snapshot.champions.get(model)
-    champion = champion_of(attributes) if champion_of else None
-    return list(dict.fromkeys(ref for ref in (chosen, control, champion) if ref is not None))
+    champions = [of[model](attributes) for of in (snapshot.champions, snapshot.former) if model in of]
+    return list(dict.fromkeys(ref for ref in (chosen, control, *champions) if ref is not None))
 
 
 def _cause(failure: Exception) -> str:

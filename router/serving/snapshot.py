@@ -99,7 +99,8 @@ class Entry:
 class Snapshot:
     """One project revision; `running` are the keys that enrol, `by_model` those of each model.
 
-    `live` are the versions a call may need: of running experiments' variants and of champions.
+    `live` are the versions a call may need: of running experiments' variants and of champions. `former` are
+    the champions that promotions replaced, who answer while their successors cannot; `spare` their versions.
     """
 
     revision: int
@@ -109,8 +110,10 @@ class Snapshot:
     running: tuple[str, ...]
     by_model: Mapping[str, tuple[Entry, ...]]
     champions: Mapping[str, ChampionOf]
+    former: Mapping[str, ChampionOf]
     versions: Mapping[ModelRef, ModelVersion]
     live: tuple[ModelRef, ...]
+    spare: tuple[ModelRef, ...]
     plan: LedgerPlan
 
     @classmethod
@@ -125,6 +128,7 @@ class Snapshot:
     ) -> Snapshot:
         """Compile. `document` is kept for clients and the copy on disk."""
         of_model = {champion.model: compile_champion(champion) for champion in champions}
+        replaced = [champion.predecessor for champion in champions if champion.predecessor]
         entries = {s.key: Entry(s, of_model.get(s.definition.model or "", _nobody)) for s in states}
         running = [entry for entry in entries.values() if entry.state.status is Status.RUNNING]
         models = sorted({entry.state.definition.model for entry in running} - {None}, key=str)
@@ -139,8 +143,10 @@ class Snapshot:
                 str(model): tuple(e for e in running if e.state.definition.model == model) for model in models
             },
             champions=of_model,
+            former={champion.model: compile_champion(champion) for champion in replaced},
             versions={ModelRef(v.name, v.version): v for v in versions},
             live=_live(running, champions),
+            spare=_live([], replaced),
             plan=ledger_plan([s for s in states if s.status is not Status.DRAFT]),
         )
 
@@ -204,6 +210,10 @@ class Snapshot:
     def live_versions(self) -> list[ModelVersion]:
         """The live versions, as far as the registry has them."""
         return [self.versions[ref] for ref in self.live if ref in self.versions]
+
+    def kept_versions(self) -> list[ModelVersion]:
+        """The live and the spare versions, as far as the registry has them: what is loaded of these stays."""
+        return [self.versions[ref] for ref in dict.fromkeys(self.live + self.spare) if ref in self.versions]
 
     def unregistered(self) -> list[ModelRef]:
         """The live versions that the registry does not have."""

@@ -179,7 +179,7 @@ def create(settings: Settings | None = None) -> Application:
         source,
         folder / SNAPSHOT_FILE,
         prepare=lambda snapshot: models.warm(snapshot.live_versions(), seconds=_WARM_SECONDS),
-        swapped=lambda snapshot: models.keep(snapshot.live_versions()),
+        swapped=lambda snapshot: models.keep(snapshot.kept_versions()),
         run=run,
     )
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from experiment.assignment import Reason
 from experiment.catalog import Catalog
+from experiment.definition import ModelRef
 from experiment.errors import NotFound
 from experiment.event import Event
 from experiment.model import ModelVersion
@@ -169,6 +171,29 @@ def test_champion_answers_when_no_experiment_runs(rig: Rig) -> None:
         None,
         "DEFAULT",
     )
+
+
+def test_the_champion_of_before_answers_until_the_new_one_can(rig: Rig) -> None:
+    """Not after a rollback: whoever was taken back was no good."""
+    rig.catalog.stop(world.EXPERIMENT, at=world.now_ms(), actor="t")
+
+    def asked() -> list[str]:
+        rig.reload()
+        rig.models.asked.clear()
+        with suppress(ModelFailure):
+            found = rig.predictor.predict("ranker", "u1", US, "x", at=world.now_ms())
+            assert (str(found.model), found.cause, found.reason) == ("ranker@1", "loading", "FALLBACK")
+        return rig.models.asked
+
+    rig.models.broken = {"ranker@2": ModelFailure(Cause.LOADING, "is being loaded")}
+    rig.catalog.crown(ModelRef("ranker", 2), reason="new", at=world.now_ms(), actor="t")
+    assert asked() == ["ranker@2", "ranker@1"]
+    assert [str(version.ref) for version in rig.snapshot.live_versions()] == ["ranker@2"]
+    assert [str(version.ref) for version in rig.snapshot.kept_versions()] == ["ranker@2", "ranker@1"]
+    rig.models.broken = {"ranker@1": ModelFailure(Cause.ERROR, "fails")}
+    rig.catalog.rollback("ranker", reason="worse", at=world.now_ms(), actor="t")
+    assert asked() == ["ranker@1"]
+    assert rig.snapshot.kept_versions() == rig.snapshot.live_versions()
 
 
 def test_unknown_model_is_named(rig: Rig) -> None:
