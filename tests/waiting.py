@@ -7,6 +7,9 @@ from collections.abc import Callable
 from types import ModuleType, SimpleNamespace
 
 import pytest
+import redis
+
+from experiment.store.connection import connect
 
 HUNG = 240.0
 """Seconds after which a state is taken to be never reached. Not a measurement: nothing comes near it."""
@@ -18,6 +21,11 @@ def until(condition: Callable[[], object], *, seconds: float = HUNG, every: floa
     while not condition():
         assert time.monotonic() < end, f"not reached within {seconds:g} s"
         time.sleep(every)
+
+
+def patient(url: str) -> redis.Redis:
+    """A store's client that waits for its answers: a sync of a busy disk takes longer than serving waits."""
+    return connect(url, timeout=HUNG)
 
 
 def replace_time(monkeypatch: pytest.MonkeyPatch, module: ModuleType, **functions: object) -> None:

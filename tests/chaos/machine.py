@@ -25,7 +25,7 @@ import redis
 from experiment import parsing
 from experiment.store.redis_ledger import RedisLedger
 from experiment.store.redis_records import RedisRecords
-from experiment.store.server import EmbeddedServer, connect
+from experiment.store.server import EmbeddedServer
 from experiment.store.supervisor import Supervisor
 from router.serving.launch import ServingProcess, free_port, require_free
 from tests.chaos.proxy import Proxy, always, scripts
@@ -35,7 +35,7 @@ from tests.chaos.test_store_errors import TEXTS
 from tests.e2e.test_chaos import Sender, workers_of
 from tests.router import world
 from tests.router.http import get, post
-from tests.waiting import until
+from tests.waiting import patient, until
 
 SENDERS = 3
 WORKERS = 2
@@ -119,7 +119,7 @@ class Machine:
             self.supervisor = stack.enter_context(Supervisor(self.folder))
             server = self.supervisor._server
             assert server is not None
-            self.store = connect(server.url)
+            self.store = patient(server.url)
             stack.callback(self.store.close)
             self.catalog = world.build(RedisRecords(self.store), self.folder)
             self.ledger = RedisLedger(self.store)
@@ -165,7 +165,7 @@ class Machine:
 
     def empty_store(self) -> list[bytes]:
         """What was written to a store that was not the known one."""
-        with connect(self.empty.url) as client:
+        with patient(self.empty.url) as client:
             return list(client.keys("*"))
 
     def step(self) -> None:

@@ -11,7 +11,7 @@ from experiment import parsing
 from experiment.store.journal import export, restore
 from experiment.store.redis_ledger import RedisLedger
 from experiment.store.redis_records import RedisRecords
-from experiment.store.server import EmbeddedServer, connect
+from experiment.store.server import EmbeddedServer
 from experiment.store.spool import Spool
 from experiment.verify import verify
 from router.serving.launch import ServingProcess, free_port
@@ -20,7 +20,7 @@ from tests.chaos.proxy import Proxy, scripts
 from tests.router import world
 from tests.router.conftest import Project
 from tests.router.http import get, post
-from tests.waiting import until
+from tests.waiting import patient, until
 
 US = {"country": "US", "device": "ios"}
 
@@ -117,9 +117,9 @@ def test_failover_to_an_empty_store_and_back(project: Project, proxy: Proxy, tmp
     that was restored."""
     unit = {"unit": "u1", "attributes": US, "inputs": [1, 2]}
     journal = tmp_path / "copy.jsonl"
-    with connect(project.server.url) as client:
+    with patient(project.server.url) as client:
         export(RedisRecords(client), journal)
-    with EmbeddedServer.start(tmp_path / "empty") as empty, connect(empty.url) as client:
+    with EmbeddedServer.start(tmp_path / "empty") as empty, patient(empty.url) as client:
         with serving(proxy, project) as service:
             await_drained(service)
             before = post(service, "/v1/assign", {"unit": "u1", "attributes": US})[2]

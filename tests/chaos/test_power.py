@@ -17,12 +17,12 @@ from experiment.errors import StoreUnavailable
 from experiment.event import Event
 from experiment.store.binary import ServerBinary
 from experiment.store.redis_ledger import RedisLedger
-from experiment.store.server import EmbeddedServer, connect
+from experiment.store.server import EmbeddedServer
 from experiment.verify import verify
 from tests.chaos.shim import Shim
 from tests.experiment.store.conftest import ENGINES
 from tests.experiment.store.ledgers import ONE, START, exposure, outcome
-from tests.waiting import until
+from tests.waiting import patient, until
 
 CUTS = 8
 WRITERS = 3
@@ -95,7 +95,7 @@ def test_a_power_cut_takes_nothing_that_was_acknowledged(
     chance, taken = random.Random(1), 0
     with ExitStack() as stack:
         server = stack.enter_context(EmbeddedServer.start(tmp_path / "data", binary=engine))
-        client = stack.enter_context(connect(server.url))
+        client = stack.enter_context(patient(server.url))
         ledger, ended = RedisLedger(client, unit_buckets=64, id_buckets=16), threading.Event()
         writers = [Writer(ledger, f"w{number}", ended) for number in range(WRITERS)]
         for writer in writers:
@@ -120,7 +120,7 @@ def test_a_power_cut_takes_nothing_that_was_acknowledged(
 def test_a_torn_log_comes_back_on_a_whole_batch(engine: ServerBinary, tmp_path: Path) -> None:
     """The file ends anywhere: what is read of it is a beginning, and every sum belongs to it."""
     chance = random.Random(2)
-    with EmbeddedServer.start(tmp_path, binary=engine) as server, connect(server.url) as client:
+    with EmbeddedServer.start(tmp_path, binary=engine) as server, patient(server.url) as client:
         ledger = RedisLedger(client, unit_buckets=64, id_buckets=16)
         for number in range(0, 400, 20):
             ledger.record([exposure(f"e{i}", f"u{i}", START + i) for i in range(number, number + 20)], ONE)

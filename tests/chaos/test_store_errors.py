@@ -12,7 +12,6 @@ from experiment.event import Event, Exposure
 from experiment.lifecycle import Status
 from experiment.store.redis_ledger import RedisLedger
 from experiment.store.redis_records import RedisRecords
-from experiment.store.server import connect
 from experiment.verify import verify
 from router.look import look
 from router.serving.launch import ServingProcess, free_port
@@ -20,7 +19,7 @@ from tests.chaos.proxy import Proxy, scripts
 from tests.router import world
 from tests.router.conftest import Project
 from tests.router.http import get, post
-from tests.waiting import until
+from tests.waiting import patient, until
 
 ANSWERS = """
 ERR upstream failure | ERR max number of clients reached | MOVED 1234 127.0.0.1:7001 | ASK 1234 127.0.0.1:7001
@@ -40,7 +39,7 @@ def click(name: str, unit: str = "u") -> dict[str, object]:
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_no_error_says_anything_about_an_event(project: Project, proxy: Proxy, text: str) -> None:
-    with connect(proxy.url) as client:
+    with patient(proxy.url) as client:
         ledger, event = RedisLedger(client), Event(id="e", type="click", unit="u", at=world.now_ms())
         plan = project.catalog.plan()
         ledger.record([event], plan)
@@ -52,7 +51,7 @@ def test_no_error_says_anything_about_an_event(project: Project, proxy: Proxy, t
 def test_damage_is_told_from_refusal(project: Project) -> None:
     """A key of another type, a unit's record cut short: stored data, whatever the server calls it."""
     plan, event = project.catalog.plan(), Event(id="e", type="click", unit="u", at=world.now_ms())
-    with connect(project.server.url) as client:
+    with patient(project.server.url) as client:
         ledger = RedisLedger(client)
         ledger.record([event], plan)
         [bucket] = client.keys("un:*")
@@ -105,7 +104,7 @@ def test_a_full_memory_takes_neither_reports_nor_the_pause_away(project: Project
     for events in (clicks, late):
         project.ledger.record(events, project.catalog.plan())
     assert project.ledger.pending() == 50
-    with connect(project.server.url) as client:
+    with patient(project.server.url) as client:
         client.config_set("maxmemory", 1)
         ledger, catalog = RedisLedger(client), Catalog(RedisRecords(client))
         with pytest.raises(StoreUnavailable, match="raise maxmemory"):

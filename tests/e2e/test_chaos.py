@@ -18,14 +18,13 @@ import pytest
 
 from experiment.store.redis_ledger import RedisLedger
 from experiment.store.redis_records import RedisRecords
-from experiment.store.server import connect
 from experiment.store.supervisor import Supervisor
 from experiment.verify import verify
 from router.client import Client
 from router.serving.launch import ServingProcess, free_port
 from tests.router import world
 from tests.router.http import get, post
-from tests.waiting import HUNG, until
+from tests.waiting import HUNG, patient, until
 
 SENDERS = 3
 KILLS = 12
@@ -146,7 +145,7 @@ def test_every_acknowledged_event_is_counted_exactly_once(tmp_path: Path) -> Non
     """Workers, Redis and client hosts are killed; afterwards log and moments hold each acked event once."""
     with Supervisor(tmp_path) as supervisor:
         url = supervisor._server.url  # type: ignore[union-attr]  # the running server's
-        store = connect(url)
+        store = patient(url)
         catalog = world.build(RedisRecords(store), tmp_path)
         ledger = RedisLedger(store)
         with ServingProcess(redis_url=url, data=tmp_path, port=free_port()) as serving:

@@ -19,7 +19,6 @@ import redis
 
 from experiment.catalog import Catalog
 from experiment.definition import ModelRef
-from experiment.store.connection import connect
 from experiment.store.redis_ledger import RedisLedger
 from experiment.store.redis_records import RedisRecords
 from experiment.store.server import EmbeddedServer, attach
@@ -28,7 +27,7 @@ from tests.e2e.test_demo import await_end_of, kill_all_of
 from tests.router import world
 from tests.router.cli.conftest import COMMAND, ROOT, Ran, run
 from tests.router.http import get, post
-from tests.waiting import until
+from tests.waiting import patient, until
 
 pytestmark = pytest.mark.slow
 
@@ -117,7 +116,7 @@ class Service:
         """A client of its own server."""
         url = attach(self.data)
         assert url is not None
-        with connect(url) as client:
+        with patient(url) as client:
             yield client
 
     def run(self, *arguments: str) -> Ran:
@@ -166,7 +165,7 @@ class Service:
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
     running = Service(tmp_path / "data")
-    with EmbeddedServer.start(running.data) as server, connect(server.url) as client:
+    with EmbeddedServer.start(running.data) as server, patient(server.url) as client:
         world.build(RedisRecords(client), running.data)
     assert running.run("list").code == 0  # every command exports the journal
     yield running
@@ -262,7 +261,7 @@ def configured(tmp_path: Path) -> Iterator[tuple[Service, redis.Redis]]:
     data.mkdir()
     with (
         EmbeddedServer.start(tmp_path / "server") as server,
-        connect(server.url) as client,
+        patient(server.url) as client,
         small_disk(data),
     ):
         world.build(RedisRecords(client), data)

@@ -19,7 +19,7 @@ from router.serving.launch import ServingProcess, free_port
 from tests.router import world
 from tests.router.conftest import Project
 from tests.router.http import get, post
-from tests.waiting import HUNG, until
+from tests.waiting import HUNG, patient, until
 
 US = {"country": "US", "device": "ios"}
 
@@ -185,10 +185,9 @@ def _await_drained(serving: ServingProcess) -> None:
 
 def test_eviction_policy_makes_a_store_unfit(project: Project) -> None:
     """A store that may forget counts is not ready, and says what to change."""
-    from experiment.store.server import connect
 
     assert isinstance(project.server, EmbeddedServer)
-    with connect(project.server.url) as client:
+    with patient(project.server.url) as client:
         client.config_set("maxmemory-policy", "allkeys-lru")
     with project.serving(workers=1) as serving:
         status, _, ready = get(serving, "/readyz")

@@ -8,11 +8,11 @@ from itertools import count
 import pytest
 import redis
 
-from experiment.store.connection import connect
 from experiment.store.memory_records import MemoryRecords
 from experiment.store.records import Records
 from experiment.store.redis_records import RedisRecords
 from experiment.store.server import EmbeddedServer
+from tests.waiting import patient
 
 _numbers = count(1)
 
@@ -27,7 +27,7 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def redis_client(redis_url: str) -> Iterator[redis.Redis]:
     """A client with a patient timeout, as test machines stall."""
-    with connect(redis_url, timeout=10) as client:
+    with patient(redis_url) as client:
         yield client
 
 
@@ -48,5 +48,5 @@ def records(request: pytest.FixtureRequest, project: str) -> Records:
 @pytest.fixture
 def new_records(redis_url: str) -> Iterator[Callable[[], RedisRecords]]:
     """Makes empty Redis records, each of a project of its own."""
-    with connect(redis_url, timeout=10) as client:
+    with patient(redis_url) as client:
         yield lambda: RedisRecords(client, f"p{next(_numbers)}")

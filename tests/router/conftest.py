@@ -11,10 +11,10 @@ import pytest
 from experiment.catalog import Catalog
 from experiment.store.redis_ledger import RedisLedger
 from experiment.store.redis_records import RedisRecords
-from experiment.store.server import EmbeddedServer, connect
+from experiment.store.server import EmbeddedServer
 from router.serving.launch import ServingProcess, free_port
 from tests.router import world
-from tests.waiting import until
+from tests.waiting import patient, until
 
 
 class WarmServing(ServingProcess):
@@ -54,7 +54,7 @@ class Project:
 
 def make_project(data: Path) -> Iterator[Project]:
     with EmbeddedServer.start(data) as server:
-        client = connect(server.url)
+        client = patient(server.url)
         catalog = world.build(RedisRecords(client), data)
         yield Project(server, data, catalog, RedisLedger(client))
         client.close()

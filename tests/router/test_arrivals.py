@@ -9,7 +9,6 @@ import pytest
 
 from analysis.report.model import Check, Severity
 from experiment.event import Event, Status
-from experiment.store.connection import connect
 from experiment.store.ledger import Ledger
 from experiment.store.memory_ledger import MemoryLedger
 from experiment.store.memory_records import MemoryRecords
@@ -18,6 +17,7 @@ from experiment.store.server import EmbeddedServer
 from router.look import look
 from tests.experiment.store.ledgers import exposure, outcome, purchase
 from tests.router import world
+from tests.waiting import patient
 
 UNITS = 120
 
@@ -33,7 +33,7 @@ def ledger(request: pytest.FixtureRequest, server: EmbeddedServer) -> Iterator[L
     if request.param == "memory":
         yield MemoryLedger()
         return
-    with connect(server.url, timeout=10) as client:
+    with patient(server.url) as client:
         client.flushall()
         yield RedisLedger(client, unit_buckets=8, id_buckets=4)
 

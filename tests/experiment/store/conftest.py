@@ -9,11 +9,11 @@ import pytest
 import redis
 
 from experiment.store import binary
-from experiment.store.connection import connect
 from experiment.store.ledger import Ledger
 from experiment.store.memory_ledger import MemoryLedger
 from experiment.store.redis_ledger import RedisLedger
 from experiment.store.server import EmbeddedServer
+from tests.waiting import patient
 
 
 def installed() -> list[binary.ServerBinary]:
@@ -47,7 +47,7 @@ def ledger_client(
     request: pytest.FixtureRequest, ledger_servers: Callable[[str], EmbeddedServer]
 ) -> Iterator[redis.Redis]:
     """A client of an empty server, each engine in turn."""
-    with connect(ledger_servers(request.param).url, timeout=10) as client:
+    with patient(ledger_servers(request.param).url) as client:
         client.flushall()
         yield client
 
@@ -62,6 +62,6 @@ def make_ledger(
         yield lambda: memory
         return
     engine, shards = request.param.split(" x")
-    with connect(ledger_servers(engine).url, timeout=10) as client:
+    with patient(ledger_servers(engine).url) as client:
         client.flushall()
         yield lambda: RedisLedger(client, shards=int(shards), unit_buckets=64, id_buckets=16)

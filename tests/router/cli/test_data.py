@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from experiment.store.connection import connect
 from experiment.store.ledger import DeadLetter
 from experiment.store.redis_batch import Settings
 from experiment.store.redis_keys import ShardKeys, bucket_of, unit_digest
 from experiment.store.redis_ledger import RedisLedger
 from experiment.store.server import EmbeddedServer
 from tests.router.cli.conftest import Cli
+from tests.waiting import patient
 
 DEFINITION = """\
 key: outside
@@ -85,7 +85,7 @@ def test_status_names_refused_events_by_cause_where_there_are_any(
 ) -> None:
     before = cli("status", "outside")
     assert "Refused events" not in before.out
-    with connect(server.url) as client:
+    with patient(server.url) as client:
         letters = [DeadLetter(raw="{}", reason="tab", cause=cause) for cause in ("unit", "unit", "at")]
         RedisLedger(client).refuse(letters, token="t", uncounted={"unit": 1_500})
     text = "Refused events of the project: 1,503 (unit 1,502, at 1); see `switchpoint events --refused`\n"
@@ -360,7 +360,7 @@ def test_verify_names_a_corrupted_cell_and_a_units_first_event(
 ) -> None:
     """Last in this module: it breaks the ledger on purpose."""
     keys = ShardKeys("default", 0)
-    with connect(server.url) as client:
+    with patient(server.url) as client:
         cells = client.hgetall(keys.cells(1))
         field = min(cells)
         client.hset(keys.cells(1), field, next(value for value in cells.values() if value != cells[field]))

@@ -12,17 +12,17 @@ from experiment.definition import DAY_MS
 from experiment.event import Event, Status
 from experiment.fold import LedgerPlan
 from experiment.store import connection
-from experiment.store.connection import connect
 from experiment.store.redis_keys import ShardKeys
 from experiment.store.redis_ledger import RedisLedger
 from experiment.store.redis_records import RedisRecords
 from experiment.store.server import EmbeddedServer
 from tests.router.cli.conftest import Cli
+from tests.waiting import patient
 
 
 @pytest.fixture
 def client(server: EmbeddedServer) -> Iterator[redis.Redis]:
-    with connect(server.url, timeout=10) as made:
+    with patient(server.url) as made:
         made.flushall()
         yield made
 
