@@ -23,6 +23,8 @@ from router.serving.launch import MASTER_FILE
 
 _METRICS = "PROMETHEUS_MULTIPROC_DIR"
 _PR_SET_PDEATHSIG = 1
+_M_MMAP_THRESHOLD = -3
+_LARGE_BYTES = 128 * 1024
 _kept: list[subprocess.Popen[bytes]] = []
 
 bind = os.environ.get("SWITCHPOINT_BIND", "127.0.0.1:8000")
@@ -72,9 +74,13 @@ def post_fork(_server: Any, worker: Any) -> None:
     # until the worker's own is set the master's would swallow it
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        libc = ctypes.CDLL(None)
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != worker.ppid:
             os._exit(1)
+        if hasattr(libc, "mallopt"):  # musl has none, and no need of it
+            # glibc keeps freed blocks for itself up to the size of the largest one so far: here, of a body
+            libc.mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
 
 
 def on_exit(_server: Any) -> None:

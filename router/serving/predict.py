@@ -136,25 +136,33 @@ class Predictor:
     ) -> tuple[ModelRef, object, str | None]:
         """Ask the chosen version, control, the champion, whom it replaced; the first failure is the cause."""
         failures: list[PlatformError | InputsRefused] = []
-        for ref in _candidates(snapshot, model, assignment, chosen, attributes):
-            try:
-                version = snapshot.versions.get(ref)
-                if version is None:
-                    raise ModelFailure(Cause.UNKNOWN, f"{ref} is not in the registry")
-                answer = self._models.call(version, inputs, self._deadline)
-            except (ModelFailure, InputsRefused) as failure:
-                refused = isinstance(failure, InputsRefused)
-                # a caller's bad request or an open breaker may come with every call: counted, not told
-                quiet = refused or (isinstance(failure, ModelFailure) and failure.cause is Cause.BREAKER)
-                _log.log(logging.DEBUG if quiet else logging.WARNING, "%s did not answer: %s", ref, failure)
-                failures.append(failure)
-                outcome = "refused" if refused else "failed"
-                self._metrics.predictions.labels(ref.name, str(ref.version), outcome).inc()
-            else:
-                return ref, answer, _cause(failures[0]) if failures else None
-        if all(isinstance(failure, InputsRefused) for failure in failures):
-            raise failures[0]
-        raise next(failure for failure in failures if isinstance(failure, ModelFailure))
+        try:
+            for ref in _candidates(snapshot, model, assignment, chosen, attributes):
+                try:
+                    return ref, self._ask(snapshot, ref, inputs), _cause(failures[0]) if failures else None
+                except (ModelFailure, InputsRefused) as failure:
+                    failures.append(failure)
+            if all(isinstance(failure, InputsRefused) for failure in failures):
+                raise failures[0]
+            raise next(failure for failure in failures if isinstance(failure, ModelFailure))
+        finally:
+            failures.clear()  # an error refers to this call, which would refer to it: the inputs would stay
+
+    def _ask(self, snapshot: Snapshot, ref: ModelRef, inputs: object) -> object:
+        """One version's answer; counts who has none. Raises as `predict`."""
+        try:
+            version = snapshot.versions.get(ref)
+            if version is None:
+                raise ModelFailure(Cause.UNKNOWN, f"{ref} is not in the registry")
+            return self._models.call(version, inputs, self._deadline)
+        except (ModelFailure, InputsRefused) as failure:
+            refused = isinstance(failure, InputsRefused)
+            # a caller's bad request or an open breaker may come with every call: counted, not told
+            quiet = refused or (isinstance(failure, ModelFailure) and failure.cause is Cause.BREAKER)
+            _log.log(logging.DEBUG if quiet else logging.WARNING, "%s did not answer: %s", ref, failure)
+            outcome = "refused" if refused else "failed"
+            self._metrics.predictions.labels(ref.name, str(ref.version), outcome).inc()
+            raise
 
     def _events(
         self,

@@ -51,7 +51,7 @@ class Item:
 
 
 _Item = TypeVar("_Item")
-Judged = Event | Checked | EventError
+Judged = Event | Checked | Outcome
 """An event that nobody has judged, one that the plan can count, or why it is refused."""
 
 Work = tuple[Sequence[Event | Checked], "Future[list[Outcome]]"]
@@ -111,7 +111,7 @@ class Recorder:
             SpoolFull, PlatformError: nothing durable is left; no event of the call is acknowledged.
         """
         plan = self._plan()
-        events: list[Event | EventError] = []
+        events: list[Event | Outcome] = []
         judged: list[Judged] = []
         for raw in _in_turns(raws):
             event = _read(raw, now)
@@ -129,7 +129,7 @@ class Recorder:
         plan = self._plan()
         return self._settle(events, [_checked(event, plan) for event in events])
 
-    def _doubt(self, events: Sequence[Event | EventError], judged: list[Judged]) -> None:
+    def _doubt(self, events: Sequence[Event | Outcome], judged: list[Judged]) -> None:
         """Have the plan read again before it refuses any event: it may be a second old.
 
         Where it cannot be read, such events stay as they are: they wait in the spool, to be judged later.
@@ -137,17 +137,17 @@ class Recorder:
         doubted = [
             (place, event)
             for place, event in enumerate(events)
-            if isinstance(event, Event) and isinstance(judged[place], EventError)
+            if isinstance(event, Event) and isinstance(judged[place], Outcome)
         ]
         if doubted:
             current, plan = self._renew(), self._plan()
             for place, event in _in_turns(doubted):
                 again = _checked(event, plan)
-                judged[place] = event if isinstance(again, EventError) and not current else again
+                judged[place] = event if isinstance(again, Outcome) and not current else again
 
     def _settle(self, raws: Sequence[object], judged: Sequence[Judged]) -> list[Outcome]:
-        recorded = iter(self._outcomes([one for one in judged if not isinstance(one, EventError)]))
-        outcomes = [_refusal(one) if isinstance(one, EventError) else next(recorded) for one in judged]
+        recorded = iter(self._outcomes([one for one in judged if not isinstance(one, Outcome)]))
+        outcomes = [one if isinstance(one, Outcome) else next(recorded) for one in judged]
         for raw, outcome in zip(raws, outcomes, strict=True):
             if outcome.status is Status.REJECTED:
                 self._refused.add(raw, outcome)
@@ -210,7 +210,7 @@ class Recorder:
         known = {
             place: one
             for place, event in enumerate(events)
-            if not isinstance(one := _checked(event, plan), EventError)
+            if not isinstance(one := _checked(event, plan), Outcome)
         }
         outcomes: list[Outcome | None] = [None] * len(events)
         try:
@@ -308,23 +308,24 @@ def _in_turns(items: Sequence[_Item]) -> Iterator[_Item]:
             time.sleep(0.001)
 
 
-def _read(raw: object, now: int | None) -> Event | EventError:
+def _read(raw: object, now: int | None) -> Event | Outcome:
     try:
         return parse_event(raw, now=now)
     except EventError as error:
-        return error
+        return _refusal(error)
 
 
-def _checked(event: Event | Checked | EventError, plan: LedgerPlan) -> Checked | EventError:
-    if isinstance(event, EventError):
+def _checked(event: Judged, plan: LedgerPlan) -> Checked | Outcome:
+    if isinstance(event, Outcome):
         return event
     try:
         return plan.check(event)
     except EventError as error:
-        return error
+        return _refusal(error)
 
 
 def _refusal(error: EventError) -> Outcome:
+    """What is kept of an error: itself it would hold, in a circle, the whole request that it was found in."""
     return Outcome(Status.REJECTED, str(error), cause_of(error))
 
 

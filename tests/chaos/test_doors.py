@@ -6,6 +6,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from http import HTTPStatus
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from tests.chaos.hostile import BROKEN, REQUESTS, WHOLE, Answer, Hostile, send
 from tests.e2e.test_chaos import workers_of
 from tests.router import world
 from tests.router.conftest import Project, shared_project
+from tests.router.http import post
 from tests.router.openapi import Description
 from tests.waiting import HUNG, until
 
@@ -58,6 +60,34 @@ class Attack:
                 if mode is GenerationMode.POSITIVE or operation.method == "post":  # others ask for nothing
                     self.as_described(operation, mode, number, examples)
         self.hostile(number, 4 * examples)
+
+    def ordinary(self) -> None:
+        """Small requests that are answered, at every door."""
+        for number in range(200):
+            event = {"id": f"o{number}", "type": "click", "unit": f"u{number}", "at": world.now_ms()}
+            asked = {"unit": f"u{number}", "attributes": {"country": "US", "device": "ios"}}
+            for path, body in (
+                ("/v1/assign", asked),
+                ("/v1/events", [event]),
+                ("/v1/predict/ranker", {**asked, "inputs": [1, 2]}),
+            ):
+                assert post(self._service, path, body)[0] == HTTPStatus.OK
+
+    def full_batches(self, number: int) -> None:
+        """Requests of 1 MB each, a thousand events that are good or refused."""
+        wide = {"amount": 1} | {f"p{n}": "x" * 30 for n in range(18)}
+        for kind in ("purchase", "BAD"):
+            events = [
+                {
+                    "id": f"{kind}{number}-{n}",
+                    "type": kind,
+                    "unit": f"u{n}",
+                    "at": world.now_ms(),
+                    "properties": wide,
+                }
+                for n in range(1_000)
+            ]
+            assert post(self._service, "/v1/events", events)[0] == HTTPStatus.OK
 
     def largest(self) -> None:
         """All bodies, up to the largest there may be, to all doors that read one."""
@@ -188,6 +218,23 @@ def test_generated_requests_in_short(service: ServingProcess, shared_project: Pr
     workers = workers_of(service.pid)
     Attack(service).round(0, 15)
     assert_sound(service, shared_project, workers)
+
+
+def test_the_largest_bodies_leave_little_behind(shared_project: Project) -> None:
+    """Freed, their memory goes back to the system but for what small objects of later keep from going."""
+    with shared_project.serving(workers=1) as service:
+        attack, [worker] = Attack(service), workers_of(service.pid)
+        attack.ordinary()
+        ordinary = megabytes(worker)
+        for number in range(5):
+            attack.full_batches(number)
+        batches = megabytes(worker)
+        for _ in range(4):
+            attack.largest()
+        largest = megabytes(worker)
+        assert_sound(service, shared_project, [worker])
+    assert batches < ordinary + 10, (ordinary, batches, largest)
+    assert largest < ordinary + 24, (ordinary, batches, largest)
 
 
 @pytest.mark.chaos

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -210,3 +211,28 @@ def test_prediction_is_answered_although_nothing_can_be_recorded(rig: Rig) -> No
     rig.gate.answering = True
     again = rig.predictor.predict("ranker", unit, US, "x", at=world.now_ms())
     assert again.exposure_id is not None  # what was not recorded is sent again
+
+
+class Inputs(list[object]):
+    """What can be watched."""
+
+
+@pytest.mark.parametrize("broken", [["ranker@1", "ranker@2"], ["ranker@2"]])
+@pytest.mark.parametrize("refused", [True, False])
+def test_inputs_of_a_failed_call_are_gone_with_it(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, broken: list[str], refused: bool
+) -> None:
+    """An error refers to the frames it passed; kept in one of them it would hold a request of 1 MB."""
+
+    def call(version: ModelVersion, inputs: object, deadline: float) -> object:
+        if str(version.ref) in broken:
+            raise InputsRefused("not these", field="inputs") if refused else ModelFailure(Cause.BREAKER, "no")
+        return 1
+
+    monkeypatch.setattr(rig.models, "call", call)
+    inputs = Inputs()
+    watched = weakref.ref(inputs)
+    with suppress(InputsRefused, ModelFailure):
+        rig.predictor.predict("ranker", rig.unit(treated), US, inputs, at=world.now_ms())
+    del inputs
+    assert watched() is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import weakref
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -122,6 +123,19 @@ def test_one_bad_event_never_fails_its_batch(rig: Rig) -> None:
     assert "unknown variant 'nope'" in str(items[4].outcome.reason)
     assert "properties.amount" in str(items[6].outcome.reason)
     assert items[6].id == "p"
+
+
+class Raw(dict[str, object]):
+    """What can be watched."""
+
+
+def test_refused_events_are_gone_with_their_request(rig: Rig) -> None:
+    """An error refers to the frames it passed; kept in one of them it would hold a request of 1 MB."""
+    raws = [Raw(click(1, "")), Raw(exposure(variant="nope")), Raw(click(2))]
+    watched = [weakref.ref(raw) for raw in raws]
+    assert rig.statuses(*raws) == [Status.REJECTED, Status.REJECTED, Status.STORED]
+    del raws
+    assert [ref() for ref in watched] == [None, None, None]
 
 
 def test_refused_events_are_counted_by_cause_and_kept_as_they_came(rig: Rig) -> None:
