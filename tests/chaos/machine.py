@@ -23,6 +23,7 @@ from typing import Any
 import redis
 
 from experiment import parsing
+from experiment.errors import PlatformError
 from experiment.store.redis_ledger import RedisLedger
 from experiment.store.redis_records import RedisRecords
 from experiment.store.server import EmbeddedServer
@@ -229,12 +230,10 @@ class Machine:
         """By a way of its own, again until the server is there."""
 
         def done() -> bool:
-            try:
+            with suppress(PlatformError, redis.RedisError):
                 work()
-            except Exception as error:  # noqa: BLE001 - it is away; anything else never ends, and is told
-                self._last = error
-                return False
-            return True
+                return True
+            return False
 
         until(done, every=0.1)
 
