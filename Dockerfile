@@ -2,6 +2,7 @@
 FROM python:3.11-slim AS build
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE NOTICE ./
+COPY switchpoint switchpoint
 COPY experiment experiment
 COPY analysis analysis
 COPY router router

@@ -15,16 +15,16 @@ from typing import Any
 
 import numpy as np
 
-from analysis import aa_read
-from analysis.aa_read import MetricRounds, Rounds
-from analysis.monte_carlo import Rate, rate
-from analysis.randomise import allocate
-from analysis.report.plain import fields_of
-from analysis.thresholds import DEFAULT, Thresholds
-from analysis.unit_log import LeftOut, UnitLog
-from experiment.decision import VerdictKind
-from experiment.definition import Design, Role
-from experiment.errors import BadInput
+from switchpoint.analysis import aa_read
+from switchpoint.analysis.aa_read import MetricRounds, Rounds
+from switchpoint.analysis.monte_carlo import Rate, rate
+from switchpoint.analysis.randomise import allocate
+from switchpoint.analysis.report.plain import fields_of
+from switchpoint.analysis.thresholds import DEFAULT, Thresholds
+from switchpoint.analysis.unit_log import LeftOut, UnitLog
+from switchpoint.experiment.decision import VerdictKind
+from switchpoint.experiment.definition import Design, Role
+from switchpoint.experiment.errors import BadInput
 
 ROUNDS = 1_000
 FEWEST_ROUNDS = 100

@@ -8,21 +8,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis import estimates, verdicts
-from analysis.columnar import rows
-from analysis.estimates import Pairs
-from analysis.inference import contrast
-from analysis.inference.multiplicity import Correction, adjust
-from analysis.inference.result import Estimates, Float
-from analysis.planning.boundary import PLANNING_LOOKS
-from analysis.randomise import Places
-from analysis.rule import Mask
-from analysis.thresholds import Thresholds
-from analysis.totals import Covariates, Exact, Integers, add_into
-from analysis.unit_log import Column, UnitLog
-from analysis.validity import sample_ratio
-from analysis.verdicts import Verdicts
-from experiment.definition import DecisionRule, Metric, Role
+from switchpoint.analysis import estimates, verdicts
+from switchpoint.analysis.columnar import rows
+from switchpoint.analysis.estimates import Pairs
+from switchpoint.analysis.inference import contrast
+from switchpoint.analysis.inference.multiplicity import Correction, adjust
+from switchpoint.analysis.inference.result import Estimates, Float
+from switchpoint.analysis.planning.boundary import PLANNING_LOOKS
+from switchpoint.analysis.randomise import Places
+from switchpoint.analysis.rule import Mask
+from switchpoint.analysis.thresholds import Thresholds
+from switchpoint.analysis.totals import Covariates, Exact, Integers, add_into
+from switchpoint.analysis.unit_log import Column, UnitLog
+from switchpoint.analysis.validity import sample_ratio
+from switchpoint.analysis.verdicts import Verdicts
+from switchpoint.experiment.definition import DecisionRule, Metric, Role
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from analysis.facts import LEDGER, Backlog, Facts
-from analysis.ledger import from_ledger
-from analysis.report.build import build
-from analysis.report.header import Header, VariantHeader, blank, instant
-from analysis.report.history import history
-from analysis.report.model import Report
-from analysis.thresholds import DEFAULT, Thresholds
-from analysis.validity import concurrent
-from experiment.canonical import digest
-from experiment.lifecycle import ExperimentState
-from experiment.moments import Moments
+from switchpoint.analysis.facts import LEDGER, Backlog, Facts
+from switchpoint.analysis.ledger import from_ledger
+from switchpoint.analysis.report.build import build
+from switchpoint.analysis.report.header import Header, VariantHeader, blank, instant
+from switchpoint.analysis.report.history import history
+from switchpoint.analysis.report.model import Report
+from switchpoint.analysis.thresholds import DEFAULT, Thresholds
+from switchpoint.analysis.validity import concurrent
+from switchpoint.experiment.canonical import digest
+from switchpoint.experiment.lifecycle import ExperimentState
+from switchpoint.experiment.moments import Moments
 
 _SETTLED = Backlog(pending=0, late=0)
 

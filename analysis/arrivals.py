@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.evidence import DayLooks, Evidence
-from analysis.inference.result import Float
-from analysis.planning.accrual import Accrual, fit_accrual
-from experiment.definition import DAY_MS
+from switchpoint.analysis.evidence import DayLooks, Evidence
+from switchpoint.analysis.inference.result import Float
+from switchpoint.analysis.planning.accrual import Accrual, fit_accrual
+from switchpoint.experiment.definition import DAY_MS
 
 Places = NDArray[np.int64]
 

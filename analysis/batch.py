@@ -8,26 +8,26 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis import arrivals, columnar, family
-from analysis.beside import Beside, beside
-from analysis.deciding import Series
-from analysis.evidence import Evidence, Mask
-from analysis.judge import Judgement, Survey, judge, survey
-from analysis.measure import Plan, collect, measure
-from analysis.planning.accrual import Accrual
-from analysis.report.batch_model import ALL_GROUPS, BatchReport, BatchRow, BatchSummary
-from analysis.report.comparisons import Looks, iso_day, metric_reading
-from analysis.report.header import Header
-from analysis.report.headline import deciding
-from analysis.report.model import Comparison, MetricReading, Missing, Severity, Verdict
-from analysis.report.readings import mixed
-from analysis.report.sheet import Sheet, sheets
-from analysis.sentences import sentence
-from analysis.thresholds import DEFAULT, Thresholds
-from analysis.totals import Index, join
-from analysis.validity.rows import readable
-from experiment.decision import VerdictKind
-from experiment.definition import DecisionRule, Design, Direction, Metric, MetricType, Role
+from switchpoint.analysis import arrivals, columnar, family
+from switchpoint.analysis.beside import Beside, beside
+from switchpoint.analysis.deciding import Series
+from switchpoint.analysis.evidence import Evidence, Mask
+from switchpoint.analysis.judge import Judgement, Survey, judge, survey
+from switchpoint.analysis.measure import Plan, collect, measure
+from switchpoint.analysis.planning.accrual import Accrual
+from switchpoint.analysis.report.batch_model import ALL_GROUPS, BatchReport, BatchRow, BatchSummary
+from switchpoint.analysis.report.comparisons import Looks, iso_day, metric_reading
+from switchpoint.analysis.report.header import Header
+from switchpoint.analysis.report.headline import deciding
+from switchpoint.analysis.report.model import Comparison, MetricReading, Missing, Severity, Verdict
+from switchpoint.analysis.report.readings import mixed
+from switchpoint.analysis.report.sheet import Sheet, sheets
+from switchpoint.analysis.sentences import sentence
+from switchpoint.analysis.thresholds import DEFAULT, Thresholds
+from switchpoint.analysis.totals import Index, join
+from switchpoint.analysis.validity.rows import readable
+from switchpoint.experiment.decision import VerdictKind
+from switchpoint.experiment.definition import DecisionRule, Design, Direction, Metric, MetricType, Role
 
 
 def batch(evidence: Evidence, header: Header, *, limits: Thresholds = DEFAULT) -> BatchReport:

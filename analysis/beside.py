@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis import family
-from analysis.evidence import COUNTS, Evidence
-from analysis.inference.result import Float
-from analysis.measure import Plan, collect, measure
-from analysis.report.comparisons import Looks, Place, comparison
-from analysis.report.model import Comparison
-from analysis.report.sheet import Sheet, sheets
-from analysis.totals import Index, Totals, join
-from experiment.definition import Role
+from switchpoint.analysis import family
+from switchpoint.analysis.evidence import COUNTS, Evidence
+from switchpoint.analysis.inference.result import Float
+from switchpoint.analysis.measure import Plan, collect, measure
+from switchpoint.analysis.report.comparisons import Looks, Place, comparison
+from switchpoint.analysis.report.model import Comparison
+from switchpoint.analysis.report.sheet import Sheet, sheets
+from switchpoint.analysis.totals import Index, Totals, join
+from switchpoint.experiment.definition import Role
 
 N, MISMATCHES = COUNTS.index("n"), COUNTS.index("mismatches")
 

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.beside import Beside
-from analysis.errors import Codes
-from analysis.evidence import COUNTS, Evidence, Subject
-from analysis.examine import Days
-from analysis.facts import Backlog, Facts, Unseen
-from analysis.inference.result import Float
-from analysis.report.model import Check, Maturing, MetricReading, Overlap, SampleRatio
-from analysis.sentences import effects
-from analysis.thresholds import Thresholds
-from analysis.totals import Totals
-from analysis.validity import (
+from switchpoint.analysis.beside import Beside
+from switchpoint.analysis.errors import Codes
+from switchpoint.analysis.evidence import COUNTS, Evidence, Subject
+from switchpoint.analysis.examine import Days
+from switchpoint.analysis.facts import Backlog, Facts, Unseen
+from switchpoint.analysis.inference.result import Float
+from switchpoint.analysis.report.model import Check, Maturing, MetricReading, Overlap, SampleRatio
+from switchpoint.analysis.sentences import effects
+from switchpoint.analysis.thresholds import Thresholds
+from switchpoint.analysis.totals import Totals
+from switchpoint.analysis.validity import (
     allocation,
     balance,
     canary,
@@ -29,14 +29,14 @@ from analysis.validity import (
     overlap,
     rows,
 )
-from analysis.validity import series as daily
-from analysis.validity.balance import Difference
-from analysis.validity.canary import Canary
-from analysis.validity.concurrent import Window
-from analysis.validity.gates import unchecked
-from analysis.validity.outliers import Carried
-from experiment.definition import DecisionRule, Grade, MetricType
-from experiment.source import RANDOMISED
+from switchpoint.analysis.validity import series as daily
+from switchpoint.analysis.validity.balance import Difference
+from switchpoint.analysis.validity.canary import Canary
+from switchpoint.analysis.validity.concurrent import Window
+from switchpoint.analysis.validity.gates import unchecked
+from switchpoint.analysis.validity.outliers import Carried
+from switchpoint.experiment.definition import DecisionRule, Grade, MetricType
+from switchpoint.experiment.source import RANDOMISED
 
 N, EXPOSURES, FALLBACKS, MISMATCHES, CARRIED = range(len(COUNTS))
 Counts = NDArray[np.int64]

@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.errors import Reason, first_code, first_reason
-from analysis.estimates import Pairs, score_statistic, widened
-from analysis.inference import contrast, group_sequential
-from analysis.inference.effect_prior import EffectPosterior, EffectPrior, normal_posterior
-from analysis.inference.lift_posterior import binomial_lift
-from analysis.inference.repeated import Looks
-from analysis.inference.result import Estimates, Float
-from analysis.looks import Watched
-from analysis.planning.sufficiency import Sufficiency
-from experiment.definition import Belief, Metric
+from switchpoint.analysis.errors import Reason, first_code, first_reason
+from switchpoint.analysis.estimates import Pairs, score_statistic, widened
+from switchpoint.analysis.inference import contrast, group_sequential
+from switchpoint.analysis.inference.effect_prior import EffectPosterior, EffectPrior, normal_posterior
+from switchpoint.analysis.inference.lift_posterior import binomial_lift
+from switchpoint.analysis.inference.repeated import Looks
+from switchpoint.analysis.inference.result import Estimates, Float
+from switchpoint.analysis.looks import Watched
+from switchpoint.analysis.planning.sufficiency import Sufficiency
+from switchpoint.experiment.definition import Belief, Metric
 
 
 def statistic(given: Pairs) -> Float:

@@ -15,12 +15,12 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.evidence import Evidence
-from analysis.inference.result import Float
-from analysis.planning.power import absolute_effect
-from analysis.totals import Centred, Exact, Totals
-from experiment.definition import Direction, Experiment, Metric, MetricType, Role
-from experiment.errors import BadInput
+from switchpoint.analysis.evidence import Evidence
+from switchpoint.analysis.inference.result import Float
+from switchpoint.analysis.planning.power import absolute_effect
+from switchpoint.analysis.totals import Centred, Exact, Totals
+from switchpoint.experiment.definition import Direction, Experiment, Metric, MetricType, Role
+from switchpoint.experiment.errors import BadInput
 
 Counts = NDArray[np.int64]
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import narwhals.stable.v2 as nw
 import numpy as np
 
-from analysis.tabular import Frame
+from switchpoint.analysis.tabular import Frame
 
 UNITS = "\0n"
 """The column `summed` adds: rows per group."""

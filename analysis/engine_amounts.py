@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 import narwhals.stable.v2 as nw
 import numpy as np
 
-from analysis import engine
-from analysis.tabular import COVARIATE_BOUND, Frame
-from analysis.totals import Integers
-from experiment.definition import TOTAL_BOUND, Metric, MetricType
-from experiment.plan import Slot
+from switchpoint.analysis import engine
+from switchpoint.analysis.tabular import COVARIATE_BOUND, Frame
+from switchpoint.analysis.totals import Integers
+from switchpoint.experiment.definition import TOTAL_BOUND, Metric, MetricType
+from switchpoint.experiment.plan import Slot
 
 CHUNK = 2**22
 """Rows summed at a time where limbs are needed: products of limbs stay below 2^62."""

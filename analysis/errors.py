@@ -12,7 +12,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from experiment.errors import SwitchpointError
+from switchpoint.experiment.errors import SwitchpointError
 
 Codes = NDArray[np.uint8]
 """Reason codes, one per estimate; 0 = estimable."""

@@ -16,21 +16,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.columnar import joined, rows
-from analysis.errors import Codes
-from analysis.inference import contrast, poststratify, proportion, sequential
-from analysis.inference.adjust import adjust_mean, adjust_ratio
-from analysis.inference.contrast import Contrast
-from analysis.inference.joint import Joint
-from analysis.inference.result import Alternative, Estimates, Float
-from analysis.inference.sample import Sample
-from analysis.inference.sequential import no_surer
-from analysis.inference.stratify import Stratified, stratify
-from analysis.inference.tail import p_values
-from analysis.planning.sufficiency import Progress, progress
-from analysis.totals import Exact, Totals
-from analysis.validity import event_gate
-from experiment.definition import Direction, Metric, MetricType, Size
+from switchpoint.analysis.columnar import joined, rows
+from switchpoint.analysis.errors import Codes
+from switchpoint.analysis.inference import contrast, poststratify, proportion, sequential
+from switchpoint.analysis.inference.adjust import adjust_mean, adjust_ratio
+from switchpoint.analysis.inference.contrast import Contrast
+from switchpoint.analysis.inference.joint import Joint
+from switchpoint.analysis.inference.result import Alternative, Estimates, Float
+from switchpoint.analysis.inference.sample import Sample
+from switchpoint.analysis.inference.sequential import no_surer
+from switchpoint.analysis.inference.stratify import Stratified, stratify
+from switchpoint.analysis.inference.tail import p_values
+from switchpoint.analysis.planning.sufficiency import Progress, progress
+from switchpoint.analysis.totals import Exact, Totals
+from switchpoint.analysis.validity import event_gate
+from switchpoint.experiment.definition import Direction, Metric, MetricType, Size
 
 Mask = NDArray[np.bool_]
 

@@ -13,15 +13,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.shapes import Read
-from analysis.tabular import Columns
-from analysis.totals import Index, Integers, add_into, integers
-from analysis.unit_rows import clipped, clusters, served, with_covariates
-from analysis.unit_table import Column, UnitTable
-from experiment.columns import slot_of
-from experiment.definition import DAY_MS, Measure, Metric, MetricType
-from experiment.errors import BadInput
-from experiment.source import Source, Table
+from switchpoint.analysis.shapes import Read
+from switchpoint.analysis.tabular import Columns
+from switchpoint.analysis.totals import Index, Integers, add_into, integers
+from switchpoint.analysis.unit_rows import clipped, clusters, served, with_covariates
+from switchpoint.analysis.unit_table import Column, UnitTable
+from switchpoint.experiment.columns import slot_of
+from switchpoint.experiment.definition import DAY_MS, Measure, Metric, MetricType
+from switchpoint.experiment.errors import BadInput
+from switchpoint.experiment.source import Source, Table
 
 HOUR_MS = 3_600_000
 Mask = NDArray[np.bool_]

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.facts import Facts
-from analysis.totals import Index, Integers, Totals, add_into
-from experiment.condition import attribute_names
-from experiment.definition import BUCKETS, DAY_MS, DecisionRule, Experiment, Metric
-from experiment.source import RANDOMISED, UNKNOWN, Source
+from switchpoint.analysis.facts import Facts
+from switchpoint.analysis.totals import Index, Integers, Totals, add_into
+from switchpoint.experiment.condition import attribute_names
+from switchpoint.experiment.definition import BUCKETS, DAY_MS, DecisionRule, Experiment, Metric
+from switchpoint.experiment.source import RANDOMISED, UNKNOWN, Source
 
 Mask = NDArray[np.bool_]
 Digests = tuple[str | None, ...]

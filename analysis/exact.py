@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.doubled import FITS, Float, Mask, Whole, whole
-from analysis.errors import Codes, Reason, first_reason
-from analysis.inference import sample
-from analysis.inference.sample import Sample
+from switchpoint.analysis.doubled import FITS, Float, Mask, Whole, whole
+from switchpoint.analysis.errors import Codes, Reason, first_reason
+from switchpoint.analysis.inference import sample
+from switchpoint.analysis.inference.sample import Sample
 
 Integers = NDArray[Any]
 

@@ -10,23 +10,23 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis import estimates
-from analysis.columnar import joined, rows
-from analysis.evidence import DayLooks, Evidence
-from analysis.facts import Extreme, Unseen
-from analysis.inference import contrast, fixed
-from analysis.inference.sample import Sample
-from analysis.inference.stratify import stratify
-from analysis.report.comparisons import iso_day
-from analysis.totals import Exact, Totals, minor_units
-from analysis.unit_table import SIZE
-from analysis.validity import allocation
-from analysis.validity.balance import Difference
-from analysis.validity.canary import Canary, harm_p
-from analysis.validity.outliers import Carried
-from analysis.validity.sample_ratio import SampleRatio
-from analysis.validity.series import Effects, Levels
-from experiment.definition import Direction, Metric, MetricType, Role
+from switchpoint.analysis import estimates
+from switchpoint.analysis.columnar import joined, rows
+from switchpoint.analysis.evidence import DayLooks, Evidence
+from switchpoint.analysis.facts import Extreme, Unseen
+from switchpoint.analysis.inference import contrast, fixed
+from switchpoint.analysis.inference.sample import Sample
+from switchpoint.analysis.inference.stratify import stratify
+from switchpoint.analysis.report.comparisons import iso_day
+from switchpoint.analysis.totals import Exact, Totals, minor_units
+from switchpoint.analysis.unit_table import SIZE
+from switchpoint.analysis.validity import allocation
+from switchpoint.analysis.validity.balance import Difference
+from switchpoint.analysis.validity.canary import Canary, harm_p
+from switchpoint.analysis.validity.outliers import Carried
+from switchpoint.analysis.validity.sample_ratio import SampleRatio
+from switchpoint.analysis.validity.series import Effects, Levels
+from switchpoint.experiment.definition import Direction, Metric, MetricType, Role
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

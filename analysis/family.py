@@ -18,12 +18,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.columnar import rows
-from analysis.inference import contrast
-from analysis.inference.multiplicity import Correction, adjust
-from analysis.inference.result import Estimates, Float
-from analysis.measure import Measured
-from experiment.definition import DecisionRule, Design, Role
+from switchpoint.analysis.columnar import rows
+from switchpoint.analysis.inference import contrast
+from switchpoint.analysis.inference.multiplicity import Correction, adjust
+from switchpoint.analysis.inference.result import Estimates, Float
+from switchpoint.analysis.measure import Measured
+from switchpoint.experiment.definition import DecisionRule, Design, Role
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

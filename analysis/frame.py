@@ -16,29 +16,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis import event_rows, shapes, unit_groups, unit_rows
-from analysis.batch import batch
-from analysis.evidence import COUNTS, Cells, Evidence
-from analysis.extremes import extremes
-from analysis.facts import Facts
-from analysis.group_extremes import group_extremes
-from analysis.layout import layout
-from analysis.report.batch_model import BatchReport
-from analysis.report.build import build
-from analysis.report.header import Header, VariantHeader, blank, instant
-from analysis.report.model import Report
-from analysis.seen import Rows, Units, events_seen, groups_seen, units_seen
-from analysis.shapes import Read
-from analysis.tabular import Columns, Frame, as_frame, eligible_columns
-from analysis.thresholds import DEFAULT, Thresholds
-from analysis.unit_groups import Grouped
-from analysis.unit_table import UnitTable, as_served, clustered, clustered_metrics, merged
-from analysis.unit_table import cells as summed
-from experiment.canonical import digest, rule_digest
-from experiment.columns import check_columns, check_metrics, check_outcome_columns
-from experiment.definition import DAY_MS, Experiment, Metric, Spec
-from experiment.errors import BadInput
-from experiment.source import Shape, Source
+from switchpoint.analysis import event_rows, shapes, unit_groups, unit_rows
+from switchpoint.analysis.batch import batch
+from switchpoint.analysis.evidence import COUNTS, Cells, Evidence
+from switchpoint.analysis.extremes import extremes
+from switchpoint.analysis.facts import Facts
+from switchpoint.analysis.group_extremes import group_extremes
+from switchpoint.analysis.layout import layout
+from switchpoint.analysis.report.batch_model import BatchReport
+from switchpoint.analysis.report.build import build
+from switchpoint.analysis.report.header import Header, VariantHeader, blank, instant
+from switchpoint.analysis.report.model import Report
+from switchpoint.analysis.seen import Rows, Units, events_seen, groups_seen, units_seen
+from switchpoint.analysis.shapes import Read
+from switchpoint.analysis.tabular import Columns, Frame, as_frame, eligible_columns
+from switchpoint.analysis.thresholds import DEFAULT, Thresholds
+from switchpoint.analysis.unit_groups import Grouped
+from switchpoint.analysis.unit_table import UnitTable, as_served, clustered, clustered_metrics, merged
+from switchpoint.analysis.unit_table import cells as summed
+from switchpoint.experiment.canonical import digest, rule_digest
+from switchpoint.experiment.columns import check_columns, check_metrics, check_outcome_columns
+from switchpoint.experiment.definition import DAY_MS, Experiment, Metric, Spec
+from switchpoint.experiment.errors import BadInput
+from switchpoint.experiment.source import Shape, Source
 
 MISMATCHES = COUNTS.index("mismatches")
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import narwhals.stable.v2 as nw
 import numpy as np
 
-from analysis.evidence import Cells
-from analysis.extremes import farthest, may_move, sums_of, values
-from analysis.facts import Extreme
-from analysis.unit_groups import Grouped, Measured
-from analysis.unit_table import UnitTable
+from switchpoint.analysis.evidence import Cells
+from switchpoint.analysis.extremes import farthest, may_move, sums_of, values
+from switchpoint.analysis.facts import Extreme
+from switchpoint.analysis.unit_groups import Grouped, Measured
+from switchpoint.analysis.unit_table import UnitTable
 
 _X, _Y, _AWAY = "\0x", "\0y", "\0away"
 

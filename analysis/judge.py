@@ -11,26 +11,26 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from analysis import checks, examine
-from analysis.beside import Beside
-from analysis.checks import Counts, Findings, N
-from analysis.errors import Codes
-from analysis.estimates import left_out
-from analysis.evidence import DayLooks, Evidence, Mask, Subject
-from analysis.examine import Days
-from analysis.facts import Backlog, Unseen
-from analysis.inference.result import Float
-from analysis.pairwise import Pair, check_pairs, distinct, pairwise
-from analysis.report.comparisons import iso_day
-from analysis.report.header import instant
-from analysis.report.model import Check, Maturing, MetricReading, Verdict
-from analysis.thresholds import Thresholds
-from analysis.totals import Totals
-from analysis.validity import allocation
-from analysis.validity.concurrent import Window, windows
-from analysis.validity.outliers import Carried
-from analysis.verdict import Case, decide, rivals
-from experiment.definition import DAY_MS, Role
+from switchpoint.analysis import checks, examine
+from switchpoint.analysis.beside import Beside
+from switchpoint.analysis.checks import Counts, Findings, N
+from switchpoint.analysis.errors import Codes
+from switchpoint.analysis.estimates import left_out
+from switchpoint.analysis.evidence import DayLooks, Evidence, Mask, Subject
+from switchpoint.analysis.examine import Days
+from switchpoint.analysis.facts import Backlog, Unseen
+from switchpoint.analysis.inference.result import Float
+from switchpoint.analysis.pairwise import Pair, check_pairs, distinct, pairwise
+from switchpoint.analysis.report.comparisons import iso_day
+from switchpoint.analysis.report.header import instant
+from switchpoint.analysis.report.model import Check, Maturing, MetricReading, Verdict
+from switchpoint.analysis.thresholds import Thresholds
+from switchpoint.analysis.totals import Totals
+from switchpoint.analysis.validity import allocation
+from switchpoint.analysis.validity.concurrent import Window, windows
+from switchpoint.analysis.validity.outliers import Carried
+from switchpoint.analysis.verdict import Case, decide, rivals
+from switchpoint.experiment.definition import DAY_MS, Role
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

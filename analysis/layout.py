@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.evidence import Stratum, Subject, configured_strata
-from analysis.tabular import Columns, Labels
-from experiment.definition import BUCKETS, Experiment, Spec
-from experiment.errors import BadInput
-from experiment.source import FIRST, LARGEST, RANDOMISED, UNKNOWN, Source
-from experiment.wording import suggest
+from switchpoint.analysis.evidence import Stratum, Subject, configured_strata
+from switchpoint.analysis.tabular import Columns, Labels
+from switchpoint.experiment.definition import BUCKETS, Experiment, Spec
+from switchpoint.experiment.errors import BadInput
+from switchpoint.experiment.source import FIRST, LARGEST, RANDOMISED, UNKNOWN, Source
+from switchpoint.experiment.wording import suggest
 
 Index = NDArray[np.int64]
 EVERYBODY = "all"

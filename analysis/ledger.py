@@ -14,7 +14,7 @@ from itertools import chain, compress
 
 import numpy as np
 
-from analysis.evidence import (
+from switchpoint.analysis.evidence import (
     COUNTS,
     Cells,
     Digests,
@@ -27,13 +27,13 @@ from analysis.evidence import (
     segment_attribute,
     stated_assignment,
 )
-from analysis.facts import LEDGER, Arrived, Facts, Ids, Outcomes
-from analysis.totals import Covariates, Exact, Index, Integers, integers
-from experiment.definition import Experiment, Metric, MetricType
-from experiment.fold import OTHER_TYPE, Arrivals
-from experiment.lifecycle import Epoch, ExperimentState
-from experiment.moments import Cell, CellKey, Moments, Sums
-from experiment.source import RANDOMISED
+from switchpoint.analysis.facts import LEDGER, Arrived, Facts, Ids, Outcomes
+from switchpoint.analysis.totals import Covariates, Exact, Index, Integers, integers
+from switchpoint.experiment.definition import Experiment, Metric, MetricType
+from switchpoint.experiment.fold import OTHER_TYPE, Arrivals
+from switchpoint.experiment.lifecycle import Epoch, ExperimentState
+from switchpoint.experiment.moments import Cell, CellKey, Moments, Sums
+from switchpoint.experiment.source import RANDOMISED
 
 
 def from_ledger(state: ExperimentState, moments: Moments, *, at: int) -> Evidence:

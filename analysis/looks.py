@@ -18,10 +18,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.inference.repeated import Looks
-from analysis.inference.result import Float
-from analysis.planning.look_days import first_look
-from experiment.definition import DecisionRule
+from switchpoint.analysis.inference.repeated import Looks
+from switchpoint.analysis.inference.result import Float
+from switchpoint.analysis.planning.look_days import first_look
+from switchpoint.experiment.definition import DecisionRule
 
 Mask = NDArray[np.bool_]
 Places = NDArray[np.int64]

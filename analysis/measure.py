@@ -15,18 +15,18 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis import deciding, estimates
-from analysis.columnar import joined, rows
-from analysis.deciding import Series
-from analysis.estimates import Guards, Pairs
-from analysis.inference import contrast
-from analysis.inference.effect_prior import EffectPosterior
-from analysis.inference.result import Estimates, Float
-from analysis.looks import Watched
-from analysis.planning.accrual import Accrual
-from analysis.planning.sufficiency import Progress, Sufficiency, sufficiency
-from analysis.totals import Totals
-from experiment.definition import DecisionRule, Design, Metric, Role, Size
+from switchpoint.analysis import deciding, estimates
+from switchpoint.analysis.columnar import joined, rows
+from switchpoint.analysis.deciding import Series
+from switchpoint.analysis.estimates import Guards, Pairs
+from switchpoint.analysis.inference import contrast
+from switchpoint.analysis.inference.effect_prior import EffectPosterior
+from switchpoint.analysis.inference.result import Estimates, Float
+from switchpoint.analysis.looks import Watched
+from switchpoint.analysis.planning.accrual import Accrual
+from switchpoint.analysis.planning.sufficiency import Progress, Sufficiency, sufficiency
+from switchpoint.analysis.totals import Totals
+from switchpoint.experiment.definition import DecisionRule, Design, Metric, Role, Size
 
 UNPLANNED_UNITS = 10_000.0
 """Where the confidence sequence is tightest while the data cannot say how many units are needed yet."""

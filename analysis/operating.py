@@ -12,20 +12,20 @@ from math import ceil
 
 import numpy as np
 
-from analysis import draw, estimates, verdicts
-from analysis.draw import Baseline, Counts, Scenario, World
-from analysis.estimates import Pairs
-from analysis.inference.result import Float
-from analysis.monte_carlo import Rate, rate
-from analysis.planning.accrual import constant_accrual
-from analysis.planning.power import planned_units
-from analysis.rule import KINDS
-from analysis.totals import Totals
-from analysis.validity import event_gate
-from analysis.validity.event_gate import Counted
-from analysis.verdicts import Guarded, Verdicts
-from experiment.decision import VerdictKind
-from experiment.definition import DAY_MS, Design, Experiment, Metric, Role
+from switchpoint.analysis import draw, estimates, verdicts
+from switchpoint.analysis.draw import Baseline, Counts, Scenario, World
+from switchpoint.analysis.estimates import Pairs
+from switchpoint.analysis.inference.result import Float
+from switchpoint.analysis.monte_carlo import Rate, rate
+from switchpoint.analysis.planning.accrual import constant_accrual
+from switchpoint.analysis.planning.power import planned_units
+from switchpoint.analysis.rule import KINDS
+from switchpoint.analysis.totals import Totals
+from switchpoint.analysis.validity import event_gate
+from switchpoint.analysis.validity.event_gate import Counted
+from switchpoint.analysis.verdicts import Guarded, Verdicts
+from switchpoint.experiment.decision import VerdictKind
+from switchpoint.experiment.definition import DAY_MS, Design, Experiment, Metric, Role
 
 RUNS = 1_000
 _CELLS = 60_000

@@ -15,16 +15,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.evidence import Evidence
-from analysis.inference.multiplicity import Correction, adjust
-from analysis.measure import UNPLANNED_UNITS, Plan, collect, measure
-from analysis.report.comparisons import Looks, Place, comparison
-from analysis.report.model import Comparison, MetricReading
-from analysis.report.sheet import Sheet, sheets
-from analysis.totals import Totals, join
-from experiment.definition import DecisionRule, Role
-from experiment.errors import BadInput
-from experiment.wording import suggest
+from switchpoint.analysis.evidence import Evidence
+from switchpoint.analysis.inference.multiplicity import Correction, adjust
+from switchpoint.analysis.measure import UNPLANNED_UNITS, Plan, collect, measure
+from switchpoint.analysis.report.comparisons import Looks, Place, comparison
+from switchpoint.analysis.report.model import Comparison, MetricReading
+from switchpoint.analysis.report.sheet import Sheet, sheets
+from switchpoint.analysis.totals import Totals, join
+from switchpoint.experiment.definition import DecisionRule, Role
+from switchpoint.experiment.errors import BadInput
+from switchpoint.experiment.wording import suggest
 
 Pair = tuple[str, str]
 """Two variants: the second is compared with the first."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from analysis import deciding
-from analysis.deciding import Series
-from analysis.inference.result import Estimates
-from analysis.looks import Course, Watched, course
-from analysis.measure import Measured
-from experiment.definition import DecisionRule
+from switchpoint.analysis import deciding
+from switchpoint.analysis.deciding import Series
+from switchpoint.analysis.inference.result import Estimates
+from switchpoint.analysis.looks import Course, Watched, course
+from switchpoint.analysis.measure import Measured
+from switchpoint.experiment.definition import DecisionRule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

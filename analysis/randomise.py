@@ -15,8 +15,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from experiment.definition import BUCKETS, Segment
-from experiment.hashing import fnv1a32
+from switchpoint.experiment.definition import BUCKETS, Segment
+from switchpoint.experiment.hashing import fnv1a32
 
 Hashes = NDArray[np.uint32]
 Places = NDArray[np.int64]

@@ -11,12 +11,12 @@ import narwhals.stable.v2 as nw
 import numpy as np
 from scipy import sparse
 
-from analysis import engine
-from analysis.facts import Ids, Nesting, Shared, Sharing
-from analysis.tabular import Columns, Frame
-from analysis.totals import Index
-from analysis.validity.association import associations
-from experiment.event import PLACEHOLDERS, damage_of
+from switchpoint.analysis import engine
+from switchpoint.analysis.facts import Ids, Nesting, Shared, Sharing
+from switchpoint.analysis.tabular import Columns, Frame
+from switchpoint.analysis.totals import Index
+from switchpoint.analysis.validity.association import associations
+from switchpoint.experiment.event import PLACEHOLDERS, damage_of
 
 Series = nw.Series[Any]
 _OWNER = "\0owner"

@@ -15,8 +15,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from experiment.decision import VerdictKind
-from experiment.definition import DecisionRule, Design
+from switchpoint.experiment.decision import VerdictKind
+from switchpoint.experiment.definition import DecisionRule, Design
 
 Mask = NDArray[np.bool_]
 Float = NDArray[np.float64]

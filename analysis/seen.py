@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 import narwhals.stable.v2 as nw
 import numpy as np
 
-from analysis import row_facts
-from analysis.event_rows import Folded
-from analysis.facts import Copies, Eligibility, Extreme, Facts, Ids, Nesting, Outcomes, Unseen
-from analysis.tabular import Columns, Frame
-from analysis.totals import Index
-from analysis.unit_table import UnitTable
-from experiment.source import Shape, Source
+from switchpoint.analysis import row_facts
+from switchpoint.analysis.event_rows import Folded
+from switchpoint.analysis.facts import Copies, Eligibility, Extreme, Facts, Ids, Nesting, Outcomes, Unseen
+from switchpoint.analysis.tabular import Columns, Frame
+from switchpoint.analysis.totals import Index
+from switchpoint.analysis.unit_table import UnitTable
+from switchpoint.experiment.source import Shape, Source
 
 _GROUPS = "a row counts many units"
 _NO_UNIT = "every row is taken as a unit of its own (no `unit` is named)"

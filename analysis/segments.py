@@ -12,15 +12,15 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.columnar import rows as columnar_rows
-from analysis.family import of_segments
-from analysis.inference.random_effects import Pooled, pool_effects
-from analysis.inference.result import Alternative, Float
-from analysis.inference.tail import critical
-from analysis.measure import Measured, Whole, target_size
-from analysis.planning.accrual import Accrual
-from analysis.planning.sufficiency import Progress, Sufficiency, sufficiency
-from experiment.definition import DecisionRule, Design, Role
+from switchpoint.analysis.columnar import rows as columnar_rows
+from switchpoint.analysis.family import of_segments
+from switchpoint.analysis.inference.random_effects import Pooled, pool_effects
+from switchpoint.analysis.inference.result import Alternative, Float
+from switchpoint.analysis.inference.tail import critical
+from switchpoint.analysis.measure import Measured, Whole, target_size
+from switchpoint.analysis.planning.accrual import Accrual
+from switchpoint.analysis.planning.sufficiency import Progress, Sufficiency, sufficiency
+from switchpoint.experiment.definition import DecisionRule, Design, Role
 
 Places = NDArray[np.int64]
 

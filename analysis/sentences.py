@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import ceil
 
-from analysis.report import format as fmt
-from analysis.report.headline import NAMES, Deciding, deciding
-from analysis.report.model import Check, CheckName, Comparison, MetricReading, Severity
-from analysis.rule import Finding
-from experiment.definition import DecisionRule, Design
+from switchpoint.analysis.report import format as fmt
+from switchpoint.analysis.report.headline import NAMES, Deciding, deciding
+from switchpoint.analysis.report.model import Check, CheckName, Comparison, MetricReading, Severity
+from switchpoint.analysis.rule import Finding
+from switchpoint.experiment.definition import DecisionRule, Design
 
 _MARGIN = {
     Finding.HARMED: "harmed: worse than its margin allows",

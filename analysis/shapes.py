@@ -8,15 +8,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.evidence import COUNTS, Cells
-from analysis.layout import Layout
-from analysis.tabular import Columns, Instants
-from analysis.totals import Centred, Exact, Integers, Totals
-from experiment.columns import slot_of
-from experiment.definition import Metric, MetricType
-from experiment.errors import BadInput
-from experiment.plan import Slot
-from experiment.source import Source
+from switchpoint.analysis.evidence import COUNTS, Cells
+from switchpoint.analysis.layout import Layout
+from switchpoint.analysis.tabular import Columns, Instants
+from switchpoint.analysis.totals import Centred, Exact, Integers, Totals
+from switchpoint.experiment.columns import slot_of
+from switchpoint.experiment.definition import Metric, MetricType
+from switchpoint.experiment.errors import BadInput
+from switchpoint.experiment.plan import Slot
+from switchpoint.experiment.source import Source
 
 Index = NDArray[np.int64]
 

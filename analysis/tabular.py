@@ -15,15 +15,15 @@ import narwhals.stable.v2 as nw
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.totals import Integers, integers
-from experiment.columns import count_of, instant_of, label_of, number_of
-from experiment.condition import attribute_names, compile_condition
-from experiment.definition import DAY_MS, TOTAL_BOUND
-from experiment.errors import BadInput
-from experiment.event import Event
-from experiment.plan import Slot
-from experiment.source import Source
-from experiment.wording import show
+from switchpoint.analysis.totals import Integers, integers
+from switchpoint.experiment.columns import count_of, instant_of, label_of, number_of
+from switchpoint.experiment.condition import attribute_names, compile_condition
+from switchpoint.experiment.definition import DAY_MS, TOTAL_BOUND
+from switchpoint.experiment.errors import BadInput
+from switchpoint.experiment.event import Event
+from switchpoint.experiment.plan import Slot
+from switchpoint.experiment.source import Source
+from switchpoint.experiment.wording import show
 
 T = TypeVar("T")
 _TIE = 1e-3

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis import exact
-from analysis.columnar import joined
-from analysis.inference import joint, sample
-from analysis.inference.joint import Joint
-from analysis.inference.sample import Sample
-from experiment.definition import Measure, Metric, MetricType
+from switchpoint.analysis import exact
+from switchpoint.analysis.columnar import joined
+from switchpoint.analysis.inference import joint, sample
+from switchpoint.analysis.inference.joint import Joint
+from switchpoint.analysis.inference.sample import Sample
+from switchpoint.experiment.definition import Measure, Metric, MetricType
 
 Integers = NDArray[Any]
 """int64 where every sum provably fits, else Python integers (dtype object)."""

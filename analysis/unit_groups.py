@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 import narwhals.stable.v2 as nw
 import numpy as np
 
-from analysis import engine
-from analysis.engine_amounts import (
+from switchpoint.analysis import engine
+from switchpoint.analysis.engine_amounts import (
     CHUNK,
     Amount,
     Figures,
@@ -27,16 +27,16 @@ from analysis.engine_amounts import (
     wanted,
     wanted_before,
 )
-from analysis.evidence import COUNTS, Cells
-from analysis.layout import Layout, layout
-from analysis.shapes import Read
-from analysis.tabular import Columns, Frame
-from analysis.totals import Covariates, Exact, Index, integers
-from analysis.unit_rows import mismatches, served
-from experiment.columns import covariate_columns, measured_columns, slot_of
-from experiment.definition import DAY_MS, Experiment, Metric, MetricType, Spec
-from experiment.errors import BadInput
-from experiment.source import Shape, Source
+from switchpoint.analysis.evidence import COUNTS, Cells
+from switchpoint.analysis.layout import Layout, layout
+from switchpoint.analysis.shapes import Read
+from switchpoint.analysis.tabular import Columns, Frame
+from switchpoint.analysis.totals import Covariates, Exact, Index, integers
+from switchpoint.analysis.unit_rows import mismatches, served
+from switchpoint.experiment.columns import covariate_columns, measured_columns, slot_of
+from switchpoint.experiment.definition import DAY_MS, Experiment, Metric, MetricType, Spec
+from switchpoint.experiment.errors import BadInput
+from switchpoint.experiment.source import Shape, Source
 
 _HEAD = 10_000
 """First rows in which every variant and segment is expected to appear."""

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.evidence import Stratum, configured_strata, variants_compared
-from analysis.ledger import model_digests
-from analysis.randomise import Places, UnitIds, unit_ids
-from analysis.totals import Integers, integers
-from experiment.definition import BUCKETS, DAY_MS, Experiment, MetricType, Segment
-from experiment.fold import Standing, UnitRecord
-from experiment.lifecycle import ExperimentState
-from experiment.plan import ExperimentPlan, MetricPlan
+from switchpoint.analysis.evidence import Stratum, configured_strata, variants_compared
+from switchpoint.analysis.ledger import model_digests
+from switchpoint.analysis.randomise import Places, UnitIds, unit_ids
+from switchpoint.analysis.totals import Integers, integers
+from switchpoint.experiment.definition import BUCKETS, DAY_MS, Experiment, MetricType, Segment
+from switchpoint.experiment.fold import Standing, UnitRecord
+from switchpoint.experiment.lifecycle import ExperimentState
+from switchpoint.experiment.plan import ExperimentPlan, MetricPlan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.shapes import Read
-from analysis.totals import Index, Integers, add_into, integers
-from analysis.unit_table import Clusters, Column, UnitTable
-from experiment.columns import covariate_columns, measured_columns, served_variant, slot_of
-from experiment.definition import Metric, MetricType
+from switchpoint.analysis.shapes import Read
+from switchpoint.analysis.totals import Index, Integers, add_into, integers
+from switchpoint.analysis.unit_table import Clusters, Column, UnitTable
+from switchpoint.experiment.columns import covariate_columns, measured_columns, served_variant, slot_of
+from switchpoint.experiment.definition import Metric, MetricType
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.evidence import COUNTS, Cells
-from analysis.totals import Covariates, Exact, Index, Integers, add_into, integers, join
-from experiment.definition import Measure, Metric, MetricType
+from switchpoint.analysis.evidence import COUNTS, Cells
+from switchpoint.analysis.totals import Covariates, Exact, Index, Integers, add_into, integers, join
+from switchpoint.experiment.definition import Measure, Metric, MetricType
 
 Change = Callable[[Integers], Integers]
 SIZE = "unit"

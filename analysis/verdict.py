@@ -12,12 +12,20 @@ from typing import NamedTuple
 
 import numpy as np
 
-from analysis import rule as table
-from analysis.report import format as fmt
-from analysis.report.headline import deciding
-from analysis.report.model import Check, CheckName, Comparison, MetricReading, Severity, Shown, Verdict
-from analysis.rule import BRANCHES, KINDS, Branch, Facts, Finding
-from analysis.sentences import (
+from switchpoint.analysis import rule as table
+from switchpoint.analysis.report import format as fmt
+from switchpoint.analysis.report.headline import deciding
+from switchpoint.analysis.report.model import (
+    Check,
+    CheckName,
+    Comparison,
+    MetricReading,
+    Severity,
+    Shown,
+    Verdict,
+)
+from switchpoint.analysis.rule import BRANCHES, KINDS, Branch, Facts, Finding
+from switchpoint.analysis.sentences import (
     guard_sentence,
     is_worse,
     lacking,
@@ -27,8 +35,8 @@ from analysis.sentences import (
     sentence,
     worse_sentence,
 )
-from experiment.decision import VerdictKind
-from experiment.definition import DecisionRule, Design
+from switchpoint.experiment.decision import VerdictKind
+from switchpoint.experiment.definition import DecisionRule, Design
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

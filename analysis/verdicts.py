@@ -14,22 +14,22 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis import deciding, estimates
-from analysis import rule as table
-from analysis.columnar import rows
-from analysis.errors import Reason
-from analysis.estimates import Pairs
-from analysis.inference.multiplicity import Correction, adjust
-from analysis.inference.result import Float
-from analysis.looks import follow
-from analysis.measure import UNPLANNED_UNITS
-from analysis.planning.accrual import Accrual
-from analysis.planning.sufficiency import Sufficiency, sufficiency
-from analysis.rule import KINDS, Facts, Mask, shown
-from analysis.thresholds import DEFAULT, Thresholds
-from analysis.totals import Totals
-from experiment.decision import VerdictKind
-from experiment.definition import DecisionRule, Design, Direction, Metric
+from switchpoint.analysis import deciding, estimates
+from switchpoint.analysis import rule as table
+from switchpoint.analysis.columnar import rows
+from switchpoint.analysis.errors import Reason
+from switchpoint.analysis.estimates import Pairs
+from switchpoint.analysis.inference.multiplicity import Correction, adjust
+from switchpoint.analysis.inference.result import Float
+from switchpoint.analysis.looks import follow
+from switchpoint.analysis.measure import UNPLANNED_UNITS
+from switchpoint.analysis.planning.accrual import Accrual
+from switchpoint.analysis.planning.sufficiency import Sufficiency, sufficiency
+from switchpoint.analysis.rule import KINDS, Facts, Mask, shown
+from switchpoint.analysis.thresholds import DEFAULT, Thresholds
+from switchpoint.analysis.totals import Totals
+from switchpoint.experiment.decision import VerdictKind
+from switchpoint.experiment.definition import DecisionRule, Design, Direction, Metric
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 _GO_ON = KINDS.index(VerdictKind.CONTINUE)

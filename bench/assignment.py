@@ -19,11 +19,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-from experiment import lifecycle, parsing
-from experiment.growthbook import payload
-from experiment.lifecycle import ExperimentState
-from router.client import Client
-from router.serving.snapshot import Entry, save_copy
+from switchpoint.experiment import lifecycle, parsing
+from switchpoint.experiment.growthbook import payload
+from switchpoint.experiment.lifecycle import ExperimentState
+from switchpoint.router.client import Client
+from switchpoint.router.serving.snapshot import Entry, save_copy
 
 GOAL = 20.0
 REPEATS = 5

@@ -15,13 +15,13 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from analysis.report.layout import primary
-from experiment.catalog import Catalog
-from experiment.store.artifacts import Artifacts
-from experiment.store.memory_ledger import MemoryLedger
-from experiment.store.memory_records import MemoryRecords
-from router.demo.offline import Offline, run_offline
-from router.demo.plan import SHOPPERS, DemoPlan
+from switchpoint.analysis.report.layout import primary
+from switchpoint.experiment.catalog import Catalog
+from switchpoint.experiment.store.artifacts import Artifacts
+from switchpoint.experiment.store.memory_ledger import MemoryLedger
+from switchpoint.experiment.store.memory_records import MemoryRecords
+from switchpoint.router.demo.offline import Offline, run_offline
+from switchpoint.router.demo.plan import SHOPPERS, DemoPlan
 
 
 def run(plan: DemoPlan) -> Offline:

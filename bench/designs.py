@@ -23,19 +23,19 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis import draw, estimates
-from analysis.draw import Baseline, Scenario, World
-from analysis.inference import contrast
-from analysis.inference.contrast import Contrast
-from analysis.inference.result import Alternative
-from analysis.inference.sequential import boundary, mixing_units
-from analysis.monte_carlo import Rate, rate
-from analysis.operating import Operating, fixed_units, operating
-from analysis.planning.boundary import fixed_drift, sequential_cost
-from analysis.planning.spending import looks_cost, spending_bounds
-from analysis.verdicts import flat
-from experiment.definition import WEAK_LIFT, Design, Experiment, Size, Spending
-from experiment.parsing import load
+from switchpoint.analysis import draw, estimates
+from switchpoint.analysis.draw import Baseline, Scenario, World
+from switchpoint.analysis.inference import contrast
+from switchpoint.analysis.inference.contrast import Contrast
+from switchpoint.analysis.inference.result import Alternative
+from switchpoint.analysis.inference.sequential import boundary, mixing_units
+from switchpoint.analysis.monte_carlo import Rate, rate
+from switchpoint.analysis.operating import Operating, fixed_units, operating
+from switchpoint.analysis.planning.boundary import fixed_drift, sequential_cost
+from switchpoint.analysis.planning.spending import looks_cost, spending_bounds
+from switchpoint.analysis.verdicts import flat
+from switchpoint.experiment.definition import WEAK_LIFT, Design, Experiment, Size, Spending
+from switchpoint.experiment.parsing import load
 
 FIXED_DAYS, HORIZON, ALPHA, POWER, MDE = 28, 56, 0.05, 0.8, 0.1
 RATE = 0.05

@@ -19,14 +19,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from analysis.analyze import analyze_ledger
-from experiment import assignment, lifecycle, parsing, template
-from experiment.definition import DAY_MS
-from experiment.event import Event, Exposure
-from experiment.fold import ledger_plan
-from experiment.lifecycle import ExperimentState
-from experiment.store.redis_ledger import RedisLedger
-from experiment.store.server import EmbeddedServer, connect
+from switchpoint.analysis.analyze import analyze_ledger
+from switchpoint.experiment import assignment, lifecycle, parsing, template
+from switchpoint.experiment.definition import DAY_MS
+from switchpoint.experiment.event import Event, Exposure
+from switchpoint.experiment.fold import ledger_plan
+from switchpoint.experiment.lifecycle import ExperimentState
+from switchpoint.experiment.store.redis_ledger import RedisLedger
+from switchpoint.experiment.store.server import EmbeddedServer, connect
 
 START = 20_500 * DAY_MS
 DAYS = 14

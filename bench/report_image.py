@@ -10,12 +10,12 @@ from pathlib import Path
 
 import vl_convert
 
-from analysis.report.charts import charts
-from analysis.report.marks import theme
-from analysis.report.sections import verdict_label
-from router.cli.context import Context
-from router.demo.plan import EXPERIMENT, LOOK
-from router.look import look
+from switchpoint.analysis.report.charts import charts
+from switchpoint.analysis.report.marks import theme
+from switchpoint.analysis.report.sections import verdict_label
+from switchpoint.router.cli.context import Context
+from switchpoint.router.demo.plan import EXPERIMENT, LOOK
+from switchpoint.router.look import look
 
 WIDTH = 680
 

@@ -23,12 +23,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from flask import Flask
 
-from experiment import parsing
-from experiment.catalog import Catalog
-from experiment.model import Content, Format
-from experiment.store.redis_records import RedisRecords
-from experiment.store.server import EmbeddedServer, connect
-from router.serving.launch import ServingProcess, free_port
+from switchpoint.experiment import parsing
+from switchpoint.experiment.catalog import Catalog
+from switchpoint.experiment.model import Content, Format
+from switchpoint.experiment.store.redis_records import RedisRecords
+from switchpoint.experiment.store.server import EmbeddedServer, connect
+from switchpoint.router.serving.launch import ServingProcess, free_port
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication

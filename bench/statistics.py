@@ -22,7 +22,7 @@ from bench.statistics_cases import DAYS, METRICS, SEGMENTS, VARIANTS, large_expe
 REPEATS = 7
 UPWORTHY = Path("../shared/data/upworthy_exploratory_half_a.parquet")
 FRAMES = (("polars", "none"), ("polars", "number"), ("polars", "text"), ("arrow", "none"), ("pandas", "none"))
-IMPORTS = ("analysis", "analysis.analyze", "analysis.frame")
+IMPORTS = tuple(f"switchpoint{room}" for room in ("", ".analysis", ".analysis.analyze", ".analysis.frame"))
 Row = dict[str, Any]
 
 
@@ -39,7 +39,7 @@ def milliseconds(call: Callable[[], object], repeats: int = REPEATS) -> float:
 
 def moments(_: argparse.Namespace) -> list[Row]:
     """The report of one large live experiment from its moments."""
-    from analysis.analyze import analyze_ledger
+    from switchpoint.analysis.analyze import analyze_ledger
 
     state, held, at = large_experiment()
     return [
@@ -53,9 +53,9 @@ def moments(_: argparse.Namespace) -> list[Row]:
 
 def upworthy(arguments: argparse.Namespace) -> list[Row]:
     """2,471 experiments in one table, from Arrow to the batch report, on one core."""
-    from analysis.frame import analyze
-    from experiment.parsing import load_spec_file
-    from experiment.store import table
+    from switchpoint.analysis.frame import analyze
+    from switchpoint.experiment.parsing import load_spec_file
+    from switchpoint.experiment.store import table
 
     if not arguments.upworthy.is_file():
         return [{"what": f"Upworthy archive: {arguments.upworthy} is not here", "ms": None, "goal": "≤ 5 s"}]

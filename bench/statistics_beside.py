@@ -20,13 +20,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from analysis.estimates import pairs
-from analysis.frame import analyze
-from analysis.inference import contrast
-from analysis.totals import Covariates, Exact
 from bench.statistics_frames import RULE, best, frame
 from bench.statistics_peers import COLUMNS, PRODUCTS
-from experiment.parsing import load_spec
+from switchpoint.analysis.estimates import pairs
+from switchpoint.analysis.frame import analyze
+from switchpoint.analysis.inference import contrast
+from switchpoint.analysis.totals import Covariates, Exact
+from switchpoint.experiment.parsing import load_spec
 
 SPEC = (
     RULE

@@ -11,10 +11,10 @@ from itertools import product
 
 import numpy as np
 
-from experiment import lifecycle, parsing
-from experiment.definition import DAY_MS, Experiment, Metric, MetricType
-from experiment.lifecycle import ExperimentState
-from experiment.moments import Cell, CellKey, Moments, Sums
+from switchpoint.experiment import lifecycle, parsing
+from switchpoint.experiment.definition import DAY_MS, Experiment, Metric, MetricType
+from switchpoint.experiment.lifecycle import ExperimentState
+from switchpoint.experiment.moments import Cell, CellKey, Moments, Sums
 
 START = 20_500 * DAY_MS
 METRICS, VARIANTS, SEGMENTS, DAYS = 10, 5, 20, 60

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from analysis.frame import analyze
-from experiment.parsing import load_spec
+from switchpoint.analysis.frame import analyze
+from switchpoint.experiment.parsing import load_spec
 
 RULE = """
 metrics:

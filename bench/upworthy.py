@@ -18,11 +18,11 @@ from textwrap import fill
 import numpy as np
 import vl_convert
 
-from analysis.report.batch_model import BatchReport
-from analysis.report.model import Severity
 from bench.upworthy_chart import picture
 from bench.upworthy_tests import Share, Test, read, share
-from experiment.decision import VerdictKind
+from switchpoint.analysis.report.batch_model import BatchReport
+from switchpoint.analysis.report.model import Severity
+from switchpoint.experiment.decision import VerdictKind
 
 PAGE, PICTURE = Path("docs/upworthy.md"), Path("docs/images/upworthy.svg")
 

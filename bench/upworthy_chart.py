@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from analysis.report.marks import PALETTE, theme
-from analysis.report.model import Severity
 from bench.upworthy_tests import Share, Test, share
+from switchpoint.analysis.report.marks import PALETTE, theme
+from switchpoint.analysis.report.model import Severity
 
 
 def picture(tests: Sequence[Test]) -> dict[str, Any]:

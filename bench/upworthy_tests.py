@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from analysis.frame import analyze
-from analysis.inference.proportion import wilson
-from analysis.report.batch_model import BatchReport, BatchRow
-from experiment.decision import VerdictKind
-from experiment.parsing import load_spec_file
-from experiment.store import table
+from switchpoint.analysis.frame import analyze
+from switchpoint.analysis.inference.proportion import wilson
+from switchpoint.analysis.report.batch_model import BatchReport, BatchRow
+from switchpoint.experiment.decision import VerdictKind
+from switchpoint.experiment.parsing import load_spec_file
+from switchpoint.experiment.store import table
 
 SPEC = Path("docs/examples/upworthy.yaml")
 BROKEN_FROM, BROKEN_TO = "2013-06-24", "2014-01-06"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from experiment.definition import BUCKETS, Experiment, Layer, ModelRef
-from experiment.errors import DefinitionError, LifecycleError, NotFound, Refused
-from experiment.lifecycle import ExperimentState, Status
-from experiment.model import ModelVersion, State
+from switchpoint.experiment.definition import BUCKETS, Experiment, Layer, ModelRef
+from switchpoint.experiment.errors import DefinitionError, LifecycleError, NotFound, Refused
+from switchpoint.experiment.lifecycle import ExperimentState, Status
+from switchpoint.experiment.model import ModelVersion, State
 
 _LIVE = frozenset({Status.DRAFT, Status.RUNNING, Status.PAUSED})
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from experiment.condition import Condition, attribute_names, compile_condition
-from experiment.definition import BUCKETS, Experiment, Layer, ModelRef, Segment
-from experiment.errors import BadInput
-from experiment.hashing import bucketer, hash_bucket, hash_unit
-from experiment.lifecycle import Epoch, ExperimentState, Status
+from switchpoint.experiment.condition import Condition, attribute_names, compile_condition
+from switchpoint.experiment.definition import BUCKETS, Experiment, Layer, ModelRef, Segment
+from switchpoint.experiment.errors import BadInput
+from switchpoint.experiment.hashing import bucketer, hash_bucket, hash_unit
+from switchpoint.experiment.lifecycle import Epoch, ExperimentState, Status
 
 __all__ = ["Assignment", "Compiled", "Reason", "Step", "compile", "hash_bucket", "hash_unit", "layer_seed"]
 

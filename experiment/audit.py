@@ -12,8 +12,8 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from experiment.document import Document, canonical, from_body, to_body
-from experiment.errors import BadInput, Corrupt
+from switchpoint.experiment.document import Document, canonical, from_body, to_body
+from switchpoint.experiment.errors import BadInput, Corrupt
 
 GENESIS = "0" * 64
 """`prev` of the first entry."""

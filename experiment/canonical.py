@@ -11,7 +11,7 @@ from dataclasses import fields
 from decimal import Decimal
 from typing import Any
 
-from experiment.definition import (
+from switchpoint.experiment.definition import (
     BUCKETS,
     TOTAL_BOUND,
     Covariate,
@@ -26,9 +26,9 @@ from experiment.definition import (
     Size,
     Spending,
 )
-from experiment.document import digest_of
-from experiment.reading import show_duration
-from experiment.source import Source, Table
+from switchpoint.experiment.document import digest_of
+from switchpoint.experiment.reading import show_duration
+from switchpoint.experiment.source import Source, Table
 
 
 def to_document(experiment: Experiment) -> dict[str, Any]:

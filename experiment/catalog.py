@@ -13,20 +13,20 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Generic, Protocol, TypeVar
 
-from experiment import lifecycle, stored
-from experiment.admission import check_definition, check_start, usable_version, variant_digests
-from experiment.audit import Note
-from experiment.canonical import digest
-from experiment.champion import Champion, Grounds, Move, promote, rollback
-from experiment.decision import DecisionRecord, VerdictKind
-from experiment.definition import Experiment, ModelRef
-from experiment.errors import Conflict, NotFound, Superseded
-from experiment.lifecycle import Change, ExperimentState, Status
-from experiment.model import Content, Lineage, ModelVersion, State, register
-from experiment.plan import LedgerPlan, ledger_plan
-from experiment.planned import PlannedChange, plan_change
-from experiment.promotion import Promotion, promoted, promoted_model, require_reason
-from experiment.store.records import Put, Records
+from switchpoint.experiment import lifecycle, stored
+from switchpoint.experiment.admission import check_definition, check_start, usable_version, variant_digests
+from switchpoint.experiment.audit import Note
+from switchpoint.experiment.canonical import digest
+from switchpoint.experiment.champion import Champion, Grounds, Move, promote, rollback
+from switchpoint.experiment.decision import DecisionRecord, VerdictKind
+from switchpoint.experiment.definition import Experiment, ModelRef
+from switchpoint.experiment.errors import Conflict, NotFound, Superseded
+from switchpoint.experiment.lifecycle import Change, ExperimentState, Status
+from switchpoint.experiment.model import Content, Lineage, ModelVersion, State, register
+from switchpoint.experiment.plan import LedgerPlan, ledger_plan
+from switchpoint.experiment.planned import PlannedChange, plan_change
+from switchpoint.experiment.promotion import Promotion, promoted, promoted_model, require_reason
+from switchpoint.experiment.store.records import Put, Records
 
 T = TypeVar("T")
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from experiment.condition import compile_condition
-from experiment.definition import ModelRef, Segment
-from experiment.errors import NotFound, Refused, Superseded
+from switchpoint.experiment.condition import compile_condition
+from switchpoint.experiment.definition import ModelRef, Segment
+from switchpoint.experiment.errors import NotFound, Refused, Superseded
 
 
 class Move(StrEnum):

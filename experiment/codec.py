@@ -16,8 +16,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from experiment.errors import EventError
-from experiment.event import (
+from switchpoint.experiment.errors import EventError
+from switchpoint.experiment.event import (
     NAME_LENGTH,
     VALUE_LENGTH,
     Event,

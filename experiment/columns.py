@@ -11,12 +11,12 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from math import isfinite
 
-from experiment.condition import attribute_names
-from experiment.definition import Measure, Metric, MetricType
-from experiment.errors import BadInput
-from experiment.plan import Slot
-from experiment.source import Source, Table
-from experiment.wording import show, suggest
+from switchpoint.experiment.condition import attribute_names
+from switchpoint.experiment.definition import Measure, Metric, MetricType
+from switchpoint.experiment.errors import BadInput
+from switchpoint.experiment.plan import Slot
+from switchpoint.experiment.source import Source, Table
+from switchpoint.experiment.wording import show, suggest
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)

@@ -12,10 +12,10 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from experiment.errors import DefinitionError
-from experiment.json_values import deep_equal, kind, padded, same, sortable
-from experiment.pattern import PatternError, compile_pattern
-from experiment.wording import Path, dotted, show, suggest
+from switchpoint.experiment.errors import DefinitionError
+from switchpoint.experiment.json_values import deep_equal, kind, padded, same, sortable
+from switchpoint.experiment.pattern import PatternError, compile_pattern
+from switchpoint.experiment.wording import Path, dotted, show, suggest
 
 Condition = Callable[[Any], bool]
 """Attributes → matches. Never raises, whatever JSON-like values it meets."""

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from experiment.document import digest_of
-from experiment.errors import Refused, Superseded
-from experiment.moments import Moments
+from switchpoint.experiment.document import digest_of
+from switchpoint.experiment.errors import Refused, Superseded
+from switchpoint.experiment.moments import Moments
 
 
 class VerdictKind(StrEnum):

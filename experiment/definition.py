@@ -13,7 +13,7 @@ from enum import StrEnum
 from itertools import accumulate
 from typing import Any
 
-from experiment.source import Source
+from switchpoint.experiment.source import Source
 
 BUCKETS = 10_000
 """Granularity of every share: GrowthBook hash v2 yields 0..9999."""

@@ -14,8 +14,8 @@ from enum import Enum
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from experiment.definition import ModelRef
-from experiment.errors import BadInput
+from switchpoint.experiment.definition import ModelRef
+from switchpoint.experiment.errors import BadInput
 
 T = TypeVar("T")
 

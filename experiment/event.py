@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from experiment.errors import BadInput, EventError
+from switchpoint.experiment.errors import BadInput, EventError
 
 NAME_LENGTH = 256
 """Longest id and unit, in characters (at most 1,024 bytes of UTF-8)."""

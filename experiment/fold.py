@@ -13,11 +13,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from experiment.definition import DAY_MS, MetricType
-from experiment.errors import EventError
-from experiment.event import Event, Exposure, damage_of
-from experiment.moments import Cell, CellKey, Moments, Sums
-from experiment.plan import (
+from switchpoint.experiment.definition import DAY_MS, MetricType
+from switchpoint.experiment.errors import EventError
+from switchpoint.experiment.event import Event, Exposure, damage_of
+from switchpoint.experiment.moments import Cell, CellKey, Moments, Sums
+from switchpoint.experiment.plan import (
     CovariateSlot,
     ExperimentPlan,
     LedgerPlan,

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from experiment.assignment import layer_seed
-from experiment.definition import BUCKETS
-from experiment.lifecycle import Epoch, ExperimentState, Status
+from switchpoint.experiment.assignment import layer_seed
+from switchpoint.experiment.definition import BUCKETS
+from switchpoint.experiment.lifecycle import Epoch, ExperimentState, Status
 
 
 def rules(state: ExperimentState) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from fnv_hash_fast import fnv1a_32
 
-from experiment.definition import BUCKETS
+from switchpoint.experiment.definition import BUCKETS
 
 _OFFSET = 0x811C9DC5
 _PRIME = 0x01000193

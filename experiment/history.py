@@ -13,7 +13,7 @@ from functools import partial
 from hashlib import blake2b
 from typing import Any, TypeVar
 
-from experiment.columns import (
+from switchpoint.experiment.columns import (
     check_metrics,
     count_of,
     covariate_columns,
@@ -23,12 +23,12 @@ from experiment.columns import (
     number_of,
     served_variant,
 )
-from experiment.condition import compile_condition
-from experiment.definition import BUCKETS, Experiment
-from experiment.errors import BadInput
-from experiment.event import Event, Exposure, dimension_value, unit_id
-from experiment.source import Shape, Source
-from experiment.wording import suggest
+from switchpoint.experiment.condition import compile_condition
+from switchpoint.experiment.definition import BUCKETS, Experiment
+from switchpoint.experiment.errors import BadInput
+from switchpoint.experiment.event import Event, Exposure, dimension_value, unit_id
+from switchpoint.experiment.source import Shape, Source
+from switchpoint.experiment.wording import suggest
 
 T = TypeVar("T")
 

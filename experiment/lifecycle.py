@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from experiment.canonical import rule_digest
-from experiment.canonical import to_document as definition_document
-from experiment.definition import BUCKETS, Experiment, Segment
-from experiment.document import from_body, to_body
-from experiment.errors import BadInput, LifecycleError
-from experiment.parsing import from_document as definition_from_document
+from switchpoint.experiment.canonical import rule_digest
+from switchpoint.experiment.canonical import to_document as definition_document
+from switchpoint.experiment.definition import BUCKETS, Experiment, Segment
+from switchpoint.experiment.document import from_body, to_body
+from switchpoint.experiment.errors import BadInput, LifecycleError
+from switchpoint.experiment.parsing import from_document as definition_from_document
 
 
 class Status(StrEnum):

@@ -14,9 +14,9 @@ from enum import StrEnum
 from typing import Any
 from urllib.parse import urlsplit
 
-from experiment.definition import ModelRef
-from experiment.document import canonical, digest_of, to_body
-from experiment.errors import BadInput, NotFound
+from switchpoint.experiment.definition import ModelRef
+from switchpoint.experiment.document import canonical, digest_of, to_body
+from switchpoint.experiment.errors import BadInput, NotFound
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,254}")

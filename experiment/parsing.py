@@ -12,14 +12,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path as FilePath
 from typing import Any, TypeVar
 
-from experiment.canonical import digest, rule_digest, to_document
-from experiment.definition import Experiment, Layer, Metric, ModelRef, Segment, Spec, Variant
-from experiment.errors import DefinitionError
-from experiment.parsing_decision import parse_decision
-from experiment.parsing_metrics import parse_metrics
-from experiment.parsing_segments import everyone, parse_segments
-from experiment.parsing_source import parse_source
-from experiment.reading import (
+from switchpoint.experiment.canonical import digest, rule_digest, to_document
+from switchpoint.experiment.definition import Experiment, Layer, Metric, ModelRef, Segment, Spec, Variant
+from switchpoint.experiment.errors import DefinitionError
+from switchpoint.experiment.parsing_decision import parse_decision
+from switchpoint.experiment.parsing_metrics import parse_metrics
+from switchpoint.experiment.parsing_segments import everyone, parse_segments
+from switchpoint.experiment.parsing_source import parse_source
+from switchpoint.experiment.reading import (
     DefinitionErrors,
     Fields,
     Place,
@@ -32,8 +32,8 @@ from experiment.reading import (
     text,
     unique,
 )
-from experiment.source import Shape, Source
-from experiment.wording import Lines, show
+from switchpoint.experiment.source import Shape, Source
+from switchpoint.experiment.wording import Lines, show
 
 __all__ = [
     "digest",
@@ -103,7 +103,7 @@ def from_document(document: Mapping[str, Any]) -> Experiment:
 
 
 def _text(path: FilePath) -> str:
-    from experiment.yaml import MAX_BYTES, decode
+    from switchpoint.experiment.yaml import MAX_BYTES, decode
 
     try:
         with path.open("rb") as stream:
@@ -118,7 +118,7 @@ def _text(path: FilePath) -> str:
 
 def _load(text: str, file: str, read: Callable[[Place], T]) -> T:
     # the YAML reader is loaded only where text is read: serving and the client start without it
-    from experiment.yaml import read as read_yaml
+    from switchpoint.experiment.yaml import read as read_yaml
 
     try:
         value, lines = read_yaml(text, file)

@@ -7,10 +7,10 @@ from dataclasses import replace
 from decimal import Decimal
 from statistics import NormalDist
 
-from experiment.definition import Belief, DecisionRule, Design, Grade, LookPlan, Spending
-from experiment.parsing_metrics import size
-from experiment.reading import Fields, Place, choice, days, fraction, number, whole
-from experiment.wording import show
+from switchpoint.experiment.definition import Belief, DecisionRule, Design, Grade, LookPlan, Spending
+from switchpoint.experiment.parsing_metrics import size
+from switchpoint.experiment.reading import Fields, Place, choice, days, fraction, number, whole
+from switchpoint.experiment.wording import show
 
 MAX_UNITS = 10**12
 _COMMON = ("design", "alpha", "power", "mde", "min_runtime", "max_runtime", "evidence")

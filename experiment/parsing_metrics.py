@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 
-from experiment.definition import (
+from switchpoint.experiment.definition import (
     TOTAL_BOUND,
     Covariate,
     Direction,
@@ -15,7 +15,7 @@ from experiment.definition import (
     Role,
     Size,
 )
-from experiment.reading import (
+from switchpoint.experiment.reading import (
     Fields,
     Place,
     choice,
@@ -27,7 +27,7 @@ from experiment.reading import (
     text,
     whole,
 )
-from experiment.wording import show
+from switchpoint.experiment.wording import show
 
 MAX_METRICS = 50
 _EVENT = re.compile(r"[a-z][a-z0-9_.-]{0,63}")

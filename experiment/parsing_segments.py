@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from experiment.definition import BUCKETS, Segment
-from experiment.document import canonical
-from experiment.parsing_source import condition, weights
-from experiment.reading import Fields, Place, each, key, share, unique
-from experiment.source import Source
-from experiment.wording import suggest
+from switchpoint.experiment.definition import BUCKETS, Segment
+from switchpoint.experiment.document import canonical
+from switchpoint.experiment.parsing_source import condition, weights
+from switchpoint.experiment.reading import Fields, Place, each, key, share, unique
+from switchpoint.experiment.source import Source
+from switchpoint.experiment.wording import suggest
 
 MAX_SEGMENTS = 100
 

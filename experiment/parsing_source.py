@@ -7,11 +7,11 @@ from dataclasses import fields as dataclass_fields
 from decimal import Decimal
 from typing import Any
 
-from experiment.condition import ConditionError, compile_condition
-from experiment.definition import BUCKETS
-from experiment.reading import Fields, Place, choice, each, key, mapping_of, share, text
-from experiment.source import COLUMN_ROLES, UNKNOWN, Shape, Source, Table
-from experiment.wording import show, suggest
+from switchpoint.experiment.condition import ConditionError, compile_condition
+from switchpoint.experiment.definition import BUCKETS
+from switchpoint.experiment.reading import Fields, Place, choice, each, key, mapping_of, share, text
+from switchpoint.experiment.source import COLUMN_ROLES, UNKNOWN, Shape, Source, Table
+from switchpoint.experiment.wording import show, suggest
 
 _KEYS = tuple(f.name for f in dataclass_fields(Source) if f.name != "experiment_key")
 

@@ -13,11 +13,11 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from functools import cached_property
 from typing import NamedTuple
 
-from experiment.definition import TOTAL_BOUND, Experiment, Measure, Metric, MetricType
-from experiment.errors import DefinitionError, EventError
-from experiment.event import NUMBER_BOUND, Event, Exposure
-from experiment.lifecycle import ExperimentState
-from experiment.wording import show
+from switchpoint.experiment.definition import TOTAL_BOUND, Experiment, Measure, Metric, MetricType
+from switchpoint.experiment.errors import DefinitionError, EventError
+from switchpoint.experiment.event import NUMBER_BOUND, Event, Exposure
+from switchpoint.experiment.lifecycle import ExperimentState
+from switchpoint.experiment.wording import show
 
 
 @dataclass(frozen=True, slots=True)

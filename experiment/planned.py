@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from experiment.canonical import to_document
-from experiment.definition import BUCKETS, Experiment, Segment
-from experiment.errors import BadInput
-from experiment.lifecycle import ExperimentState, Status, opens_epoch, refuse_frozen
+from switchpoint.experiment.canonical import to_document
+from switchpoint.experiment.definition import BUCKETS, Experiment, Segment
+from switchpoint.experiment.errors import BadInput
+from switchpoint.experiment.lifecycle import ExperimentState, Status, opens_epoch, refuse_frozen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from experiment.canonical import digest
-from experiment.champion import Champion, Grounds, promote, rules_for
-from experiment.decision import DecisionRecord, InForce, require_promotion
-from experiment.definition import ModelRef
-from experiment.errors import LifecycleError, NotFound, Refused
-from experiment.lifecycle import ExperimentState
+from switchpoint.experiment.canonical import digest
+from switchpoint.experiment.champion import Champion, Grounds, promote, rules_for
+from switchpoint.experiment.decision import DecisionRecord, InForce, require_promotion
+from switchpoint.experiment.definition import ModelRef
+from switchpoint.experiment.errors import LifecycleError, NotFound, Refused
+from switchpoint.experiment.lifecycle import ExperimentState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

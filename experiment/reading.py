@@ -14,9 +14,9 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any, NoReturn, TypeVar, cast
 
-from experiment.definition import BUCKETS
-from experiment.errors import DefinitionError
-from experiment.wording import Lines, Path, dotted, show, suggest
+from switchpoint.experiment.definition import BUCKETS
+from switchpoint.experiment.errors import DefinitionError
+from switchpoint.experiment.wording import Lines, Path, dotted, show, suggest
 
 T = TypeVar("T")
 E = TypeVar("E", bound=StrEnum)

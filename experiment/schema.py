@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from experiment.condition import OPERATORS
-from experiment.definition import Design, Direction, Grade, MetricType, Role, Spending
-from experiment.source import Shape, Table
+from switchpoint.experiment.condition import OPERATORS
+from switchpoint.experiment.definition import Design, Direction, Grade, MetricType, Role, Spending
+from switchpoint.experiment.source import Shape, Table
 
 SCHEMA_ID = "https://switchpoint.invalid/schemas/experiment.json"
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from experiment import lifecycle
-from experiment.champion import Champion
-from experiment.decision import DecisionRecord
-from experiment.definition import ModelRef
-from experiment.document import Document, from_body, to_body
-from experiment.errors import BadInput, Corrupt, NotFound
-from experiment.lifecycle import ExperimentState
-from experiment.model import ModelVersion
-from experiment.store.records import Kind, Put, Records
+from switchpoint.experiment import lifecycle
+from switchpoint.experiment.champion import Champion
+from switchpoint.experiment.decision import DecisionRecord
+from switchpoint.experiment.definition import ModelRef
+from switchpoint.experiment.document import Document, from_body, to_body
+from switchpoint.experiment.errors import BadInput, Corrupt, NotFound
+from switchpoint.experiment.lifecycle import ExperimentState
+from switchpoint.experiment.model import ModelVersion
+from switchpoint.experiment.store.records import Kind, Put, Records
 
 T = TypeVar("T")
 

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from operator import attrgetter
 from typing import NamedTuple
 
-from experiment.definition import DAY_MS
-from experiment.errors import Conflict, Corrupt, StoreUnavailable
-from experiment.event import Event
-from experiment.fold import (
+from switchpoint.experiment.definition import DAY_MS
+from switchpoint.experiment.errors import Conflict, Corrupt, StoreUnavailable
+from switchpoint.experiment.event import Event
+from switchpoint.experiment.fold import (
     TYPES,
     Arrivals,
     DimensionValues,
@@ -24,9 +24,9 @@ from experiment.fold import (
     fold_unit,
     narrow,
 )
-from experiment.moments import Cell, CellKey, Moments
-from experiment.plan import ExperimentPlan
-from experiment.store.ledger import Ledger
+from switchpoint.experiment.moments import Cell, CellKey, Moments
+from switchpoint.experiment.plan import ExperimentPlan
+from switchpoint.experiment.store.ledger import Ledger
 
 _ATTEMPTS = 20
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
-from experiment.canonical import digest, rule_digest
-from experiment.catalog import Catalog
-from experiment.decision import DecisionRecord, Finding, moments_digest
-from experiment.store.ledger import Ledger
-from router.look import Look
+from switchpoint.experiment.canonical import digest, rule_digest
+from switchpoint.experiment.catalog import Catalog
+from switchpoint.experiment.decision import DecisionRecord, Finding, moments_digest
+from switchpoint.experiment.store.ledger import Ledger
+from switchpoint.router.look import Look
 
 
 def decide(

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from analysis.report.model import Report
-from experiment.catalog import Catalog
-from experiment.errors import BadInput
-from experiment.lifecycle import ExperimentState
-from experiment.moments import Moments
-from experiment.plan import ledger_plan
-from experiment.store.ledger import Ledger, settle
+from switchpoint.analysis.report.model import Report
+from switchpoint.experiment.catalog import Catalog
+from switchpoint.experiment.errors import BadInput
+from switchpoint.experiment.lifecycle import ExperimentState
+from switchpoint.experiment.moments import Moments
+from switchpoint.experiment.plan import ledger_plan
+from switchpoint.experiment.store.ledger import Ledger, settle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,9 +36,9 @@ def look(
         NotFound: there is no such experiment.
         BadInput: the instant lies before its start, or a pair names a variant that is not there.
     """
-    from analysis.analyze import Project, analyze_ledger
-    from analysis.facts import Backlog
-    from analysis.ledger import arrived
+    from switchpoint.analysis.analyze import Project, analyze_ledger
+    from switchpoint.analysis.facts import Backlog
+    from switchpoint.analysis.ledger import arrived
 
     states = catalog.experiments()  # read once, so that the plan and the experiment are of one moment
     state = next((each for each in states if each.key == key), None) or catalog.experiment(key)

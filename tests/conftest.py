@@ -48,7 +48,7 @@ def pytest_sessionstart() -> None:
     """What an earlier session of this process has kept is worked out again: the code may have changed since, as
     it does from mutant to mutant."""
     for name, module in list(sys.modules.items()):
-        if name.partition(".")[0] in {"experiment", "analysis", "router"}:
+        if name.partition(".")[0] == "switchpoint":
             for value in vars(module).values():
                 if isinstance(value, functools._lru_cache_wrapper):
                     value.cache_clear()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from router.cli.main import COMMANDS
+from switchpoint.router.cli.main import COMMANDS
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
@@ -58,7 +58,7 @@ def test_every_environment_variable_is_documented() -> None:
     """And none is documented that the code does not read."""
     read: set[str] = set()
     for package in ("experiment", "analysis", "router"):
-        for module in (ROOT / package).rglob("*.py"):
+        for module in (ROOT / "switchpoint" / package).rglob("*.py"):
             read |= set(re.findall(r"SWITCHPOINT_[A-Z_]+[A-Z]", module.read_text(encoding="utf-8")))
     page = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
     assert set(re.findall(r"SWITCHPOINT_[A-Z_]+[A-Z]", page)) == read

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from analysis.errors import CannotEstimate, Reason
-from analysis.inference.result import Float
-from analysis.inference.tail import bracketed_root
-from experiment.errors import BadInput
+from switchpoint.analysis.errors import CannotEstimate, Reason
+from switchpoint.analysis.inference.result import Float
+from switchpoint.analysis.inference.tail import bracketed_root
+from switchpoint.experiment.errors import BadInput
 
 _NODES = 16
 _LEVELS = np.concatenate([10.0 ** np.arange(-18, -1, 2.0), np.linspace(0.08, 0.5, 5)])

@@ -10,10 +10,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from analysis.errors import Codes, Reason, first_code, first_reason
-from analysis.inference.result import Alternative, Estimates, Float, estimates
-from analysis.inference.sample import Sample, from_values, ratio_from_moments
-from analysis.inference.tail import open_side
+from switchpoint.analysis.errors import Codes, Reason, first_code, first_reason
+from switchpoint.analysis.inference.result import Alternative, Estimates, Float, estimates
+from switchpoint.analysis.inference.sample import Sample, from_values, ratio_from_moments
+from switchpoint.analysis.inference.tail import open_side
 
 _CHUNK = 1_000_000
 _FAILED = 0.02

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from analysis.errors import CannotEstimate, Codes, Reason, first_code, first_reason
-from analysis.inference.random_effects import Heterogeneity, Reference, pool_effects
-from analysis.inference.result import Alternative, Estimates, Float
-from analysis.inference.tail import critical
-from experiment.definition import WEAK_LIFT, Direction
-from experiment.errors import BadInput
+from switchpoint.analysis.errors import CannotEstimate, Codes, Reason, first_code, first_reason
+from switchpoint.analysis.inference.random_effects import Heterogeneity, Reference, pool_effects
+from switchpoint.analysis.inference.result import Alternative, Estimates, Float
+from switchpoint.analysis.inference.tail import critical
+from switchpoint.experiment.definition import WEAK_LIFT, Direction
+from switchpoint.experiment.errors import BadInput
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

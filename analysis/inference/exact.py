@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike
 
-from analysis.inference.result import Alternative, Float
+from switchpoint.analysis.inference.result import Alternative, Float
 
 Table = list[list[int]]
 

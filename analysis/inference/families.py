@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from analysis.inference.multiplicity import Correction, rejected
-from analysis.inference.result import Float
+from switchpoint.analysis.inference.multiplicity import Correction, rejected
+from switchpoint.analysis.inference.result import Float
 
 
 def interval_alpha(p_values: ArrayLike, correction: Correction, level: float) -> Float:

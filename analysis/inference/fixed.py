@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from analysis.errors import Codes, Reason, first_code, first_reason
-from analysis.inference.result import Alternative, Distribution, Estimates, Float, estimates
-from analysis.inference.sample import Sample
-from analysis.inference.tail import critical, open_side, p_values
-from experiment.definition import Direction, Size
+from switchpoint.analysis.errors import Codes, Reason, first_code, first_reason
+from switchpoint.analysis.inference.result import Alternative, Distribution, Estimates, Float, estimates
+from switchpoint.analysis.inference.sample import Sample
+from switchpoint.analysis.inference.tail import critical, open_side, p_values
+from switchpoint.experiment.definition import Direction, Size
 
 
 def effect(
@@ -32,7 +32,7 @@ def effect(
 
     Source: Welch (1947), Biometrika 34:28; degrees of freedom by Satterthwaite (1946).
 
-    >>> from analysis.inference.sample import from_moments
+    >>> from switchpoint.analysis.inference.sample import from_moments
     >>> one = effect(from_moments(1000, 10.0, 25.0), from_moments(1000, 10.5, 26.0)).at()
     >>> round(one.p_value, 6), round(one.low, 6), round(one.high, 6)
     (0.026939, 0.057109, 0.942891)

@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from analysis.errors import Reason, first_reason
-from analysis.inference.effect_prior import EffectPosterior, EffectPrior
-from analysis.inference.restricted import restricted_rates_ratio
-from analysis.inference.result import Float
-from experiment.definition import Direction
+from switchpoint.analysis.errors import Reason, first_reason
+from switchpoint.analysis.inference.effect_prior import EffectPosterior, EffectPrior
+from switchpoint.analysis.inference.restricted import restricted_rates_ratio
+from switchpoint.analysis.inference.result import Float
+from switchpoint.experiment.definition import Direction
 
 _REACH, _PANELS, _NODES = 9.0, 16, 4
 _RATES = np.linspace(-7.5, 7.5, 21)

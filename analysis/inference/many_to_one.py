@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from analysis.errors import Reason, first_code, first_reason
-from analysis.inference.result import Alternative, Estimates, Float, estimates
-from analysis.inference.sample import Sample
-from analysis.inference.tail import bracketed_root, log_upper_tail, open_side
+from switchpoint.analysis.errors import Reason, first_code, first_reason
+from switchpoint.analysis.inference.result import Alternative, Estimates, Float, estimates
+from switchpoint.analysis.inference.sample import Sample
+from switchpoint.analysis.inference.tail import bracketed_root, log_upper_tail, open_side
 
 _NODES, _REACH = 400, 9.0
 _LARGE_DF = 2e4

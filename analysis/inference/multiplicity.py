@@ -11,7 +11,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from analysis.inference.result import Float
+from switchpoint.analysis.inference.result import Float
 
 
 class Correction(StrEnum):

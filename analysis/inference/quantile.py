@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from analysis.errors import Reason, first_code, first_reason
-from analysis.inference.result import Alternative, Float
-from analysis.inference.sample import Sample, from_moments, ratio_from_sums
+from switchpoint.analysis.errors import Reason, first_code, first_reason
+from switchpoint.analysis.inference.result import Alternative, Float
+from switchpoint.analysis.inference.sample import Sample, from_moments, ratio_from_sums
 
 TAIL_CLUSTERS = 10
 """Clusters (rows, where rows were randomised) there must be beyond the quantile on its thinner side."""

@@ -12,11 +12,11 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from analysis.errors import CannotEstimate, Reason
-from analysis.inference import fixed
-from analysis.inference.contrast import Contrast
-from analysis.inference.result import Alternative, Estimates, Float
-from experiment.errors import BadInput
+from switchpoint.analysis.errors import CannotEstimate, Reason
+from switchpoint.analysis.inference import fixed
+from switchpoint.analysis.inference.contrast import Contrast
+from switchpoint.analysis.inference.result import Alternative, Estimates, Float
+from switchpoint.experiment.errors import BadInput
 
 _RANK = 1e-10
 

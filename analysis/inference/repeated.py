@@ -8,10 +8,10 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import ArrayLike
 
-from analysis.inference.result import Alternative, Float
-from analysis.inference.tail import bracketed_root
-from analysis.planning.spending import Bounds, spending_bounds
-from experiment.definition import Spending
+from switchpoint.analysis.inference.result import Alternative, Float
+from switchpoint.analysis.inference.tail import bracketed_root
+from switchpoint.analysis.planning.spending import Bounds, spending_bounds
+from switchpoint.experiment.definition import Spending
 
 _LOWEST_LOG, _LIKELY_LOG, _HIGHEST_LOG = -34.0, -9.0, float(np.log(0.999))
 _FEW, _BEYOND = 6, 60.0

@@ -8,7 +8,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from analysis.errors import CannotEstimate, Codes, Reason
+from switchpoint.analysis.errors import CannotEstimate, Codes, Reason
 
 Float = NDArray[np.float64]
 

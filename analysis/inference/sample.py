@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from analysis.errors import Codes, Reason, first_code, first_reason
-from analysis.inference.result import Float
-from experiment.errors import BadInput
+from switchpoint.analysis.errors import Codes, Reason, first_code, first_reason
+from switchpoint.analysis.inference.result import Float
+from switchpoint.experiment.errors import BadInput
 
 Integers = NDArray[np.object_]
 """Arrays of Python integers: sums of any size, never rounded."""

@@ -22,12 +22,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from analysis.errors import Codes, Reason, first_code, first_reason
-from analysis.inference import fixed
-from analysis.inference.fixed import fieller, lift_estimate, lift_statistic
-from analysis.inference.result import Alternative, Estimates, Float, estimates
-from analysis.inference.sample import Sample
-from analysis.inference.tail import open_side
+from switchpoint.analysis.errors import Codes, Reason, first_code, first_reason
+from switchpoint.analysis.inference import fixed
+from switchpoint.analysis.inference.fixed import fieller, lift_estimate, lift_statistic
+from switchpoint.analysis.inference.result import Alternative, Estimates, Float, estimates
+from switchpoint.analysis.inference.sample import Sample
+from switchpoint.analysis.inference.tail import open_side
 
 
 def mixing_units(

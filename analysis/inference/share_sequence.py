@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from analysis.errors import Codes, Reason, first_reason
-from analysis.inference.result import Alternative, Float
-from analysis.inference.sequential import anytime_p, mixing_units
-from analysis.inference.tail import bracketed_root
-from experiment.errors import BadInput
+from switchpoint.analysis.errors import Codes, Reason, first_reason
+from switchpoint.analysis.inference.result import Alternative, Float
+from switchpoint.analysis.inference.sequential import anytime_p, mixing_units
+from switchpoint.analysis.inference.tail import bracketed_root
+from switchpoint.experiment.errors import BadInput
 
 TUNED_EVENTS = 100.0
 """Events at which the sequence is tightest by default: a canary should speak early."""

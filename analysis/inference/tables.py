@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from analysis.errors import Codes, Reason, first_reason
-from analysis.inference.result import Alternative, Float
-from analysis.inference.tail import critical
+from switchpoint.analysis.errors import Codes, Reason, first_reason
+from switchpoint.analysis.inference.result import Alternative, Float
+from switchpoint.analysis.inference.tail import critical
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from analysis.inference.result import Alternative, Float
+from switchpoint.analysis.inference.result import Alternative, Float
 
 _UNDERFLOW = 1e-290
 _LENTZ_STEPS = 200

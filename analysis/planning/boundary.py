@@ -13,9 +13,9 @@ from functools import lru_cache
 import numpy as np
 from scipy import special
 
-from analysis.inference.result import Alternative, Float
-from analysis.inference.sequential import boundary, mixing_units
-from analysis.inference.tail import bracketed_root
+from switchpoint.analysis.inference.result import Alternative, Float
+from switchpoint.analysis.inference.sequential import boundary, mixing_units
+from switchpoint.analysis.inference.tail import bracketed_root
 
 PLANNING_LOOKS = 28
 """Looks assumed when a sequential design is planned: four weeks read once a day."""

@@ -7,12 +7,12 @@ from math import ceil
 
 import numpy as np
 
-from analysis.inference.result import Float
-from analysis.planning.boundary import sequential_cost
-from analysis.planning.power import equal_spread, posterior_cost, proportion_spread, units_needed
-from analysis.planning.spending import looks_cost
-from experiment.definition import Belief, Design
-from experiment.errors import BadInput
+from switchpoint.analysis.inference.result import Float
+from switchpoint.analysis.planning.boundary import sequential_cost
+from switchpoint.analysis.planning.power import equal_spread, posterior_cost, proportion_spread, units_needed
+from switchpoint.analysis.planning.spending import looks_cost
+from switchpoint.experiment.definition import Belief, Design
+from switchpoint.experiment.errors import BadInput
 
 WEAK = Belief()
 POWERS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.975)

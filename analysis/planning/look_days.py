@@ -6,8 +6,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from analysis.planning.spending import bounds_cost, spending_bounds
-from experiment.definition import DecisionRule
+from switchpoint.analysis.planning.spending import bounds_cost, spending_bounds
+from switchpoint.experiment.definition import DecisionRule
 
 
 def first_look(rule: DecisionRule) -> int:

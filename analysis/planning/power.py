@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from analysis.inference.result import Alternative, Distribution, Float
-from analysis.inference.tail import bracketed_root, critical
-from analysis.planning.boundary import sequential_cost
-from analysis.planning.look_days import plan_cost
-from experiment.definition import Belief, DecisionRule, Design, Size
-from experiment.errors import BadInput
+from switchpoint.analysis.inference.result import Alternative, Distribution, Float
+from switchpoint.analysis.inference.tail import bracketed_root, critical
+from switchpoint.analysis.planning.boundary import sequential_cost
+from switchpoint.analysis.planning.look_days import plan_cost
+from switchpoint.experiment.definition import Belief, DecisionRule, Design, Size
+from switchpoint.experiment.errors import BadInput
 
 _PRECISION = 1e-12
 

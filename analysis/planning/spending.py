@@ -24,11 +24,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from analysis.inference.result import Alternative, Float
-from analysis.inference.tail import bracketed_root
-from analysis.planning.boundary import Crossing, Paths, crossing, fixed_drift, start_paths
-from experiment.definition import Spending
-from experiment.errors import BadInput
+from switchpoint.analysis.inference.result import Alternative, Float
+from switchpoint.analysis.inference.tail import bracketed_root
+from switchpoint.analysis.planning.boundary import Crossing, Paths, crossing, fixed_drift, start_paths
+from switchpoint.experiment.definition import Spending
+from switchpoint.experiment.errors import BadInput
 
 _LEAST_SPENT = 1.1e-16
 """Alpha per side below which nothing can be rejected: no double holds 1 − this; the bound is infinite."""

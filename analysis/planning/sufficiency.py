@@ -12,13 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from analysis.errors import Codes, Reason, first_reason
-from analysis.inference.result import Alternative, Float
-from analysis.inference.sample import Sample
-from analysis.planning.accrual import Accrual
-from analysis.planning.boundary import fixed_drift
-from analysis.planning.power import absolute_effect, design_factor
-from experiment.definition import DecisionRule, Design, Direction, Size
+from switchpoint.analysis.errors import Codes, Reason, first_reason
+from switchpoint.analysis.inference.result import Alternative, Float
+from switchpoint.analysis.inference.sample import Sample
+from switchpoint.analysis.planning.accrual import Accrual
+from switchpoint.analysis.planning.boundary import fixed_drift
+from switchpoint.analysis.planning.power import absolute_effect, design_factor
+from switchpoint.experiment.definition import DecisionRule, Design, Direction, Size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

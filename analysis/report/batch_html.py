@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from html import escape
 
-from analysis.report import format as fmt
-from analysis.report.batch_charts import verdicts_by_group
-from analysis.report.batch_model import BatchReport, BatchRow
-from analysis.report.batch_page import ENHANCED, SCRIPT, STYLE
-from analysis.report.batch_sections import batch_title, row_table, summary_table, table_notes
-from analysis.report.drawing import STYLE as PICTURES
-from analysis.report.drawing import figure
-from analysis.report.layout import VERDICT_TONE, Cell, Table, Tone
-from analysis.report.markup import page, table, text
-from experiment.decision import VerdictKind
+from switchpoint.analysis.report import format as fmt
+from switchpoint.analysis.report.batch_charts import verdicts_by_group
+from switchpoint.analysis.report.batch_model import BatchReport, BatchRow
+from switchpoint.analysis.report.batch_page import ENHANCED, SCRIPT, STYLE
+from switchpoint.analysis.report.batch_sections import batch_title, row_table, summary_table, table_notes
+from switchpoint.analysis.report.drawing import STYLE as PICTURES
+from switchpoint.analysis.report.drawing import figure
+from switchpoint.analysis.report.layout import VERDICT_TONE, Cell, Table, Tone
+from switchpoint.analysis.report.markup import page, table, text
+from switchpoint.experiment.decision import VerdictKind
 
 SHOWN = 100
 """Rows a browser lays out before it is asked for more."""

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from analysis.report.header import Header
-from analysis.report.model import Check, Interval, Missing, Severity
-from analysis.report.plain import fields_of
-from experiment.decision import VerdictKind
+from switchpoint.analysis.report.header import Header
+from switchpoint.analysis.report.model import Check, Interval, Missing, Severity
+from switchpoint.analysis.report.plain import fields_of
+from switchpoint.experiment.decision import VerdictKind
 
 ALL_GROUPS = "all"
 """The group of the summary that counts everything."""
@@ -108,13 +108,13 @@ class BatchReport:
 
     def to_markdown(self) -> str:
         """The whole report as one Markdown document."""
-        from analysis.report.markdown import batch_markdown
+        from switchpoint.analysis.report.markdown import batch_markdown
 
         return batch_markdown(self)
 
     def to_html(self) -> str:
         """The whole report as one page that needs nothing else."""
-        from analysis.report.batch_html import batch_html
+        from switchpoint.analysis.report.batch_html import batch_html
 
         return batch_html(self)
 

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from analysis import family
-from analysis.beside import Beside, beside
-from analysis.checks import N
-from analysis.evidence import Evidence
-from analysis.facts import Backlog
-from analysis.judge import Request, Survey, judge, survey
-from analysis.pairwise import Pair
-from analysis.report import format as fmt
-from analysis.report.header import Header
-from analysis.report.model import Check, Contamination, History, Reading, Report, Severity
-from analysis.report.model import Evidence as Grading
-from analysis.report.readings import SUBJECT, read
-from analysis.rule import Finding
-from analysis.thresholds import DEFAULT, Thresholds
-from analysis.validity import confounding
-from experiment.definition import Grade
+from switchpoint.analysis import family
+from switchpoint.analysis.beside import Beside, beside
+from switchpoint.analysis.checks import N
+from switchpoint.analysis.evidence import Evidence
+from switchpoint.analysis.facts import Backlog
+from switchpoint.analysis.judge import Request, Survey, judge, survey
+from switchpoint.analysis.pairwise import Pair
+from switchpoint.analysis.report import format as fmt
+from switchpoint.analysis.report.header import Header
+from switchpoint.analysis.report.model import Check, Contamination, History, Reading, Report, Severity
+from switchpoint.analysis.report.model import Evidence as Grading
+from switchpoint.analysis.report.readings import SUBJECT, read
+from switchpoint.analysis.rule import Finding
+from switchpoint.analysis.thresholds import DEFAULT, Thresholds
+from switchpoint.analysis.validity import confounding
+from switchpoint.experiment.definition import Grade
 
 
 def build(

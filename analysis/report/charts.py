@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from math import sqrt
 from typing import Any
 
-from analysis.report import format as fmt
-from analysis.report.headline import deciding
-from analysis.report.layout import headline_interval, primary
-from analysis.report.marks import (
+from switchpoint.analysis.report import format as fmt
+from switchpoint.analysis.report.headline import deciding
+from switchpoint.analysis.report.layout import headline_interval, primary
+from switchpoint.analysis.report.marks import (
     Spec,
     band,
     chart,
@@ -23,7 +23,7 @@ from analysis.report.marks import (
     tooltips,
     y_axis,
 )
-from analysis.report.model import Comparison, DayPoint, Interval, MetricReading, Report
+from switchpoint.analysis.report.model import Comparison, DayPoint, Interval, MetricReading, Report
 
 # 99.9 % of days lie inside ± this many standard errors: the sample-ratio threshold, p < .001
 _DAY_BAND = 3.29

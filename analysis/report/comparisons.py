@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from math import isfinite, log
 
-from analysis.family import Corrected
-from analysis.inference.result import Estimates
-from analysis.measure import Headline
-from analysis.report.numbers import (
+from switchpoint.analysis.family import Corrected
+from switchpoint.analysis.inference.result import Estimates
+from switchpoint.analysis.measure import Headline
+from switchpoint.analysis.report.numbers import (
     Comparison,
     Estimate,
     Guard,
@@ -26,13 +26,13 @@ from analysis.report.numbers import (
     Unadjusted,
     Value,
 )
-from analysis.report.planned import planned
-from analysis.report.sheet import Sheet, listed, span, why
-from analysis.report.sufficiency import of_segment, segment_finding, sufficiency
-from analysis.rule import finding, guard_finding
-from analysis.segments import Shrunken
-from analysis.validity import event_gate
-from experiment.definition import DAY_MS, DecisionRule, Direction, Role
+from switchpoint.analysis.report.planned import planned
+from switchpoint.analysis.report.sheet import Sheet, listed, span, why
+from switchpoint.analysis.report.sufficiency import of_segment, segment_finding, sufficiency
+from switchpoint.analysis.rule import finding, guard_finding
+from switchpoint.analysis.segments import Shrunken
+from switchpoint.analysis.validity import event_gate
+from switchpoint.experiment.definition import DAY_MS, DecisionRule, Direction, Role
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.inference.result import Estimates
-from analysis.measure import Measured
-from analysis.report.numbers import DayPoint
-from analysis.report.sheet import Intervals, Points, intervals, listed
+from switchpoint.analysis.inference.result import Estimates
+from switchpoint.analysis.measure import Measured
+from switchpoint.analysis.report.numbers import DayPoint
+from switchpoint.analysis.report.sheet import Intervals, Points, intervals, listed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from analysis.report import format as fmt
-from analysis.report.layout import Cell, Section, Table, Tone, primary_comparisons
-from analysis.report.model import Comparison, Report
-from analysis.report.numbers import LookTaken
+from switchpoint.analysis.report import format as fmt
+from switchpoint.analysis.report.layout import Cell, Section, Table, Tone, primary_comparisons
+from switchpoint.analysis.report.model import Comparison, Report
+from switchpoint.analysis.report.numbers import LookTaken
 
 
 def looks(report: Report) -> Section:

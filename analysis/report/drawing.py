@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from analysis.report.marks import Spec, theme
+from switchpoint.analysis.report.marks import Spec, theme
 
 STYLE = """
 .picture svg { display: block; width: 100%; height: auto; }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import floor, log10
 
-from analysis.report.model import Interval, MetricReading
+from switchpoint.analysis.report.model import Interval, MetricReading
 
 ABSENT = "–"
 """Stands where a number is missing; the reason stands beside it."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from analysis.planning.look_days import first_look
-from experiment.definition import DAY_MS, DecisionRule, Design, Spending
+from switchpoint.analysis.planning.look_days import first_look
+from switchpoint.experiment.definition import DAY_MS, DecisionRule, Design, Spending
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from analysis.report.numbers import Comparison, Interval
+from switchpoint.analysis.report.numbers import Comparison, Interval
 
 NAMES = {
     "interval": "interval", "sequence": "confidence sequence", "planned": "repeated interval",

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from analysis import evidence
-from analysis.measure import Plan, collect, measure
-from analysis.report import format as fmt
-from analysis.report.comparisons import estimate, iso_day
-from analysis.report.model import FormerPair, History
-from analysis.report.sheet import Sheet, sheets, why
-from experiment.definition import Design, Role
+from switchpoint.analysis import evidence
+from switchpoint.analysis.measure import Plan, collect, measure
+from switchpoint.analysis.report import format as fmt
+from switchpoint.analysis.report.comparisons import estimate, iso_day
+from switchpoint.analysis.report.model import FormerPair, History
+from switchpoint.analysis.report.sheet import Sheet, sheets, why
+from switchpoint.experiment.definition import Design, Role
 
 
 def history(found: evidence.History, models: Mapping[str, str]) -> History:

@@ -5,16 +5,22 @@ from __future__ import annotations
 from functools import cache
 from html import escape
 
-from analysis.report import format as fmt
-from analysis.report.charts import charts
-from analysis.report.headline import deciding
-from analysis.report.layout import Section, primary_comparisons, verdict_tone
-from analysis.report.marks import Spec, theme
-from analysis.report.markup import page, plain_section, table, text
-from analysis.report.model import Comparison, MetricReading, Report
-from analysis.report.page import SCRIPT
-from analysis.report.sections import daily_table, report_sections, said_once, unsaid, verdict_label
-from analysis.report.validity_sections import overall_ratio, ratio_finding
+from switchpoint.analysis.report import format as fmt
+from switchpoint.analysis.report.charts import charts
+from switchpoint.analysis.report.headline import deciding
+from switchpoint.analysis.report.layout import Section, primary_comparisons, verdict_tone
+from switchpoint.analysis.report.marks import Spec, theme
+from switchpoint.analysis.report.markup import page, plain_section, table, text
+from switchpoint.analysis.report.model import Comparison, MetricReading, Report
+from switchpoint.analysis.report.page import SCRIPT
+from switchpoint.analysis.report.sections import (
+    daily_table,
+    report_sections,
+    said_once,
+    unsaid,
+    verdict_label,
+)
+from switchpoint.analysis.report.validity_sections import overall_ratio, ratio_finding
 
 # Which chart stands in which section, and what it shows in words.
 _CHART_OF = {"effect": "cumulative", "segments": "segments", "metrics": "metrics", "sample-ratio": "ratio"}

@@ -6,10 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from analysis.report.headline import deciding
-from analysis.report.model import Comparison, Estimate, Interval, MetricReading, Reading, Severity, Verdict
-from analysis.rule import Finding
-from experiment.decision import VerdictKind
+from switchpoint.analysis.report.headline import deciding
+from switchpoint.analysis.report.model import (
+    Comparison,
+    Estimate,
+    Interval,
+    MetricReading,
+    Reading,
+    Severity,
+    Verdict,
+)
+from switchpoint.analysis.rule import Finding
+from switchpoint.experiment.decision import VerdictKind
 
 
 class Tone(StrEnum):

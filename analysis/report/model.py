@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from analysis.report.header import Header
-from analysis.report.numbers import (
+from switchpoint.analysis.report.header import Header
+from switchpoint.analysis.report.numbers import (
     Comparison,
     DayPoint,
     Estimate,
@@ -30,9 +30,9 @@ from analysis.report.numbers import (
     Unadjusted,
     Value,
 )
-from analysis.report.plain import fields_of
-from analysis.rule import Finding
-from experiment.decision import VerdictKind
+from switchpoint.analysis.report.plain import fields_of
+from switchpoint.analysis.rule import Finding
+from switchpoint.experiment.decision import VerdictKind
 
 __all__ = [
     "Check",
@@ -364,13 +364,13 @@ class Report:
 
     def to_markdown(self) -> str:
         """The whole report as one Markdown document."""
-        from analysis.report.markdown import markdown
+        from switchpoint.analysis.report.markdown import markdown
 
         return markdown(self)
 
     def to_html(self) -> str:
         """The whole report as one page that needs nothing else."""
-        from analysis.report.html import html
+        from switchpoint.analysis.report.html import html
 
         return html(self)
 

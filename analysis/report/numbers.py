@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from analysis.rule import Finding
+from switchpoint.analysis.rule import Finding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

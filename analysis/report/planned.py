@@ -7,12 +7,12 @@ from datetime import date, timedelta
 
 import numpy as np
 
-from analysis.inference.result import Estimates
-from analysis.planning.look_days import next_look
-from analysis.plans import PlanRead
-from analysis.report.numbers import Interval, LookTaken, Planned
-from analysis.report.sheet import Sheet, why
-from experiment.definition import DecisionRule
+from switchpoint.analysis.inference.result import Estimates
+from switchpoint.analysis.planning.look_days import next_look
+from switchpoint.analysis.plans import PlanRead
+from switchpoint.analysis.report.numbers import Interval, LookTaken, Planned
+from switchpoint.analysis.report.sheet import Sheet, why
+from switchpoint.experiment.definition import DecisionRule
 
 
 def planned(s: Sheet, look: int, v: int, rule: DecisionRule, dates: Mapping[int, str]) -> Planned | None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from analysis.planning.curves import Curve, Planned, Point
-from analysis.report import format as fmt
-from analysis.report.drawing import STYLE, figure
-from analysis.report.layout import Cell, Section, Table, Tone
-from analysis.report.marks import Spec, chart, colour
-from analysis.report.markup import page, plain_section, text
+from switchpoint.analysis.planning.curves import Curve, Planned, Point
+from switchpoint.analysis.report import format as fmt
+from switchpoint.analysis.report.drawing import STYLE, figure
+from switchpoint.analysis.report.layout import Cell, Section, Table, Tone
+from switchpoint.analysis.report.marks import Spec, chart, colour
+from switchpoint.analysis.report.markup import page, plain_section, text
 
 _POWER = (
     "Power to find the planned effect, by units of both variants together. Dashed: the power asked for; "

@@ -12,21 +12,21 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis import arrivals, family
-from analysis.deciding import Series
-from analysis.evidence import COUNTS, DayLooks, Evidence, Mask, Subject
-from analysis.judge import Survey
-from analysis.measure import Collected, Measured, Plan, collect, measure
-from analysis.report.comparisons import Looks, iso_day, metric_reading
-from analysis.report.daily import Calendar, day_points
-from analysis.report.model import MetricReading, MixRow, Reading, VariantCount
-from analysis.report.sheet import Sheet, sheets
-from analysis.rule import least_days
-from analysis.segments import Arrivals, shrunken
-from analysis.thresholds import Thresholds
-from analysis.totals import Totals, join
-from analysis.validity import allocation, confounding
-from experiment.definition import DAY_MS, Role
+from switchpoint.analysis import arrivals, family
+from switchpoint.analysis.deciding import Series
+from switchpoint.analysis.evidence import COUNTS, DayLooks, Evidence, Mask, Subject
+from switchpoint.analysis.judge import Survey
+from switchpoint.analysis.measure import Collected, Measured, Plan, collect, measure
+from switchpoint.analysis.report.comparisons import Looks, iso_day, metric_reading
+from switchpoint.analysis.report.daily import Calendar, day_points
+from switchpoint.analysis.report.model import MetricReading, MixRow, Reading, VariantCount
+from switchpoint.analysis.report.sheet import Sheet, sheets
+from switchpoint.analysis.rule import least_days
+from switchpoint.analysis.segments import Arrivals, shrunken
+from switchpoint.analysis.thresholds import Thresholds
+from switchpoint.analysis.totals import Totals, join
+from switchpoint.analysis.validity import allocation, confounding
+from switchpoint.experiment.definition import DAY_MS, Role
 
 SUBJECT = 0
 """A report is of one experiment: its place in the evidence."""

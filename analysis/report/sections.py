@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from analysis.report import design_sections
-from analysis.report import format as fmt
-from analysis.report import segment_sections as segment
-from analysis.report import validity_sections as validity
-from analysis.report.headline import deciding
-from analysis.report.layout import (
+from switchpoint.analysis.report import design_sections
+from switchpoint.analysis.report import format as fmt
+from switchpoint.analysis.report import segment_sections as segment
+from switchpoint.analysis.report import validity_sections as validity
+from switchpoint.analysis.report.headline import deciding
+from switchpoint.analysis.report.layout import (
     Cell,
     Section,
     Table,
@@ -17,8 +17,8 @@ from analysis.report.layout import (
     primary,
     primary_comparisons,
 )
-from analysis.report.model import Comparison, MetricReading, Reading, Report, Verdict
-from experiment.decision import VerdictKind
+from switchpoint.analysis.report.model import Comparison, MetricReading, Reading, Report, Verdict
+from switchpoint.experiment.decision import VerdictKind
 
 
 def verdict_label(verdict: Verdict) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from analysis.report import format as fmt
-from analysis.report.layout import Cell, Section, Table, Tone, headline_interval, primary
-from analysis.report.model import Comparison, MetricReading, Report, SegmentReading, Sufficiency
+from switchpoint.analysis.report import format as fmt
+from switchpoint.analysis.report.layout import Cell, Section, Table, Tone, headline_interval, primary
+from switchpoint.analysis.report.model import Comparison, MetricReading, Report, SegmentReading, Sufficiency
 
 _COLUMNS = (
     "segment", "variant", "units", "control → variant", "effect", "interval", "shrunken",

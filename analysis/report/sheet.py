@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis import columnar
-from analysis.errors import Reason
-from analysis.inference.result import Estimates, Float
-from analysis.measure import Headline, Measured
-from analysis.plans import PlanRead, plans
-from analysis.report.numbers import DayPoint, Interval, Missing
-from experiment.definition import DecisionRule
+from switchpoint.analysis import columnar
+from switchpoint.analysis.errors import Reason
+from switchpoint.analysis.inference.result import Estimates, Float
+from switchpoint.analysis.measure import Headline, Measured
+from switchpoint.analysis.plans import PlanRead, plans
+from switchpoint.analysis.report.numbers import DayPoint, Interval, Missing
+from switchpoint.experiment.definition import DecisionRule
 
 Mask = NDArray[np.bool_]
 Numbers = list[list[float | None]]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from math import ceil, isfinite, nan
 
-from analysis.errors import Reason
-from analysis.measure import target_size
-from analysis.planning.sufficiency import Sufficiency as Columns
-from analysis.report.numbers import Missing, Sufficiency
-from analysis.report.sheet import Sheet, why
-from analysis.segments import Shrunken
-from experiment.definition import DecisionRule, Design, Direction, Size
+from switchpoint.analysis.errors import Reason
+from switchpoint.analysis.measure import target_size
+from switchpoint.analysis.planning.sufficiency import Sufficiency as Columns
+from switchpoint.analysis.report.numbers import Missing, Sufficiency
+from switchpoint.analysis.report.sheet import Sheet, why
+from switchpoint.analysis.segments import Shrunken
+from switchpoint.experiment.definition import DecisionRule, Design, Direction, Size
 
 TOO_LITTLE = "too little data"
 

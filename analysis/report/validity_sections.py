@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from analysis.report import format as fmt
-from analysis.report.headline import deciding
-from analysis.report.layout import (
+from switchpoint.analysis.report import format as fmt
+from switchpoint.analysis.report.headline import deciding
+from switchpoint.analysis.report.layout import (
     SEVERITY_TONE,
     Cell,
     Section,
@@ -14,7 +14,7 @@ from analysis.report.layout import (
     primary,
     primary_comparisons,
 )
-from analysis.report.model import (
+from switchpoint.analysis.report.model import (
     Comparison,
     Estimate,
     MetricReading,

@@ -12,16 +12,16 @@ from math import isfinite, log
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.columnar import rows as columnar_rows
-from analysis.errors import Reason
-from analysis.evidence import DayLooks, Evidence
-from analysis.facts import Unseen
-from analysis.inference.result import Float
-from analysis.report import format as fmt
-from analysis.report.model import Check, Missing, SampleRatio, Severity
-from analysis.thresholds import DEFAULT, Thresholds
-from analysis.validity import sample_ratio
-from analysis.validity.gates import unchecked
+from switchpoint.analysis.columnar import rows as columnar_rows
+from switchpoint.analysis.errors import Reason
+from switchpoint.analysis.evidence import DayLooks, Evidence
+from switchpoint.analysis.facts import Unseen
+from switchpoint.analysis.inference.result import Float
+from switchpoint.analysis.report import format as fmt
+from switchpoint.analysis.report.model import Check, Missing, SampleRatio, Severity
+from switchpoint.analysis.thresholds import DEFAULT, Thresholds
+from switchpoint.analysis.validity import sample_ratio
+from switchpoint.analysis.validity.gates import unchecked
 
 Counts = NDArray[np.int64]
 _UNKNOWN = Missing(

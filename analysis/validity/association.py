@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from analysis.inference.result import Float
+from switchpoint.analysis.inference.result import Float
 
 
 def association(table: ArrayLike) -> float | None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from analysis.facts import Unseen
-from analysis.report import format as fmt
-from analysis.report.model import Check, Severity
-from analysis.thresholds import Thresholds
-from analysis.validity.gates import unchecked
+from switchpoint.analysis.facts import Unseen
+from switchpoint.analysis.report import format as fmt
+from switchpoint.analysis.report.model import Check, Severity
+from switchpoint.analysis.thresholds import Thresholds
+from switchpoint.analysis.validity.gates import unchecked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from analysis.facts import Unseen
-from analysis.inference.result import Alternative
-from analysis.inference.sequential import anytime_p
-from analysis.inference.share_sequence import TUNED_EVENTS, concentration, log_e_share
-from analysis.report import format as fmt
-from analysis.report.model import Check, Severity
-from analysis.validity.gates import unchecked
+from switchpoint.analysis.facts import Unseen
+from switchpoint.analysis.inference.result import Alternative
+from switchpoint.analysis.inference.sequential import anytime_p
+from switchpoint.analysis.inference.share_sequence import TUNED_EVENTS, concentration, log_e_share
+from switchpoint.analysis.report import format as fmt
+from switchpoint.analysis.report.model import Check, Severity
+from switchpoint.analysis.validity.gates import unchecked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.evidence import DayLooks, Evidence
-from analysis.facts import Sharing, Unseen
-from analysis.report import format as fmt
-from analysis.report.comparisons import iso_day
-from analysis.report.model import Check, Severity
-from analysis.thresholds import Thresholds
-from analysis.validity.gates import unchecked
-from experiment.definition import Layer
-from experiment.lifecycle import ExperimentState, Status
+from switchpoint.analysis.evidence import DayLooks, Evidence
+from switchpoint.analysis.facts import Sharing, Unseen
+from switchpoint.analysis.report import format as fmt
+from switchpoint.analysis.report.comparisons import iso_day
+from switchpoint.analysis.report.model import Check, Severity
+from switchpoint.analysis.thresholds import Thresholds
+from switchpoint.analysis.validity.gates import unchecked
+from switchpoint.experiment.definition import Layer
+from switchpoint.experiment.lifecycle import ExperimentState, Status
 
 _LIVE = frozenset({Status.RUNNING, Status.PAUSED})
 

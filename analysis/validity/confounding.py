@@ -13,11 +13,11 @@ from math import isfinite
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.inference.result import Float
-from analysis.report.model import Sensitivity
-from analysis.report.numbers import Comparison, MetricReading, MixRow
-from analysis.totals import Totals
-from analysis.validity.sensitivity import e_value
+from switchpoint.analysis.inference.result import Float
+from switchpoint.analysis.report.model import Sensitivity
+from switchpoint.analysis.report.numbers import Comparison, MetricReading, MixRow
+from switchpoint.analysis.totals import Totals
+from switchpoint.analysis.validity.sensitivity import e_value
 
 
 def mix(totals: Totals, used: NDArray[np.bool_], v: int, strata: Sequence[str]) -> tuple[MixRow, ...]:

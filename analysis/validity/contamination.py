@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from analysis.facts import Unseen
-from analysis.report.model import Check, Severity
-from analysis.thresholds import Thresholds
-from analysis.validity.gates import unchecked
+from switchpoint.analysis.facts import Unseen
+from switchpoint.analysis.report.model import Check, Severity
+from switchpoint.analysis.thresholds import Thresholds
+from switchpoint.analysis.validity.gates import unchecked
 
 _NOBODY = Unseen("no unit has come")
 

@@ -27,9 +27,9 @@ from enum import StrEnum
 
 import numpy as np
 
-from analysis.inference.result import Float
-from analysis.totals import Integers, Totals
-from experiment.definition import Metric, MetricType
+from switchpoint.analysis.inference.result import Float
+from switchpoint.analysis.totals import Integers, Totals
+from switchpoint.experiment.definition import Metric, MetricType
 
 
 class Counted(StrEnum):

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import floor
 
-from analysis.facts import Backlog, Unseen
-from analysis.report import format as fmt
-from analysis.report.model import Check, Comparison, Maturing, MetricReading, Severity
-from analysis.rule import least_days
-from analysis.thresholds import Thresholds
-from analysis.validity.event_gate import Counted
-from experiment.definition import DecisionRule, Grade, Role
+from switchpoint.analysis.facts import Backlog, Unseen
+from switchpoint.analysis.report import format as fmt
+from switchpoint.analysis.report.model import Check, Comparison, Maturing, MetricReading, Severity
+from switchpoint.analysis.rule import least_days
+from switchpoint.analysis.thresholds import Thresholds
+from switchpoint.analysis.validity.event_gate import Counted
+from switchpoint.experiment.definition import DecisionRule, Grade, Role
 
 
 def variants(names: Sequence[str]) -> Check:

@@ -11,18 +11,18 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.evidence import Stratum, Subject
-from analysis.inference.sample import Sample
-from analysis.planning.power import (
+from switchpoint.analysis.evidence import Stratum, Subject
+from switchpoint.analysis.inference.sample import Sample
+from switchpoint.analysis.planning.power import (
     absolute_effect,
     design_factor,
     equal_spread,
     proportion_spread,
     units_needed,
 )
-from analysis.report.model import Check, Overlap, OverlapRow, Rung, Severity, Value
-from analysis.validity import sensitivity
-from experiment.definition import DecisionRule, MetricType
+from switchpoint.analysis.report.model import Check, Overlap, OverlapRow, Rung, Severity, Value
+from switchpoint.analysis.validity import sensitivity
+from switchpoint.experiment.definition import DecisionRule, MetricType
 
 Counts = NDArray[np.int64]
 

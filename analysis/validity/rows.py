@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from analysis.facts import Arrived, Copies, Eligibility, Ids, Nesting, Outcomes, Unseen
-from analysis.report import format as fmt
-from analysis.report.model import Check, Severity
-from analysis.thresholds import Thresholds
-from analysis.validity.association import association
-from analysis.validity.gates import unchecked
+from switchpoint.analysis.facts import Arrived, Copies, Eligibility, Ids, Nesting, Outcomes, Unseen
+from switchpoint.analysis.report import format as fmt
+from switchpoint.analysis.report.model import Check, Severity
+from switchpoint.analysis.thresholds import Thresholds
+from switchpoint.analysis.validity.association import association
+from switchpoint.analysis.validity.gates import unchecked
 
 Numbers = dict[str, float | int | str | None]
 

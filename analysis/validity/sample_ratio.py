@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from analysis.errors import Codes, Reason, first_reason
-from analysis.inference.result import Float
-from analysis.inference.sequential import anytime_p
+from switchpoint.analysis.errors import Codes, Reason, first_reason
+from switchpoint.analysis.inference.result import Float
+from switchpoint.analysis.inference.sequential import anytime_p
 
 SMALL_CONCENTRATION, LARGE_CONCENTRATION = 100.0, 10_000.0
 """Prior concentrations: sharp for large deviations in small samples, for small ones in millions of units."""

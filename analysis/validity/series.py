@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from analysis.facts import Unseen
-from analysis.inference.result import Float
-from analysis.report import format as fmt
-from analysis.report.model import Check, Severity
-from analysis.thresholds import Thresholds
-from analysis.validity.gates import unchecked
-from analysis.validity.sample_ratio import SampleRatio
+from switchpoint.analysis.facts import Unseen
+from switchpoint.analysis.inference.result import Float
+from switchpoint.analysis.report import format as fmt
+from switchpoint.analysis.report.model import Check, Severity
+from switchpoint.analysis.thresholds import Thresholds
+from switchpoint.analysis.validity.gates import unchecked
+from switchpoint.analysis.validity.sample_ratio import SampleRatio
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

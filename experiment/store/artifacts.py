@@ -11,8 +11,8 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from experiment.errors import BadInput, Corrupt, NotFound
-from experiment.model import ModelVersion, State
+from switchpoint.experiment.errors import BadInput, Corrupt, NotFound
+from switchpoint.experiment.model import ModelVersion, State
 
 _KINDS = {
     stat.S_IFDIR: "a directory",

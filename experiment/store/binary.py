@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiment.errors import BadInput, PlatformError
+from switchpoint.experiment.errors import BadInput, PlatformError
 
 SERVER_VARIABLE = "SWITCHPOINT_REDIS_SERVER"
 _MINIMUM_NAMED = (6, 2)  # SMISMEMBER

@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 import redis
 from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
-from experiment.codec import DRIFT_SECONDS
-from experiment.errors import AccessDenied, BadInput, PlatformError, StoreUnavailable
-from experiment.store.binary import version_of
-from experiment.store.redis_errors import unavailable
+from switchpoint.experiment.codec import DRIFT_SECONDS
+from switchpoint.experiment.errors import AccessDenied, BadInput, PlatformError, StoreUnavailable
+from switchpoint.experiment.store.binary import version_of
+from switchpoint.experiment.store.redis_errors import unavailable
 
 URL_VARIABLE = "SWITCHPOINT_REDIS_URL"
 CONNECT_SECONDS = 0.25

@@ -17,8 +17,8 @@ from urllib.parse import quote, unquote
 
 import pyarrow as pa
 
-from experiment.errors import BadInput
-from experiment.wording import suggest
+from switchpoint.experiment.errors import BadInput
+from switchpoint.experiment.wording import suggest
 
 SCHEME = "sqlite:///"
 SUFFIXES = (".db", ".sqlite", ".sqlite3")
@@ -68,7 +68,7 @@ def _path(place: str) -> Path:
     elif "://" in place:
         raise BadInput(
             "only SQLite databases are read directly", field=place, value=place.split("://", maxsplit=1)[0],
-            fix="export the query as Parquet, or give its data frame to analysis.frame.analyze.",
+            fix="export the query as Parquet, or give its data frame to switchpoint.analysis.frame.analyze.",
         )  # fmt: skip
     else:
         path = Path(place)

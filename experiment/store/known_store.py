@@ -14,10 +14,10 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
-from experiment.errors import Corrupt, StoreReverted
-from experiment.store.journal import journal_head, journal_path
-from experiment.store.records import Records
-from experiment.store.spool import Run, run_here
+from switchpoint.experiment.errors import Corrupt, StoreReverted
+from switchpoint.experiment.store.journal import journal_head, journal_path
+from switchpoint.experiment.store.records import Records
+from switchpoint.experiment.store.spool import Run, run_here
 
 KNOWN_FILE = "store.json"
 

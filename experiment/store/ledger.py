@@ -11,11 +11,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-from experiment.errors import EventError, StoreUnavailable
-from experiment.event import Event, Status
-from experiment.fold import Arrivals, DimensionValues, LedgerPlan, UnitRecord
-from experiment.moments import Moments
-from experiment.plan import Checked
+from switchpoint.experiment.errors import EventError, StoreUnavailable
+from switchpoint.experiment.event import Event, Status
+from switchpoint.experiment.fold import Arrivals, DimensionValues, LedgerPlan, UnitRecord
+from switchpoint.experiment.moments import Moments
+from switchpoint.experiment.plan import Checked
 
 DEDUPE_DAYS = 7
 """Default days behind the newest event day for which event ids are kept; older events are `late`."""

@@ -6,10 +6,10 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from experiment.definition import DAY_MS
-from experiment.errors import EventError, NotFound
-from experiment.event import Event, Status
-from experiment.fold import (
+from switchpoint.experiment.definition import DAY_MS
+from switchpoint.experiment.errors import EventError, NotFound
+from switchpoint.experiment.event import Event, Status
+from switchpoint.experiment.fold import (
     TYPES,
     VALUES_PER_DIMENSION,
     Arrivals,
@@ -21,9 +21,9 @@ from experiment.fold import (
     fold_unit,
     narrow,
 )
-from experiment.moments import Moments
-from experiment.plan import Checked
-from experiment.store.ledger import DEAD_LETTERS, DEDUPE_DAYS, DeadLetter
+from switchpoint.experiment.moments import Moments
+from switchpoint.experiment.plan import Checked
+from switchpoint.experiment.store.ledger import DEAD_LETTERS, DEDUPE_DAYS, DeadLetter
 
 
 class MemoryLedger:

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from threading import Lock
 from uuid import uuid4
 
-from experiment.audit import AuditEntry, Head, Note, chain, decode_entry, encode_entry
-from experiment.document import Document, canonical
-from experiment.store.records import Put, document_conflict, planned_documents, revision_conflict
+from switchpoint.experiment.audit import AuditEntry, Head, Note, chain, decode_entry, encode_entry
+from switchpoint.experiment.document import Document, canonical
+from switchpoint.experiment.store.records import Put, document_conflict, planned_documents, revision_conflict
 
 
 class MemoryRecords:

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from experiment.errors import PlatformError
+from switchpoint.experiment.errors import PlatformError
 
 LOCK_FILE = "server.lock"
 STATE_FILE = "server.json"

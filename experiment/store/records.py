@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
-from experiment.audit import AuditEntry, Head, Note, check_chain, written_documents
-from experiment.document import Document
-from experiment.errors import Conflict
+from switchpoint.experiment.audit import AuditEntry, Head, Note, check_chain, written_documents
+from switchpoint.experiment.document import Document
+from switchpoint.experiment.errors import Conflict
 
 
 class Kind(StrEnum):

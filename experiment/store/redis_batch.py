@@ -6,13 +6,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from experiment.codec import encode
-from experiment.definition import DAY_MS
-from experiment.errors import EventError
-from experiment.event import DAMAGES, Event, Status, damage_of
-from experiment.plan import Checked, LedgerPlan
-from experiment.store.redis_keys import ShardKeys, bucket_of, event_hash, shard_of, unit_digest
-from experiment.store.redis_layout import Numbers, ScriptPlan, event_numbers
+from switchpoint.experiment.codec import encode
+from switchpoint.experiment.definition import DAY_MS
+from switchpoint.experiment.errors import EventError
+from switchpoint.experiment.event import DAMAGES, Event, Status, damage_of
+from switchpoint.experiment.plan import Checked, LedgerPlan
+from switchpoint.experiment.store.redis_keys import ShardKeys, bucket_of, event_hash, shard_of, unit_digest
+from switchpoint.experiment.store.redis_layout import Numbers, ScriptPlan, event_numbers
 
 LAYOUT = 2
 """The form of records and counts; what another form wrote is refused."""

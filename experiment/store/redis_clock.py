@@ -11,15 +11,15 @@ from typing import cast
 
 import redis
 
-from experiment.definition import DAY_MS
-from experiment.errors import Conflict
-from experiment.event import Event
-from experiment.store.connection import ServerFinding, Severity, server_time
-from experiment.store.redis_batch import Settings
-from experiment.store.redis_days import Days
-from experiment.store.redis_errors import store_errors
-from experiment.store.redis_keys import ShardKeys
-from experiment.store.redis_log import read_late
+from switchpoint.experiment.definition import DAY_MS
+from switchpoint.experiment.errors import Conflict
+from switchpoint.experiment.event import Event
+from switchpoint.experiment.store.connection import ServerFinding, Severity, server_time
+from switchpoint.experiment.store.redis_batch import Settings
+from switchpoint.experiment.store.redis_days import Days
+from switchpoint.experiment.store.redis_errors import store_errors
+from switchpoint.experiment.store.redis_keys import ShardKeys
+from switchpoint.experiment.store.redis_log import read_late
 
 # KEYS 1 facts; ARGV 1 newest day as it was read, 2 as it should be. Reply 1: done.
 _TAKE_BACK = """

@@ -11,11 +11,11 @@ from collections.abc import Iterable
 
 import redis
 
-from experiment.definition import DAY_MS
-from experiment.store.redis_batch import Settings
-from experiment.store.redis_errors import store_errors
-from experiment.store.redis_keys import ShardKeys, event_hash, unit_digest
-from experiment.store.redis_log import read_log
+from switchpoint.experiment.definition import DAY_MS
+from switchpoint.experiment.store.redis_batch import Settings
+from switchpoint.experiment.store.redis_errors import store_errors
+from switchpoint.experiment.store.redis_keys import ShardKeys, event_hash, unit_digest
+from switchpoint.experiment.store.redis_log import read_log
 
 _CHUNK = 1000
 

@@ -10,13 +10,13 @@ from collections.abc import Iterable
 
 import redis
 
-from experiment.fold import TYPES, VALUES_PER_DIMENSION, DimensionValues, LedgerPlan
-from experiment.plan import Checked
-from experiment.store.connection import SmallScript
-from experiment.store.redis_errors import store_errors
-from experiment.store.redis_keys import ProjectKeys
-from experiment.store.redis_layout import TYPE_PLACE, Numbers
-from experiment.store.redis_meant import SAME_STORE, MeantStore
+from switchpoint.experiment.fold import TYPES, VALUES_PER_DIMENSION, DimensionValues, LedgerPlan
+from switchpoint.experiment.plan import Checked
+from switchpoint.experiment.store.connection import SmallScript
+from switchpoint.experiment.store.redis_errors import store_errors
+from switchpoint.experiment.store.redis_keys import ProjectKeys
+from switchpoint.experiment.store.redis_layout import TYPE_PLACE, Numbers
+from switchpoint.experiment.store.redis_meant import SAME_STORE, MeantStore
 
 # KEYS 1 the dimension; ARGV 2 how many values it may have, then values. Reply: all values with their numbers.
 _NUMBER = f"""{SAME_STORE}

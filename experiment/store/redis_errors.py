@@ -21,7 +21,7 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from experiment.errors import AccessDenied, Corrupt, StoreUnavailable
+from switchpoint.experiment.errors import AccessDenied, Corrupt, StoreUnavailable
 
 _REMEDIES = {
     "OOM": "the server's memory limit is reached: raise maxmemory",

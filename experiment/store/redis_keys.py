@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from hashlib import blake2b
 
-from experiment.errors import BadInput
+from switchpoint.experiment.errors import BadInput
 
 _PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 

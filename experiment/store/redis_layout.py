@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from experiment.definition import MetricType
-from experiment.errors import Corrupt, DefinitionError
-from experiment.event import DAMAGES
-from experiment.fold import (
+from switchpoint.experiment.definition import MetricType
+from switchpoint.experiment.errors import Corrupt, DefinitionError
+from switchpoint.experiment.event import DAMAGES
+from switchpoint.experiment.fold import (
     OTHER,
     OTHER_TYPE,
     Arrivals,
@@ -25,8 +25,8 @@ from experiment.fold import (
     TypeCount,
     UnitRecord,
 )
-from experiment.moments import Cell, CellKey, Moments, Sums
-from experiment.plan import Checked
+from switchpoint.experiment.moments import Cell, CellKey, Moments, Sums
+from switchpoint.experiment.plan import Checked
 
 Numbers = Mapping[tuple[int, int], Mapping[str, int]]
 """(ordinal, dimension position) → value → number 1..100; a value without a number counts as OTHER."""

@@ -10,23 +10,30 @@ from pathlib import Path
 
 import redis
 
-from experiment.errors import BadInput, Conflict, Corrupt, NotFound, StoreUnavailable
-from experiment.event import Event, Status
-from experiment.fold import Arrivals, DimensionValues, LedgerPlan, UnitRecord
-from experiment.moments import Moments
-from experiment.plan import Checked
-from experiment.store.ledger import DEDUPE_DAYS, DeadLetter
-from experiment.store.redis_batch import LAYOUT, Row, Settings, check_events, record_call, sort_events
-from experiment.store.redis_clock import NewestDay, ShardClock
-from experiment.store.redis_days import Days
-from experiment.store.redis_dimensions import DimensionNumbers
-from experiment.store.redis_errors import store_errors
-from experiment.store.redis_keys import ProjectKeys, ShardKeys
-from experiment.store.redis_layout import TYPE_PLACE, Reader, ScriptPlan, script_plan
-from experiment.store.redis_letters import Letters
-from experiment.store.redis_log import read_log
-from experiment.store.redis_meant import SAME_STORE, MeantStore
-from experiment.store.redis_refold import Refold, halved
+from switchpoint.experiment.errors import BadInput, Conflict, Corrupt, NotFound, StoreUnavailable
+from switchpoint.experiment.event import Event, Status
+from switchpoint.experiment.fold import Arrivals, DimensionValues, LedgerPlan, UnitRecord
+from switchpoint.experiment.moments import Moments
+from switchpoint.experiment.plan import Checked
+from switchpoint.experiment.store.ledger import DEDUPE_DAYS, DeadLetter
+from switchpoint.experiment.store.redis_batch import (
+    LAYOUT,
+    Row,
+    Settings,
+    check_events,
+    record_call,
+    sort_events,
+)
+from switchpoint.experiment.store.redis_clock import NewestDay, ShardClock
+from switchpoint.experiment.store.redis_days import Days
+from switchpoint.experiment.store.redis_dimensions import DimensionNumbers
+from switchpoint.experiment.store.redis_errors import store_errors
+from switchpoint.experiment.store.redis_keys import ProjectKeys, ShardKeys
+from switchpoint.experiment.store.redis_layout import TYPE_PLACE, Reader, ScriptPlan, script_plan
+from switchpoint.experiment.store.redis_letters import Letters
+from switchpoint.experiment.store.redis_log import read_log
+from switchpoint.experiment.store.redis_meant import SAME_STORE, MeantStore
+from switchpoint.experiment.store.redis_refold import Refold, halved
 
 DEFAULT_BATCH = 200
 LARGEST_BATCH = 1000

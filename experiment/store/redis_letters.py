@@ -8,10 +8,10 @@ from typing import cast
 
 import redis
 
-from experiment.store.ledger import DEAD_LETTERS, DeadLetter
-from experiment.store.redis_errors import store_errors
-from experiment.store.redis_keys import ProjectKeys
-from experiment.store.redis_meant import SAME_STORE, MeantStore
+from switchpoint.experiment.store.ledger import DEAD_LETTERS, DeadLetter
+from switchpoint.experiment.store.redis_errors import store_errors
+from switchpoint.experiment.store.redis_keys import ProjectKeys
+from switchpoint.experiment.store.redis_meant import SAME_STORE, MeantStore
 
 # KEYS 1 letters, 2 counts, 3 token; ARGV 2 letters kept, 3 how many causes, then cause, count, ...,
 # then raw, reason, cause of each letter. A token that is there was counted before its answer was lost.

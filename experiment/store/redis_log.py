@@ -9,10 +9,10 @@ from typing import cast
 
 import redis
 
-from experiment.codec import from_document
-from experiment.errors import Corrupt
-from experiment.event import Event
-from experiment.store.redis_errors import store_errors
+from switchpoint.experiment.codec import from_document
+from switchpoint.experiment.errors import Corrupt
+from switchpoint.experiment.event import Event
+from switchpoint.experiment.store.redis_errors import store_errors
 
 _PAGE = 100
 """Entries per read: up to 200 events each, some 5 MB."""

@@ -13,9 +13,9 @@ from typing import cast
 import redis
 from redis.exceptions import ResponseError
 
-from experiment.errors import StoreUnavailable
-from experiment.store.redis_errors import store_errors, unavailable
-from experiment.store.redis_keys import ProjectKeys, ShardKeys
+from switchpoint.experiment.errors import StoreUnavailable
+from switchpoint.experiment.store.redis_errors import store_errors, unavailable
+from switchpoint.experiment.store.redis_keys import ProjectKeys, ShardKeys
 
 # A script's beginning. KEYS last: the identity of the store that answers; ARGV 1 the one meant, '*' for any.
 SAME_STORE = """

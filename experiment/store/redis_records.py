@@ -11,13 +11,13 @@ from uuid import uuid4
 import redis
 from redis.exceptions import RedisError
 
-from experiment.audit import AuditEntry, Head, Note, chain, decode_entry, encode_entry
-from experiment.document import Document, canonical
-from experiment.errors import Corrupt
-from experiment.store.connection import SmallScript
-from experiment.store.records import Put, document_conflict, planned_documents, revision_conflict
-from experiment.store.redis_errors import unavailable
-from experiment.store.redis_keys import ProjectKeys
+from switchpoint.experiment.audit import AuditEntry, Head, Note, chain, decode_entry, encode_entry
+from switchpoint.experiment.document import Document, canonical
+from switchpoint.experiment.errors import Corrupt
+from switchpoint.experiment.store.connection import SmallScript
+from switchpoint.experiment.store.records import Put, document_conflict, planned_documents, revision_conflict
+from switchpoint.experiment.store.redis_errors import unavailable
+from switchpoint.experiment.store.redis_keys import ProjectKeys
 
 _SCRIPT = Path(__file__).with_name("records.lua").read_text(encoding="ascii")
 _PAGE = 200

@@ -9,14 +9,20 @@ from typing import TypeVar, cast
 
 import redis
 
-from experiment.event import Event
-from experiment.fold import LedgerPlan, UnitRecord, fold_unit
-from experiment.store.connection import SmallScript
-from experiment.store.redis_batch import Settings
-from experiment.store.redis_errors import store_errors
-from experiment.store.redis_keys import ShardKeys, bucket_of, unit_digest
-from experiment.store.redis_layout import TYPE_PLACE, Numbers, ScriptPlan, record_numbers, record_since
-from experiment.store.redis_log import read_log
+from switchpoint.experiment.event import Event
+from switchpoint.experiment.fold import LedgerPlan, UnitRecord, fold_unit
+from switchpoint.experiment.store.connection import SmallScript
+from switchpoint.experiment.store.redis_batch import Settings
+from switchpoint.experiment.store.redis_errors import store_errors
+from switchpoint.experiment.store.redis_keys import ShardKeys, bucket_of, unit_digest
+from switchpoint.experiment.store.redis_layout import (
+    TYPE_PLACE,
+    Numbers,
+    ScriptPlan,
+    record_numbers,
+    record_since,
+)
+from switchpoint.experiment.store.redis_log import read_log
 
 UNITS_PER_CALL = 200
 _UNITS_PER_PASS = 50_000

@@ -23,10 +23,10 @@ from urllib.parse import quote
 
 from redis.exceptions import BusyLoadingError, RedisError
 
-from experiment.errors import PlatformError
-from experiment.store.binary import ServerBinary, find_server
-from experiment.store.connection import check_server, configured_url, connect
-from experiment.store.process import (
+from switchpoint.experiment.errors import PlatformError
+from switchpoint.experiment.store.binary import ServerBinary, find_server
+from switchpoint.experiment.store.connection import check_server, configured_url, connect
+from switchpoint.experiment.store.process import (
     SERVER_FOLDER,
     DirectoryBusy,
     DirectoryLock,

@@ -23,7 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
-from experiment.errors import Corrupt, PlatformError, SpoolFull
+from switchpoint.experiment.errors import Corrupt, PlatformError, SpoolFull
 
 DEFAULT_MAX_BYTES = 256 * 1024 * 1024
 

@@ -11,8 +11,8 @@ from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
 
-from experiment.errors import PlatformError
-from experiment.store.server import EmbeddedServer
+from switchpoint.experiment.errors import PlatformError
+from switchpoint.experiment.store.server import EmbeddedServer
 
 _FIRST_DELAY_SECONDS = 0.1
 _LONGEST_DELAY_SECONDS = 10.0

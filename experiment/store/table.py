@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import csv, parquet
 
-from experiment.errors import BadInput
+from switchpoint.experiment.errors import BadInput
 
 BATCH_ROWS = 8_192
 """Rows held in memory at a time when streaming."""

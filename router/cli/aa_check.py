@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from experiment.store.ledger import settle
-from router.cli.context import Context, json_option, pass_context, print_json
-from router.cli.failure import Exit
-from router.cli.reading import at_option, instant
+from switchpoint.experiment.store.ledger import settle
+from switchpoint.router.cli.context import Context, json_option, pass_context, print_json
+from switchpoint.router.cli.failure import Exit
+from switchpoint.router.cli.reading import at_option, instant
 
 if TYPE_CHECKING:
-    from analysis.aa import AACheck, MetricCheck
-    from analysis.monte_carlo import Rate
+    from switchpoint.analysis.aa import AACheck, MetricCheck
+    from switchpoint.analysis.monte_carlo import Rate
 
 
 @click.command("aa-check")
@@ -44,10 +44,10 @@ def aa_check(
       switchpoint aa-check home-ranker
       switchpoint aa-check home-ranker --rounds 5000 --json
     """
-    from analysis.aa import Outcome
-    from analysis.aa import aa_check as check
-    from analysis.unit_log import unit_log
-    from router.look import refuse_before_start
+    from switchpoint.analysis.aa import Outcome
+    from switchpoint.analysis.aa import aa_check as check
+    from switchpoint.analysis.unit_log import unit_log
+    from switchpoint.router.look import refuse_before_start
 
     at = instant(at_text)
     state, plan = context.catalog.experiment(experiment), context.catalog.plan()
@@ -72,7 +72,7 @@ def _bar(rounds: int) -> Iterator[Callable[[int], None]]:
     """A progress bar on stderr over the rounds."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from router.cli.render import console
+    from switchpoint.router.cli.render import console
 
     columns = (TextColumn("randomising again"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console(stderr=True), transient=True) as bar:
@@ -81,7 +81,7 @@ def _bar(rounds: int) -> Iterator[Callable[[int], None]]:
 
 
 def _show(found: AACheck) -> None:
-    from router.cli.render import show_table
+    from switchpoint.router.cli.render import show_table
 
     click.secho(f"{found.experiment}: {found.outcome.value}. {found.sentence}", bold=True)
     for finding in found.findings:
@@ -125,7 +125,7 @@ def _row(metric: MetricCheck, *rates: Rate | None) -> tuple[str, ...]:
 
 def rate_text(found: Rate | None) -> str:
     """A measured rate with its Monte Carlo error."""
-    from analysis.report import format as fmt
+    from switchpoint.analysis.report import format as fmt
 
     if found is None or found.share is None or found.error is None:
         return fmt.ABSENT

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from experiment.errors import BadInput
-from router.cli.context import Context, now_ms
+from switchpoint.experiment.errors import BadInput
+from switchpoint.router.cli.context import Context, now_ms
 
 if TYPE_CHECKING:
-    from analysis.report.model import Report
-    from experiment.definition import DecisionRule
+    from switchpoint.analysis.report.model import Report
+    from switchpoint.experiment.definition import DecisionRule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ def typed(rate: str | None, mean: float | None, sd: float | None) -> Baseline:
 
 def of_experiment(context: Context, experiment: str, metric: str | None) -> Baseline:
     """What an experiment's live ledger says by now."""
-    from router.look import look
+    from switchpoint.router.look import look
 
     report = look(context.catalog, context.ledger, experiment, at=now_ms()).report
     return _history(report, metric, experiment, "EXPERIMENT")
@@ -45,9 +45,9 @@ def of_experiment(context: Context, experiment: str, metric: str | None) -> Base
 
 def of_file(file: str, spec_file: Path | None, metric: str | None) -> tuple[Baseline, DecisionRule]:
     """What a table of somebody's earlier test says, and the rule of its spec."""
-    from analysis.report.batch_model import BatchReport
-    from experiment.parsing import load_either_file
-    from router.cli.table import judged
+    from switchpoint.analysis.report.batch_model import BatchReport
+    from switchpoint.experiment.parsing import load_either_file
+    from switchpoint.router.cli.table import judged
 
     if spec_file is None:
         raise click.UsageError("--file needs --spec, which says how to read it")
@@ -62,7 +62,7 @@ def of_file(file: str, spec_file: Path | None, metric: str | None) -> tuple[Base
 
 def with_covariate(baseline: Baseline, correlation: float) -> Baseline:
     """The same units with the variance that adjustment by a covariate leaves."""
-    from analysis.planning.power import covariate_spread
+    from switchpoint.analysis.planning.power import covariate_spread
 
     if not correlation:
         return baseline

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from experiment.errors import StoreReverted, StoreUnavailable, SwitchpointError
+from switchpoint.experiment.errors import StoreReverted, StoreUnavailable, SwitchpointError
 
 if TYPE_CHECKING:  # opened lazily: `--help` must not wait for Redis or Arrow libraries
-    from experiment.catalog import Catalog
-    from experiment.store.artifacts import Artifacts
-    from experiment.store.known_store import StoreMemory
-    from experiment.store.redis_ledger import RedisLedger
-    from experiment.store.redis_records import RedisRecords
+    from switchpoint.experiment.catalog import Catalog
+    from switchpoint.experiment.store.artifacts import Artifacts
+    from switchpoint.experiment.store.known_store import StoreMemory
+    from switchpoint.experiment.store.redis_ledger import RedisLedger
+    from switchpoint.experiment.store.redis_records import RedisRecords
 
 
 class Context:
@@ -35,7 +35,7 @@ class Context:
     @classmethod
     def create(cls, *, data: Path | None, project: str, debug: bool) -> Context:
         """Find the data directory and set up logging."""
-        from experiment.store.server import data_directory
+        from switchpoint.experiment.store.server import data_directory
 
         logging.basicConfig(
             level=logging.DEBUG if debug else logging.ERROR, format="%(levelname)s %(name)s: %(message)s"
@@ -55,7 +55,7 @@ class Context:
             self._stack.close()
 
     def _export(self) -> None:
-        from experiment.store.journal import export, journal_path
+        from switchpoint.experiment.store.journal import export, journal_path
 
         try:
             export(self.records, journal_path(self.data, self.project))
@@ -69,7 +69,7 @@ class Context:
     @cached_property
     def redis_url(self) -> str:
         """The server: configured, running on the data directory, or started for this command."""
-        from experiment.store.server import ensure
+        from switchpoint.experiment.store.server import ensure
 
         if self._given_url:
             return self._given_url
@@ -78,14 +78,14 @@ class Context:
     @cached_property
     def records(self) -> RedisRecords:
         """The documents of the project."""
-        from experiment.store.redis_records import RedisRecords
+        from switchpoint.experiment.store.redis_records import RedisRecords
 
         return RedisRecords(self.client, self.project)
 
     @cached_property
     def memory(self) -> StoreMemory:
         """What the data directory knows of the store."""
-        from experiment.store.known_store import StoreMemory
+        from switchpoint.experiment.store.known_store import StoreMemory
 
         return StoreMemory(self.data, self.project)
 
@@ -97,7 +97,7 @@ class Context:
     @cached_property
     def catalog(self) -> Catalog:
         """Experiments, models, champions and decisions of the project; refused for a store that went back."""
-        from experiment.catalog import Catalog
+        from switchpoint.experiment.catalog import Catalog
 
         if self.contradiction is not None:
             raise StoreReverted(self.contradiction)
@@ -106,21 +106,21 @@ class Context:
     @cached_property
     def ledger(self) -> RedisLedger:
         """Events and moments of the project."""
-        from experiment.store.redis_ledger import RedisLedger
+        from switchpoint.experiment.store.redis_ledger import RedisLedger
 
         return RedisLedger(self.client, self.project)
 
     @cached_property
     def artifacts(self) -> Artifacts:
         """Model files by digest."""
-        from experiment.store.artifacts import Artifacts
+        from switchpoint.experiment.store.artifacts import Artifacts
 
         return Artifacts(self.data / "models")
 
     @cached_property
     def client(self) -> Any:
         """A Redis client; long answers (a whole ledger) get a minute."""
-        from experiment.store.connection import connect
+        from switchpoint.experiment.store.connection import connect
 
         return self._stack.enter_context(connect(self.redis_url, timeout=60.0))
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
-from experiment.champion import Champion
-from experiment.errors import BadInput
-from router.cli.context import Context, json_option, now_ms, pass_context, print_json
-from router.cli.failure import Exit
-from router.cli.reading import at_option, instant
+from switchpoint.experiment.champion import Champion
+from switchpoint.experiment.errors import BadInput
+from switchpoint.router.cli.context import Context, json_option, now_ms, pass_context, print_json
+from switchpoint.router.cli.failure import Exit
+from switchpoint.router.cli.reading import at_option, instant
 
 
 @click.command()
@@ -29,9 +29,9 @@ def decide(
     Example:
       switchpoint decide home-ranker --why "reviewed with the search team"
     """
-    from experiment.document import to_body
-    from router.decide import decide as record
-    from router.look import look
+    from switchpoint.experiment.document import to_body
+    from switchpoint.router.decide import decide as record
+    from switchpoint.router.look import look
 
     at = instant(at_text)
     found = look(context.catalog, context.ledger, experiment, at=at)
@@ -84,7 +84,7 @@ def promote(
             value=reason,
             fix="add --override, or leave it out",
         )
-    from experiment.promotion import Promotion
+    from switchpoint.experiment.promotion import Promotion
 
     request = Promotion(
         variant=variant,
@@ -117,7 +117,7 @@ def rollback(context: Context, model: str, segments: tuple[str, ...], reason: st
 
 
 def _show(champion: Champion, *, as_json: bool) -> None:
-    from experiment.document import to_body
+    from switchpoint.experiment.document import to_body
 
     if as_json:
         print_json(to_body(champion))

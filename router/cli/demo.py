@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from router.cli.context import Context, pass_context
-from router.cli.failure import Exit
+from switchpoint.router.cli.context import Context, pass_context
+from switchpoint.router.cli.failure import Exit
 
 if TYPE_CHECKING:
-    from router.demo.door import Sent
-    from router.demo.folder import Progress
-    from router.demo.run import Decided, Prepared
-    from router.serving.launch import ServingProcess
+    from switchpoint.router.demo.door import Sent
+    from switchpoint.router.demo.folder import Progress
+    from switchpoint.router.demo.run import Decided, Prepared
+    from switchpoint.router.serving.launch import ServingProcess
 
 
 _SAID = {True: "RIGHT", False: "WRONG", None: "undecided: it neither meets nor contradicts the truth"}
@@ -63,10 +63,10 @@ def demo(
       switchpoint demo --aa --seed 7
       switchpoint demo --continue
     """
-    from router.demo.folder import open_folder
-    from router.demo.plan import SHOPPERS, DemoPlan
-    from router.own_store import own_store
-    from router.serving.launch import require_free
+    from switchpoint.router.demo.folder import open_folder
+    from switchpoint.router.demo.plan import SHOPPERS, DemoPlan
+    from switchpoint.router.own_store import own_store
+    from switchpoint.router.serving.launch import require_free
 
     folder = context.data / "demo"
     if port is not None:
@@ -88,7 +88,7 @@ def _within(context: Context, folder: Path, url: str) -> Context:
 def _run(
     context: Context, progress: Progress, folder: Path, url: str, *, port: int | None, once: bool
 ) -> bool:
-    from router.demo.run import conclude, prepare, send, serving
+    from switchpoint.router.demo.run import conclude, prepare, send, serving
 
     click.echo("training two recommenders on the shop's past …")
     prepared = prepare(progress.plan, context.catalog, context.artifacts)
@@ -130,8 +130,8 @@ def _bar(prepared: Prepared, progress: Progress) -> Iterator[Callable[[int, Sent
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bar
 
-    from experiment.definition import DAY_MS
-    from router.cli.render import console
+    from switchpoint.experiment.definition import DAY_MS
+    from switchpoint.router.cli.render import console
 
     at = prepared.trained.world.visits.at
     total = int((at >= progress.next_day * DAY_MS).sum())
@@ -157,10 +157,10 @@ def _say_prepared(prepared: Prepared) -> None:
 
 
 def _say_decided(decided: Decided) -> None:
-    from analysis.report import format as fmt
-    from analysis.report.layout import verdict_tone
-    from analysis.report.sections import status_sections
-    from router.cli.render import show, show_table
+    from switchpoint.analysis.report import format as fmt
+    from switchpoint.analysis.report.layout import verdict_tone
+    from switchpoint.analysis.report.sections import status_sections
+    from switchpoint.router.cli.render import show, show_table
 
     report, judgement = decided.look.report, decided.judgement
     click.echo("")
@@ -200,7 +200,7 @@ def _say_decided(decided: Decided) -> None:
 
 
 def _write_files(decided: Decided, folder: Path) -> list[Path]:
-    from router.cli.reading import rendered
+    from switchpoint.router.cli.reading import rendered
 
     files = []
     for form in ("html", "json"):
@@ -211,7 +211,7 @@ def _write_files(decided: Decided, folder: Path) -> list[Path]:
 
 
 def _say_verified(context: Context) -> bool:
-    from experiment.verify import verify
+    from switchpoint.experiment.verify import verify
 
     plan = context.catalog.plan()
     differences = verify(context.ledger, plan)

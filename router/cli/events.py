@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import click
 
-from router.cli.context import Context, json_option, pass_context, print_json
+from switchpoint.router.cli.context import Context, json_option, pass_context, print_json
 
 
 def refused_text(refusals: Mapping[str, int]) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
-from experiment.definition import BUCKETS
-from experiment.errors import BadInput
-from experiment.event import unit_id
-from experiment.lifecycle import ExperimentState
-from router.cli.context import Context, json_option, pass_context, print_json
+from switchpoint.experiment.definition import BUCKETS
+from switchpoint.experiment.errors import BadInput
+from switchpoint.experiment.event import unit_id
+from switchpoint.experiment.lifecycle import ExperimentState
+from switchpoint.router.cli.context import Context, json_option, pass_context, print_json
 
 
 @click.command("list")
@@ -25,7 +25,7 @@ def list_(context: Context, *, as_json: bool) -> None:
     if as_json:
         print_json([_document(state) for state in states])
         return
-    from router.cli.render import show_table
+    from switchpoint.router.cli.render import show_table
 
     if not states:
         click.echo("no experiments yet; `switchpoint init` writes a first definition")
@@ -76,8 +76,8 @@ def explain(
     Example:
       switchpoint explain home-ranker u-17 --attr country=US --attr returning=true
     """
-    from experiment.assignment import compile as compile_assignment
-    from experiment.champion import compile_champion
+    from switchpoint.experiment.assignment import compile as compile_assignment
+    from switchpoint.experiment.champion import compile_champion
 
     found = dict(_attribute(text) for text in attributes)
     unit_id(unit)
@@ -102,7 +102,7 @@ def explain(
             "steps": [{"rule": s.rule, "passed": s.passed, "detail": s.detail} for s in steps],
         })  # fmt: skip
         return
-    from router.cli.render import show_table
+    from switchpoint.router.cli.render import show_table
 
     show_table(
         ("rule", "", "detail"), [(s.rule, "yes" if s.passed else "no", s.detail) for s in steps], labels=3

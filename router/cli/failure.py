@@ -15,7 +15,7 @@ from typing import NoReturn
 
 import click
 
-from experiment.errors import (
+from switchpoint.experiment.errors import (
     BadInput,
     Conflict,
     PlatformError,

@@ -7,9 +7,9 @@ from typing import Concatenate
 
 import click
 
-from experiment.errors import BadInput
-from experiment.lifecycle import ExperimentState
-from router.cli.context import Context, json_option, now_ms, pass_context, print_json
+from switchpoint.experiment.errors import BadInput
+from switchpoint.experiment.lifecycle import ExperimentState
+from switchpoint.router.cli.context import Context, json_option, now_ms, pass_context, print_json
 
 _key = click.argument("experiment")
 _reason = click.option("--reason", default="", help="Why, for the audit log.")
@@ -89,7 +89,7 @@ def _share(text: str) -> tuple[str, int]:
     """`us=50%` → ("us", 5000)."""
     from decimal import Decimal, InvalidOperation
 
-    from experiment.definition import BUCKETS
+    from switchpoint.experiment.definition import BUCKETS
 
     segment, _, number = text.partition("=")
     try:

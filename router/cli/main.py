@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from router.cli.context import Context
-from router.cli.failure import run
+from switchpoint.router.cli.context import Context
+from switchpoint.router.cli.failure import run
 
 # command → (module, attribute, one line of help). The help stands here so that `--help` loads no module.
 COMMANDS: dict[str, tuple[str, str, str]] = {
@@ -55,7 +55,7 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module, attribute, _ = COMMANDS[cmd_name]
-        command = getattr(importlib.import_module(f"router.cli.{module}"), attribute)
+        command = getattr(importlib.import_module(f"switchpoint.router.cli.{module}"), attribute)
         assert isinstance(command, click.Command)  # noqa: S101 - the table above names commands only
         return command
 

@@ -11,14 +11,14 @@ from urllib.parse import urlsplit
 
 import click
 
-from experiment.errors import BadInput
-from router.cli.context import Context, json_option, now_ms, pass_context, print_json
+from switchpoint.experiment.errors import BadInput
+from switchpoint.router.cli.context import Context, json_option, now_ms, pass_context, print_json
 
 if TYPE_CHECKING:
-    from experiment.champion import Champion
-    from experiment.definition import ModelRef
-    from experiment.model import Content, Lineage, ModelVersion
-    from router.models.model import ModelFailure
+    from switchpoint.experiment.champion import Champion
+    from switchpoint.experiment.definition import ModelRef
+    from switchpoint.experiment.model import Content, Lineage, ModelVersion
+    from switchpoint.router.models.model import ModelFailure
 
 
 @click.group()
@@ -90,7 +90,7 @@ def list_(context: Context, name: str | None, *, as_json: bool) -> None:
     if as_json:
         print_json([{**_document(v), "champion_of": crowned[v.ref]} for v in versions])
         return
-    from router.cli.render import show_table
+    from switchpoint.router.cli.render import show_table
 
     if not versions:
         click.echo("no models yet; `switchpoint model register NAME FILE` adds one")
@@ -119,7 +119,7 @@ def show(context: Context, ref: str, *, as_json: bool) -> None:
     Example:
       switchpoint model show ranker@2
     """
-    from experiment.document import parse_ref, to_body
+    from switchpoint.experiment.document import parse_ref, to_body
 
     version = context.catalog.model(parse_ref(ref))
     champion = context.catalog.champion(version.name)
@@ -127,7 +127,7 @@ def show(context: Context, ref: str, *, as_json: bool) -> None:
     if as_json:
         print_json(document)
         return
-    from router.cli.render import show_table
+    from switchpoint.router.cli.render import show_table
 
     shown = {**_document(version), "created_at": _iso(version.created_at)}
     show_table(("field", "value"), _flat(shown), labels=2)
@@ -142,8 +142,8 @@ def show(context: Context, ref: str, *, as_json: bool) -> None:
 def _content(
     context: Context, name: str, file: Path | None, url: str | None, identity: str | None
 ) -> Content:
-    from experiment.model import Content, Format
-    from experiment.store.artifacts import read_regular
+    from switchpoint.experiment.model import Content, Format
+    from switchpoint.experiment.store.artifacts import read_regular
 
     if (file is None) == (url is None):
         raise click.UsageError("give a FILE or --url, not both")
@@ -173,12 +173,12 @@ def _check_loads(content: bytes, name: str, file: Path) -> None:
     """Load the model and let it predict, as serving will, in a process of its own; raises BadInput."""
     from tempfile import TemporaryDirectory
 
-    from experiment.model import Format, ModelVersion
-    from experiment.store.artifacts import Artifacts
-    from router.models.fork_server import ForkServer
-    from router.models.isolated import IsolatedLoader
-    from router.models.model import ModelFailure
-    from router.models.trust import DEFAULT_PROFILES
+    from switchpoint.experiment.model import Format, ModelVersion
+    from switchpoint.experiment.store.artifacts import Artifacts
+    from switchpoint.router.models.fork_server import ForkServer
+    from switchpoint.router.models.isolated import IsolatedLoader
+    from switchpoint.router.models.model import ModelFailure
+    from switchpoint.router.models.trust import DEFAULT_PROFILES
 
     named = os.environ.get("SWITCHPOINT_MODEL_PROFILES")
     profiles = DEFAULT_PROFILES if named is None else tuple(filter(None, named.split(",")))
@@ -226,8 +226,8 @@ def _upstream(url: str) -> str:
 def _lineage(
     parent: str | None, relation: str | None, parameters: tuple[str, ...], notes: str | None
 ) -> Lineage:
-    from experiment.document import parse_ref
-    from experiment.model import Lineage, Relation
+    from switchpoint.experiment.document import parse_ref
+    from switchpoint.experiment.model import Lineage, Relation
 
     pairs = [text.partition("=") for text in parameters]
     return Lineage(
@@ -239,7 +239,7 @@ def _lineage(
 
 
 def _document(version: ModelVersion) -> dict[str, object]:
-    from experiment.document import to_body
+    from switchpoint.experiment.document import to_body
 
     return {"ref": str(version.ref), **to_body(version)}
 
@@ -253,7 +253,7 @@ def _crowned(version: ModelVersion, champion: Champion | None) -> list[str]:
 
 
 def _flat(document: object) -> list[tuple[str, str]]:
-    from experiment.planned import flatten
+    from switchpoint.experiment.planned import flatten
 
     return [(path, text) for path, text in flatten(document).items() if text not in ("", "None", "{}", "[]")]
 

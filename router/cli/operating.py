@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from experiment.definition import Design, Experiment
-from experiment.errors import BadInput, NotFound
-from router.cli.context import Context, now_ms
+from switchpoint.experiment.definition import Design, Experiment
+from switchpoint.experiment.errors import BadInput, NotFound
+from switchpoint.router.cli.context import Context, now_ms
 
 if TYPE_CHECKING:
-    from analysis.draw import Baseline, World
-    from analysis.operating import Characteristic, Operating
-    from experiment.store.ledger import Ledger
+    from switchpoint.analysis.draw import Baseline, World
+    from switchpoint.analysis.operating import Characteristic, Operating
+    from switchpoint.experiment.store.ledger import Ledger
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -71,8 +71,8 @@ def measure(context: Context, definition: Experiment, asked: Asked) -> tuple[Ope
 
     from rich.progress import BarColumn, Progress, TextColumn
 
-    from analysis.operating import operating, seeded
-    from router.cli.render import console
+    from switchpoint.analysis.operating import operating, seeded
+    from switchpoint.router.cli.render import console
 
     world = world_of(context, definition, asked)
     own = definition.decision.design
@@ -93,7 +93,7 @@ def measure(context: Context, definition: Experiment, asked: Asked) -> tuple[Ope
 
 def world_of(context: Context, definition: Experiment, asked: Asked) -> World:
     """From what was typed in, completed by the experiment's own history where it has one."""
-    from analysis.draw import World
+    from switchpoint.analysis.draw import World
 
     past = None if _complete(definition, asked) else _past(context.catalog.experiment, context, definition)
     typed = dict(_named(text, "--baseline") for text in asked.baseline)
@@ -115,7 +115,7 @@ def world_of(context: Context, definition: Experiment, asked: Asked) -> World:
 
 def _complete(definition: Experiment, asked: Asked) -> bool:
     """Whether everything needed was typed in, so that no store has to be asked."""
-    from analysis.draw import judged_metrics
+    from switchpoint.analysis.draw import judged_metrics
 
     named = {text.partition("=")[0] for text in asked.baseline}
     return asked.per_day is not None and {m.key for m in judged_metrics(definition)} <= named
@@ -123,8 +123,8 @@ def _complete(definition: Experiment, asked: Asked) -> bool:
 
 def _past(find: Callable[[str], Any], context: Context, definition: Experiment) -> World | None:
     """The world of the experiment of this key in the store; None where there is none or it has no units."""
-    from analysis.draw import from_history
-    from analysis.ledger import from_ledger
+    from switchpoint.analysis.draw import from_history
+    from switchpoint.analysis.ledger import from_ledger
 
     try:
         state = find(definition.key)
@@ -163,7 +163,7 @@ def _named(text: str, option: str) -> tuple[str, str]:
 
 
 def _baseline(text: str) -> Baseline:
-    from analysis.draw import Baseline
+    from switchpoint.analysis.draw import Baseline
 
     mean, colon, sd = text.partition(":")
     spread = _number(sd, "--baseline") if colon else None
@@ -179,7 +179,7 @@ def _number(text: str, option: str) -> float:
 
 def show(found: tuple[Operating, ...]) -> None:
     """The rule's behaviour as a table by what is true, then the other designs in a line each."""
-    from router.cli.render import show_table
+    from switchpoint.router.cli.render import show_table
 
     own = found[0]
     click.echo("")
@@ -212,8 +212,8 @@ def show(found: tuple[Operating, ...]) -> None:
 
 
 def _line(found: Operating) -> tuple[str, ...]:
-    from analysis.monte_carlo import rate_of
-    from router.cli.aa_check import rate_text
+    from switchpoint.analysis.monte_carlo import rate_of
+    from switchpoint.router.cli.aa_check import rate_text
 
     null, mde = found.scenarios[0], found.scenarios[1]
     missed = rate_of(mde.promoted.trials - mde.promoted.count, mde.promoted.trials)
@@ -228,7 +228,7 @@ def _line(found: Operating) -> tuple[str, ...]:
 
 
 def _row(row: Characteristic) -> tuple[str, ...]:
-    from router.cli.aa_check import rate_text
+    from switchpoint.router.cli.aa_check import rate_text
 
     ends = (row.promoted, row.kept, row.rolled_back, row.stopped, row.undecided)
     numbers = (row.mean_days, row.late_days, row.longest_days, row.mean_units)
@@ -245,6 +245,6 @@ def _size(found: Operating) -> str:
 
 def documents(found: tuple[Operating, ...]) -> list[Mapping[str, Any]]:
     """JSON-safe, in the order of `measure`."""
-    from analysis.report.plain import fields_of
+    from switchpoint.analysis.report.plain import fields_of
 
     return [fields_of(one) for one in found]

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from experiment.definition import WEAK_LIFT, Belief, DecisionRule, Design, Size
-from experiment.errors import BadInput
-from router.cli.baseline import Baseline, of_experiment, of_file, share_of, typed, with_covariate
-from router.cli.context import Context, json_option, pass_context
-from router.cli.reading import deliver
+from switchpoint.experiment.definition import WEAK_LIFT, Belief, DecisionRule, Design, Size
+from switchpoint.experiment.errors import BadInput
+from switchpoint.router.cli.baseline import Baseline, of_experiment, of_file, share_of, typed, with_covariate
+from switchpoint.router.cli.context import Context, json_option, pass_context
+from switchpoint.router.cli.reading import deliver
 
 if TYPE_CHECKING:
-    from analysis.planning.curves import Planned
+    from switchpoint.analysis.planning.curves import Planned
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +175,7 @@ def _rule(
     share: float,
 ) -> _Rule:
     """What was typed in, completed by the rule of the spec or experiment that is learnt from."""
-    from analysis.planning.look_days import planned_days
+    from switchpoint.analysis.planning.look_days import planned_days
 
     belief = Belief(sd=share_of(prior_sd, "--prior-sd")) if prior_sd is not None else None
     return _Rule(
@@ -227,7 +227,7 @@ def _needed(baseline: Baseline, effect: float, rule: _Rule, per_day: float | Non
 
 
 def _units(plan: Planned, design: Design) -> tuple[int, int]:
-    from analysis.planning.curves import units
+    from switchpoint.analysis.planning.curves import units
 
     try:
         return units(plan, plan.effect, plan.power, design)
@@ -236,7 +236,7 @@ def _units(plan: Planned, design: Design) -> tuple[int, int]:
 
 
 def _plan(baseline: Baseline, effect: float, rule: _Rule) -> Planned:
-    from analysis.planning.curves import Planned
+    from switchpoint.analysis.planning.curves import Planned
 
     return Planned(
         mean=baseline.mean, variance=baseline.variance, effect=effect, ratio=rule.share / (1 - rule.share),
@@ -277,9 +277,9 @@ class Plot:
 
 def _rendered(found: Needed, plot: Plot, form: str) -> str:
     """The answer with its power curves as the text of a file."""
-    from analysis.planning.curves import curve
-    from analysis.report.plain import to_plain
-    from analysis.report.power_html import power_html
+    from switchpoint.analysis.planning.curves import curve
+    from switchpoint.analysis.report.plain import to_plain
+    from switchpoint.analysis.report.power_html import power_html
 
     if form == "text":
         return "".join(f"{name}: {value}\n" for name, value in _facts(found))
@@ -293,7 +293,7 @@ def _rendered(found: Needed, plot: Plot, form: str) -> str:
 
 
 def _facts(found: Needed) -> list[tuple[str, str]]:
-    from analysis.report import format as fmt
+    from switchpoint.analysis.report import format as fmt
 
     lift = "" if found.lift is None else f" ({fmt.share(found.lift, signed=True)})"
     return [
@@ -310,6 +310,6 @@ def _facts(found: Needed) -> list[tuple[str, str]]:
 
 
 def _show(found: Needed) -> None:
-    from router.cli.render import show_table
+    from switchpoint.router.cli.render import show_table
 
     show_table(("", ""), _facts(found), labels=2)

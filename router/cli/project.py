@@ -12,10 +12,10 @@ from pathlib import Path
 
 import click
 
-from experiment.errors import BadInput, StoreReverted, SwitchpointError
-from router.cli.context import Context, json_option, pass_context, print_json
-from router.cli.events import refused_text
-from router.cli.failure import Exit
+from switchpoint.experiment.errors import BadInput, StoreReverted, SwitchpointError
+from switchpoint.router.cli.context import Context, json_option, pass_context, print_json
+from switchpoint.router.cli.events import refused_text
+from switchpoint.router.cli.failure import Exit
 
 _LOW_DISK = 1 << 30
 _PROBE_BYTES = 1 << 16
@@ -33,7 +33,7 @@ def init(file: Path, *, force: bool) -> None:
     Example:
       switchpoint init experiments/home.yaml
     """
-    from experiment.template import INIT_YAML
+    from switchpoint.experiment.template import INIT_YAML
 
     if file.exists() and not force:
         raise BadInput(
@@ -86,7 +86,7 @@ def doctor(ctx: click.Context, context: Context, *, as_json: bool) -> None:
     if as_json:
         print_json([{"name": x.name, "value": x.value, "severity": x.severity, "fix": x.fix} for x in lines])
     else:
-        from router.cli.render import show_table
+        from switchpoint.router.cli.render import show_table
 
         show_table(
             ("check", "", "found", "fix"), [(x.name, x.severity, x.value, x.fix) for x in lines], labels=4
@@ -131,8 +131,13 @@ def _write_fault(folder: Path) -> str | None:
 
 
 def _server(context: Context) -> list[_Line]:
-    from experiment.store.connection import check_server, clock_finding, configured_url, server_time
-    from router.serving.clock import Clock
+    from switchpoint.experiment.store.connection import (
+        check_server,
+        clock_finding,
+        configured_url,
+        server_time,
+    )
+    from switchpoint.router.serving.clock import Clock
 
     origin = "SWITCHPOINT_REDIS_URL" if configured_url() else "embedded"
     clock = Clock(lambda: server_time(context.client))
@@ -146,9 +151,9 @@ def _server(context: Context) -> list[_Line]:
 
 def _stored(context: Context) -> list[_Line]:
     """The records, the ledger and the model files; raises StoreReverted for a store that went back."""
-    from experiment.store.artifacts import check_files
-    from experiment.store.records import check
-    from experiment.store.redis_clock import newest_finding
+    from switchpoint.experiment.store.artifacts import check_files
+    from switchpoint.experiment.store.records import check
+    from switchpoint.experiment.store.redis_clock import newest_finding
 
     catalog, identity = context.catalog, context.records.identity()
     name = f"{identity}, revision {catalog.revision()}" if identity else "new, nothing was committed yet"
@@ -190,7 +195,7 @@ def restore(context: Context, journal: Path, *, as_json: bool) -> None:
     Example:
       switchpoint restore backup/journal-default.jsonl
     """
-    from experiment.store.journal import restore as rebuild
+    from switchpoint.experiment.store.journal import restore as rebuild
 
     known = context.memory.known()
     written = rebuild(journal, context.records)

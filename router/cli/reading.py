@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from experiment.errors import BadInput
-from router.cli.context import Context, json_option, now_ms, pass_context, print_json
-from router.cli.events import refused_text
+from switchpoint.experiment.errors import BadInput
+from switchpoint.router.cli.context import Context, json_option, now_ms, pass_context, print_json
+from switchpoint.router.cli.events import refused_text
 
 if TYPE_CHECKING:
-    from analysis.report.model import Report
+    from switchpoint.analysis.report.model import Report
 
 FORMATS = ("text", "md", "html", "json")
 F = TypeVar("F", bound=Callable[..., object])
@@ -74,16 +74,16 @@ def status(context: Context, experiment: str, at_text: str | None, *, as_json: b
     Example:
       switchpoint status home-ranker
     """
-    from analysis.report.sections import status_sections
-    from router.look import look
+    from switchpoint.analysis.report.sections import status_sections
+    from switchpoint.router.look import look
 
     found = look(context.catalog, context.ledger, experiment, at=instant(at_text)).report
     refused = context.ledger.refusals()
     if as_json:
         print_json({**short_document(found), "refused": refused})
         return
-    from analysis.report.layout import verdict_tone
-    from router.cli.render import show
+    from switchpoint.analysis.report.layout import verdict_tone
+    from switchpoint.router.cli.render import show
 
     show(status_sections(found), tone=verdict_tone(found.verdict))
     if refused:
@@ -131,7 +131,7 @@ def report(
       switchpoint report home-ranker --format html --output home.html
       switchpoint report home-ranker --compare treatment third
     """
-    from router.look import look
+    from switchpoint.router.look import look
 
     found = look(context.catalog, context.ledger, experiment, at=instant(at_text), compare=compare).report
     write_report(found, "json" if as_json else form, output)
@@ -140,9 +140,9 @@ def report(
 def write_report(found: Report, form: str, output: Path | None) -> None:
     """Print or write a report in one of `FORMATS`."""
     if form == "text" and output is None:
-        from analysis.report.layout import verdict_tone
-        from analysis.report.sections import report_sections
-        from router.cli.render import show
+        from switchpoint.analysis.report.layout import verdict_tone
+        from switchpoint.analysis.report.sections import report_sections
+        from switchpoint.router.cli.render import show
 
         show(report_sections(found), tone=verdict_tone(found.verdict))
         return
@@ -156,15 +156,15 @@ def rendered(found: Report, form: str) -> str:
 
         return json.dumps(found.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     if form == "html":
-        from analysis.report.html import html
+        from switchpoint.analysis.report.html import html
 
         return html(found)
     if form == "text":
-        from analysis.report.sections import report_sections
-        from router.cli.render import as_text
+        from switchpoint.analysis.report.sections import report_sections
+        from switchpoint.router.cli.render import as_text
 
         return as_text(report_sections(found))
-    from analysis.report.markdown import markdown
+    from switchpoint.analysis.report.markdown import markdown
 
     return markdown(found)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from router.cli.context import Context, pass_context
+from switchpoint.router.cli.context import Context, pass_context
 
 
 @click.command()
@@ -26,9 +26,9 @@ def serve(ctx: click.Context, context: Context, host: str, port: int, workers: i
       switchpoint serve
       SWITCHPOINT_REDIS_URL=redis://db:6379/0 switchpoint serve --host 0.0.0.0 --workers 8
     """
-    from router.own_store import own_store
-    from router.serving.launch import require_free
-    from router.serving.launch import serve as run
+    from switchpoint.router.own_store import own_store
+    from switchpoint.router.serving.launch import require_free
+    from switchpoint.router.serving.launch import serve as run
 
     require_free(host, port, data=context.data)
     with own_store(context.data, host=host) as url:

@@ -11,16 +11,23 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from experiment.errors import BadInput, Refused
-from router.cli.context import Context, json_option, now_ms, pass_context, print_json
-from router.cli.failure import Exit
-from router.cli.reading import at_option, compare_option, deliver, format_options, instant, write_report
+from switchpoint.experiment.errors import BadInput, Refused
+from switchpoint.router.cli.context import Context, json_option, now_ms, pass_context, print_json
+from switchpoint.router.cli.failure import Exit
+from switchpoint.router.cli.reading import (
+    at_option,
+    compare_option,
+    deliver,
+    format_options,
+    instant,
+    write_report,
+)
 
 if TYPE_CHECKING:
-    from analysis.report.batch_model import BatchReport
-    from analysis.report.model import Report
-    from experiment.definition import Experiment, Spec
-    from experiment.event import Event
+    from switchpoint.analysis.report.batch_model import BatchReport
+    from switchpoint.analysis.report.model import Report
+    from switchpoint.experiment.definition import Experiment, Spec
+    from switchpoint.experiment.event import Event
 
 _TERMINAL_ROWS = 20
 _BATCH = 500
@@ -62,7 +69,7 @@ def analyze(  # noqa: PLR0913 - one parameter per option
       switchpoint analyze counts.csv --spec spec.yaml --compare B C
       switchpoint analyze sqlite:///log.db --table units --spec spec.yaml
     """
-    from analysis.report.batch_model import BatchReport
+    from switchpoint.analysis.report.batch_model import BatchReport
 
     found = judged(file, spec_file, at=instant(at_text), table=table_name, sql=sql, compare=compare)
     form = "json" if as_json else form
@@ -83,8 +90,8 @@ def judged(
     Raises:
         BadInput: names the table, and what in it does not fit.
     """
-    from analysis.frame import analyze as judge
-    from experiment.parsing import load_either_file
+    from switchpoint.analysis.frame import analyze as judge
+    from switchpoint.experiment.parsing import load_either_file
 
     spec = load_either_file(spec_file)
     with _named(file, spec.source.outcomes.table if spec.source and spec.source.outcomes else ""):
@@ -95,8 +102,8 @@ def judged(
 
 def _tables(file: str, spec: Spec | Experiment, table: str | None, sql: str | None) -> tuple[Any, Any]:
     """The table to judge, and of events the outcomes."""
-    from experiment.store import database
-    from experiment.store.table import read
+    from switchpoint.experiment.store import database
+    from switchpoint.experiment.store.table import read
 
     source = spec.source
     exposures, outcomes = (None, None) if source is None else (source.exposures, source.outcomes)
@@ -141,10 +148,10 @@ def _named(file: str | Path, second: str = "") -> Iterator[None]:
 def _write_batch(found: BatchReport, form: str, output: Path | None) -> None:
     import json
 
-    from analysis.report.batch_html import batch_html
-    from analysis.report.batch_sections import batch_sections
-    from analysis.report.markdown import batch_markdown
-    from router.cli.render import as_text, show
+    from switchpoint.analysis.report.batch_html import batch_html
+    from switchpoint.analysis.report.batch_sections import batch_sections
+    from switchpoint.analysis.report.markdown import batch_markdown
+    from switchpoint.router.cli.render import as_text, show
 
     if form == "json":
         deliver(json.dumps(found.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n", output)
@@ -175,9 +182,9 @@ def import_(context: Context, file: Path, spec_file: Path, *, as_json: bool) -> 
     """
     from functools import partial
 
-    from experiment.columns import check_columns
-    from experiment.history import events
-    from experiment.store.table import rows
+    from switchpoint.experiment.columns import check_columns
+    from switchpoint.experiment.history import events
+    from switchpoint.experiment.store.table import rows
 
     definition = _collecting(context, spec_file)
     source = definition.source
@@ -202,9 +209,9 @@ def _collecting(context: Context, spec_file: Path) -> Experiment:
     """The definition that reads the table; with a whole definition the experiment runs afterwards."""
     from dataclasses import replace
 
-    from experiment.definition import Experiment
-    from experiment.lifecycle import Status
-    from experiment.parsing import load_either_file
+    from switchpoint.experiment.definition import Experiment
+    from switchpoint.experiment.lifecycle import Status
+    from switchpoint.experiment.parsing import load_either_file
 
     spec = load_either_file(spec_file)
     if not isinstance(spec, Experiment):
@@ -228,7 +235,7 @@ def _record(context: Context, found: Iterator[Event]) -> Counter[str]:
 
     from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
-    from router.cli.render import console
+    from switchpoint.router.cli.render import console
 
     plan, statuses = context.catalog.plan(), Counter[str]()
     columns = (TextColumn("importing"), TextColumn("{task.completed:,} events"), TimeElapsedColumn())

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from router.cli.context import Context, json_option, pass_context, print_json
-from router.cli.failure import Exit
+from switchpoint.router.cli.context import Context, json_option, pass_context, print_json
+from switchpoint.router.cli.failure import Exit
 
 if TYPE_CHECKING:
-    from experiment.verify import Mismatch
+    from switchpoint.experiment.verify import Mismatch
 
 
 @click.command()
@@ -28,9 +28,9 @@ def verify(ctx: click.Context, context: Context, *, as_json: bool) -> None:
     Example:
       switchpoint verify
     """
-    from experiment.store.artifacts import check_files
-    from experiment.store.records import check
-    from experiment.verify import verify as compare
+    from switchpoint.experiment.store.artifacts import check_files
+    from switchpoint.experiment.store.records import check
+    from switchpoint.experiment.verify import verify as compare
 
     if context.contradiction is not None:
         # an empty ledger folds to empty moments: that proves nothing about a store that went back
@@ -65,7 +65,7 @@ def verify(ctx: click.Context, context: Context, *, as_json: bool) -> None:
 
 
 def _document(difference: Mismatch) -> dict[str, object]:
-    from experiment.codec import to_document
+    from switchpoint.experiment.codec import to_document
 
     first = difference.first_event
     return {

@@ -12,6 +12,6 @@ each of them, so a killed process or an absent service loses nothing. Nothing he
 a fault of the platform: control is served, the fault is logged. No web framework, no numerics.
 """
 
-from router.client.client import Choice, Client
+from switchpoint.router.client.client import Choice, Client
 
 __all__ = ["Choice", "Client"]

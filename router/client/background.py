@@ -12,13 +12,13 @@ import threading
 import time
 from dataclasses import replace
 
-from experiment.codec import AHEAD_MS, decode, encode
-from experiment.errors import PlatformError, StoreUnavailable
-from experiment.event import Status
-from experiment.store.spool import Spool, SpooledItem
-from router.serving.drain import only_drainer
-from router.serving.remote import RefusedBatch, Remote
-from router.serving.snapshot import SnapshotHolder
+from switchpoint.experiment.codec import AHEAD_MS, decode, encode
+from switchpoint.experiment.errors import PlatformError, StoreUnavailable
+from switchpoint.experiment.event import Status
+from switchpoint.experiment.store.spool import Spool, SpooledItem
+from switchpoint.router.serving.drain import only_drainer
+from switchpoint.router.serving.remote import RefusedBatch, Remote
+from switchpoint.router.serving.snapshot import SnapshotHolder
 
 FIRST_DELAY_SECONDS = 0.2
 LONGEST_DELAY_SECONDS = 30.0

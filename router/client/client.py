@@ -13,19 +13,19 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from experiment.assignment import Assignment, Reason
-from experiment.codec import encode, parse_event
-from experiment.definition import ModelRef
-from experiment.document import parse_ref
-from experiment.errors import BadInput, PlatformError, SwitchpointError
-from experiment.event import Event
-from experiment.store.spool import Spool
-from router.client import arguments
-from router.client.background import Background
-from router.client.values import json_value
-from router.serving.exposure import covariate_values, dimension_values, exposure_event
-from router.serving.remote import Remote
-from router.serving.snapshot import Entry, SnapshotHolder
+from switchpoint.experiment.assignment import Assignment, Reason
+from switchpoint.experiment.codec import encode, parse_event
+from switchpoint.experiment.definition import ModelRef
+from switchpoint.experiment.document import parse_ref
+from switchpoint.experiment.errors import BadInput, PlatformError, SwitchpointError
+from switchpoint.experiment.event import Event
+from switchpoint.experiment.store.spool import Spool
+from switchpoint.router.client import arguments
+from switchpoint.router.client.background import Background
+from switchpoint.router.client.values import json_value
+from switchpoint.router.serving.exposure import covariate_values, dimension_values, exposure_event
+from switchpoint.router.serving.remote import Remote
+from switchpoint.router.serving.snapshot import Entry, SnapshotHolder
 
 REFRESH_SECONDS = 2.0
 _REMEMBERED_EXPOSURES = 100_000

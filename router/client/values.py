@@ -21,7 +21,7 @@ from pathlib import PurePath
 from typing import Any, SupportsIndex, cast
 from uuid import UUID
 
-from experiment.errors import BadInput
+from switchpoint.experiment.errors import BadInput
 
 JsonValue = None | bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"]
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import orjson
 
-from analysis.simulate import Floats, as_scores
-from experiment.definition import DAY_MS
-from experiment.errors import PlatformError
-from router.demo.plan import MODEL, START
-from router.demo.visits import Traffic
+from switchpoint.analysis.simulate import Floats, as_scores
+from switchpoint.experiment.definition import DAY_MS
+from switchpoint.experiment.errors import PlatformError
+from switchpoint.router.demo.plan import MODEL, START
+from switchpoint.router.demo.visits import Traffic
 
 # Predictions wait for Redis to sync its log, so many are under way at once; the server groups their events.
 THREADS = 24

@@ -7,9 +7,9 @@ import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from experiment.errors import BadInput
-from experiment.store.server import attach
-from router.demo.plan import DemoPlan
+from switchpoint.experiment.errors import BadInput
+from switchpoint.experiment.store.server import attach
+from switchpoint.router.demo.plan import DemoPlan
 
 _MARK = "demo.json"
 

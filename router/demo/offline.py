@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from analysis.simulate import CANDIDATES, FEATURES
-from experiment.assignment import Assignment
-from experiment.assignment import compile as compile_assignment
-from experiment.catalog import Catalog
-from experiment.codec import parse_event
-from experiment.errors import PlatformError
-from experiment.event import Event, Status
-from experiment.lifecycle import ExperimentState
-from experiment.parsing import load
-from experiment.store.artifacts import Artifacts
-from experiment.store.ledger import Ledger
-from router.demo.plan import EXPERIMENT, LOOK, START, DemoPlan
-from router.demo.training import Trained, register, train
-from router.demo.truth import Judgement, judge
-from router.demo.visits import Traffic
-from router.look import Look, look
-from router.serving.exposure import dimension_values, exposure_event
+from switchpoint.analysis.simulate import CANDIDATES, FEATURES
+from switchpoint.experiment.assignment import Assignment
+from switchpoint.experiment.assignment import compile as compile_assignment
+from switchpoint.experiment.catalog import Catalog
+from switchpoint.experiment.codec import parse_event
+from switchpoint.experiment.errors import PlatformError
+from switchpoint.experiment.event import Event, Status
+from switchpoint.experiment.lifecycle import ExperimentState
+from switchpoint.experiment.parsing import load
+from switchpoint.experiment.store.artifacts import Artifacts
+from switchpoint.experiment.store.ledger import Ledger
+from switchpoint.router.demo.plan import EXPERIMENT, LOOK, START, DemoPlan
+from switchpoint.router.demo.training import Trained, register, train
+from switchpoint.router.demo.truth import Judgement, judge
+from switchpoint.router.demo.visits import Traffic
+from switchpoint.router.look import Look, look
+from switchpoint.router.serving.exposure import dimension_values, exposure_event
 
 _BATCH = 500
 _LATENCY_MS = 2.0  # stands for the one the door would measure

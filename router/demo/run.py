@@ -8,25 +8,25 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiment.catalog import Catalog
-from experiment.champion import Champion
-from experiment.decision import DecisionRecord
-from experiment.errors import PlatformError
-from experiment.lifecycle import ExperimentState, Status
-from experiment.model import ModelVersion
-from experiment.parsing import load
-from experiment.promotion import Promotion
-from experiment.store.artifacts import Artifacts
-from experiment.store.ledger import Ledger
-from router.decide import decide
-from router.demo.door import Sent, drive
-from router.demo.folder import Progress
-from router.demo.plan import EXPERIMENT, LOOK, MODEL, START, DemoPlan
-from router.demo.training import Trained, register, train
-from router.demo.truth import Judgement, judge
-from router.demo.visits import Traffic
-from router.look import Look, look
-from router.serving.launch import ServingProcess, free_port
+from switchpoint.experiment.catalog import Catalog
+from switchpoint.experiment.champion import Champion
+from switchpoint.experiment.decision import DecisionRecord
+from switchpoint.experiment.errors import PlatformError
+from switchpoint.experiment.lifecycle import ExperimentState, Status
+from switchpoint.experiment.model import ModelVersion
+from switchpoint.experiment.parsing import load
+from switchpoint.experiment.promotion import Promotion
+from switchpoint.experiment.store.artifacts import Artifacts
+from switchpoint.experiment.store.ledger import Ledger
+from switchpoint.router.decide import decide
+from switchpoint.router.demo.door import Sent, drive
+from switchpoint.router.demo.folder import Progress
+from switchpoint.router.demo.plan import EXPERIMENT, LOOK, MODEL, START, DemoPlan
+from switchpoint.router.demo.training import Trained, register, train
+from switchpoint.router.demo.truth import Judgement, judge
+from switchpoint.router.demo.visits import Traffic
+from switchpoint.router.look import Look, look
+from switchpoint.router.serving.launch import ServingProcess, free_port
 
 ACTOR = "demo"
 _DEADLINE_MS = 2_000  # generous: on a busy machine a fallback would be the machine's fault, not a model's

@@ -7,13 +7,13 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from analysis.simulate import TrainingLog, World, build_world, generators, open_shop, training_log
-from experiment.catalog import Catalog
-from experiment.definition import DAY_MS, ModelRef
-from experiment.model import Content, Dataset, Evaluation, Format, Lineage, ModelVersion, Relation
-from experiment.store.artifacts import Artifacts
-from router.demo.plan import MODEL, START, DemoPlan
-from router.models.fit import Recommender, data_digest, fit_additive, fit_matching, packages
+from switchpoint.analysis.simulate import TrainingLog, World, build_world, generators, open_shop, training_log
+from switchpoint.experiment.catalog import Catalog
+from switchpoint.experiment.definition import DAY_MS, ModelRef
+from switchpoint.experiment.model import Content, Dataset, Evaluation, Format, Lineage, ModelVersion, Relation
+from switchpoint.experiment.store.artifacts import Artifacts
+from switchpoint.router.demo.plan import MODEL, START, DemoPlan
+from switchpoint.router.models.fit import Recommender, data_digest, fit_additive, fit_matching, packages
 
 _PAST_DAYS = 28
 _LOG_ROWS = 30_000
@@ -75,7 +75,7 @@ def _register(
         datasets=(past,),
         parameters=dict(fitted.parameters),
         seeds={"world": fitted.seed, "fit": fitted.seed},
-        entry_point="router.models.fit",
+        entry_point="switchpoint.router.models.fit",
         python=platform.python_version(),
         packages=packages(),
         metrics=tuple(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from analysis.report.layout import primary_comparisons
-from analysis.report.model import Interval, Report, Verdict
-from analysis.simulate import Score, TrueRates, World, true_rates
-from experiment.decision import VerdictKind
+from switchpoint.analysis.report.layout import primary_comparisons
+from switchpoint.analysis.report.model import Interval, Report, Verdict
+from switchpoint.analysis.simulate import Score, TrueRates, World, true_rates
+from switchpoint.experiment.decision import VerdictKind
 
 ALL = "all segments"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from analysis.simulate import Outcome, World
-from router.demo.plan import START
+from switchpoint.analysis.simulate import Outcome, World
+from switchpoint.router.demo.plan import START
 
 _DIGITS = 4  # of a feature on the wire
 # Milliseconds after the prediction: items are seen, then clicked, then bought.

@@ -14,7 +14,7 @@ import threading
 
 INHERITED = "SWITCHPOINT_FORK_SERVER"
 """The environment variable by which the master names the descriptor that its workers inherit."""
-RUNNER = "router.models.runner"
+RUNNER = "switchpoint.router.models.runner"
 _ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 # What an interpreter needs to start and to read files. The rest stays behind: the service's environment has
 # the store's password in it, and a model has no use for one.

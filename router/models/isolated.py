@@ -11,12 +11,12 @@ from pathlib import Path
 
 import orjson
 
-from experiment.document import to_body
-from experiment.model import ModelVersion
-from router.models.fork_server import ForkServer
-from router.models.model import Cause, InputsRefused, ModelFailure
-from router.models.runner import LOAD_SECONDS, open_reply
-from router.models.trust import DEFAULT_PROFILES, require_known
+from switchpoint.experiment.document import to_body
+from switchpoint.experiment.model import ModelVersion
+from switchpoint.router.models.fork_server import ForkServer
+from switchpoint.router.models.model import Cause, InputsRefused, ModelFailure
+from switchpoint.router.models.runner import LOAD_SECONDS, open_reply
+from switchpoint.router.models.trust import DEFAULT_PROFILES, require_known
 
 START_SECONDS = 60.0  # importing scikit-learn takes one or two, many on a busy machine
 _CHUNK = 64 * 1024

@@ -5,8 +5,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Protocol
 
-from experiment.errors import BadInput, PlatformError
-from experiment.model import ModelVersion
+from switchpoint.experiment.errors import BadInput, PlatformError
+from switchpoint.experiment.model import ModelVersion
 
 
 class Cause(StrEnum):

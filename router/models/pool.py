@@ -13,7 +13,7 @@ from concurrent.futures import Executor, Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import TypeVar, cast
 
-from router.models.model import Cause, ModelFailure
+from switchpoint.router.models.model import Cause, ModelFailure
 
 T = TypeVar("T")
 Outcome = tuple[T | None, Exception | None]

@@ -1,6 +1,6 @@
 """The process in which one scikit-learn model computes: what crashes or hangs there takes nobody along.
 
-A fork server (`python -m router.models.runner FD`, one for all workers of a service) imports scikit-learn
+A fork server (`router.models.runner FD`, one for all workers of a service) imports scikit-learn
 once and forks a runner for every socket it is sent. A runner loads one model, tries it, and answers one call
 after the other; whoever called waits no longer than the deadline. Requests and replies are lines of JSON, one
 reply each. Everything ends by itself: a runner with its socket or by an alarm of the kernel, the fork server
@@ -24,11 +24,11 @@ from typing import Any
 
 import orjson
 
-from experiment.document import from_body
-from experiment.model import ModelVersion
-from experiment.store.artifacts import Artifacts
-from router.models.model import Cause, InputsRefused, ModelFailure
-from router.models.sklearn_model import SklearnLoader, SklearnModel
+from switchpoint.experiment.document import from_body
+from switchpoint.experiment.model import ModelVersion
+from switchpoint.experiment.store.artifacts import Artifacts
+from switchpoint.router.models.model import Cause, InputsRefused, ModelFailure
+from switchpoint.router.models.sklearn_model import SklearnLoader, SklearnModel
 
 LOAD_SECONDS = 60.0
 OVERRUN_SECONDS = 2.0

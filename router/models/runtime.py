@@ -16,10 +16,10 @@ from contextlib import suppress
 
 import orjson
 
-from experiment.model import ModelVersion
-from router.models.breaker import Breaker
-from router.models.model import Cause, InputsRefused, LoadedModel, Loader, ModelFailure
-from router.models.pool import CallPool, Outcome
+from switchpoint.experiment.model import ModelVersion
+from switchpoint.router.models.breaker import Breaker
+from switchpoint.router.models.model import Cause, InputsRefused, LoadedModel, Loader, ModelFailure
+from switchpoint.router.models.pool import CallPool, Outcome
 
 _log = logging.getLogger(__name__)
 

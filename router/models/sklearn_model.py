@@ -12,11 +12,11 @@ import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from experiment.errors import SwitchpointError
-from experiment.model import ModelVersion
-from router.models.model import Cause, InputsRefused, ModelFailure
-from router.models.trees import require_walkable
-from router.models.trust import DEFAULT_PROFILES, cure, require_known, trusted
+from switchpoint.experiment.errors import SwitchpointError
+from switchpoint.experiment.model import ModelVersion
+from switchpoint.router.models.model import Cause, InputsRefused, ModelFailure
+from switchpoint.router.models.trees import require_walkable
+from switchpoint.router.models.trust import DEFAULT_PROFILES, cure, require_known, trusted
 
 MAX_FILE_BYTES = 512 * 1024 * 1024
 MAX_MEMBERS = 20_000

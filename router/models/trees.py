@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from router.models.model import Cause, ModelFailure
+from switchpoint.router.models.model import Cause, ModelFailure
 
 
 def require_walkable(model: object) -> None:

@@ -20,9 +20,9 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from experiment.model import ModelVersion
-from router.models.model import Cause, InputsRefused, ModelFailure
-from router.strict_json import JsonError, parse
+from switchpoint.experiment.model import ModelVersion
+from switchpoint.router.models.model import Cause, InputsRefused, ModelFailure
+from switchpoint.router.strict_json import JsonError, parse
 
 MAX_ANSWER_BYTES = 256 * 1024
 _SCHEMES = {"http": 80, "https": 443}

@@ -11,17 +11,17 @@ import orjson
 from flask import Flask, Request, Response, request
 from werkzeug.exceptions import HTTPException
 
-from experiment.codec import parse_covariates
-from experiment.errors import BadInput, SwitchpointError
-from experiment.event import unit_id
-from router.serving import openapi, problem
-from router.serving.asking import EVENTS_KEYS, PREDICT_KEYS, attributes_of, request_object
-from router.serving.body import BodyReader
-from router.serving.clock import CLOCK_HEADER, Clock
-from router.serving.metrics import Metrics
-from router.serving.predict import Prediction, Predictor
-from router.serving.recorder import MAX_EVENTS, Recorder, answer
-from router.serving.snapshot import SnapshotHolder
+from switchpoint.experiment.codec import parse_covariates
+from switchpoint.experiment.errors import BadInput, SwitchpointError
+from switchpoint.experiment.event import unit_id
+from switchpoint.router.serving import openapi, problem
+from switchpoint.router.serving.asking import EVENTS_KEYS, PREDICT_KEYS, attributes_of, request_object
+from switchpoint.router.serving.body import BodyReader
+from switchpoint.router.serving.clock import CLOCK_HEADER, Clock
+from switchpoint.router.serving.metrics import Metrics
+from switchpoint.router.serving.predict import Prediction, Predictor
+from switchpoint.router.serving.recorder import MAX_EVENTS, Recorder, answer
+from switchpoint.router.serving.snapshot import SnapshotHolder
 
 _log = logging.getLogger(__name__)
 

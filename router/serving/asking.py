@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from experiment.errors import BadInput
-from experiment.event import check_attributes
-from experiment.wording import suggest
-from router.serving.problem import shown
+from switchpoint.experiment.errors import BadInput
+from switchpoint.experiment.event import check_attributes
+from switchpoint.experiment.wording import suggest
+from switchpoint.router.serving.problem import shown
 
 ASSIGN_KEYS = frozenset({"unit", "attributes", "experiments"})
 PREDICT_KEYS = frozenset({"unit", "attributes", "inputs", "covariates"})

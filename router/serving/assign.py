@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from experiment.assignment import Assignment
-from experiment.errors import SwitchpointError
-from experiment.event import unit_id
-from router.serving import problem
-from router.serving.asking import ASSIGN_KEYS, attributes_of, experiments_of, request_object
-from router.serving.body import BodyReader
-from router.serving.metrics import Metrics
-from router.serving.snapshot import Snapshot
+from switchpoint.experiment.assignment import Assignment
+from switchpoint.experiment.errors import SwitchpointError
+from switchpoint.experiment.event import unit_id
+from switchpoint.router.serving import problem
+from switchpoint.router.serving.asking import ASSIGN_KEYS, attributes_of, experiments_of, request_object
+from switchpoint.router.serving.body import BodyReader
+from switchpoint.router.serving.metrics import Metrics
+from switchpoint.router.serving.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

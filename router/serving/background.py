@@ -13,16 +13,16 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
-from experiment.errors import PlatformError, SpoolFull, StoreUnavailable
-from experiment.store.connection import ServerFinding, Severity, clock_finding
-from experiment.store.spool import Spool
-from router.models.runtime import Models
-from router.serving.body import MAX_BODY_BYTES
-from router.serving.clock import Clock
-from router.serving.counting import StoreGate
-from router.serving.drain import Drainer
-from router.serving.metrics import Metrics
-from router.serving.snapshot import SnapshotHolder
+from switchpoint.experiment.errors import PlatformError, SpoolFull, StoreUnavailable
+from switchpoint.experiment.store.connection import ServerFinding, Severity, clock_finding
+from switchpoint.experiment.store.spool import Spool
+from switchpoint.router.models.runtime import Models
+from switchpoint.router.serving.body import MAX_BODY_BYTES
+from switchpoint.router.serving.clock import Clock
+from switchpoint.router.serving.counting import StoreGate
+from switchpoint.router.serving.drain import Drainer
+from switchpoint.router.serving.metrics import Metrics
+from switchpoint.router.serving.snapshot import SnapshotHolder
 
 PERIOD_SECONDS = 1.0
 _INSPECT_SECONDS = 30.0

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from router.serving.problem import BadBody, Encoding, TooLarge
-from router.strict_json import JsonError, parse
+from switchpoint.router.serving.problem import BadBody, Encoding, TooLarge
+from switchpoint.router.strict_json import JsonError, parse
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment

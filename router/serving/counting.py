@@ -6,11 +6,11 @@ import logging
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from experiment.errors import Conflict, StoreUnavailable
-from experiment.event import Status
-from experiment.fold import LedgerPlan
-from experiment.plan import Checked
-from experiment.store.ledger import BOUND, Ledger
+from switchpoint.experiment.errors import Conflict, StoreUnavailable
+from switchpoint.experiment.event import Status
+from switchpoint.experiment.fold import LedgerPlan
+from switchpoint.experiment.plan import Checked
+from switchpoint.experiment.store.ledger import BOUND, Ledger
 
 _log = logging.getLogger(__name__)
 

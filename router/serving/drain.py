@@ -13,14 +13,14 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 
-from experiment.codec import decode, encode, refuse_ahead
-from experiment.errors import EventError, PlatformError, StoreUnavailable, SwitchpointError
-from experiment.event import Event, Status
-from experiment.fold import LedgerPlan
-from experiment.plan import Checked
-from experiment.store.ledger import SPOOL, DeadLetter, Ledger, cause_of
-from experiment.store.spool import Spool, SpooledItem
-from router.serving.counting import Outcome, StoreGate, count
+from switchpoint.experiment.codec import decode, encode, refuse_ahead
+from switchpoint.experiment.errors import EventError, PlatformError, StoreUnavailable, SwitchpointError
+from switchpoint.experiment.event import Event, Status
+from switchpoint.experiment.fold import LedgerPlan
+from switchpoint.experiment.plan import Checked
+from switchpoint.experiment.store.ledger import SPOOL, DeadLetter, Ledger, cause_of
+from switchpoint.experiment.store.spool import Spool, SpooledItem
+from switchpoint.router.serving.counting import Outcome, StoreGate, count
 
 _ROWS_AT_A_TIME = 20
 _EVENTS_AT_A_TIME = 200

@@ -1,4 +1,4 @@
-"""gunicorn settings of the serving process (`router.serving.master -c python:router.serving.gunicorn_conf`).
+"""gunicorn settings of the serving process (`router.serving.master -c python:….gunicorn_conf`).
 
 gevent workers (`router.serving.worker`): with sync or threaded ones 300 idle connections shut everybody else
 out, measured. gunicorn patches the standard library in each worker before it loads the application.
@@ -18,8 +18,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from router.models import fork_server
-from router.serving.launch import MASTER_FILE
+from switchpoint.router.models import fork_server
+from switchpoint.router.serving.launch import MASTER_FILE
 
 _METRICS = "PROMETHEUS_MULTIPROC_DIR"
 _PR_SET_PDEATHSIG = 1
@@ -29,7 +29,7 @@ _kept: list[subprocess.Popen[bytes]] = []
 
 bind = os.environ.get("SWITCHPOINT_BIND", "127.0.0.1:8000")
 workers = int(os.environ.get("SWITCHPOINT_WORKERS", "2"))
-worker_class = "router.serving.worker.Worker"
+worker_class = "switchpoint.router.serving.worker.Worker"
 backlog = 4096  # as many as the kernel allows: who finds it full is not refused, but waits for seconds
 keepalive = 5  # also the deadline for a request's head
 graceful_timeout = 8

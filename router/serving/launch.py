@@ -20,8 +20,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType, TracebackType
 
-from experiment.errors import BadInput, PlatformError
-from experiment.store.process import alive
+from switchpoint.experiment.errors import BadInput, PlatformError
+from switchpoint.experiment.store.process import alive
 
 START_SECONDS = 20.0
 STOP_SECONDS = 15.0
@@ -110,7 +110,7 @@ class ServingProcess:
         port: int = 8000,
         workers: int = 2,
         environ: Mapping[str, str] | None = None,
-        application: str = "router.serving.wsgi:create()",
+        application: str = "switchpoint.router.serving.wsgi:create()",
     ) -> None:
         """`environ` adds further SWITCHPOINT_ variables (settings.py names them)."""
         self.host, self.port = host, port
@@ -147,9 +147,9 @@ class ServingProcess:
         """
         gunicorn = (
             "-m",
-            "router.serving.master",
+            "switchpoint.router.serving.master",
             "-c",
-            "python:router.serving.gunicorn_conf",
+            "python:switchpoint.router.serving.gunicorn_conf",
             self._application,
         )
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and modules

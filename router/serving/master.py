@@ -16,7 +16,7 @@ from gunicorn.app.wsgiapp import WSGIApplication
 from gunicorn.arbiter import Arbiter
 from gunicorn.errors import HaltServer
 
-from experiment.store.process import alive
+from switchpoint.experiment.store.process import alive
 
 RELOAD_SECONDS = 60.0
 """Younger workers that are not ready by then are given up."""
@@ -26,7 +26,7 @@ _ORPHANED_SECONDS = 2
 
 
 class Master(Arbiter):  # type: ignore[misc]  # gunicorn has no annotations
-    """What gunicorn runs (`python -m router.serving.master`)."""
+    """What gunicorn runs (`python -m switchpoint.router.serving.master`)."""
 
     def __init__(self, app: Any) -> None:
         """As gunicorn makes it."""

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from importlib.metadata import version
 from typing import Any
 
-from router.serving import assign, problem
-from router.serving.body import MAX_BODY_BYTES
-from router.serving.clock import CLOCK_HEADER
-from router.serving.openapi_schemas import TEXT, ref, schemas
-from router.serving.recorder import MAX_EVENTS
+from switchpoint.router.serving import assign, problem
+from switchpoint.router.serving.body import MAX_BODY_BYTES
+from switchpoint.router.serving.clock import CLOCK_HEADER
+from switchpoint.router.serving.openapi_schemas import TEXT, ref, schemas
+from switchpoint.router.serving.recorder import MAX_EVENTS
 
 PATH = "/openapi.json"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from experiment.assignment import Reason
-from experiment.codec import (
+from switchpoint.experiment.assignment import Reason
+from switchpoint.experiment.codec import (
     EARLIEST,
     ENTRIES,
     EXPOSURE,
@@ -15,7 +15,7 @@ from experiment.codec import (
     PROPERTIES_LENGTH,
     TYPE_PATTERN,
 )
-from experiment.event import (
+from switchpoint.experiment.event import (
     ATTRIBUTE_DEPTH,
     ATTRIBUTE_LENGTH,
     ATTRIBUTES,
@@ -25,10 +25,10 @@ from experiment.event import (
     VALUE_LENGTH,
     Status,
 )
-from experiment.schema import json_schema
-from router.models.model import Cause
-from router.serving.asking import EXPERIMENTS
-from router.serving.recorder import MAX_EVENTS
+from switchpoint.experiment.schema import json_schema
+from switchpoint.router.models.model import Cause
+from switchpoint.router.serving.asking import EXPERIMENTS
+from switchpoint.router.serving.recorder import MAX_EVENTS
 
 Schema = dict[str, Any]
 

@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import uuid4
 
-from experiment.assignment import Assignment, Reason
-from experiment.definition import ModelRef
-from experiment.errors import NotFound, PlatformError
-from experiment.event import Event, Status
-from experiment.model import ModelVersion
-from router.models.model import Cause, InputsRefused, ModelFailure
-from router.serving.exposure import covariate_values, dimension_values, exposure_event
-from router.serving.metrics import Metrics
-from router.serving.recorder import Recorder
-from router.serving.snapshot import Snapshot
+from switchpoint.experiment.assignment import Assignment, Reason
+from switchpoint.experiment.definition import ModelRef
+from switchpoint.experiment.errors import NotFound, PlatformError
+from switchpoint.experiment.event import Event, Status
+from switchpoint.experiment.model import ModelVersion
+from switchpoint.router.models.model import Cause, InputsRefused, ModelFailure
+from switchpoint.router.serving.exposure import covariate_values, dimension_values, exposure_event
+from switchpoint.router.serving.metrics import Metrics
+from switchpoint.router.serving.recorder import Recorder
+from switchpoint.router.serving.snapshot import Snapshot
 
 PREDICTION = "prediction"
 _REMEMBERED_EXPOSURES = 100_000

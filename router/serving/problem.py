@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 import orjson
 
-from experiment.errors import (
+from switchpoint.experiment.errors import (
     BadInput,
     Conflict,
     Corrupt,

@@ -19,16 +19,16 @@ from dataclasses import dataclass
 from typing import TypeVar
 from uuid import uuid4
 
-from experiment.codec import parse_event, to_document
-from experiment.errors import EventError, StoreUnavailable
-from experiment.event import Event, Status
-from experiment.fold import LedgerPlan
-from experiment.plan import Checked
-from experiment.store.ledger import DeadLetter, Ledger, cause_of
-from experiment.store.spool import Spool
-from router.serving.counting import Outcome, StoreGate, count
-from router.serving.drain import payload
-from router.serving.problem import shown as shown_value
+from switchpoint.experiment.codec import parse_event, to_document
+from switchpoint.experiment.errors import EventError, StoreUnavailable
+from switchpoint.experiment.event import Event, Status
+from switchpoint.experiment.fold import LedgerPlan
+from switchpoint.experiment.plan import Checked
+from switchpoint.experiment.store.ledger import DeadLetter, Ledger, cause_of
+from switchpoint.experiment.store.spool import Spool
+from switchpoint.router.serving.counting import Outcome, StoreGate, count
+from switchpoint.router.serving.drain import payload
+from switchpoint.router.serving.problem import shown as shown_value
 
 MAX_EVENTS = 1_000
 BATCH_EVENTS = 200

@@ -12,10 +12,10 @@ from hashlib import sha256
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from experiment.errors import BadInput, StoreUnavailable
-from experiment.event import Status
-from router.serving.clock import CLOCK_HEADER, Clock
-from router.serving.snapshot import Document
+from switchpoint.experiment.errors import BadInput, StoreUnavailable
+from switchpoint.experiment.event import Status
+from switchpoint.router.serving.clock import CLOCK_HEADER, Clock
+from switchpoint.router.serving.snapshot import Document
 
 MAX_BYTES = 64 * 1024 * 1024
 """Largest answer that is read."""

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiment.errors import BadInput
-from experiment.store.server import data_directory
-from router.serving.environment import number, switch
+from switchpoint.experiment.errors import BadInput
+from switchpoint.experiment.store.server import data_directory
+from switchpoint.router.serving.environment import number, switch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,13 +19,13 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
 
-from experiment import lifecycle
-from experiment.assignment import Assignment, Compiled, Reason
-from experiment.assignment import compile as compile_state
-from experiment.champion import Champion, compile_champion
-from experiment.definition import ModelRef
-from experiment.document import canonical, from_body
-from experiment.errors import (
+from switchpoint.experiment import lifecycle
+from switchpoint.experiment.assignment import Assignment, Compiled, Reason
+from switchpoint.experiment.assignment import compile as compile_state
+from switchpoint.experiment.champion import Champion, compile_champion
+from switchpoint.experiment.definition import ModelRef
+from switchpoint.experiment.document import canonical, from_body
+from switchpoint.experiment.errors import (
     AccessDenied,
     NotFound,
     PlatformError,
@@ -33,10 +33,10 @@ from experiment.errors import (
     StoreUnavailable,
     SwitchpointError,
 )
-from experiment.fold import LedgerPlan, ledger_plan
-from experiment.lifecycle import ExperimentState, Status
-from experiment.model import ModelVersion
-from experiment.store.spool import Run, run_here
+from switchpoint.experiment.fold import LedgerPlan, ledger_plan
+from switchpoint.experiment.lifecycle import ExperimentState, Status
+from switchpoint.experiment.model import ModelVersion
+from switchpoint.experiment.store.spool import Run, run_here
 
 _log = logging.getLogger(__name__)
 

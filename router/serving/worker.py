@@ -25,9 +25,9 @@ from gevent.server import StreamServer
 from gunicorn.http import errors
 from gunicorn.workers.ggevent import GeventWorker
 
-from router.serving import problem
-from router.serving.connection import Connection, Turns
-from router.serving.environment import Limits
+from switchpoint.router.serving import problem
+from switchpoint.router.serving.connection import Connection, Turns
+from switchpoint.router.serving.environment import Limits
 
 HEAD_BYTES = 64 * 1024
 BODY_SECONDS = 10.0

@@ -17,34 +17,34 @@ from typing import TYPE_CHECKING, Any, cast
 from gevent import monkey
 from gevent.threadpool import ThreadPool
 
-from experiment.errors import Conflict, StoreReverted, StoreUnavailable
-from experiment.store.connection import ServerFinding, check_server, connect, server_time
-from experiment.store.known_store import StoreMemory, serving_folder
-from experiment.store.records import Kind, Records
-from experiment.store.redis_clock import newest_finding
-from experiment.store.redis_ledger import RedisLedger
-from experiment.store.redis_records import RedisRecords
-from experiment.store.spool import Run, Spool, run_here
-from router.models.fork_server import INHERITED, ForkServer
-from router.models.isolated import IsolatedLoader
-from router.models.model import Loader
-from router.models.pool import CallPool, T, outcome_of
-from router.models.runtime import Models
-from router.models.trust import DEFAULT_PROFILES
-from router.models.upstream import UpstreamLoader
-from router.serving import problem
-from router.serving.app import Services, create_app
-from router.serving.assign import PATH, AssignDoor
-from router.serving.background import Background
-from router.serving.body import BodyReader
-from router.serving.clock import Clock, ClockMemory
-from router.serving.counting import StoreGate
-from router.serving.drain import Drainer
-from router.serving.metrics import Metrics
-from router.serving.predict import Predictor
-from router.serving.recorder import Recorder
-from router.serving.settings import Settings
-from router.serving.snapshot import Document, SnapshotHolder
+from switchpoint.experiment.errors import Conflict, StoreReverted, StoreUnavailable
+from switchpoint.experiment.store.connection import ServerFinding, check_server, connect, server_time
+from switchpoint.experiment.store.known_store import StoreMemory, serving_folder
+from switchpoint.experiment.store.records import Kind, Records
+from switchpoint.experiment.store.redis_clock import newest_finding
+from switchpoint.experiment.store.redis_ledger import RedisLedger
+from switchpoint.experiment.store.redis_records import RedisRecords
+from switchpoint.experiment.store.spool import Run, Spool, run_here
+from switchpoint.router.models.fork_server import INHERITED, ForkServer
+from switchpoint.router.models.isolated import IsolatedLoader
+from switchpoint.router.models.model import Loader
+from switchpoint.router.models.pool import CallPool, T, outcome_of
+from switchpoint.router.models.runtime import Models
+from switchpoint.router.models.trust import DEFAULT_PROFILES
+from switchpoint.router.models.upstream import UpstreamLoader
+from switchpoint.router.serving import problem
+from switchpoint.router.serving.app import Services, create_app
+from switchpoint.router.serving.assign import PATH, AssignDoor
+from switchpoint.router.serving.background import Background
+from switchpoint.router.serving.body import BodyReader
+from switchpoint.router.serving.clock import Clock, ClockMemory
+from switchpoint.router.serving.counting import StoreGate
+from switchpoint.router.serving.drain import Drainer
+from switchpoint.router.serving.metrics import Metrics
+from switchpoint.router.serving.predict import Predictor
+from switchpoint.router.serving.recorder import Recorder
+from switchpoint.router.serving.settings import Settings
+from switchpoint.router.serving.snapshot import Document, SnapshotHolder
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from experiment.definition import (
+from switchpoint.experiment.definition import (
     BUCKETS,
     DecisionRule,
     Design,
@@ -21,8 +21,8 @@ from experiment.definition import (
     Size,
     Variant,
 )
-from experiment.lifecycle import ExperimentState, create, start
-from experiment.moments import Cell, CellKey, Moments, Sums
+from switchpoint.experiment.lifecycle import ExperimentState, create, start
+from switchpoint.experiment.moments import Cell, CellKey, Moments, Sums
 
 DAY = 86_400_000
 

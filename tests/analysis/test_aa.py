@@ -7,19 +7,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from analysis import aa, aa_read
-from analysis.aa import AACheck, Outcome, aa_check
-from analysis.estimates import fixed_effect, pairs
-from analysis.inference import contrast
-from analysis.inference.adjust import adjust_mean
-from analysis.inference.joint import from_values
-from analysis.monte_carlo import rate_of
-from analysis.randomise import unit_ids
-from analysis.thresholds import DEFAULT
-from analysis.totals import Exact
-from analysis.unit_log import UnitLog, unit_log
-from experiment.assignment import compile as compile_experiment
-from experiment.definition import (
+from switchpoint.analysis import aa, aa_read
+from switchpoint.analysis.aa import AACheck, Outcome, aa_check
+from switchpoint.analysis.estimates import fixed_effect, pairs
+from switchpoint.analysis.inference import contrast
+from switchpoint.analysis.inference.adjust import adjust_mean
+from switchpoint.analysis.inference.joint import from_values
+from switchpoint.analysis.monte_carlo import rate_of
+from switchpoint.analysis.randomise import unit_ids
+from switchpoint.analysis.thresholds import DEFAULT
+from switchpoint.analysis.totals import Exact
+from switchpoint.analysis.unit_log import UnitLog, unit_log
+from switchpoint.experiment.assignment import compile as compile_experiment
+from switchpoint.experiment.definition import (
     DAY_MS,
     Covariate,
     Design,
@@ -31,9 +31,9 @@ from experiment.definition import (
     Role,
     Size,
 )
-from experiment.errors import BadInput
-from experiment.event import Event, Exposure
-from experiment.fold import Standing, UnitRecord, experiment_plan, fold, fold_unit, ledger_plan
+from switchpoint.experiment.errors import BadInput
+from switchpoint.experiment.event import Event, Exposure
+from switchpoint.experiment.fold import Standing, UnitRecord, experiment_plan, fold, fold_unit, ledger_plan
 from tests.analysis.cases import BUYERS, ERRORS, definition, running, segment
 
 CTR = Metric(
@@ -151,7 +151,7 @@ def test_a_round_gives_the_estimates_of_a_report_on_those_assignments() -> None:
 
 def test_fresh_salts_assign_as_the_service_would() -> None:
     """The variant of a unit under a salt is the one `assign` gives in an epoch with that salt."""
-    from analysis.randomise import allocate
+    from switchpoint.analysis.randomise import allocate
 
     state = running(SHOP)
     assert state.epoch is not None

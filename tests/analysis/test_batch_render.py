@@ -10,15 +10,15 @@ from html.parser import HTMLParser
 import pyarrow as pa
 import pytest
 
-from analysis.frame import analyze
-from analysis.report.batch_charts import verdicts_by_group
-from analysis.report.batch_html import SHOWN, batch_html
-from analysis.report.batch_model import BatchReport
-from analysis.report.batch_sections import batch_sections
-from analysis.report.layout import Section, Table
-from analysis.report.marks import theme
-from experiment.parsing import load_spec
-from router.cli import render
+from switchpoint.analysis.frame import analyze
+from switchpoint.analysis.report.batch_charts import verdicts_by_group
+from switchpoint.analysis.report.batch_html import SHOWN, batch_html
+from switchpoint.analysis.report.batch_model import BatchReport
+from switchpoint.analysis.report.batch_sections import batch_sections
+from switchpoint.analysis.report.layout import Section, Table
+from switchpoint.analysis.report.marks import theme
+from switchpoint.experiment.parsing import load_spec
+from switchpoint.router.cli import render
 
 SPEC = """
 metrics: [{key: ctr, type: proportion, role: primary}]

@@ -7,13 +7,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from analysis.frame import analyze
-from analysis.report.batch_model import BatchReport
-from analysis.report.model import Report
-from analysis.report.sections import report_sections
-from experiment.errors import BadInput
-from experiment.parsing import load_spec
-from experiment.store.table import read
+from switchpoint.analysis.frame import analyze
+from switchpoint.analysis.report.batch_model import BatchReport
+from switchpoint.analysis.report.model import Report
+from switchpoint.analysis.report.sections import report_sections
+from switchpoint.experiment.errors import BadInput
+from switchpoint.experiment.parsing import load_spec
+from switchpoint.experiment.store.table import read
 
 SPEC = """
 metrics: [{key: buy, type: proportion, role: primary}]

@@ -10,19 +10,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.analyze import analyze_ledger
-from analysis.frame import analyze, evidence_of
-from analysis.inference.adjust import adjust_mean
-from analysis.inference.joint import from_values
-from analysis.report.model import Comparison, Report
-from analysis.totals import Exact
-from experiment import history, parsing
-from experiment.errors import BadInput, DefinitionError
-from experiment.fold import fold
-from experiment.lifecycle import ExperimentState, create, start
-from experiment.moments import Moments
-from experiment.parsing import load, load_spec
-from experiment.plan import ledger_plan
+from switchpoint.analysis.analyze import analyze_ledger
+from switchpoint.analysis.frame import analyze, evidence_of
+from switchpoint.analysis.inference.adjust import adjust_mean
+from switchpoint.analysis.inference.joint import from_values
+from switchpoint.analysis.report.model import Comparison, Report
+from switchpoint.analysis.totals import Exact
+from switchpoint.experiment import history, parsing
+from switchpoint.experiment.errors import BadInput, DefinitionError
+from switchpoint.experiment.fold import fold
+from switchpoint.experiment.lifecycle import ExperimentState, create, start
+from switchpoint.experiment.moments import Moments
+from switchpoint.experiment.parsing import load, load_spec
+from switchpoint.experiment.plan import ledger_plan
 from tests.analysis.cases import of_sums
 
 TEXT = """

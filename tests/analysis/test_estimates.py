@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from scipy import stats
 from statsmodels.stats.proportion import proportions_ztest
 
-from analysis import estimates
-from analysis.estimates import pairs
-from analysis.inference import sequential
-from analysis.inference.result import Alternative
-from analysis.totals import Centred, Exact, integers
-from experiment.definition import Direction, Measure, Metric, MetricType, Size
+from switchpoint.analysis import estimates
+from switchpoint.analysis.estimates import pairs
+from switchpoint.analysis.inference import sequential
+from switchpoint.analysis.inference.result import Alternative
+from switchpoint.analysis.totals import Centred, Exact, integers
+from switchpoint.experiment.definition import Direction, Measure, Metric, MetricType, Size
 from tests.analysis.cases import BUYERS, ERRORS
 from tests.analysis.test_totals import REVENUE, exact
 

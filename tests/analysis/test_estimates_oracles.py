@@ -12,13 +12,13 @@ from scipy import optimize, stats
 from statsmodels.stats.proportion import proportions_ztest
 from statsmodels.stats.proportion import test_proportions_2indep as ratio_of_rates
 
-from analysis import estimates
-from analysis.columnar import joined
-from analysis.errors import Reason
-from analysis.estimates import Pairs, pairs, stacked_pairs
-from analysis.inference.contrast import Contrast
-from analysis.totals import Centred, Covariates, Exact, Totals, integers
-from experiment.definition import Direction, Measure, Metric, MetricType, Size
+from switchpoint.analysis import estimates
+from switchpoint.analysis.columnar import joined
+from switchpoint.analysis.errors import Reason
+from switchpoint.analysis.estimates import Pairs, pairs, stacked_pairs
+from switchpoint.analysis.inference.contrast import Contrast
+from switchpoint.analysis.totals import Centred, Covariates, Exact, Totals, integers
+from switchpoint.experiment.definition import Direction, Measure, Metric, MetricType, Size
 from tests.analysis.cases import BUYERS
 from tests.analysis.test_estimates import proportions
 from tests.analysis.test_totals import REVENUE

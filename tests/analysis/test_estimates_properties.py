@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis import estimates
-from analysis.errors import Reason
-from analysis.estimates import pairs
-from analysis.totals import Centred, Totals
-from experiment.definition import Measure, Metric, MetricType
+from switchpoint.analysis import estimates
+from switchpoint.analysis.errors import Reason
+from switchpoint.analysis.estimates import pairs
+from switchpoint.analysis.totals import Centred, Totals
+from switchpoint.experiment.definition import Measure, Metric, MetricType
 from tests.analysis.cases import BUYERS
 from tests.analysis.test_estimates import proportions
 from tests.analysis.test_totals import REVENUE, exact

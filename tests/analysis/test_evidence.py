@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from analysis.evidence import segment_attribute
-from analysis.ledger import from_ledger
-from experiment.definition import MetricType, Segment
-from experiment.moments import CellKey, Sums
-from experiment.source import Shape, Source
+from switchpoint.analysis.evidence import segment_attribute
+from switchpoint.analysis.ledger import from_ledger
+from switchpoint.experiment.definition import MetricType, Segment
+from switchpoint.experiment.moments import CellKey, Sums
+from switchpoint.experiment.source import Shape, Source
 from tests.analysis.cases import BUYERS, DAY, cell, counts, definition, running, segment
 
 TABLE = {("all", "control"): (2100, 210), ("all", "treatment"): (2100, 250)}

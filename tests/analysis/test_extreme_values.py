@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.frame import analyze
-from analysis.report.model import Report
-from experiment.errors import BadInput
-from experiment.parsing import load_spec
+from switchpoint.analysis.frame import analyze
+from switchpoint.analysis.report.model import Report
+from switchpoint.experiment.errors import BadInput
+from switchpoint.experiment.parsing import load_spec
 
 LIBRARIES = (pa.table, pl.DataFrame, pd.DataFrame)
 KINDS = {

@@ -11,17 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.analyze import analyze_ledger
-from analysis.frame import analyze, evidence_of
-from analysis.report.batch_model import BatchReport
-from analysis.report.model import Report, Severity
-from experiment import history
-from experiment.decision import VerdictKind
-from experiment.errors import BadInput
-from experiment.fold import fold
-from experiment.lifecycle import create, start
-from experiment.parsing import load, load_spec
-from experiment.plan import ledger_plan
+from switchpoint.analysis.analyze import analyze_ledger
+from switchpoint.analysis.frame import analyze, evidence_of
+from switchpoint.analysis.report.batch_model import BatchReport
+from switchpoint.analysis.report.model import Report, Severity
+from switchpoint.experiment import history
+from switchpoint.experiment.decision import VerdictKind
+from switchpoint.experiment.errors import BadInput
+from switchpoint.experiment.fold import fold
+from switchpoint.experiment.lifecycle import create, start
+from switchpoint.experiment.parsing import load, load_spec
+from switchpoint.experiment.plan import ledger_plan
 from tests.analysis.cases import of_sums
 
 DECISION = "decision: {design: fixed, mde: 20%, min_runtime: 1d, max_runtime: 60d}\n"

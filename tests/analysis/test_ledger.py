@@ -15,18 +15,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from analysis.analyze import Project, analyze_ledger
-from analysis.evidence import Evidence
-from analysis.ledger import from_ledger
-from analysis.report.model import Report
-from analysis.unit_log import unit_log
-from experiment.decision import VerdictKind
-from experiment.definition import Design, Experiment, LookPlan, ModelRef, Segment
-from experiment.event import Event, Exposure
-from experiment.fold import fold, fold_unit
-from experiment.lifecycle import ExperimentState, pause, ramp, resume, revise
-from experiment.plan import ledger_plan
-from experiment.source import Shape, Source
+from switchpoint.analysis.analyze import Project, analyze_ledger
+from switchpoint.analysis.evidence import Evidence
+from switchpoint.analysis.ledger import from_ledger
+from switchpoint.analysis.report.model import Report
+from switchpoint.analysis.unit_log import unit_log
+from switchpoint.experiment.decision import VerdictKind
+from switchpoint.experiment.definition import Design, Experiment, LookPlan, ModelRef, Segment
+from switchpoint.experiment.event import Event, Exposure
+from switchpoint.experiment.fold import fold, fold_unit
+from switchpoint.experiment.lifecycle import ExperimentState, pause, ramp, resume, revise
+from switchpoint.experiment.plan import ledger_plan
+from switchpoint.experiment.source import Shape, Source
 from tests.analysis.cases import BUYERS, DAY, ERRORS, RULE, counts, definition, running
 from tests.analysis.cases import segment as segment_of
 

@@ -11,16 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.analyze import analyze_ledger
-from analysis.frame import analyze
-from analysis.inference.repeated import Looks
-from analysis.looks import Watched, course, follow
-from analysis.report.model import Report
-from analysis.report.numbers import Comparison, Planned
-from experiment.decision import VerdictKind
-from experiment.definition import Belief, DecisionRule, Design, LookPlan, Spending
-from experiment.moments import CellKey, Moments, Sums
-from experiment.parsing import load_spec
+from switchpoint.analysis.analyze import analyze_ledger
+from switchpoint.analysis.frame import analyze
+from switchpoint.analysis.inference.repeated import Looks
+from switchpoint.analysis.looks import Watched, course, follow
+from switchpoint.analysis.report.model import Report
+from switchpoint.analysis.report.numbers import Comparison, Planned
+from switchpoint.experiment.decision import VerdictKind
+from switchpoint.experiment.definition import Belief, DecisionRule, Design, LookPlan, Spending
+from switchpoint.experiment.moments import CellKey, Moments, Sums
+from switchpoint.experiment.parsing import load_spec
 from tests.analysis.cases import BUYERS, DAY, ERRORS, RULE, cell, definition, running, segment
 
 PLAN = replace(RULE, design=Design.GROUP_SEQUENTIAL, min_runtime_days=7, max_runtime_days=42)

@@ -15,12 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from analysis.frame import analyze
-from analysis.report.batch_model import BatchReport, BatchRow
-from analysis.report.model import Check, CheckName, Report, Severity
-from experiment.definition import Spec
-from experiment.errors import BadInput
-from experiment.parsing import load_spec
+from switchpoint.analysis.frame import analyze
+from switchpoint.analysis.report.batch_model import BatchReport, BatchRow
+from switchpoint.analysis.report.model import Check, CheckName, Report, Severity
+from switchpoint.experiment.definition import Spec
+from switchpoint.experiment.errors import BadInput
+from switchpoint.experiment.parsing import load_spec
 
 SPEC = """
 metrics:

@@ -8,20 +8,20 @@ from typing import TypeVar
 import numpy as np
 import pytest
 
-from analysis import draw, estimates, verdicts
-from analysis.draw import Baseline, Scenario, World
-from analysis.evidence import Cells, Evidence, Subject, configured_strata
-from analysis.facts import LEDGER
-from analysis.monte_carlo import rate, rate_of
-from analysis.operating import Operating, fixed_units, operating
-from analysis.planning.accrual import constant_accrual
-from analysis.planning.look_days import plan_cost
-from analysis.report.build import build
-from analysis.report.header import blank
-from analysis.rule import KINDS
-from analysis.totals import Exact
-from experiment.decision import VerdictKind
-from experiment.definition import (
+from switchpoint.analysis import draw, estimates, verdicts
+from switchpoint.analysis.draw import Baseline, Scenario, World
+from switchpoint.analysis.evidence import Cells, Evidence, Subject, configured_strata
+from switchpoint.analysis.facts import LEDGER
+from switchpoint.analysis.monte_carlo import rate, rate_of
+from switchpoint.analysis.operating import Operating, fixed_units, operating
+from switchpoint.analysis.planning.accrual import constant_accrual
+from switchpoint.analysis.planning.look_days import plan_cost
+from switchpoint.analysis.report.build import build
+from switchpoint.analysis.report.header import blank
+from switchpoint.analysis.rule import KINDS
+from switchpoint.analysis.totals import Exact
+from switchpoint.experiment.decision import VerdictKind
+from switchpoint.experiment.definition import (
     DAY_MS,
     Belief,
     Design,
@@ -32,7 +32,7 @@ from experiment.definition import (
     Size,
     Spending,
 )
-from experiment.errors import BadInput
+from switchpoint.experiment.errors import BadInput
 from tests.analysis.cases import BUYERS, ERRORS, RULE, definition, segment
 
 INVALID = VerdictKind.INVALID

@@ -10,16 +10,16 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from analysis.frame import analyze
-from analysis.pairwise import distinct
-from analysis.report.batch_model import BatchReport
-from analysis.report.model import Comparison, Report
-from analysis.report.sections import report_sections, status_sections
-from analysis.rule import Finding
-from experiment.definition import Design
-from experiment.errors import BadInput
-from experiment.parsing import load_spec
-from experiment.store.table import read
+from switchpoint.analysis.frame import analyze
+from switchpoint.analysis.pairwise import distinct
+from switchpoint.analysis.report.batch_model import BatchReport
+from switchpoint.analysis.report.model import Comparison, Report
+from switchpoint.analysis.report.sections import report_sections, status_sections
+from switchpoint.analysis.rule import Finding
+from switchpoint.experiment.definition import Design
+from switchpoint.experiment.errors import BadInput
+from switchpoint.experiment.parsing import load_spec
+from switchpoint.experiment.store.table import read
 
 DECISION = {
     Design.FIXED: "design: fixed",

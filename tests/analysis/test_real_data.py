@@ -6,19 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from analysis.analyze import analyze_ledger
-from analysis.frame import analyze
-from analysis.report.batch_model import BatchReport
-from analysis.report.model import Report
-from experiment import history
-from experiment.columns import check_columns
-from experiment.decision import VerdictKind
-from experiment.definition import Experiment
-from experiment.fold import ledger_plan
-from experiment.lifecycle import create, start
-from experiment.parsing import load_file, load_spec_file
-from experiment.store import table
-from experiment.store.memory_ledger import MemoryLedger
+from switchpoint.analysis.analyze import analyze_ledger
+from switchpoint.analysis.frame import analyze
+from switchpoint.analysis.report.batch_model import BatchReport
+from switchpoint.analysis.report.model import Report
+from switchpoint.experiment import history
+from switchpoint.experiment.columns import check_columns
+from switchpoint.experiment.decision import VerdictKind
+from switchpoint.experiment.definition import Experiment
+from switchpoint.experiment.fold import ledger_plan
+from switchpoint.experiment.lifecycle import create, start
+from switchpoint.experiment.parsing import load_file, load_spec_file
+from switchpoint.experiment.store import table
+from switchpoint.experiment.store.memory_ledger import MemoryLedger
 from tests.analysis.cases import of_sums
 
 ROOT = Path(__file__).resolve().parents[2]

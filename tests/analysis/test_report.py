@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.analyze import Project, analyze_ledger
-from analysis.facts import Backlog
-from analysis.report import format as fmt
-from analysis.report.model import Report, Severity
-from experiment.decision import VerdictKind
-from experiment.definition import Design, Size
-from experiment.lifecycle import revise
-from experiment.moments import CellKey, Moments, Sums
+from switchpoint.analysis.analyze import Project, analyze_ledger
+from switchpoint.analysis.facts import Backlog
+from switchpoint.analysis.report import format as fmt
+from switchpoint.analysis.report.model import Report, Severity
+from switchpoint.experiment.decision import VerdictKind
+from switchpoint.experiment.definition import Design, Size
+from switchpoint.experiment.lifecycle import revise
+from switchpoint.experiment.moments import CellKey, Moments, Sums
 from tests.analysis.cases import BUYERS, DAY, ERRORS, RULE, cell, counts, definition, running, segment
 
 LATER = 100 * DAY

@@ -11,20 +11,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.analyze import Project, analyze_ledger
-from analysis.facts import Backlog
-from analysis.report.charts import charts
-from analysis.report.html import html
-from analysis.report.layout import Cell, Table, transposed
-from analysis.report.markdown import escape, markdown
-from analysis.report.marks import theme
-from analysis.report.model import Report
-from analysis.report.sections import report_sections, status_sections
-from experiment import lifecycle, parsing
-from experiment.definition import DAY_MS
-from experiment.moments import Cell as MomentsCell
-from experiment.moments import CellKey, Moments, Sums
-from router.cli import render
+from switchpoint.analysis.analyze import Project, analyze_ledger
+from switchpoint.analysis.facts import Backlog
+from switchpoint.analysis.report.charts import charts
+from switchpoint.analysis.report.html import html
+from switchpoint.analysis.report.layout import Cell, Table, transposed
+from switchpoint.analysis.report.markdown import escape, markdown
+from switchpoint.analysis.report.marks import theme
+from switchpoint.analysis.report.model import Report
+from switchpoint.analysis.report.sections import report_sections, status_sections
+from switchpoint.experiment import lifecycle, parsing
+from switchpoint.experiment.definition import DAY_MS
+from switchpoint.experiment.moments import Cell as MomentsCell
+from switchpoint.experiment.moments import CellKey, Moments, Sums
+from switchpoint.router.cli import render
 
 START = 20_600 * DAY_MS
 DAYS = 14

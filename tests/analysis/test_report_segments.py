@@ -8,9 +8,9 @@ from statistics import NormalDist
 
 import pytest
 
-from analysis.analyze import analyze_ledger
-from analysis.report.model import Report
-from experiment.definition import Design, Size
+from switchpoint.analysis.analyze import analyze_ledger
+from switchpoint.analysis.report.model import Report
+from switchpoint.experiment.definition import Design, Size
 from tests.analysis.cases import DAY, RULE, counts, definition, running, segment
 
 LATER = 100 * DAY

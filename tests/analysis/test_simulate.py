@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis import simulate
-from analysis.simulate import CANDIDATES, FEATURES, SEGMENTS, SHOWN, World
-from experiment.definition import DAY_MS
+from switchpoint.analysis import simulate
+from switchpoint.analysis.simulate import CANDIDATES, FEATURES, SEGMENTS, SHOWN, World
+from switchpoint.experiment.definition import DAY_MS
 
 DAYS = 14
 

@@ -11,18 +11,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.evidence import Evidence
-from analysis.frame import analyze, evidence_of
-from analysis.report.batch_model import BatchReport
-from analysis.report.model import Comparison, Report
-from experiment.definition import Experiment
-from experiment.errors import BadInput
-from experiment.event import Event, Exposure
-from experiment.fold import fold
-from experiment.lifecycle import create, start
-from experiment.moments import Moments
-from experiment.parsing import load, load_spec
-from experiment.plan import ledger_plan
+from switchpoint.analysis.evidence import Evidence
+from switchpoint.analysis.frame import analyze, evidence_of
+from switchpoint.analysis.report.batch_model import BatchReport
+from switchpoint.analysis.report.model import Comparison, Report
+from switchpoint.experiment.definition import Experiment
+from switchpoint.experiment.errors import BadInput
+from switchpoint.experiment.event import Event, Exposure
+from switchpoint.experiment.fold import fold
+from switchpoint.experiment.lifecycle import create, start
+from switchpoint.experiment.moments import Moments
+from switchpoint.experiment.parsing import load, load_spec
+from switchpoint.experiment.plan import ledger_plan
 
 DECISION = "decision: {design: fixed, mde: 20%, min_runtime: 1d, max_runtime: 60d}\n"
 T0 = 1_600_000_000_000

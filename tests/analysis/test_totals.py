@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.totals import Centred, Exact, integers, join
-from experiment.definition import Measure, Metric, MetricType
+from switchpoint.analysis.totals import Centred, Exact, integers, join
+from switchpoint.experiment.definition import Measure, Metric, MetricType
 from tests.analysis.cases import BUYERS
 
 REVENUE = Metric(

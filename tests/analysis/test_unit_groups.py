@@ -16,13 +16,13 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from analysis import engine, engine_amounts, frame, unit_groups
-from analysis.evidence import Evidence
-from analysis.frame import analyze, evidence_of
-from analysis.report.model import Report
-from experiment.definition import TOTAL_BOUND
-from experiment.errors import BadInput
-from experiment.parsing import load_spec
+from switchpoint.analysis import engine, engine_amounts, frame, unit_groups
+from switchpoint.analysis.evidence import Evidence
+from switchpoint.analysis.frame import analyze, evidence_of
+from switchpoint.analysis.report.model import Report
+from switchpoint.experiment.definition import TOTAL_BOUND
+from switchpoint.experiment.errors import BadInput
+from switchpoint.experiment.parsing import load_spec
 
 SPEC = """
 metrics:

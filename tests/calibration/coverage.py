@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.inference import fixed, group_sequential, proportion, sequential
-from analysis.inference.repeated import Looks
-from analysis.inference.result import Alternative, Estimates
-from analysis.planning.boundary import PLANNING_LOOKS, sequential_cost
-from analysis.planning.power import units_for_proportions
-from analysis.planning.spending import looks_cost, spending_bounds
+from switchpoint.analysis.inference import fixed, group_sequential, proportion, sequential
+from switchpoint.analysis.inference.repeated import Looks
+from switchpoint.analysis.inference.result import Alternative, Estimates
+from switchpoint.analysis.planning.boundary import PLANNING_LOOKS, sequential_cost
+from switchpoint.analysis.planning.power import units_for_proportions
+from switchpoint.analysis.planning.spending import looks_cost, spending_bounds
 from tests.calibration import streams
 from tests.calibration.errors import ALPHA, score_statistic
 from tests.calibration.streams import Stream, Traffic
@@ -182,6 +182,6 @@ def _run(
 
 def fixed_bound() -> float:
     """|Z| the fixed two-sided test asks for."""
-    from analysis.inference.tail import critical
+    from switchpoint.analysis.inference.tail import critical
 
     return float(critical(ALPHA, np.inf, Alternative.TWO_SIDED))

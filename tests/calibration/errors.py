@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.inference import fixed, proportion, sequential
-from analysis.inference.result import Alternative
-from analysis.inference.tail import critical, p_values
-from analysis.planning.spending import spending_bounds
+from switchpoint.analysis.inference import fixed, proportion, sequential
+from switchpoint.analysis.inference.result import Alternative
+from switchpoint.analysis.inference.tail import critical, p_values
+from switchpoint.analysis.planning.spending import spending_bounds
 from tests.calibration import streams
 from tests.calibration.streams import Stream, Traffic
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.inference import proportion
-from analysis.inference.sample import from_values, ratio_from_values
+from switchpoint.analysis.inference import proportion
+from switchpoint.analysis.inference.sample import from_values, ratio_from_values
 from tests.calibration import errors, streams
 from tests.calibration.errors import Cell, Row
 from tests.calibration.page import render

@@ -13,8 +13,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from router.serving.body import MAX_BODY_BYTES
-from router.serving.launch import ServingProcess
+from switchpoint.router.serving.body import MAX_BODY_BYTES
+from switchpoint.router.serving.launch import ServingProcess
 from tests.router import world
 from tests.waiting import HUNG
 

@@ -22,13 +22,13 @@ from typing import Any
 
 import redis
 
-from experiment import parsing
-from experiment.errors import PlatformError
-from experiment.store.redis_ledger import RedisLedger
-from experiment.store.redis_records import RedisRecords
-from experiment.store.server import EmbeddedServer
-from experiment.store.supervisor import Supervisor
-from router.serving.launch import ServingProcess, free_port, require_free
+from switchpoint.experiment import parsing
+from switchpoint.experiment.errors import PlatformError
+from switchpoint.experiment.store.redis_ledger import RedisLedger
+from switchpoint.experiment.store.redis_records import RedisRecords
+from switchpoint.experiment.store.server import EmbeddedServer
+from switchpoint.experiment.store.supervisor import Supervisor
+from switchpoint.router.serving.launch import ServingProcess, free_port, require_free
 from tests.chaos.proxy import Proxy, always, scripts
 from tests.chaos.shim import Shim
 from tests.chaos.test_models import runners_of

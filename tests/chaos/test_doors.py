@@ -17,10 +17,10 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from schemathesis import GenerationMode, checks
 from schemathesis.specs.openapi import checks as openapi_checks
 
-from experiment.verify import verify
-from router.serving import problem
-from router.serving.launch import ServingProcess
-from router.serving.openapi import document
+from switchpoint.experiment.verify import verify
+from switchpoint.router.serving import problem
+from switchpoint.router.serving.launch import ServingProcess
+from switchpoint.router.serving.openapi import document
 from tests.chaos.hostile import BROKEN, REQUESTS, WHOLE, Answer, Hostile, send
 from tests.e2e.test_chaos import workers_of
 from tests.router import world

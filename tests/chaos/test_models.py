@@ -6,7 +6,7 @@ import os
 import signal
 from pathlib import Path
 
-from router.serving.launch import ServingProcess
+from switchpoint.router.serving.launch import ServingProcess
 from tests.e2e.test_chaos import workers_of
 from tests.router.conftest import Project
 from tests.router.http import get, post

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from experiment import parsing
-from experiment.store.journal import export, restore
-from experiment.store.redis_ledger import RedisLedger
-from experiment.store.redis_records import RedisRecords
-from experiment.store.server import EmbeddedServer
-from experiment.store.spool import Spool
-from experiment.verify import verify
-from router.serving.launch import ServingProcess, free_port
-from router.serving.wsgi import SPOOL_FILE
+from switchpoint.experiment import parsing
+from switchpoint.experiment.store.journal import export, restore
+from switchpoint.experiment.store.redis_ledger import RedisLedger
+from switchpoint.experiment.store.redis_records import RedisRecords
+from switchpoint.experiment.store.server import EmbeddedServer
+from switchpoint.experiment.store.spool import Spool
+from switchpoint.experiment.verify import verify
+from switchpoint.router.serving.launch import ServingProcess, free_port
+from switchpoint.router.serving.wsgi import SPOOL_FILE
 from tests.chaos.proxy import Proxy, scripts
 from tests.router import world
 from tests.router.conftest import Project

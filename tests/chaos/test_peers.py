@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from router.serving.launch import ServingProcess, free_port
+from switchpoint.router.serving.launch import ServingProcess, free_port
 from tests.router.conftest import Project, shared_project
 from tests.router.http import post
 from tests.waiting import HUNG, until

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from experiment.errors import StoreUnavailable
-from experiment.event import Event
-from experiment.store.binary import ServerBinary
-from experiment.store.redis_ledger import RedisLedger
-from experiment.store.server import EmbeddedServer
-from experiment.verify import verify
+from switchpoint.experiment.errors import StoreUnavailable
+from switchpoint.experiment.event import Event
+from switchpoint.experiment.store.binary import ServerBinary
+from switchpoint.experiment.store.redis_ledger import RedisLedger
+from switchpoint.experiment.store.server import EmbeddedServer
+from switchpoint.experiment.verify import verify
 from tests.chaos.shim import Shim
 from tests.experiment.store.conftest import ENGINES
 from tests.experiment.store.ledgers import ONE, START, exposure, outcome

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from experiment.catalog import Catalog
-from experiment.errors import Corrupt, StoreUnavailable
-from experiment.event import Event, Exposure
-from experiment.lifecycle import Status
-from experiment.store.redis_ledger import RedisLedger
-from experiment.store.redis_records import RedisRecords
-from experiment.verify import verify
-from router.look import look
-from router.serving.launch import ServingProcess, free_port
+from switchpoint.experiment.catalog import Catalog
+from switchpoint.experiment.errors import Corrupt, StoreUnavailable
+from switchpoint.experiment.event import Event, Exposure
+from switchpoint.experiment.lifecycle import Status
+from switchpoint.experiment.store.redis_ledger import RedisLedger
+from switchpoint.experiment.store.redis_records import RedisRecords
+from switchpoint.experiment.verify import verify
+from switchpoint.router.look import look
+from switchpoint.router.serving.launch import ServingProcess, free_port
 from tests.chaos.proxy import Proxy, scripts
 from tests.router import world
 from tests.router.conftest import Project

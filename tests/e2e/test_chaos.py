@@ -16,12 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from experiment.store.redis_ledger import RedisLedger
-from experiment.store.redis_records import RedisRecords
-from experiment.store.supervisor import Supervisor
-from experiment.verify import verify
-from router.client import Client
-from router.serving.launch import ServingProcess, free_port
+from switchpoint.experiment.store.redis_ledger import RedisLedger
+from switchpoint.experiment.store.redis_records import RedisRecords
+from switchpoint.experiment.store.supervisor import Supervisor
+from switchpoint.experiment.verify import verify
+from switchpoint.router.client import Client
+from switchpoint.router.serving.launch import ServingProcess, free_port
 from tests.router import world
 from tests.router.http import get, post
 from tests.waiting import HUNG, patient, until
@@ -35,7 +35,7 @@ COUNTED = {"stored", "spooled", "duplicate"}
 
 CLIENT = """
 import sys
-from router.client import Client
+from switchpoint.router.client import Client
 url, folder, name = sys.argv[1:]
 client = Client(url, data=folder)
 for i in range(2_000):

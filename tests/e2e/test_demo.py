@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from experiment.catalog import Catalog
-from experiment.decision import VerdictKind
-from experiment.store.artifacts import Artifacts
-from experiment.store.memory_ledger import MemoryLedger
-from experiment.store.memory_records import MemoryRecords
-from router.demo.offline import Offline, run_offline
-from router.demo.plan import DemoPlan
+from switchpoint.experiment.catalog import Catalog
+from switchpoint.experiment.decision import VerdictKind
+from switchpoint.experiment.store.artifacts import Artifacts
+from switchpoint.experiment.store.memory_ledger import MemoryLedger
+from switchpoint.experiment.store.memory_records import MemoryRecords
+from switchpoint.router.demo.offline import Offline, run_offline
+from switchpoint.router.demo.plan import DemoPlan
 from tests.router.cli.conftest import COMMAND, ROOT, run
 from tests.waiting import HUNG, until
 

@@ -17,12 +17,12 @@ from pathlib import Path
 import pytest
 import redis
 
-from experiment.catalog import Catalog
-from experiment.definition import ModelRef
-from experiment.store.redis_ledger import RedisLedger
-from experiment.store.redis_records import RedisRecords
-from experiment.store.server import EmbeddedServer, attach
-from router.serving.launch import ServingProcess, free_port
+from switchpoint.experiment.catalog import Catalog
+from switchpoint.experiment.definition import ModelRef
+from switchpoint.experiment.store.redis_ledger import RedisLedger
+from switchpoint.experiment.store.redis_records import RedisRecords
+from switchpoint.experiment.store.server import EmbeddedServer, attach
+from switchpoint.router.serving.launch import ServingProcess, free_port
 from tests.e2e.test_demo import await_end_of, kill_all_of
 from tests.router import world
 from tests.router.cli.conftest import COMMAND, ROOT, Ran, run

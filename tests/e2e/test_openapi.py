@@ -11,13 +11,13 @@ from typing import Any, cast
 import pytest
 from openapi_spec_validator import validate
 
-from experiment.codec import ENTRIES
-from experiment.event import ATTRIBUTES, NAME_LENGTH, VALUE_LENGTH
-from router.serving import assign, problem
-from router.serving.app import create_app
-from router.serving.body import MAX_BODY_BYTES
-from router.serving.launch import ServingProcess, free_port
-from router.serving.recorder import MAX_EVENTS
+from switchpoint.experiment.codec import ENTRIES
+from switchpoint.experiment.event import ATTRIBUTES, NAME_LENGTH, VALUE_LENGTH
+from switchpoint.router.serving import assign, problem
+from switchpoint.router.serving.app import create_app
+from switchpoint.router.serving.body import MAX_BODY_BYTES
+from switchpoint.router.serving.launch import ServingProcess, free_port
+from switchpoint.router.serving.recorder import MAX_EVENTS
 from tests.router import world
 from tests.router.conftest import Project
 from tests.router.http import get, post, request

@@ -11,11 +11,11 @@ import numpy as np
 import skops.io
 from sklearn.neighbors import KNeighborsClassifier
 
-from experiment import parsing
-from experiment.model import Content, Format
-from experiment.store.artifacts import Artifacts
-from experiment.store.server import EmbeddedServer
-from router.serving.launch import ServingProcess, free_port
+from switchpoint.experiment import parsing
+from switchpoint.experiment.model import Content, Format
+from switchpoint.experiment.store.artifacts import Artifacts
+from switchpoint.experiment.store.server import EmbeddedServer
+from switchpoint.router.serving.launch import ServingProcess, free_port
 from tests.router import world
 from tests.router.conftest import Project
 from tests.router.http import get, post

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from experiment import lifecycle, parsing
-from experiment.definition import Experiment
-from experiment.lifecycle import ExperimentState
+from switchpoint.experiment import lifecycle, parsing
+from switchpoint.experiment.definition import Experiment
+from switchpoint.experiment.lifecycle import ExperimentState
 
 DESIGN_EXAMPLE = """\
 key: home-ranker

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiment import assignment, lifecycle, parsing
-from experiment.assignment import Reason
-from experiment.definition import BUCKETS, Experiment, ModelRef
-from experiment.errors import BadInput
-from experiment.hashing import bucketer, fnv1a32, hash_bucket, hash_unit
+from switchpoint.experiment import assignment, lifecycle, parsing
+from switchpoint.experiment.assignment import Reason
+from switchpoint.experiment.definition import BUCKETS, Experiment, ModelRef
+from switchpoint.experiment.errors import BadInput
+from switchpoint.experiment.hashing import bucketer, fnv1a32, hash_bucket, hash_unit
 from tests.experiment.definitions import DESIGN_EXAMPLE, digests, experiment, minimal, running
 
 GOLDEN = json.loads((Path(__file__).parent.parent / "golden" / "assignment.json").read_text())

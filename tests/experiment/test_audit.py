@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiment.audit import (
+from switchpoint.experiment.audit import (
     GENESIS,
     AuditEntry,
     Head,
@@ -22,8 +22,8 @@ from experiment.audit import (
     encode_entry,
     written_documents,
 )
-from experiment.document import Document
-from experiment.errors import Corrupt
+from switchpoint.experiment.document import Document
+from switchpoint.experiment.errors import Corrupt
 
 
 def entries(count: int) -> list[AuditEntry]:

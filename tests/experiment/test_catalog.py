@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiment import parsing
-from experiment.audit import Note
-from experiment.catalog import Catalog
-from experiment.champion import Move, champion_at, compile_champion
-from experiment.decision import DecisionRecord, Finding, VerdictKind
-from experiment.definition import Experiment, ModelRef
-from experiment.document import to_body
-from experiment.errors import (
+from switchpoint.experiment import parsing
+from switchpoint.experiment.audit import Note
+from switchpoint.experiment.catalog import Catalog
+from switchpoint.experiment.champion import Move, champion_at, compile_champion
+from switchpoint.experiment.decision import DecisionRecord, Finding, VerdictKind
+from switchpoint.experiment.definition import Experiment, ModelRef
+from switchpoint.experiment.document import to_body
+from switchpoint.experiment.errors import (
     BadInput,
     Conflict,
     Corrupt,
@@ -29,11 +29,11 @@ from experiment.errors import (
     Refused,
     Superseded,
 )
-from experiment.lifecycle import Status
-from experiment.model import Content, Format, State
-from experiment.promotion import Promotion
-from experiment.store.memory_records import MemoryRecords
-from experiment.store.records import Kind, Put, Records, check
+from switchpoint.experiment.lifecycle import Status
+from switchpoint.experiment.model import Content, Format, State
+from switchpoint.experiment.promotion import Promotion
+from switchpoint.experiment.store.memory_records import MemoryRecords
+from switchpoint.experiment.store.records import Kind, Put, Records, check
 from tests.experiment.definitions import DESIGN_EXAMPLE, experiment
 
 SEGMENTS = [

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiment.champion import (
+from switchpoint.experiment.champion import (
     Champion,
     ChampionChange,
     ChampionRule,
@@ -22,10 +22,10 @@ from experiment.champion import (
     rollback,
     rules_for,
 )
-from experiment.condition import compile_condition
-from experiment.definition import BUCKETS, ModelRef, Segment
-from experiment.document import from_body, to_body
-from experiment.errors import BadInput, Conflict, NotFound, Refused
+from switchpoint.experiment.condition import compile_condition
+from switchpoint.experiment.definition import BUCKETS, ModelRef, Segment
+from switchpoint.experiment.document import from_body, to_body
+from switchpoint.experiment.errors import BadInput, Conflict, NotFound, Refused
 
 
 def segment(key: str, when: dict[str, Any] | None) -> Segment:

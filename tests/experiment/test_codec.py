@@ -10,9 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiment.codec import AHEAD_MS, EARLIEST, LATEST, PROPERTIES_LENGTH, decode, encode, parse_event
-from experiment.errors import EventError
-from experiment.event import Event, Exposure
+from switchpoint.experiment.codec import (
+    AHEAD_MS,
+    EARLIEST,
+    LATEST,
+    PROPERTIES_LENGTH,
+    decode,
+    encode,
+    parse_event,
+)
+from switchpoint.experiment.errors import EventError
+from switchpoint.experiment.event import Event, Exposure
 
 NOW = 1_770_000_000_000
 CLICK = {"id": "e1", "type": "click", "unit": "u1", "at": NOW}

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from experiment.columns import (
+from switchpoint.experiment.columns import (
     check_columns,
     count_of,
     instant_of,
@@ -16,8 +16,8 @@ from experiment.columns import (
     number_of,
     served_variant,
 )
-from experiment.errors import BadInput
-from experiment.source import Shape, Source
+from switchpoint.experiment.errors import BadInput
+from switchpoint.experiment.source import Shape, Source
 
 NEW_YEAR = 1_577_836_800_000
 

@@ -12,7 +12,7 @@ from growthbook.core import evalCondition
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiment.condition import OPERATORS, ConditionError, attribute_names, compile_condition
+from switchpoint.experiment.condition import OPERATORS, ConditionError, attribute_names, compile_condition
 
 CONTESTED = {
     # official SDKs differ here: JavaScript coerces, Python 4.0.0 and ours find no order between types

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiment.decision import (
+from switchpoint.experiment.decision import (
     DecisionRecord,
     Finding,
     InForce,
@@ -17,9 +17,9 @@ from experiment.decision import (
     moments_digest,
     require_promotion,
 )
-from experiment.document import from_body, to_body
-from experiment.errors import Refused, Superseded
-from experiment.moments import Cell, CellKey, Moments, Sums
+from switchpoint.experiment.document import from_body, to_body
+from switchpoint.experiment.errors import Refused, Superseded
+from switchpoint.experiment.moments import Cell, CellKey, Moments, Sums
 
 PROMOTE = Finding(kind=VerdictKind.PROMOTE, variant="treatment", reasons=("ctr +4 %",))
 MODELS = {"control": "sha256:one", "treatment": "sha256:two", "other": "sha256:other"}

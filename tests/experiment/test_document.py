@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiment.definition import ModelRef
-from experiment.document import canonical, digest_of, from_body, parse_ref, to_body
-from experiment.errors import BadInput
+from switchpoint.experiment.definition import ModelRef
+from switchpoint.experiment.document import canonical, digest_of, from_body, parse_ref, to_body
+from switchpoint.experiment.errors import BadInput
 
 
 class Colour(StrEnum):

@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from experiment.errors import BadInput
-from experiment.event import (
+from switchpoint.experiment.errors import BadInput
+from switchpoint.experiment.event import (
     ATTRIBUTE_DEPTH,
     ATTRIBUTE_LENGTH,
     ATTRIBUTES,
     VALUE_LENGTH,
     check_attributes,
 )
-from experiment.pattern import MAX_TEXT
+from switchpoint.experiment.pattern import MAX_TEXT
 
 EMPTY_LISTS = [[] for _ in range(100_000)]
 

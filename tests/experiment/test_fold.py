@@ -10,13 +10,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiment.definition import DAY_MS, TOTAL_BOUND, Measure, Metric, MetricType
-from experiment.errors import DefinitionError, EventError
-from experiment.event import Event
-from experiment.fold import OTHER, LedgerPlan, Slot, add, arrivals, fold, fold_unit, ledger_plan, narrow
-from experiment.lifecycle import Epoch, ExperimentState, Status
-from experiment.moments import Moments, Sums
-from experiment.plan import ExperimentPlan
+from switchpoint.experiment.definition import DAY_MS, TOTAL_BOUND, Measure, Metric, MetricType
+from switchpoint.experiment.errors import DefinitionError, EventError
+from switchpoint.experiment.event import Event
+from switchpoint.experiment.fold import (
+    OTHER,
+    LedgerPlan,
+    Slot,
+    add,
+    arrivals,
+    fold,
+    fold_unit,
+    ledger_plan,
+    narrow,
+)
+from switchpoint.experiment.lifecycle import Epoch, ExperimentState, Status
+from switchpoint.experiment.moments import Moments, Sums
+from switchpoint.experiment.plan import ExperimentPlan
 from tests.experiment.store.ledgers import (
     ADJUSTED,
     HOUR,

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from growthbook import GrowthBook
 
-from experiment import assignment, growthbook, lifecycle, parsing
-from experiment.definition import BUCKETS, Experiment
-from experiment.errors import BadInput
-from experiment.hashing import hash_bucket, hash_unit
-from experiment.lifecycle import ExperimentState
+from switchpoint.experiment import assignment, growthbook, lifecycle, parsing
+from switchpoint.experiment.definition import BUCKETS, Experiment
+from switchpoint.experiment.errors import BadInput
+from switchpoint.experiment.hashing import hash_bucket, hash_unit
+from switchpoint.experiment.lifecycle import ExperimentState
 from tests.experiment.definitions import digests, experiment, running
 
 MIXED = """\

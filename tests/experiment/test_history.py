@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from experiment.codec import parse_event, to_document
-from experiment.errors import BadInput
-from experiment.event import Event
-from experiment.history import events
-from experiment.parsing import load
+from switchpoint.experiment.codec import parse_event, to_document
+from switchpoint.experiment.errors import BadInput
+from switchpoint.experiment.event import Event
+from switchpoint.experiment.history import events
+from switchpoint.experiment.parsing import load
 
 TEXT = """
 key: shop

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiment import assignment, lifecycle, parsing
-from experiment.canonical import rule_digest
-from experiment.definition import BUCKETS, Segment
-from experiment.errors import BadInput, DefinitionError, LifecycleError
-from experiment.lifecycle import Change, ExperimentState, Status
-from experiment.planned import movements, plan_change
+from switchpoint.experiment import assignment, lifecycle, parsing
+from switchpoint.experiment.canonical import rule_digest
+from switchpoint.experiment.definition import BUCKETS, Segment
+from switchpoint.experiment.errors import BadInput, DefinitionError, LifecycleError
+from switchpoint.experiment.lifecycle import Change, ExperimentState, Status
+from switchpoint.experiment.planned import movements, plan_change
 from tests.experiment.definitions import DESIGN_EXAMPLE, digests, experiment, minimal, running
 
 ACTIONS: dict[str, Callable[[ExperimentState], ExperimentState]] = {

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from experiment.definition import ModelRef
-from experiment.document import from_body, to_body
-from experiment.errors import BadInput, NotFound
-from experiment.model import (
+from switchpoint.experiment.definition import ModelRef
+from switchpoint.experiment.document import from_body, to_body
+from switchpoint.experiment.errors import BadInput, NotFound
+from switchpoint.experiment.model import (
     Content,
     Dataset,
     Evaluation,

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiment import parsing
-from experiment.definition import (
+from switchpoint.experiment import parsing
+from switchpoint.experiment.definition import (
     BUCKETS,
     TOTAL_BOUND,
     Design,
@@ -24,9 +24,9 @@ from experiment.definition import (
     Role,
     Size,
 )
-from experiment.errors import DefinitionError
-from experiment.reading import DefinitionErrors
-from experiment.template import INIT_YAML
+from switchpoint.experiment.errors import DefinitionError
+from switchpoint.experiment.reading import DefinitionErrors
+from switchpoint.experiment.template import INIT_YAML
 from tests.experiment.definitions import DESIGN_EXAMPLE, experiment, minimal
 
 BASE = """\

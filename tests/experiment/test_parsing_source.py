@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from experiment import parsing
-from experiment.definition import Measure
-from experiment.errors import DefinitionError
-from experiment.reading import DefinitionErrors
-from experiment.source import Shape, Table
+from switchpoint.experiment import parsing
+from switchpoint.experiment.definition import Measure
+from switchpoint.experiment.errors import DefinitionError
+from switchpoint.experiment.reading import DefinitionErrors
+from switchpoint.experiment.source import Shape, Table
 from tests.experiment.definitions import experiment
 
 UPWORTHY = """\

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiment import parsing
-from experiment.condition import ConditionError, compile_condition
-from experiment.errors import DefinitionError
-from experiment.pattern import MAX_PATTERN, MAX_TEXT, PatternError, compile_pattern
+from switchpoint.experiment import parsing
+from switchpoint.experiment.condition import ConditionError, compile_condition
+from switchpoint.experiment.errors import DefinitionError
+from switchpoint.experiment.pattern import MAX_PATTERN, MAX_TEXT, PatternError, compile_pattern
 from tests.router import world
 
 SCRIPT = """

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from experiment import parsing
-from experiment.errors import DefinitionError
-from experiment.parsing import to_document
-from experiment.schema import json_schema
-from experiment.template import INIT_YAML
+from switchpoint.experiment import parsing
+from switchpoint.experiment.errors import DefinitionError
+from switchpoint.experiment.parsing import to_document
+from switchpoint.experiment.schema import json_schema
+from switchpoint.experiment.template import INIT_YAML
 from tests.experiment.definitions import DESIGN_EXAMPLE, minimal
 
 

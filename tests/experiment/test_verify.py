@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping
 import pytest
 import redis
 
-from experiment.errors import Conflict
-from experiment.event import Event
-from experiment.store.memory_ledger import MemoryLedger
-from experiment.store.redis_keys import ShardKeys, bucket_of, unit_digest
-from experiment.store.redis_ledger import RedisLedger
-from experiment.verify import verify
+from switchpoint.experiment.errors import Conflict
+from switchpoint.experiment.event import Event
+from switchpoint.experiment.store.memory_ledger import MemoryLedger
+from switchpoint.experiment.store.redis_keys import ShardKeys, bucket_of, unit_digest
+from switchpoint.experiment.store.redis_ledger import RedisLedger
+from switchpoint.experiment.verify import verify
 from tests.experiment.store.ledgers import ONE, START, exposure, outcome, purchase, traffic
 
 BUCKETS = 8

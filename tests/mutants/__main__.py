@@ -22,6 +22,7 @@ from tests.mutants.groups import GROUPS, LUA, Group, Mutant
 
 ROOT = Path(__file__).resolve().parents[2]
 WORK = ROOT / ".mutants"
+PACKAGE = "switchpoint/"
 LISTED = Path(__file__).with_name("survivors.json")
 LEAST = 0.90
 _KILLED = {1, 3, 36, 24, -24, 152, 255}  # a failed test, or one that never ends
@@ -31,7 +32,7 @@ _UNCHECKED = {None, 2}
 # One that hangs ends with its test's own timeout; one of a busy machine must not look as if it hung.
 _CONFIG = """
 [tool.mutmut]
-source_paths = ["experiment", "analysis", "router"]
+source_paths = ["switchpoint"]
 also_copy = ["bench", "docs", "README.md", "CHANGELOG.md"]
 only_mutate = {files}
 pytest_add_cli_args_test_selection = {tests}
@@ -44,22 +45,32 @@ use_git_change_detection = false
 
 
 def copied(name: str, group: Group) -> Path:
-    """The tree as git knows it, with the tool's configuration; files that did not change keep their times."""
+    """The tree as git knows it, with the tool's configuration; files that did not change keep their times.
+
+    The package holds folders there, as in a wheel: the tool names a module by the path of its file.
+    """
     work = WORK / name
     listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(listing, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0")
     for name_of in filter(None, names):
-        source, target = ROOT / name_of, work / name_of
+        source, target = ROOT / name_of, work / packed(name_of)
         if not source.is_file():
             continue
         text = source.read_bytes()
         if name_of == "pyproject.toml":
-            text += _CONFIG.format(files=json.dumps(group.files), tests=json.dumps(group.tests)).encode()
+            text += _CONFIG.format(
+                files=json.dumps([packed(file) for file in group.files]), tests=json.dumps(group.tests)
+            ).encode()
         if not target.is_file() or target.read_bytes() != text:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(text)
     _linked(work / "mutants")
     return work
+
+
+def packed(file: str) -> str:
+    """Where the package has a file of the checkout."""
+    return PACKAGE + file if (ROOT / PACKAGE / Path(file).parts[0]).is_symlink() else file
 
 
 def _linked(mutants: Path) -> None:
@@ -82,8 +93,8 @@ def tool(work: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def results(work: Path, group: Group) -> dict[str, int | None]:
     """Exit codes by the tool's name of the mutant."""
     codes: dict[str, int | None] = {}
-    for meta in sorted((work / "mutants").rglob("*.py.meta")):
-        file = str(meta.relative_to(work / "mutants")).removesuffix(".meta")
+    for meta in sorted((work / "mutants" / PACKAGE).rglob("*.py.meta")):
+        file = str(meta.relative_to(work / "mutants" / PACKAGE)).removesuffix(".meta")
         if any(fnmatch(file, pattern) for pattern in group.files):
             mutated = meta.with_suffix("").read_text(encoding="utf-8")
             known = json.loads(meta.read_text())["exit_code_by_key"]
@@ -95,7 +106,7 @@ def results(work: Path, group: Group) -> dict[str, int | None]:
 def described(work: Path, name: str) -> Mutant:
     """What a mutant changes, read from its diff."""
     diff = tool(work, "show", name).stdout.splitlines()
-    file = next(line[4:] for line in diff if line.startswith("--- "))
+    file = next(line[4:].removeprefix(PACKAGE) for line in diff if line.startswith("--- "))
     was = [line[1:].strip() for line in diff if re.match(r"-(?!-- )", line)]
     now = [line[1:].strip() for line in diff if re.match(r"\+(?!\+\+ )", line)]
     function = name.rpartition(".")[2].rpartition("__mutmut_")[0].removeprefix("x_").removeprefix("xǁ")

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from analysis.errors import Reason
-from analysis.frame import analyze
-from analysis.inference import (
+from switchpoint.analysis.errors import Reason
+from switchpoint.analysis.frame import analyze
+from switchpoint.analysis.inference import (
     adjust,
     contrast,
     fixed,
@@ -23,12 +23,12 @@ from analysis.inference import (
     sample,
     tables,
 )
-from analysis.inference.adjust import Adjusted, Theta
-from analysis.inference.contrast import Contrast
-from analysis.inference.random_effects import Heterogeneity, Pooled, Reference
-from analysis.inference.regression import Robust
-from analysis.report.model import Report
-from experiment.parsing import load_spec
+from switchpoint.analysis.inference.adjust import Adjusted, Theta
+from switchpoint.analysis.inference.contrast import Contrast
+from switchpoint.analysis.inference.random_effects import Heterogeneity, Pooled, Reference
+from switchpoint.analysis.inference.regression import Robust
+from switchpoint.analysis.report.model import Report
+from switchpoint.experiment.parsing import load_spec
 from tests.oracles.shared import Declined, Inputs, Method, Outputs, both_scales, outputs, pair, side
 
 

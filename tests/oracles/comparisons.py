@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from analysis.inference import exact, fixed, multiplicity, proportion, sample, sequential
-from analysis.inference.multiplicity import Correction
-from analysis.inference.result import Alternative, Distribution
-from analysis.validity import sample_ratio
-from experiment.definition import Direction
+from switchpoint.analysis.inference import exact, fixed, multiplicity, proportion, sample, sequential
+from switchpoint.analysis.inference.multiplicity import Correction
+from switchpoint.analysis.inference.result import Alternative, Distribution
+from switchpoint.analysis.validity import sample_ratio
+from switchpoint.experiment.definition import Direction
 from tests.oracles.shared import Declined, Inputs, Method, Outputs, both_scales, moments, outputs, pair, side
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.inference import (
+from switchpoint.analysis.inference import (
     beta_binomial,
     effect_prior,
     families,
@@ -16,13 +16,13 @@ from analysis.inference import (
     sample,
     share_sequence,
 )
-from analysis.inference.beta_binomial import BetaPrior
-from analysis.inference.effect_prior import EffectPrior
-from analysis.inference.result import Alternative
-from analysis.planning import power, spending
-from analysis.planning.boundary import fixed_drift
-from analysis.planning.spending import Bounds
-from experiment.definition import Direction, Spending
+from switchpoint.analysis.inference.beta_binomial import BetaPrior
+from switchpoint.analysis.inference.effect_prior import EffectPrior
+from switchpoint.analysis.inference.result import Alternative
+from switchpoint.analysis.planning import power, spending
+from switchpoint.analysis.planning.boundary import fixed_drift
+from switchpoint.analysis.planning.spending import Bounds
+from switchpoint.experiment.definition import Direction, Spending
 from tests.oracles.shared import Inputs, Method, Outputs, moments, outputs, pair
 
 _SIDES = {1: Alternative.GREATER, 2: Alternative.TWO_SIDED}

@@ -18,7 +18,6 @@ from typing import Any
 
 import grimp
 
-PACKAGES = ("experiment", "analysis", "router")
 BODY = ""
 """What a module does when it is imported, as if it were a definition."""
 Definition = tuple[str, str]
@@ -26,12 +25,15 @@ Definition = tuple[str, str]
 
 @cache
 def reached() -> frozenset[Definition]:
-    """Every definition reached from what the package `router` holds."""
-    graph = grimp.build_graph(*PACKAGES)
+    """Every definition reached from what the package `switchpoint.router` holds."""
+    graph = grimp.build_graph("switchpoint")
     uses = {module: _uses(module) for module in graph.modules}
     found: set[Definition] = set()
     waiting = [
-        (module, name) for module in uses if module.partition(".")[0] == "router" for name in uses[module]
+        (module, name)
+        for module in uses
+        if f"{module}.".startswith("switchpoint.router.")
+        for name in uses[module]
     ]
     while waiting:
         one = waiting.pop()
@@ -80,7 +82,11 @@ def called(work: Callable[[], Any]) -> tuple[Any, frozenset[Definition]]:
     def note(frame: FrameType, event: str, _: Any) -> None:
         module = frame.f_globals.get("__name__", "")
         caller = frame.f_back.f_globals.get("__name__", "") if frame.f_back else ""
-        if event == "call" and module.startswith("analysis.") and caller.startswith("tests.oracles"):
+        if (
+            event == "call"
+            and module.startswith("switchpoint.analysis.")
+            and caller.startswith("tests.oracles")
+        ):
             found.add((module, frame.f_code.co_qualname.partition(".")[0]))
 
     before = sys.getprofile()

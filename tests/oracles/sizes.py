@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from analysis.inference.result import Distribution
-from analysis.planning import power
-from experiment.definition import Size
+from switchpoint.analysis.inference.result import Distribution
+from switchpoint.analysis.planning import power
+from switchpoint.experiment.definition import Size
 from tests.oracles.shared import Inputs, Method, Outputs, side
 
 _BOTH = {"wrong_side": True}

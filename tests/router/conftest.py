@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from experiment.catalog import Catalog
-from experiment.store.redis_ledger import RedisLedger
-from experiment.store.redis_records import RedisRecords
-from experiment.store.server import EmbeddedServer
-from router.serving.launch import ServingProcess, free_port
+from switchpoint.experiment.catalog import Catalog
+from switchpoint.experiment.store.redis_ledger import RedisLedger
+from switchpoint.experiment.store.redis_records import RedisRecords
+from switchpoint.experiment.store.server import EmbeddedServer
+from switchpoint.router.serving.launch import ServingProcess, free_port
 from tests.router import world
 from tests.waiting import patient, until
 

@@ -6,7 +6,7 @@ import http.client
 import json
 from typing import Any
 
-from router.serving.launch import ServingProcess
+from switchpoint.router.serving.launch import ServingProcess
 
 
 def request(

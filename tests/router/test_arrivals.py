@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from analysis.report.model import Check, Severity
-from experiment.event import Event, Status
-from experiment.store.ledger import Ledger
-from experiment.store.memory_ledger import MemoryLedger
-from experiment.store.memory_records import MemoryRecords
-from experiment.store.redis_ledger import RedisLedger
-from experiment.store.server import EmbeddedServer
-from router.look import look
+from switchpoint.analysis.report.model import Check, Severity
+from switchpoint.experiment.event import Event, Status
+from switchpoint.experiment.store.ledger import Ledger
+from switchpoint.experiment.store.memory_ledger import MemoryLedger
+from switchpoint.experiment.store.memory_records import MemoryRecords
+from switchpoint.experiment.store.redis_ledger import RedisLedger
+from switchpoint.experiment.store.server import EmbeddedServer
+from switchpoint.router.look import look
 from tests.experiment.store.ledgers import exposure, outcome, purchase
 from tests.router import world
 from tests.waiting import patient

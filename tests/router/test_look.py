@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from experiment.catalog import Catalog
-from experiment.definition import DAY_MS
-from experiment.errors import BadInput, NotFound
-from experiment.model import Content, Format
-from experiment.store.memory_ledger import MemoryLedger
-from experiment.store.memory_records import MemoryRecords
-from experiment.store.records import Kind
-from router.look import look
+from switchpoint.experiment.catalog import Catalog
+from switchpoint.experiment.definition import DAY_MS
+from switchpoint.experiment.errors import BadInput, NotFound
+from switchpoint.experiment.model import Content, Format
+from switchpoint.experiment.store.memory_ledger import MemoryLedger
+from switchpoint.experiment.store.memory_records import MemoryRecords
+from switchpoint.experiment.store.records import Kind
+from switchpoint.router.look import look
 from tests.experiment.definitions import experiment
 
 

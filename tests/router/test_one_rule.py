@@ -13,21 +13,28 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiment.codec import parse_event
-from experiment.errors import BadInput, EventError
-from experiment.event import NAME_LENGTH, NUMBER_BOUND, VALUE_LENGTH, dimension_value, text_fault, unit_id
-from experiment.history import events as imported
-from experiment.source import RANDOMISED, Shape, Source
-from experiment.store.memory_records import MemoryRecords
-from router.client import arguments
-from router.serving.app import Services, create_app
-from router.serving.assign import AssignDoor
-from router.serving.body import BodyReader
-from router.serving.clock import Clock
-from router.serving.exposure import covariate_values, dimension_values
-from router.serving.metrics import Metrics
-from router.serving.snapshot import Snapshot
-from router.serving.wsgi import RecordsSource
+from switchpoint.experiment.codec import parse_event
+from switchpoint.experiment.errors import BadInput, EventError
+from switchpoint.experiment.event import (
+    NAME_LENGTH,
+    NUMBER_BOUND,
+    VALUE_LENGTH,
+    dimension_value,
+    text_fault,
+    unit_id,
+)
+from switchpoint.experiment.history import events as imported
+from switchpoint.experiment.source import RANDOMISED, Shape, Source
+from switchpoint.experiment.store.memory_records import MemoryRecords
+from switchpoint.router.client import arguments
+from switchpoint.router.serving.app import Services, create_app
+from switchpoint.router.serving.assign import AssignDoor
+from switchpoint.router.serving.body import BodyReader
+from switchpoint.router.serving.clock import Clock
+from switchpoint.router.serving.exposure import covariate_values, dimension_values
+from switchpoint.router.serving.metrics import Metrics
+from switchpoint.router.serving.snapshot import Snapshot
+from switchpoint.router.serving.wsgi import RecordsSource
 from tests.experiment.store.ledgers import ADJUSTED, a_definition
 from tests.router import world
 

@@ -9,12 +9,12 @@ import numpy as np
 import skops.io
 from sklearn.linear_model import LogisticRegression
 
-from experiment import parsing
-from experiment.catalog import Catalog
-from experiment.definition import ModelRef
-from experiment.model import Content, Format
-from experiment.store.artifacts import Artifacts
-from experiment.store.records import Records
+from switchpoint.experiment import parsing
+from switchpoint.experiment.catalog import Catalog
+from switchpoint.experiment.definition import ModelRef
+from switchpoint.experiment.model import Content, Format
+from switchpoint.experiment.store.artifacts import Artifacts
+from switchpoint.experiment.store.records import Records
 
 DEFINITION = """
 key: home-ranker

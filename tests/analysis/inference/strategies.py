@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from analysis.inference.sample import Sample, from_moments
+from switchpoint.analysis.inference.sample import Sample, from_moments
 
 units = st.integers(5, 100_000)
 means = st.floats(0.05, 1000.0)

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special
 
-from analysis.errors import CannotEstimate
-from analysis.inference.beta_binomial import BetaPrior, posterior
-from experiment.errors import BadInput
+from switchpoint.analysis.errors import CannotEstimate
+from switchpoint.analysis.inference.beta_binomial import BetaPrior, posterior
+from switchpoint.experiment.errors import BadInput
 
 
 def _closed_form(x: tuple[int, int], n: tuple[int, int]) -> float:

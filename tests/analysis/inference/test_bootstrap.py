@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.errors import Reason
-from analysis.inference import bootstrap, fixed
-from analysis.inference.result import Alternative
-from analysis.inference.sample import from_values, ratio_from_values
+from switchpoint.analysis.errors import Reason
+from switchpoint.analysis.inference import bootstrap, fixed
+from switchpoint.analysis.inference.result import Alternative
+from switchpoint.analysis.inference.sample import from_values, ratio_from_values
 
 
 def test_the_same_seed_gives_the_same_answer_and_ordinary_data_that_of_welch() -> None:

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.errors import CannotEstimate, Reason
-from analysis.inference import fixed
-from analysis.inference.effect_prior import EffectPrior, effect_posterior, empirical_prior
-from analysis.inference.sample import Sample, from_moments
-from experiment.definition import Direction
-from experiment.errors import BadInput
+from switchpoint.analysis.errors import CannotEstimate, Reason
+from switchpoint.analysis.inference import fixed
+from switchpoint.analysis.inference.effect_prior import EffectPrior, effect_posterior, empirical_prior
+from switchpoint.analysis.inference.sample import Sample, from_moments
+from switchpoint.experiment.definition import Direction
+from switchpoint.experiment.errors import BadInput
 from tests.analysis.inference.strategies import pairs
 
 

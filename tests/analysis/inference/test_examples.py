@@ -10,10 +10,10 @@ import sys
 import pytest
 
 MODULES = [
-    "analysis.inference.fixed",
-    "analysis.inference.multiplicity",
-    "analysis.inference.proportion",
-    "analysis.validity.sample_ratio",
+    "switchpoint.analysis.inference.fixed",
+    "switchpoint.analysis.inference.multiplicity",
+    "switchpoint.analysis.inference.proportion",
+    "switchpoint.analysis.validity.sample_ratio",
 ]
 
 
@@ -29,9 +29,9 @@ def test_the_core_does_not_import_scipy_stats() -> None:
     names = ", ".join(
         [
             *MODULES,
-            "analysis.inference.sequential",
-            "analysis.inference.exact",
-            "analysis.planning.sufficiency",
+            "switchpoint.analysis.inference.sequential",
+            "switchpoint.analysis.inference.exact",
+            "switchpoint.analysis.planning.sufficiency",
         ]
     )
     code = f"import sys, {names}; print([m for m in ('scipy.stats', 'scipy.optimize', 'statsmodels', 'pandas') if m in sys.modules])"

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.inference.families import e_bh, interval_alpha, power_per_guardrail
-from analysis.inference.multiplicity import Correction, rejected
+from switchpoint.analysis.inference.families import e_bh, interval_alpha, power_per_guardrail
+from switchpoint.analysis.inference.multiplicity import Correction, rejected
 
 p_values = st.lists(st.floats(1e-9, 1.0), min_size=1, max_size=12)
 

@@ -8,11 +8,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
-from analysis.errors import CannotEstimate, Reason
-from analysis.inference import fixed, sample
-from analysis.inference.result import Alternative, Distribution
-from analysis.inference.sample import Sample, from_moments
-from experiment.definition import Direction, Size
+from switchpoint.analysis.errors import CannotEstimate, Reason
+from switchpoint.analysis.inference import fixed, sample
+from switchpoint.analysis.inference.result import Alternative, Distribution
+from switchpoint.analysis.inference.sample import Sample, from_moments
+from switchpoint.experiment.definition import Direction, Size
 from tests.analysis.inference.strategies import pairs
 
 alphas = st.sampled_from([0.001, 0.01, 0.05, 0.1, 0.3])

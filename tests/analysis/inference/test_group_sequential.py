@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.errors import Reason
-from analysis.inference import fixed, group_sequential, proportion
-from analysis.inference.group_sequential import Stage, position
-from analysis.inference.repeated import Looks, repeated_p
-from analysis.inference.result import Alternative
-from analysis.inference.sample import Sample, from_moments
-from experiment.definition import Spending
+from switchpoint.analysis.errors import Reason
+from switchpoint.analysis.inference import fixed, group_sequential, proportion
+from switchpoint.analysis.inference.group_sequential import Stage, position
+from switchpoint.analysis.inference.repeated import Looks, repeated_p
+from switchpoint.analysis.inference.result import Alternative
+from switchpoint.analysis.inference.sample import Sample, from_moments
+from switchpoint.experiment.definition import Spending
 from tests.analysis.inference.strategies import pairs
 
 PLANS = [

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, special
 
-from analysis.errors import Reason
-from analysis.inference import contrast, sample
-from analysis.inference.effect_prior import EffectPrior, effect_posterior
-from analysis.inference.lift_posterior import binomial_lift
-from experiment.definition import Direction
+from switchpoint.analysis.errors import Reason
+from switchpoint.analysis.inference import contrast, sample
+from switchpoint.analysis.inference.effect_prior import EffectPrior, effect_posterior
+from switchpoint.analysis.inference.lift_posterior import binomial_lift
+from switchpoint.experiment.definition import Direction
 
 
 def _brute(counts: tuple[int, int, int, int], prior: EffectPrior) -> tuple[float, float, float]:

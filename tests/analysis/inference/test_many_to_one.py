@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.errors import Reason
-from analysis.inference import many_to_one
-from analysis.inference.result import Alternative
-from analysis.inference.sample import from_moments, from_values, stack
+from switchpoint.analysis.errors import Reason
+from switchpoint.analysis.inference import many_to_one
+from switchpoint.analysis.inference.result import Alternative
+from switchpoint.analysis.inference.sample import from_moments, from_values, stack
 
 
 @pytest.mark.parametrize("alternative", list(Alternative))

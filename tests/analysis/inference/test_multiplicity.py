@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.inference.multiplicity import Correction, adjust, rejected
+from switchpoint.analysis.inference.multiplicity import Correction, adjust, rejected
 
 families = st.lists(st.floats(0, 1), min_size=1, max_size=12)
 

@@ -8,11 +8,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import optimize, stats
 
-from analysis.errors import Reason
-from analysis.inference import exact, fixed, proportion, sample
-from analysis.inference.restricted import restricted_rates_difference, restricted_rates_ratio
-from analysis.inference.result import Alternative
-from experiment.definition import Direction
+from switchpoint.analysis.errors import Reason
+from switchpoint.analysis.inference import exact, fixed, proportion, sample
+from switchpoint.analysis.inference.restricted import restricted_rates_difference, restricted_rates_ratio
+from switchpoint.analysis.inference.result import Alternative
+from switchpoint.experiment.definition import Direction
 
 
 @st.composite

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.errors import Reason
-from analysis.inference import fixed, quantile
-from analysis.inference.result import Alternative
+from switchpoint.analysis.errors import Reason
+from switchpoint.analysis.inference import fixed, quantile
+from switchpoint.analysis.inference.result import Alternative
 
 
 @pytest.mark.parametrize("alternative", list(Alternative))

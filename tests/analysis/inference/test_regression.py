@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.errors import CannotEstimate, Reason
-from analysis.inference import contrast, regression
-from analysis.inference.regression import Robust
-from experiment.errors import BadInput
+from switchpoint.analysis.errors import CannotEstimate, Reason
+from switchpoint.analysis.inference import contrast, regression
+from switchpoint.analysis.inference.regression import Robust
+from switchpoint.experiment.errors import BadInput
 
 
 def _table(seed: int, rows: int = 80) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

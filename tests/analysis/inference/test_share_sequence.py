@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import special
 
-from analysis.errors import Reason
-from analysis.inference import share_sequence
-from analysis.inference.result import Alternative
-from analysis.validity.sample_ratio import log_e_sample_ratio
-from experiment.errors import BadInput
+from switchpoint.analysis.errors import Reason
+from switchpoint.analysis.inference import share_sequence
+from switchpoint.analysis.inference.result import Alternative
+from switchpoint.analysis.validity.sample_ratio import log_e_sample_ratio
+from switchpoint.experiment.errors import BadInput
 
 
 @given(st.integers(1, 60), st.floats(0.005, 0.995), st.floats(0.5, 500), st.sampled_from(Alternative))

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from analysis.errors import Reason
-from analysis.inference.tables import mantel_haenszel
+from switchpoint.analysis.errors import Reason
+from switchpoint.analysis.inference.tables import mantel_haenszel
 
 
 @settings(max_examples=40)

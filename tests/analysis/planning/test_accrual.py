@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.planning.accrual import Accrual, constant_accrual, fit_accrual
+from switchpoint.analysis.planning.accrual import Accrual, constant_accrual, fit_accrual
 
 
 def test_one_look_of_many_and_a_single_one_for_all() -> None:

@@ -6,10 +6,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.inference.result import Alternative
-from analysis.inference.sequential import boundary, mixing_units
-from analysis.planning.boundary import PLANNING_LOOKS, crossing, fixed_drift, sequential_cost, start_paths
-from analysis.planning.boundary import _nodes as boundary_nodes
+from switchpoint.analysis.inference.result import Alternative
+from switchpoint.analysis.inference.sequential import boundary, mixing_units
+from switchpoint.analysis.planning.boundary import (
+    PLANNING_LOOKS,
+    crossing,
+    fixed_drift,
+    sequential_cost,
+    start_paths,
+)
+from switchpoint.analysis.planning.boundary import _nodes as boundary_nodes
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,12 @@ import pytest
 from scipy import stats
 from statsmodels.stats.power import NormalIndPower
 
-from analysis.planning.boundary import sequential_cost
-from analysis.planning.curves import Curve, Planned, curve, units
-from analysis.planning.power import planned_units, posterior_cost
-from analysis.planning.spending import looks_cost
-from experiment.definition import Belief, Design, Size
-from experiment.errors import BadInput
+from switchpoint.analysis.planning.boundary import sequential_cost
+from switchpoint.analysis.planning.curves import Curve, Planned, curve, units
+from switchpoint.analysis.planning.power import planned_units, posterior_cost
+from switchpoint.analysis.planning.spending import looks_cost
+from switchpoint.experiment.definition import Belief, Design, Size
+from switchpoint.experiment.errors import BadInput
 from tests.analysis.cases import RULE
 
 MEAN = Planned(mean=12.5, variance=1600.0, effect=0.375, ratio=1.0, alpha=0.05, power=0.8)

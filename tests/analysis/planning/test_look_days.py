@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from analysis.planning.look_days import first_look, next_look, planned_days
-from experiment.definition import LookPlan
+from switchpoint.analysis.planning.look_days import first_look, next_look, planned_days
+from switchpoint.experiment.definition import LookPlan
 from tests.analysis.cases import RULE
 
 

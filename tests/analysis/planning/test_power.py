@@ -12,15 +12,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from analysis.inference import fixed, sample
-from analysis.inference.effect_prior import EffectPrior, normal_posterior
-from analysis.inference.result import Alternative, Distribution
-from analysis.planning import power
-from analysis.planning.boundary import fixed_drift, sequential_cost
-from analysis.planning.look_days import plan_cost
-from analysis.planning.power import Convention
-from experiment.definition import Belief, DecisionRule, Design, Direction, Grade, LookPlan, Size, Spending
-from experiment.errors import BadInput
+from switchpoint.analysis.inference import fixed, sample
+from switchpoint.analysis.inference.effect_prior import EffectPrior, normal_posterior
+from switchpoint.analysis.inference.result import Alternative, Distribution
+from switchpoint.analysis.planning import power
+from switchpoint.analysis.planning.boundary import fixed_drift, sequential_cost
+from switchpoint.analysis.planning.look_days import plan_cost
+from switchpoint.analysis.planning.power import Convention
+from switchpoint.experiment.definition import (
+    Belief,
+    DecisionRule,
+    Design,
+    Direction,
+    Grade,
+    LookPlan,
+    Size,
+    Spending,
+)
+from switchpoint.experiment.errors import BadInput
 
 ratios = st.floats(0.05, 20)
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.inference.result import Alternative
-from analysis.planning import spending
-from analysis.planning.spending import Bounds
-from experiment.definition import Spending
-from experiment.errors import BadInput
+from switchpoint.analysis.inference.result import Alternative
+from switchpoint.analysis.planning import spending
+from switchpoint.analysis.planning.spending import Bounds
+from switchpoint.experiment.definition import Spending
+from switchpoint.experiment.errors import BadInput
 
 
 def shaped(looks: int, constant: float, *, steep: bool = False) -> Bounds:

@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from analysis.errors import Reason
-from analysis.inference.sample import from_moments, proportion
-from analysis.planning import power
-from analysis.planning.accrual import constant_accrual, fit_accrual
-from analysis.planning.boundary import sequential_cost
-from analysis.planning.sufficiency import Sufficiency, progress, sufficiency
-from experiment.definition import DecisionRule, Design, Direction, Grade, LookPlan, Size
+from switchpoint.analysis.errors import Reason
+from switchpoint.analysis.inference.sample import from_moments, proportion
+from switchpoint.analysis.planning import power
+from switchpoint.analysis.planning.accrual import constant_accrual, fit_accrual
+from switchpoint.analysis.planning.boundary import sequential_cost
+from switchpoint.analysis.planning.sufficiency import Sufficiency, progress, sufficiency
+from switchpoint.experiment.definition import DecisionRule, Design, Direction, Grade, LookPlan, Size
 
 
 def _rule(

@@ -14,15 +14,15 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from analysis.analyze import analyze_ledger
-from analysis.frame import analyze
-from analysis.inference.random_effects import pool_effects
-from analysis.report import comparisons
-from analysis.report.comparisons import iso_day, number
-from analysis.report.model import Comparison, MetricReading, Report
-from analysis.rule import Finding
-from experiment.definition import Design, Direction
-from experiment.parsing import load_spec
+from switchpoint.analysis.analyze import analyze_ledger
+from switchpoint.analysis.frame import analyze
+from switchpoint.analysis.inference.random_effects import pool_effects
+from switchpoint.analysis.report import comparisons
+from switchpoint.analysis.report.comparisons import iso_day, number
+from switchpoint.analysis.report.model import Comparison, MetricReading, Report
+from switchpoint.analysis.rule import Finding
+from switchpoint.experiment.definition import Design, Direction
+from switchpoint.experiment.parsing import load_spec
 from tests.analysis.cases import BUYERS, DAY, RULE, counts, definition, running, segment
 
 SPEC = """

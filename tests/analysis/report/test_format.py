@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.report import format as fmt
-from analysis.report.markup import text
-from analysis.report.model import Interval
+from switchpoint.analysis.report import format as fmt
+from switchpoint.analysis.report.markup import text
+from switchpoint.analysis.report.model import Interval
 
 _SMALL = st.floats(min_value=-1.0, max_value=1.0, allow_nan=False)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import NamedTuple
 
-from analysis.report.model import (
+from switchpoint.analysis.report.model import (
     Check,
     CheckName,
     Comparison,
@@ -20,11 +20,11 @@ from analysis.report.model import (
     MetricReading,
     Severity,
 )
-from analysis.report.numbers import Posterior, Sufficiency
-from analysis.rule import Finding
-from analysis.verdict import Case
-from experiment.decision import VerdictKind
-from experiment.definition import Belief, DecisionRule, Design, LookPlan
+from switchpoint.analysis.report.numbers import Posterior, Sufficiency
+from switchpoint.analysis.rule import Finding
+from switchpoint.analysis.verdict import Case
+from switchpoint.experiment.decision import VerdictKind
+from switchpoint.experiment.definition import Belief, DecisionRule, Design, LookPlan
 from tests.analysis.cases import RULE as FROZEN
 
 INVALID, PROMOTE, ROLLBACK = VerdictKind.INVALID, VerdictKind.PROMOTE, VerdictKind.ROLLBACK

@@ -10,20 +10,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import deciding, estimates, verdict, verdicts
-from analysis.estimates import Pairs
-from analysis.frame import analyze, evidence_of
-from analysis.measure import UNPLANNED_UNITS
-from analysis.planning.accrual import constant_accrual
-from analysis.planning.sufficiency import Sufficiency
-from analysis.report.model import Comparison, Report
-from analysis.rule import Facts, Finding
-from analysis.thresholds import DEFAULT
-from analysis.totals import Totals
-from analysis.verdict import Case
-from analysis.verdicts import Guarded, Judged, Reading
-from experiment.definition import DecisionRule, Design, Metric, Role
-from experiment.parsing import Spec, load_spec
+from switchpoint.analysis import deciding, estimates, verdict, verdicts
+from switchpoint.analysis.estimates import Pairs
+from switchpoint.analysis.frame import analyze, evidence_of
+from switchpoint.analysis.measure import UNPLANNED_UNITS
+from switchpoint.analysis.planning.accrual import constant_accrual
+from switchpoint.analysis.planning.sufficiency import Sufficiency
+from switchpoint.analysis.report.model import Comparison, Report
+from switchpoint.analysis.rule import Facts, Finding
+from switchpoint.analysis.thresholds import DEFAULT
+from switchpoint.analysis.totals import Totals
+from switchpoint.analysis.verdict import Case
+from switchpoint.analysis.verdicts import Guarded, Judged, Reading
+from switchpoint.experiment.definition import DecisionRule, Design, Metric, Role
+from switchpoint.experiment.parsing import Spec, load_spec
 
 DAYS = 16
 DESIGN = {

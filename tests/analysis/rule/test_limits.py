@@ -12,17 +12,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import estimates, verdicts
-from analysis.frame import analyze, evidence_of
-from analysis.report.model import Check, Report, Severity
-from analysis.rule import KINDS, Finding
-from analysis.thresholds import DEFAULT
-from analysis.validity import balance, contamination, gates
-from analysis.validity.balance import Difference
-from analysis.verdict import decide
-from experiment.decision import VerdictKind
-from experiment.definition import Design, Grade, Role, Size
-from experiment.parsing import load_spec
+from switchpoint.analysis import estimates, verdicts
+from switchpoint.analysis.frame import analyze, evidence_of
+from switchpoint.analysis.report.model import Check, Report, Severity
+from switchpoint.analysis.rule import KINDS, Finding
+from switchpoint.analysis.thresholds import DEFAULT
+from switchpoint.analysis.validity import balance, contamination, gates
+from switchpoint.analysis.validity.balance import Difference
+from switchpoint.analysis.verdict import decide
+from switchpoint.experiment.decision import VerdictKind
+from switchpoint.experiment.definition import Design, Grade, Role, Size
+from switchpoint.experiment.parsing import load_spec
 from tests.analysis.rule.table import CONTINUE, FROZEN, INVALID, KEEP, NAMES, PROMOTE, ROLLBACK, case, line
 
 DAYS, UNITS = 14, 42_000

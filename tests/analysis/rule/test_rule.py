@@ -7,9 +7,9 @@ from itertools import permutations, product
 import numpy as np
 import pytest
 
-from analysis import rule
-from analysis.rule import BRANCHES, KINDS, RULE, Branch, Facts, Finding
-from experiment.definition import Design
+from switchpoint.analysis import rule
+from switchpoint.analysis.rule import BRANCHES, KINDS, RULE, Branch, Facts, Finding
+from switchpoint.experiment.definition import Design
 from tests.analysis.rule.table import PROMOTE, TABLE, VARIANTS, Line, holds, known, name
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from analysis.report.model import Check, CheckName, Comparison, Guard, Interval, Missing, Severity
-from analysis.report.numbers import Planned, Posterior
-from analysis.rule import Finding
-from analysis.sentences import (
+from switchpoint.analysis.report.model import Check, CheckName, Comparison, Guard, Interval, Missing, Severity
+from switchpoint.analysis.report.numbers import Planned, Posterior
+from switchpoint.analysis.rule import Finding
+from switchpoint.analysis.sentences import (
     effects,
     family,
     guard_sentence,
@@ -22,7 +22,7 @@ from analysis.sentences import (
     sentence,
     worse_sentence,
 )
-from experiment.definition import Design
+from switchpoint.experiment.definition import Design
 from tests.analysis.rule.table import DESIGNS, FROZEN, Known, estimate, gate, metric, record, sufficiency
 from tests.analysis.validity.page import CHECKS
 

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from analysis.report.model import Check, CheckName, Guard, Severity, Shown, Verdict
-from analysis.rule import Finding
-from analysis.sentences import guard_sentence, sentence, worse_sentence
-from analysis.verdict import Case, decide
-from experiment.decision import VerdictKind
-from experiment.definition import Design
+from switchpoint.analysis.report.model import Check, CheckName, Guard, Severity, Shown, Verdict
+from switchpoint.analysis.rule import Finding
+from switchpoint.analysis.sentences import guard_sentence, sentence, worse_sentence
+from switchpoint.analysis.verdict import Case, decide
+from switchpoint.experiment.decision import VerdictKind
+from switchpoint.experiment.definition import Design
 from tests.analysis.rule.table import (
     CONTINUE,
     DESIGNS,

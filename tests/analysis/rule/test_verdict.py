@@ -7,11 +7,11 @@ from itertools import product
 
 import pytest
 
-from analysis.report.model import CheckName
-from analysis.rule import Finding
-from analysis.verdict import decide, facts, rivals
-from experiment.decision import VerdictKind
-from experiment.definition import Belief, Design
+from switchpoint.analysis.report.model import CheckName
+from switchpoint.analysis.rule import Finding
+from switchpoint.analysis.verdict import decide, facts, rivals
+from switchpoint.experiment.decision import VerdictKind
+from switchpoint.experiment.definition import Belief, Design
 from tests.analysis.rule.table import (
     CONTINUE,
     DESIGNS,

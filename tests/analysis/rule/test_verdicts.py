@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from analysis import verdicts
-from analysis.rule import KINDS, Finding
-from analysis.thresholds import DEFAULT
-from analysis.verdicts import Guarded, Judged
-from experiment.decision import VerdictKind
-from experiment.definition import Design
+from switchpoint.analysis import verdicts
+from switchpoint.analysis.rule import KINDS, Finding
+from switchpoint.analysis.thresholds import DEFAULT
+from switchpoint.analysis.verdicts import Guarded, Judged
+from switchpoint.experiment.decision import VerdictKind
+from switchpoint.experiment.definition import Design
 from tests.analysis.rule.table import (
     CONTINUE,
     DESIGNS,

@@ -12,16 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.analyze import analyze_ledger
-from analysis.frame import analyze
-from analysis.report.batch_model import BatchReport
-from analysis.report.layout import Tone, verdict_tone
-from analysis.report.model import CheckName, Comparison, MetricReading, Report, Severity
-from analysis.report.sections import report_sections, status_sections
-from analysis.rule import Finding
-from experiment.decision import VerdictKind
-from experiment.definition import Direction, Role, Size
-from experiment.parsing import load_spec
+from switchpoint.analysis.analyze import analyze_ledger
+from switchpoint.analysis.frame import analyze
+from switchpoint.analysis.report.batch_model import BatchReport
+from switchpoint.analysis.report.layout import Tone, verdict_tone
+from switchpoint.analysis.report.model import CheckName, Comparison, MetricReading, Report, Severity
+from switchpoint.analysis.report.sections import report_sections, status_sections
+from switchpoint.analysis.rule import Finding
+from switchpoint.experiment.decision import VerdictKind
+from switchpoint.experiment.definition import Direction, Role, Size
+from switchpoint.experiment.parsing import load_spec
 from tests.analysis.cases import BUYERS, DAY, ERRORS, RULE, counts, definition, running, segment
 
 SPEC = """

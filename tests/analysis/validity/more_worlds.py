@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.analyze import Project, analyze_ledger
-from analysis.facts import Backlog
-from analysis.frame import analyze
-from analysis.ledger import arrived
-from analysis.report.batch_model import BatchReport
-from analysis.report.model import Report, Severity
-from experiment.definition import Segment, Size
-from experiment.fold import Arrivals
-from experiment.lifecycle import revise
-from experiment.moments import Cell, CellKey, Moments, Sums
-from experiment.parsing import load_spec
+from switchpoint.analysis.analyze import Project, analyze_ledger
+from switchpoint.analysis.facts import Backlog
+from switchpoint.analysis.frame import analyze
+from switchpoint.analysis.ledger import arrived
+from switchpoint.analysis.report.batch_model import BatchReport
+from switchpoint.analysis.report.model import Report, Severity
+from switchpoint.experiment.definition import Segment, Size
+from switchpoint.experiment.fold import Arrivals
+from switchpoint.experiment.lifecycle import revise
+from switchpoint.experiment.moments import Cell, CellKey, Moments, Sums
+from switchpoint.experiment.parsing import load_spec
 from tests.analysis import cases
 from tests.analysis.validity.worlds import (
     DAYS,

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.evidence import DayLooks, Evidence, Stratum, Subject
-from analysis.ledger import from_ledger
-from analysis.report import format as fmt
-from analysis.report.model import Check, SampleRatio, Severity
-from analysis.thresholds import DEFAULT
-from analysis.validity import allocation
-from analysis.validity.sample_ratio import log_e_sample_ratio
+from switchpoint.analysis.evidence import DayLooks, Evidence, Stratum, Subject
+from switchpoint.analysis.ledger import from_ledger
+from switchpoint.analysis.report import format as fmt
+from switchpoint.analysis.report.model import Check, SampleRatio, Severity
+from switchpoint.analysis.thresholds import DEFAULT
+from switchpoint.analysis.validity import allocation
+from switchpoint.analysis.validity.sample_ratio import log_e_sample_ratio
 from tests.analysis import cases
 from tests.analysis.validity.expected import fine, unseen, warned
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from analysis.analyze import analyze_ledger
-from analysis.inference.share_sequence import TUNED_EVENTS, concentration
-from analysis.report.model import Check, Report, Severity
-from analysis.validity.canary import harm_p
-from experiment.definition import Size
+from switchpoint.analysis.analyze import analyze_ledger
+from switchpoint.analysis.inference.share_sequence import TUNED_EVENTS, concentration
+from switchpoint.analysis.report.model import Check, Report, Severity
+from switchpoint.analysis.validity.canary import harm_p
+from switchpoint.experiment.definition import Size
 from tests.analysis import cases
 
 DAY_MS = 86_400_000

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.evidence import Stratum, Subject
-from analysis.inference.sample import proportion
-from analysis.report.model import Overlap, Severity, Value
-from analysis.thresholds import DEFAULT
-from analysis.validity import contamination, gates, overlap
-from experiment.definition import Grade, MetricType
+from switchpoint.analysis.evidence import Stratum, Subject
+from switchpoint.analysis.inference.sample import proportion
+from switchpoint.analysis.report.model import Overlap, Severity, Value
+from switchpoint.analysis.thresholds import DEFAULT
+from switchpoint.analysis.validity import contamination, gates, overlap
+from switchpoint.experiment.definition import Grade, MetricType
 from tests.analysis.cases import RULE
 
 

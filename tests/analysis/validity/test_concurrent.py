@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.evidence import DayLooks, Evidence
-from analysis.facts import Unseen
-from analysis.ledger import from_ledger
-from analysis.report.model import Severity
-from analysis.validity import concurrent
-from analysis.validity.concurrent import Window
-from experiment.definition import Layer
-from experiment.lifecycle import ExperimentState, Status
-from experiment.source import Shape, Source
+from switchpoint.analysis.evidence import DayLooks, Evidence
+from switchpoint.analysis.facts import Unseen
+from switchpoint.analysis.ledger import from_ledger
+from switchpoint.analysis.report.model import Severity
+from switchpoint.analysis.validity import concurrent
+from switchpoint.analysis.validity.concurrent import Window
+from switchpoint.experiment.definition import Layer
+from switchpoint.experiment.lifecycle import ExperimentState, Status
+from switchpoint.experiment.source import Shape, Source
 from tests.analysis import cases
 from tests.analysis.validity.expected import fine, warned
 

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from analysis.facts import Unseen
-from analysis.report import format as fmt
-from analysis.report.model import Check, Severity
-from analysis.thresholds import DEFAULT
-from analysis.validity.sample_ratio import SampleRatio, sample_ratio
-from analysis.validity.series import Effects, Levels, daily_ratio, jump, novelty
+from switchpoint.analysis.facts import Unseen
+from switchpoint.analysis.report import format as fmt
+from switchpoint.analysis.report.model import Check, Severity
+from switchpoint.analysis.thresholds import DEFAULT
+from switchpoint.analysis.validity.sample_ratio import SampleRatio, sample_ratio
+from switchpoint.analysis.validity.series import Effects, Levels, daily_ratio, jump, novelty
 from tests.analysis.validity.expected import fine, unseen, void, warned
 
 VARIANTS = ("a", "b", "c")

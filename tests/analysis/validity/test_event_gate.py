@@ -12,15 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis import estimates
-from analysis.estimates import pairs
-from analysis.frame import analyze
-from analysis.report.model import Check, Comparison, Report, Severity
-from analysis.totals import Centred
-from analysis.validity.event_gate import NEEDED, Counted, counted, expected, rarer
-from experiment.decision import VerdictKind
-from experiment.definition import Measure, Metric, MetricType, Role, Size
-from experiment.parsing import load_spec
+from switchpoint.analysis import estimates
+from switchpoint.analysis.estimates import pairs
+from switchpoint.analysis.frame import analyze
+from switchpoint.analysis.report.model import Check, Comparison, Report, Severity
+from switchpoint.analysis.totals import Centred
+from switchpoint.analysis.validity.event_gate import NEEDED, Counted, counted, expected, rarer
+from switchpoint.experiment.decision import VerdictKind
+from switchpoint.experiment.definition import Measure, Metric, MetricType, Role, Size
+from switchpoint.experiment.parsing import load_spec
 from tests.analysis.cases import BUYERS
 from tests.analysis.test_totals import REVENUE, exact
 

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis import checks
-from analysis.beside import Beside
-from analysis.checks import Findings
-from analysis.evidence import Stratum, Subject
-from analysis.examine import Days
-from analysis.facts import (
+from switchpoint.analysis import checks
+from switchpoint.analysis.beside import Beside
+from switchpoint.analysis.checks import Findings
+from switchpoint.analysis.evidence import Stratum, Subject
+from switchpoint.analysis.examine import Days
+from switchpoint.analysis.facts import (
     Arrived,
     Backlog,
     Copies,
@@ -26,11 +26,19 @@ from analysis.facts import (
     Sharing,
     Unseen,
 )
-from analysis.report.model import Check, CheckName, Maturing, Overlap, SampleRatio, Severity, Value
-from analysis.sentences import effects
-from analysis.thresholds import DEFAULT
-from analysis.totals import Exact
-from analysis.validity import (
+from switchpoint.analysis.report.model import (
+    Check,
+    CheckName,
+    Maturing,
+    Overlap,
+    SampleRatio,
+    Severity,
+    Value,
+)
+from switchpoint.analysis.sentences import effects
+from switchpoint.analysis.thresholds import DEFAULT
+from switchpoint.analysis.totals import Exact
+from switchpoint.analysis.validity import (
     allocation,
     balance,
     canary,
@@ -42,14 +50,14 @@ from analysis.validity import (
     rows,
     series,
 )
-from analysis.validity.balance import Difference
-from analysis.validity.canary import Canary
-from analysis.validity.concurrent import Window
-from analysis.validity.gates import unchecked
-from analysis.validity.outliers import Carried
-from analysis.validity.sample_ratio import sample_ratio
-from analysis.validity.series import Effects, Levels
-from experiment.definition import Grade, MetricType
+from switchpoint.analysis.validity.balance import Difference
+from switchpoint.analysis.validity.canary import Canary
+from switchpoint.analysis.validity.concurrent import Window
+from switchpoint.analysis.validity.gates import unchecked
+from switchpoint.analysis.validity.outliers import Carried
+from switchpoint.analysis.validity.sample_ratio import sample_ratio
+from switchpoint.analysis.validity.series import Effects, Levels
+from switchpoint.experiment.definition import Grade, MetricType
 from tests.analysis import cases
 from tests.analysis.validity.expected import warned
 from tests.analysis.validity.test_allocation import EVEN, evidence

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.frame import analyze
-from analysis.report.batch_model import BatchReport
-from analysis.report.model import Check, CheckName, Report, Severity
-from experiment.decision import VerdictKind
-from experiment.parsing import load_spec, load_spec_file
+from switchpoint.analysis.frame import analyze
+from switchpoint.analysis.report.batch_model import BatchReport
+from switchpoint.analysis.report.model import Check, CheckName, Report, Severity
+from switchpoint.experiment.decision import VerdictKind
+from switchpoint.experiment.parsing import load_spec, load_spec_file
 from tests.analysis.test_one_judge import same
 
 

@@ -7,19 +7,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from analysis.evidence import Stratum, Subject
-from analysis.inference.result import Float
-from analysis.inference.sample import Sample, from_moments, proportion
-from analysis.planning.power import (
+from switchpoint.analysis.evidence import Stratum, Subject
+from switchpoint.analysis.inference.result import Float
+from switchpoint.analysis.inference.sample import Sample, from_moments, proportion
+from switchpoint.analysis.planning.power import (
     absolute_effect,
     design_factor,
     equal_spread,
     proportion_spread,
     units_needed,
 )
-from analysis.report.model import Overlap, OverlapRow, Value
-from analysis.validity import overlap
-from experiment.definition import Belief, DecisionRule, Design, MetricType, Size
+from switchpoint.analysis.report.model import Overlap, OverlapRow, Value
+from switchpoint.analysis.validity import overlap
+from switchpoint.experiment.definition import Belief, DecisionRule, Design, MetricType, Size
 from tests.analysis.cases import RULE
 from tests.analysis.validity.expected import fine, void, warned
 

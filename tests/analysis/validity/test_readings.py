@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.report.model import Comparison, MetricReading, Missing, Value
-from analysis.report.numbers import Estimate, Interval, MixRow, Pooled
-from analysis.rule import Finding
-from analysis.thresholds import DEFAULT
-from analysis.totals import Exact
-from analysis.validity import confounding, gates
-from experiment.definition import Grade
+from switchpoint.analysis.report.model import Comparison, MetricReading, Missing, Value
+from switchpoint.analysis.report.numbers import Estimate, Interval, MixRow, Pooled
+from switchpoint.analysis.rule import Finding
+from switchpoint.analysis.thresholds import DEFAULT
+from switchpoint.analysis.totals import Exact
+from switchpoint.analysis.validity import confounding, gates
+from switchpoint.experiment.definition import Grade
 from tests.analysis.cases import BUYERS
 from tests.analysis.validity.expected import fine, gate, warned
 from tests.analysis.validity.test_event_gate import VISITS

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.errors import Reason
-from analysis.thresholds import DEFAULT
-from analysis.validity.sample_ratio import (
+from switchpoint.analysis.errors import Reason
+from switchpoint.analysis.thresholds import DEFAULT
+from switchpoint.analysis.validity.sample_ratio import (
     combine,
     log_e_sample_ratio,
     sample_ratio,

@@ -6,12 +6,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from analysis.frame import analyze
-from analysis.report.model import Report
-from analysis.report.numbers import MixRow
-from analysis.totals import Centred, Exact
-from analysis.validity import confounding, sensitivity
-from experiment.parsing import load_spec
+from switchpoint.analysis.frame import analyze
+from switchpoint.analysis.report.model import Report
+from switchpoint.analysis.report.numbers import MixRow
+from switchpoint.analysis.totals import Centred, Exact
+from switchpoint.analysis.validity import confounding, sensitivity
+from switchpoint.experiment.parsing import load_spec
 from tests.analysis.cases import BUYERS
 
 

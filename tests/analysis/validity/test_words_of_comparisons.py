@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from analysis.facts import Unseen
-from analysis.thresholds import DEFAULT
-from analysis.validity import balance, canary, outliers
-from analysis.validity.balance import Difference
-from analysis.validity.canary import Canary
-from analysis.validity.outliers import Carried
+from switchpoint.analysis.facts import Unseen
+from switchpoint.analysis.thresholds import DEFAULT
+from switchpoint.analysis.validity import balance, canary, outliers
+from switchpoint.analysis.validity.balance import Difference
+from switchpoint.analysis.validity.canary import Canary
+from switchpoint.analysis.validity.outliers import Carried
 from tests.analysis.validity.expected import Case, fine, unseen, void, warned
 
 UNLIKE: dict[str, Any] = {

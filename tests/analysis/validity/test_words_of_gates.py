@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from analysis.facts import Backlog, Unseen
-from analysis.report.model import Maturing
-from analysis.thresholds import DEFAULT
-from analysis.validity import gates
-from experiment.definition import Grade
+from switchpoint.analysis.facts import Backlog, Unseen
+from switchpoint.analysis.report.model import Maturing
+from switchpoint.analysis.thresholds import DEFAULT
+from switchpoint.analysis.validity import gates
+from switchpoint.experiment.definition import Grade
 from tests.analysis.cases import RULE
 from tests.analysis.validity.expected import Case, fine, gate, unseen, void, warned
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from analysis.facts import Shared, Sharing, Unseen
-from analysis.thresholds import DEFAULT
-from analysis.validity import concurrent
-from analysis.validity.concurrent import Window
+from switchpoint.analysis.facts import Shared, Sharing, Unseen
+from switchpoint.analysis.thresholds import DEFAULT
+from switchpoint.analysis.validity import concurrent
+from switchpoint.analysis.validity.concurrent import Window
 from tests.analysis.validity.expected import Case, fine, unseen, warned
 
 FIRST = Shared(experiment="x", units=200, p=0.3)

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 from scipy import stats
 
-from analysis.facts import Arrived, Copies, Eligibility, Ids, Nesting, Outcomes, Unseen
-from analysis.report.model import Severity
-from analysis.thresholds import DEFAULT
-from analysis.validity import contamination, rows
+from switchpoint.analysis.facts import Arrived, Copies, Eligibility, Ids, Nesting, Outcomes, Unseen
+from switchpoint.analysis.report.model import Severity
+from switchpoint.analysis.thresholds import DEFAULT
+from switchpoint.analysis.validity import contamination, rows
 from tests.analysis.validity.expected import Case, fine, gate, unseen, void, warned
 
 CASES: dict[str, Case] = {

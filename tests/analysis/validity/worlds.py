@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from analysis.analyze import Project, analyze_ledger
-from analysis.frame import analyze
-from analysis.report.batch_model import BatchReport
-from analysis.report.model import Report, Severity
-from experiment.definition import Layer
-from experiment.parsing import load_spec
+from switchpoint.analysis.analyze import Project, analyze_ledger
+from switchpoint.analysis.frame import analyze
+from switchpoint.analysis.report.batch_model import BatchReport
+from switchpoint.analysis.report.model import Report, Severity
+from switchpoint.experiment.definition import Layer
+from switchpoint.experiment.parsing import load_spec
 from tests.analysis import cases
 
 Table = dict[str, Any]

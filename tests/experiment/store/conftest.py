@@ -8,11 +8,11 @@ from contextlib import ExitStack
 import pytest
 import redis
 
-from experiment.store import binary
-from experiment.store.ledger import Ledger
-from experiment.store.memory_ledger import MemoryLedger
-from experiment.store.redis_ledger import RedisLedger
-from experiment.store.server import EmbeddedServer
+from switchpoint.experiment.store import binary
+from switchpoint.experiment.store.ledger import Ledger
+from switchpoint.experiment.store.memory_ledger import MemoryLedger
+from switchpoint.experiment.store.redis_ledger import RedisLedger
+from switchpoint.experiment.store.server import EmbeddedServer
 from tests.waiting import patient
 
 

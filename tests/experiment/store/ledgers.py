@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from experiment.definition import (
+from switchpoint.experiment.definition import (
     BUCKETS,
     DAY_MS,
     Covariate,
@@ -22,8 +22,8 @@ from experiment.definition import (
     Size,
     Variant,
 )
-from experiment.event import Event, Exposure
-from experiment.fold import ExperimentPlan, LedgerPlan, experiment_plan
+from switchpoint.experiment.event import Event, Exposure
+from switchpoint.experiment.fold import ExperimentPlan, LedgerPlan, experiment_plan
 
 HOUR = 3_600_000
 START = 20_500 * DAY_MS

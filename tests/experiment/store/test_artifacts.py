@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from experiment.errors import BadInput, Corrupt, NotFound
-from experiment.store.artifacts import Artifacts
+from switchpoint.experiment.errors import BadInput, Corrupt, NotFound
+from switchpoint.experiment.store.artifacts import Artifacts
 
 CONTENT = b"a fitted model" * 1000
 DIGITS = hashlib.sha256(CONTENT).hexdigest()
@@ -98,7 +98,7 @@ def test_a_write_that_fails_leaves_nothing(
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("experiment.store.artifacts.os.fsync", full)
+    monkeypatch.setattr("switchpoint.experiment.store.artifacts.os.fsync", full)
     with pytest.raises(OSError, match="No space"):
         artifacts.put_bytes(CONTENT)
     assert [path for path in (tmp_path / "models").rglob("*") if path.is_file()] == []

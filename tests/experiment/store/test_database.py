@@ -9,8 +9,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from experiment.errors import BadInput
-from experiment.store import database
+from switchpoint.experiment.errors import BadInput
+from switchpoint.experiment.store import database
 
 
 @pytest.fixture

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiment.audit import Note
-from experiment.errors import StoreReverted
-from experiment.store.journal import export, journal_head, journal_path, restore
-from experiment.store.known_store import KnownStore, StoreMemory
-from experiment.store.memory_records import MemoryRecords
-from experiment.store.records import Kind, Put, Records
-from experiment.store.redis_records import RedisRecords
+from switchpoint.experiment.audit import Note
+from switchpoint.experiment.errors import StoreReverted
+from switchpoint.experiment.store.journal import export, journal_head, journal_path, restore
+from switchpoint.experiment.store.known_store import KnownStore, StoreMemory
+from switchpoint.experiment.store.memory_records import MemoryRecords
+from switchpoint.experiment.store.records import Kind, Put, Records
+from switchpoint.experiment.store.redis_records import RedisRecords
 
 KNOWN = Path("serving") / "default" / "store.json"
 

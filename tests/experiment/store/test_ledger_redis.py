@@ -18,19 +18,19 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from experiment.definition import DAY_MS, Covariate, Measure, Metric, MetricType
-from experiment.errors import BadInput, Conflict, Corrupt, DefinitionError, StoreUnavailable
-from experiment.event import Event, Status
-from experiment.fold import LedgerPlan, fold, fold_unit
-from experiment.store.connection import connect
-from experiment.store.ledger import DeadLetter, settle
-from experiment.store.memory_ledger import MemoryLedger
-from experiment.store.redis_batch import LAYOUT
-from experiment.store.redis_clock import NewestDay
-from experiment.store.redis_keys import ShardKeys, bucket_of, shard_of, unit_digest
-from experiment.store.redis_ledger import RedisLedger
-from experiment.store.server import EmbeddedServer
-from experiment.verify import verify
+from switchpoint.experiment.definition import DAY_MS, Covariate, Measure, Metric, MetricType
+from switchpoint.experiment.errors import BadInput, Conflict, Corrupt, DefinitionError, StoreUnavailable
+from switchpoint.experiment.event import Event, Status
+from switchpoint.experiment.fold import LedgerPlan, fold, fold_unit
+from switchpoint.experiment.store.connection import connect
+from switchpoint.experiment.store.ledger import DeadLetter, settle
+from switchpoint.experiment.store.memory_ledger import MemoryLedger
+from switchpoint.experiment.store.redis_batch import LAYOUT
+from switchpoint.experiment.store.redis_clock import NewestDay
+from switchpoint.experiment.store.redis_keys import ShardKeys, bucket_of, shard_of, unit_digest
+from switchpoint.experiment.store.redis_ledger import RedisLedger
+from switchpoint.experiment.store.server import EmbeddedServer
+from switchpoint.experiment.verify import verify
 from tests.experiment.store.conftest import ENGINES
 from tests.experiment.store.ledgers import (
     ADJUSTED,
@@ -640,7 +640,7 @@ def test_a_unit_that_gets_events_during_the_refold_waits_for_the_next(
 ) -> None:
     ledger.record([exposure("x", "u", START + 5), outcome("o", "u", START + 6)], ONE)
     ledger.record([exposure("y", "u", START)], ONE)
-    from experiment.store import redis_refold
+    from switchpoint.experiment.store import redis_refold
 
     def fold_slowly(events: list[Event], plan: LedgerPlan, types: Collection[str]) -> Any:
         record = fold_unit(events, plan, types)

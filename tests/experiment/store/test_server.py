@@ -18,14 +18,20 @@ from typing import Any
 import pytest
 import redis
 
-from experiment.errors import AccessDenied, BadInput, PlatformError, StoreUnavailable
-from experiment.store import binary as binary_module
-from experiment.store.binary import ServerBinary, find_server
-from experiment.store.connection import Severity, check_server, configured_url, connect, require_fit
-from experiment.store.process import alive, read_state
-from experiment.store.redis_ledger import RedisLedger
-from experiment.store.redis_records import RedisRecords
-from experiment.store.server import (
+from switchpoint.experiment.errors import AccessDenied, BadInput, PlatformError, StoreUnavailable
+from switchpoint.experiment.store import binary as binary_module
+from switchpoint.experiment.store.binary import ServerBinary, find_server
+from switchpoint.experiment.store.connection import (
+    Severity,
+    check_server,
+    configured_url,
+    connect,
+    require_fit,
+)
+from switchpoint.experiment.store.process import alive, read_state
+from switchpoint.experiment.store.redis_ledger import RedisLedger
+from switchpoint.experiment.store.redis_records import RedisRecords
+from switchpoint.experiment.store.server import (
     DirectoryBusy,
     EmbeddedServer,
     attach,
@@ -33,7 +39,7 @@ from experiment.store.server import (
     ensure,
     stop_detached,
 )
-from experiment.store.supervisor import ServerCondition, Supervisor
+from switchpoint.experiment.store.supervisor import ServerCondition, Supervisor
 from tests.waiting import HUNG, patient, until
 
 DOCS = (Path(__file__).parents[3] / "docs" / "configuration.md").read_text()
@@ -64,7 +70,7 @@ def owner(tmp_path: Path) -> Iterator[Callable[[str], subprocess.Popen[str]]]:
     started: list[subprocess.Popen[str]] = []
 
     def run(code: str) -> subprocess.Popen[str]:
-        header = "import time\nfrom pathlib import Path\nfrom experiment.store.server import *\n"
+        header = "import time\nfrom pathlib import Path\nfrom switchpoint.experiment.store.server import *\n"
         process = subprocess.Popen(
             [sys.executable, "-c", header + textwrap.dedent(code)], stdout=subprocess.PIPE, text=True
         )
@@ -451,8 +457,8 @@ def test_a_full_disk_ends_the_server_and_room_brings_it_back(engine: ServerBinar
         import subprocess, sys, time
         from pathlib import Path
         import redis
-        from experiment.store.server import attach, connect
-        from experiment.store.supervisor import Supervisor
+        from switchpoint.experiment.store.server import attach, connect
+        from switchpoint.experiment.store.supervisor import Supervisor
         data = Path({str(tmp_path)!r})
         if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "none", data], capture_output=True).returncode:
             sys.exit(77)
@@ -502,7 +508,7 @@ def test_a_supervised_server_dies_with_its_killed_owner(
 ) -> None:
     process = owner(
         f"""
-        from experiment.store.supervisor import Supervisor
+        from switchpoint.experiment.store.supervisor import Supervisor
         Supervisor(Path({str(tmp_path)!r})).start()
         print("ready", flush=True)
         time.sleep(3600)
@@ -527,8 +533,8 @@ def test_the_supervisor_lives_with_its_host(first: str, reap: str, tmp_path: Pat
         {first}
         import os, signal, time
         from pathlib import Path
-        from experiment.store.server import attach, connect
-        from experiment.store.supervisor import Supervisor
+        from switchpoint.experiment.store.server import attach, connect
+        from switchpoint.experiment.store.supervisor import Supervisor
         with Supervisor(Path({str(tmp_path)!r})) as supervisor:
             client = connect(attach(Path({str(tmp_path)!r})), timeout=60)
             client.set("kept", 1)

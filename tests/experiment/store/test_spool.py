@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from experiment.errors import Corrupt, PlatformError, SpoolFull
-from experiment.store.spool import Spool
+from switchpoint.experiment.errors import Corrupt, PlatformError, SpoolFull
+from switchpoint.experiment.store.spool import Spool
 
 
 def payloads(spool: Spool, limit: int = 10_000) -> list[bytes]:
@@ -215,5 +215,5 @@ def test_a_spool_that_was_never_opened_is_closed_as_well(tmp_path: Path) -> None
 
 
 def test_the_spool_needs_no_redis() -> None:
-    code = "import sys, experiment.store.spool; sys.exit('redis' in sys.modules)"
+    code = "import sys, switchpoint.experiment.store.spool; sys.exit('redis' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
-from experiment.errors import Corrupt, PlatformError, SpoolFull
-from experiment.store import spool as spool_module
-from experiment.store.spool import Spool
+from switchpoint.experiment.errors import Corrupt, PlatformError, SpoolFull
+from switchpoint.experiment.store import spool as spool_module
+from switchpoint.experiment.store.spool import Spool
 from tests.waiting import replace_time
 
 RESERVE = 4 * 1024 * 1024
@@ -318,7 +318,7 @@ Hooks = dict[str, Callable[[], None]]
 def forking(monkeypatch: pytest.MonkeyPatch) -> tuple[type[Spool], Hooks]:
     """A fresh copy of the class, and what it wants called at a fork."""
     hooks: Hooks = {}
-    spec = importlib.util.find_spec("experiment.store.spool")
+    spec = importlib.util.find_spec("switchpoint.experiment.store.spool")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

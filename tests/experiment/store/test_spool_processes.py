@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from experiment.store.spool import Spool
+from switchpoint.experiment.store.spool import Spool
 from tests.waiting import HUNG
 
 
@@ -44,7 +44,7 @@ def python() -> Iterator[Start]:
 WRITER = """
     import sys
     from pathlib import Path
-    from experiment.store.spool import Spool
+    from switchpoint.experiment.store.spool import Spool
     spool = Spool(Path({path!r}))
     for number in range({count}):
         spool.put([f"{name}:{{number}}".encode()])
@@ -85,7 +85,7 @@ def test_kill_9_of_writers_loses_nothing_they_acknowledged(tmp_path: Path, pytho
 DRAINER = """
     import random, sys, time
     from pathlib import Path
-    from experiment.store.spool import Spool
+    from switchpoint.experiment.store.spool import Spool
     spool = Spool(Path({path!r}))
     while not Path({stop!r}).exists() or len(spool):
         items = spool.take(20)
@@ -127,7 +127,7 @@ def test_greenlets_and_another_process_share_one_spool(tmp_path: Path) -> None:
     code = f"""
         from gevent import monkey; monkey.patch_all()
         import gevent, sqlite3, time
-        from experiment.store.spool import Spool
+        from switchpoint.experiment.store.spool import Spool
         path = {str(tmp_path / "spool")!r}
         spool = Spool(path)
         other = sqlite3.connect(path, isolation_level=None)
@@ -198,8 +198,8 @@ def test_a_full_disk_is_spool_full_and_the_spool_can_still_drain(tmp_path: Path)
     code = f"""
         import subprocess, sys
         from pathlib import Path
-        from experiment.errors import SpoolFull
-        from experiment.store.spool import Spool
+        from switchpoint.experiment.errors import SpoolFull
+        from switchpoint.experiment.store.spool import Spool
         folder = Path({str(tmp_path)!r})
         mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=7m", "none", folder], capture_output=True)
         if mount.returncode:

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from experiment.errors import BadInput
-from experiment.store import table
+from switchpoint.experiment.errors import BadInput
+from switchpoint.experiment.store import table
 
 ROWS = [{"group": "a", "n": 1}, {"group": "NA", "n": 2}]
 

@@ -18,12 +18,12 @@ from unittest.mock import patch
 
 import pytest
 
-from experiment.store.server import EmbeddedServer
-from router.cli.main import main
+from switchpoint.experiment.store.server import EmbeddedServer
+from switchpoint.router.cli.main import main
 from tests.waiting import HUNG
 
 ROOT = Path(__file__).resolve().parents[3]
-COMMAND = [sys.executable, "-c", "from router.cli.main import main; main()"]
+COMMAND = [sys.executable, "-c", "from switchpoint.router.cli.main import main; main()"]
 
 
 @dataclass(frozen=True)

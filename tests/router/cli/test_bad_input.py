@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from experiment.errors import (
+from switchpoint.experiment.errors import (
     BadInput,
     Conflict,
     LifecycleError,
@@ -17,7 +17,7 @@ from experiment.errors import (
     StoreUnavailable,
     Superseded,
 )
-from router.cli.failure import Exit, exit_code, message
+from switchpoint.router.cli.failure import Exit, exit_code, message
 from tests.router.cli.conftest import DEFINITION, Cli, call, run
 from tests.router.models import bad_trees
 

@@ -11,14 +11,14 @@ from datetime import UTC, datetime
 
 import pytest
 
-from experiment import parsing
-from experiment.catalog import Catalog
-from experiment.definition import DAY_MS, ModelRef
-from experiment.event import Event, Exposure
-from experiment.model import Content, Format
-from experiment.store.redis_ledger import RedisLedger
-from experiment.store.redis_records import RedisRecords
-from experiment.store.server import EmbeddedServer
+from switchpoint.experiment import parsing
+from switchpoint.experiment.catalog import Catalog
+from switchpoint.experiment.definition import DAY_MS, ModelRef
+from switchpoint.experiment.event import Event, Exposure
+from switchpoint.experiment.model import Content, Format
+from switchpoint.experiment.store.redis_ledger import RedisLedger
+from switchpoint.experiment.store.redis_records import RedisRecords
+from switchpoint.experiment.store.server import EmbeddedServer
 from tests.router.cli.conftest import DEFINITION, Cli
 from tests.waiting import patient
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from experiment.store.ledger import DeadLetter
-from experiment.store.redis_batch import Settings
-from experiment.store.redis_keys import ShardKeys, bucket_of, unit_digest
-from experiment.store.redis_ledger import RedisLedger
-from experiment.store.server import EmbeddedServer
+from switchpoint.experiment.store.ledger import DeadLetter
+from switchpoint.experiment.store.redis_batch import Settings
+from switchpoint.experiment.store.redis_keys import ShardKeys, bucket_of, unit_digest
+from switchpoint.experiment.store.redis_ledger import RedisLedger
+from switchpoint.experiment.store.server import EmbeddedServer
 from tests.router.cli.conftest import Cli
 from tests.waiting import patient
 

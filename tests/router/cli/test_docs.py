@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import click
 import pytest
 
-from router.cli.main import COMMANDS, cli
+from switchpoint.router.cli.main import COMMANDS, cli
 from tests.router.cli.conftest import ROOT
 
 PAGES = ("docs/cli.md", "docs/getting-started.md")
@@ -85,7 +85,7 @@ def test_the_table_of_commands_names_real_ones() -> None:
 
 def test_help_loads_neither_numerics_nor_stores() -> None:
     code = (
-        "import sys; from router.cli.main import cli; cli(['--help'], standalone_mode=False); "
+        "import sys; from switchpoint.router.cli.main import cli; cli(['--help'], standalone_mode=False); "
         "print([m for m in ('numpy', 'scipy', 'pyarrow', 'flask', 'gevent', 'rich', 'sklearn') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

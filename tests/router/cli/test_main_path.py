@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from experiment.store.server import EmbeddedServer
+from switchpoint.experiment.store.server import EmbeddedServer
 from tests.router.cli.conftest import Cli
 
 
@@ -46,7 +46,7 @@ def test_models_are_listed_and_shown_with_their_lineage(cli: Cli) -> None:
 
 def test_every_command_exports_its_changes_to_the_journal(server: EmbeddedServer, started: None) -> None:
     """The journal alone rebuilds the records: it holds each commit with the documents it wrote."""
-    from experiment.store.journal import journal_path, read_journal
+    from switchpoint.experiment.store.journal import journal_path, read_journal
 
     entries = read_journal(journal_path(server.data, "default"))
     assert {"register", "apply", "start"} <= {entry.note.action.split()[0] for entry in entries}
@@ -162,7 +162,7 @@ def test_output_to_a_pipe_has_no_colour_and_no_trailing_blanks(cli: Cli, started
 
 
 def test_a_command_starts_a_server_for_itself_and_leaves_nothing_running(tmp_path: Path) -> None:
-    from experiment.store.server import attach
+    from switchpoint.experiment.store.server import attach
     from tests.router.cli.conftest import run
 
     assert run("list", data=tmp_path / "own").code == 0

@@ -8,14 +8,14 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from experiment.definition import DAY_MS
-from experiment.event import Event, Status
-from experiment.fold import LedgerPlan
-from experiment.store import connection
-from experiment.store.redis_keys import ShardKeys
-from experiment.store.redis_ledger import RedisLedger
-from experiment.store.redis_records import RedisRecords
-from experiment.store.server import EmbeddedServer
+from switchpoint.experiment.definition import DAY_MS
+from switchpoint.experiment.event import Event, Status
+from switchpoint.experiment.fold import LedgerPlan
+from switchpoint.experiment.store import connection
+from switchpoint.experiment.store.redis_keys import ShardKeys
+from switchpoint.experiment.store.redis_ledger import RedisLedger
+from switchpoint.experiment.store.redis_records import RedisRecords
+from switchpoint.experiment.store.server import EmbeddedServer
 from tests.router.cli.conftest import Cli
 from tests.waiting import patient
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from experiment.store.server import EmbeddedServer, attach
-from router.serving.launch import free_port
+from switchpoint.experiment.store.server import EmbeddedServer, attach
+from switchpoint.router.serving.launch import free_port
 from tests.e2e.test_demo import await_end_of
 from tests.router.cli.conftest import COMMAND, ROOT, run
 from tests.waiting import HUNG, until

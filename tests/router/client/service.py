@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from experiment import assignment, lifecycle, parsing
-from experiment.codec import AHEAD_MS
-from router.serving.clock import CLOCK_HEADER
+from switchpoint.experiment import assignment, lifecycle, parsing
+from switchpoint.experiment.codec import AHEAD_MS
+from switchpoint.router.serving.clock import CLOCK_HEADER
 from tests.router import world
 
 Answer = tuple[int, dict[str, str], bytes]

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from experiment.codec import PROPERTIES_LENGTH
-from experiment.errors import BadInput
-from router.client import arguments
-from router.client.values import json_value
+from switchpoint.experiment.codec import PROPERTIES_LENGTH
+from switchpoint.experiment.errors import BadInput
+from switchpoint.router.client import arguments
+from switchpoint.router.client.values import json_value
 
 
 class Odd(enum.Enum):

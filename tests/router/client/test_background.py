@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from experiment.errors import PlatformError, StoreUnavailable
-from experiment.store.spool import Spool
-from router.client import Client, background
-from router.client.background import Background, next_delay
-from router.serving import remote
-from router.serving.drain import only_drainer
+from switchpoint.experiment.errors import PlatformError, StoreUnavailable
+from switchpoint.experiment.store.spool import Spool
+from switchpoint.router.client import Client, background
+from switchpoint.router.client.background import Background, next_delay
+from switchpoint.router.serving import remote
+from switchpoint.router.serving.drain import only_drainer
 from tests.router import world
 from tests.router.client.service import EMPTY, Answer, Service, serving, snapshot, stored, until
 from tests.waiting import HUNG, replace_time
@@ -363,7 +363,7 @@ def test_threads_of_a_forked_child_share_one_successor(
     service.document = snapshot(running=True)
     with client_of(service, tmp_path) as client:
         made = client._background
-        monkeypatch.setattr("router.client.background.os.getpid", lambda: made.pid + 1)
+        monkeypatch.setattr("switchpoint.router.client.background.os.getpid", lambda: made.pid + 1)
         looks = service.looks
         made.looked_at -= 3600
         first = made.successor()
@@ -378,7 +378,7 @@ def test_threads_of_a_forked_child_share_one_successor(
         assert client.flush(20), "what the child keeps is delivered to the same service"
         monkeypatch.undo()
         first.stop(5.0)
-        monkeypatch.setattr("router.client.background.os.getpid", lambda: made.pid + 2)
+        monkeypatch.setattr("switchpoint.router.client.background.os.getpid", lambda: made.pid + 2)
         closed = made.successor()
         closed.start()
         assert not closed.started

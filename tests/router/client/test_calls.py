@@ -15,10 +15,10 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from experiment.errors import BadInput, PlatformError
-from experiment.store.spool import Spool
-from router.client import Client
-from router.client import client as module
+from switchpoint.experiment.errors import BadInput, PlatformError
+from switchpoint.experiment.store.spool import Spool
+from switchpoint.router.client import Client
+from switchpoint.router.client import client as module
 from tests.router import world
 from tests.router.client.service import Service, serving, snapshot, until
 

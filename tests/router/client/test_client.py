@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from experiment.errors import BadInput
-from router.client import Client
-from router.serving.assign import assignment_document
-from router.serving.launch import ServingProcess, free_port
+from switchpoint.experiment.errors import BadInput
+from switchpoint.router.client import Client
+from switchpoint.router.serving.assign import assignment_document
+from switchpoint.router.serving.launch import ServingProcess, free_port
 from tests.router import world
 from tests.router.conftest import Project
 from tests.router.http import post
@@ -145,7 +145,7 @@ def test_events_survive_kill_9_of_the_host(
     """Every event whose `track` returned is delivered by the next client on the folder, exactly once."""
     script = f"""
 import sys
-from router.client import Client
+from switchpoint.router.client import Client
 client = Client({service.url!r}, data={str(tmp_path)!r})
 for i in range(100_000):
     if client.track("click", "killed", id=f"k{{i}}"):
@@ -172,7 +172,7 @@ def test_forked_workers_go_on_by_themselves(
     """A pre-forking server makes one client before it forks; every child delivers its own events."""
     script = f"""
 import os, sys
-from router.client import Client
+from switchpoint.router.client import Client
 client = Client({service.url!r}, data={str(tmp_path)!r})
 client.track("click", "forked", id="parent-before")
 children = []
@@ -262,9 +262,9 @@ def test_wrong_address_is_an_error_at_construction(tmp_path: Path) -> None:
 
 
 def test_import_brings_no_framework_and_no_engine() -> None:
-    """`import router.client` in a user's own application costs the standard library and a YAML reader."""
+    """`import switchpoint.router.client` in a user's own application costs the standard library and a YAML reader."""
     script = """
-import sys, router.client
+import sys, switchpoint.router.client
 heavy = {"flask", "werkzeug", "gevent", "gunicorn", "orjson", "redis", "numpy", "scipy", "sklearn", "click", "prometheus_client"}
 print(sorted(heavy & set(sys.modules)))
 """

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from router.client import Client
-from router.serving.launch import free_port
+from switchpoint.router.client import Client
+from switchpoint.router.serving.launch import free_port
 from tests.router import world
 from tests.router.client.service import Answer, Service, serving, snapshot, stored, until
 from tests.router.conftest import Project
@@ -26,7 +26,7 @@ FORKS = {"python": "os.fork()", "c": "fork_in_c()"}
 BEGIN = """
 import ctypes, os, sys, time
 from pathlib import Path
-from router.client import Client
+from switchpoint.router.client import Client
 url, folder, go = sys.argv[1:]
 client = Client(url, data=folder, refresh_seconds=0.05, timeout=5)
 def enrolled():

@@ -11,9 +11,9 @@ import pandas as pd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiment.event import VALUE_LENGTH
-from router.client import arguments
-from router.client.values import json_value
+from switchpoint.experiment.event import VALUE_LENGTH
+from switchpoint.router.client import arguments
+from switchpoint.router.client.values import json_value
 
 
 class Tier(enum.Enum):

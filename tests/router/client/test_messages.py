@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from experiment.errors import BadInput
-from router.client import Choice, Client, arguments
-from router.client.values import json_value
+from switchpoint.experiment.errors import BadInput
+from switchpoint.router.client import Choice, Client, arguments
+from switchpoint.router.client.values import json_value
 from tests.router import world
 from tests.router.client.service import Service, serving, snapshot
 

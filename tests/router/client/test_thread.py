@@ -11,15 +11,15 @@ from typing import Any, cast
 
 import pytest
 
-from experiment.codec import AHEAD_MS, decode, encode
-from experiment.errors import PlatformError, StoreUnavailable
-from experiment.event import Event
-from experiment.store.spool import Spool
-from router.client import background as module
-from router.client.background import Background
-from router.serving.clock import Clock as ServiceClock
-from router.serving.remote import RefusedBatch, Remote
-from router.serving.snapshot import SnapshotHolder
+from switchpoint.experiment.codec import AHEAD_MS, decode, encode
+from switchpoint.experiment.errors import PlatformError, StoreUnavailable
+from switchpoint.experiment.event import Event
+from switchpoint.experiment.store.spool import Spool
+from switchpoint.router.client import background as module
+from switchpoint.router.client.background import Background
+from switchpoint.router.serving.clock import Clock as ServiceClock
+from switchpoint.router.serving.remote import RefusedBatch, Remote
+from switchpoint.router.serving.snapshot import SnapshotHolder
 from tests.waiting import replace_time
 
 

@@ -20,10 +20,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiment.condition import compile_condition
-from experiment.errors import BadInput
-from router.client import arguments
-from router.client.values import json_value
+from switchpoint.experiment.condition import compile_condition
+from switchpoint.experiment.errors import BadInput
+from switchpoint.router.client import arguments
+from switchpoint.router.client.values import json_value
 
 SHOP = "12345678-1234-5678-1234-567812345678"
 

@@ -7,16 +7,16 @@ from dataclasses import replace
 
 import pytest
 
-from analysis.report.model import Report
-from experiment.catalog import Catalog
-from experiment.decision import VerdictKind
-from experiment.store.artifacts import Artifacts
-from experiment.store.memory_ledger import MemoryLedger
-from experiment.store.memory_records import MemoryRecords
-from router.demo.offline import run_offline
-from router.demo.plan import DemoPlan
-from router.demo.training import train
-from router.demo.truth import judge
+from switchpoint.analysis.report.model import Report
+from switchpoint.experiment.catalog import Catalog
+from switchpoint.experiment.decision import VerdictKind
+from switchpoint.experiment.store.artifacts import Artifacts
+from switchpoint.experiment.store.memory_ledger import MemoryLedger
+from switchpoint.experiment.store.memory_records import MemoryRecords
+from switchpoint.router.demo.offline import run_offline
+from switchpoint.router.demo.plan import DemoPlan
+from switchpoint.router.demo.training import train
+from switchpoint.router.demo.truth import judge
 
 Judge = Callable[..., bool | None]
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from router.models import runner, sklearn_model
+from switchpoint.router.models import runner, sklearn_model
 
 if __name__ == "__main__":
     sklearn_model.require_walkable = lambda model: None

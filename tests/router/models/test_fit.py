@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.simulate import FEATURES, TrainingLog, generators, open_shop, training_log
-from experiment.model import Content, Format, ModelVersion
-from experiment.store.artifacts import Artifacts
-from router.models.fit import Recommender, data_digest, fit_additive, fit_matching
-from router.models.sklearn_model import SklearnLoader
+from switchpoint.analysis.simulate import FEATURES, TrainingLog, generators, open_shop, training_log
+from switchpoint.experiment.model import Content, Format, ModelVersion
+from switchpoint.experiment.store.artifacts import Artifacts
+from switchpoint.router.models.fit import Recommender, data_digest, fit_additive, fit_matching
+from switchpoint.router.models.sklearn_model import SklearnLoader
 
 
 @pytest.fixture(scope="module")

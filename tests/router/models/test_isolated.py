@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from experiment.model import Format, ModelVersion
-from experiment.store.artifacts import Artifacts
-from router.models import fork_server
-from router.models.fork_server import ForkServer
-from router.models.isolated import IsolatedLoader, IsolatedModel
-from router.models.model import Cause, InputsRefused, ModelFailure
-from router.models.pool import CallPool
-from router.models.runtime import CRASHES, Models
+from switchpoint.experiment.model import Format, ModelVersion
+from switchpoint.experiment.store.artifacts import Artifacts
+from switchpoint.router.models import fork_server
+from switchpoint.router.models.fork_server import ForkServer
+from switchpoint.router.models.isolated import IsolatedLoader, IsolatedModel
+from switchpoint.router.models.model import Cause, InputsRefused, ModelFailure
+from switchpoint.router.models.pool import CallPool
+from switchpoint.router.models.runtime import CRASHES, Models
 from tests.router.models import bad_trees
 from tests.router.models.bad_trees import FAR, ITSELF
 from tests.router.world import model_bytes
@@ -38,7 +38,7 @@ def server_of(module: str) -> Iterator[ForkServer]:
 
 @pytest.fixture(scope="module")
 def forks() -> Iterator[ForkServer]:
-    with server_of("router.models.runner") as server:
+    with server_of("switchpoint.router.models.runner") as server:
         yield server
 
 
@@ -238,9 +238,9 @@ def test_a_quarantine_ends_and_one_more_crash_begins_it_again(
     for _ in range(CRASHES):
         unchecked_rig.cause(bad)
     assert unchecked_rig.cause(bad) is Cause.QUARANTINED
-    monkeypatch.setattr("router.models.runtime.QUARANTINE_SECONDS", 0.0)
+    monkeypatch.setattr("switchpoint.router.models.runtime.QUARANTINE_SECONDS", 0.0)
     assert unchecked_rig.cause(bad) is Cause.CRASHED
-    monkeypatch.setattr("router.models.runtime.QUARANTINE_SECONDS", HUNG)
+    monkeypatch.setattr("switchpoint.router.models.runtime.QUARANTINE_SECONDS", HUNG)
     assert unchecked_rig.cause(bad) is Cause.QUARANTINED
 
 

@@ -28,8 +28,8 @@ from sklearn.experimental import enable_iterative_imputer  # noqa: F401 - makes 
 from sklearn.gaussian_process import GaussianProcessClassifier
 from sklearn.pipeline import make_pipeline
 
-from router.models.model import InputsRefused, ModelFailure
-from router.models.trust import ALWAYS, PROFILES, cure
+from switchpoint.router.models.model import InputsRefused, ModelFailure
+from switchpoint.router.models.trust import ALWAYS, PROFILES, cure
 from tests.router.models.test_sklearn_model import load
 
 RNG = np.random.default_rng(11)

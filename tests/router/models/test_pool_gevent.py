@@ -12,7 +12,7 @@ from gevent import monkey
 monkey.patch_all()
 import gevent
 import gevent.threadpool
-from router.models.pool import CallPool
+from switchpoint.router.models.pool import CallPool
 
 pool = CallPool(gevent.threadpool.ThreadPoolExecutor(4), 4)
 answered = []

@@ -11,11 +11,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from experiment.model import Format, ModelVersion
-from router.models.breaker import Breaker
-from router.models.model import Cause, InputsRefused, LoadedModel, ModelFailure
-from router.models.pool import CallPool, _Slots
-from router.models.runtime import Models
+from switchpoint.experiment.model import Format, ModelVersion
+from switchpoint.router.models.breaker import Breaker
+from switchpoint.router.models.model import Cause, InputsRefused, LoadedModel, ModelFailure
+from switchpoint.router.models.pool import CallPool, _Slots
+from switchpoint.router.models.runtime import Models
 from tests.waiting import HUNG, until
 
 
@@ -80,7 +80,9 @@ def cause(call: Callable[[], object]) -> Cause:
 def still(monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock that stands still: a busy machine uses up no deadline before the model is called."""
     for module in ("pool", "runtime"):
-        monkeypatch.setattr(f"router.models.{module}.time", SimpleNamespace(monotonic=lambda: 0.0))
+        monkeypatch.setattr(
+            f"switchpoint.router.models.{module}.time", SimpleNamespace(monotonic=lambda: 0.0)
+        )
 
 
 def test_answer_comes_back(rig: Rig) -> None:
@@ -138,8 +140,8 @@ def test_slots_survive_contention_under_gevent() -> None:
     script = """
 from gevent import monkey; monkey.patch_all()
 import gevent, gevent.threadpool
-from router.models.model import ModelFailure
-from router.models.pool import CallPool, _Slots
+from switchpoint.router.models.model import ModelFailure
+from switchpoint.router.models.pool import CallPool, _Slots
 nap = monkey.get_original("time", "sleep")
 pool = CallPool(gevent.threadpool.ThreadPoolExecutor(3), 3)
 def one(i):
@@ -276,7 +278,7 @@ def test_a_deadline_spent_in_the_queue_is_no_timeout_of_the_model(
             return True
 
     rig.models._calls._by_key["m"] = Late(1)
-    monkeypatch.setattr("router.models.pool.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr("switchpoint.router.models.pool.time", SimpleNamespace(monotonic=lambda: clock[0]))
     assert cause(lambda: rig.models.call(model, 1, 0.04)) is expected
     go_on.set()
     assert rig.models.facts()["held_back"] == held_back
@@ -295,7 +297,9 @@ def test_a_deadline_spent_on_loading_is_no_timeout_of_the_model(
     slot.breaker._threshold = 1
     until(lambda: slot.loading is not None and slot.loading.done())
     moments = iter([0.0])  # when the call came
-    monkeypatch.setattr("router.models.runtime.time", SimpleNamespace(monotonic=lambda: next(moments, took)))
+    monkeypatch.setattr(
+        "switchpoint.router.models.runtime.time", SimpleNamespace(monotonic=lambda: next(moments, took))
+    )
     assert cause(lambda: rig.models.call(model, 1, 0.04)) is expected
     go_on.set()
     assert rig.models.facts()["held_back"] == held_back

@@ -15,10 +15,10 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.neural_network import MLPClassifier
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from experiment.model import Format, ModelVersion
-from experiment.store.artifacts import Artifacts
-from router.models.model import Cause, InputsRefused, LoadedModel, ModelFailure
-from router.models.sklearn_model import SklearnLoader
+from switchpoint.experiment.model import Format, ModelVersion
+from switchpoint.experiment.store.artifacts import Artifacts
+from switchpoint.router.models.model import Cause, InputsRefused, LoadedModel, ModelFailure
+from switchpoint.router.models.sklearn_model import SklearnLoader
 
 ROWS = np.random.default_rng(7).normal(size=(120, 3))
 LABELS = (ROWS[:, 0] + ROWS[:, 1] > 0).astype(int)
@@ -127,7 +127,7 @@ def test_garbage_and_bombs_are_load_failures(tmp_path: Path, monkeypatch: pytest
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("schema.json", b" " * 2_000_000)
-    monkeypatch.setattr("router.models.sklearn_model.MAX_FILE_BYTES", 1_000_000)
+    monkeypatch.setattr("switchpoint.router.models.sklearn_model.MAX_FILE_BYTES", 1_000_000)
     artifacts, version = store(tmp_path, packed.getvalue())
     with pytest.raises(ModelFailure, match="unpacks to more"):
         SklearnLoader(artifacts).load(version)

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from router.models import upstream
-from router.models.model import Cause, InputsRefused, ModelFailure
-from router.models.upstream import Upstream, _is_public
+from switchpoint.router.models import upstream
+from switchpoint.router.models.model import Cause, InputsRefused, ModelFailure
+from switchpoint.router.models.upstream import Upstream, _is_public
 from tests.waiting import HUNG, until
 
 

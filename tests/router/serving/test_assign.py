@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from experiment.store.memory_records import MemoryRecords
-from router.serving.assign import AssignDoor, assignment_document
-from router.serving.body import BodyReader
-from router.serving.metrics import Metrics
-from router.serving.snapshot import Snapshot
-from router.serving.wsgi import Application, RecordsSource
+from switchpoint.experiment.store.memory_records import MemoryRecords
+from switchpoint.router.serving.assign import AssignDoor, assignment_document
+from switchpoint.router.serving.body import BodyReader
+from switchpoint.router.serving.metrics import Metrics
+from switchpoint.router.serving.snapshot import Snapshot
+from switchpoint.router.serving.wsgi import Application, RecordsSource
 from tests.router import world
 
 

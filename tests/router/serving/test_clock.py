@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from experiment.errors import StoreUnavailable
-from router.serving import clock as module
-from router.serving.app import Services, create_app
-from router.serving.body import BodyReader
-from router.serving.clock import CLOCK_HEADER, Clock, ClockMemory
-from router.serving.metrics import Metrics
+from switchpoint.experiment.errors import StoreUnavailable
+from switchpoint.router.serving import clock as module
+from switchpoint.router.serving.app import Services, create_app
+from switchpoint.router.serving.body import BodyReader
+from switchpoint.router.serving.clock import CLOCK_HEADER, Clock, ClockMemory
+from switchpoint.router.serving.metrics import Metrics
 
 DAY = 86_400.0
 TRUTH = 1_800_000_000.0

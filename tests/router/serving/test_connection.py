@@ -14,11 +14,11 @@ from gunicorn.http.body import Body as GunicornBody
 from gunicorn.http.body import ChunkedReader, LengthReader
 from gunicorn.http.unreader import SocketUnreader
 
-from router.serving import connection as module
-from router.serving import worker
-from router.serving.connection import Connection, Turns
-from router.serving.problem import BadBody, SlowBody
-from router.serving.worker import Body, Peers, Rates, peer_of
+from switchpoint.router.serving import connection as module
+from switchpoint.router.serving import worker
+from switchpoint.router.serving.connection import Connection, Turns
+from switchpoint.router.serving.problem import BadBody, SlowBody
+from switchpoint.router.serving.worker import Body, Peers, Rates, peer_of
 from tests.waiting import HUNG, replace_time
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from experiment.errors import Corrupt, StoreUnavailable
-from experiment.event import Status
-from experiment.fold import LedgerPlan
-from router.serving import drain
+from switchpoint.experiment.errors import Corrupt, StoreUnavailable
+from switchpoint.experiment.event import Status
+from switchpoint.experiment.fold import LedgerPlan
+from switchpoint.router.serving import drain
 from tests.router.serving.test_recorder import NOW, Rig, click, exposure
 from tests.waiting import replace_time
 

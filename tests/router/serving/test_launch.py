@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from experiment.errors import BadInput, PlatformError
-from experiment.store.process import alive
-from router.serving.launch import ServingProcess, free_port, metrics_folder, require_free
+from switchpoint.experiment.errors import BadInput, PlatformError
+from switchpoint.experiment.store.process import alive
+from switchpoint.router.serving.launch import ServingProcess, free_port, metrics_folder, require_free
 from tests.e2e.test_chaos import workers_of
 from tests.waiting import HUNG, until
 
 SERVE = """
 import sys
 from pathlib import Path
-from router.serving.launch import serve
+from switchpoint.router.serving.launch import serve
 sys.exit(serve(redis_url="unix:///nowhere.sock", data=Path(sys.argv[1]), port=int(sys.argv[2]), workers=1))
 """
 
@@ -89,7 +89,7 @@ def test_a_master_that_stops_leaves_the_folder_to_the_next_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A service killed and started again: the old master may stop while the new one's workers start."""
-    from router.serving import gunicorn_conf
+    from switchpoint.router.serving import gunicorn_conf
 
     folder = tmp_path / "metrics-8000"
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(folder))

@@ -9,22 +9,22 @@ from pathlib import Path
 
 import pytest
 
-from experiment.assignment import Reason
-from experiment.catalog import Catalog
-from experiment.definition import ModelRef
-from experiment.errors import NotFound
-from experiment.event import Event
-from experiment.model import ModelVersion
-from experiment.store.memory_ledger import MemoryLedger
-from experiment.store.memory_records import MemoryRecords
-from experiment.store.spool import Spool
-from router.models.model import Cause, InputsRefused, ModelFailure
-from router.serving.counting import StoreGate
-from router.serving.metrics import Metrics
-from router.serving.predict import Predictor
-from router.serving.recorder import Recorder
-from router.serving.snapshot import Snapshot
-from router.serving.wsgi import RecordsSource
+from switchpoint.experiment.assignment import Reason
+from switchpoint.experiment.catalog import Catalog
+from switchpoint.experiment.definition import ModelRef
+from switchpoint.experiment.errors import NotFound
+from switchpoint.experiment.event import Event
+from switchpoint.experiment.model import ModelVersion
+from switchpoint.experiment.store.memory_ledger import MemoryLedger
+from switchpoint.experiment.store.memory_records import MemoryRecords
+from switchpoint.experiment.store.spool import Spool
+from switchpoint.router.models.model import Cause, InputsRefused, ModelFailure
+from switchpoint.router.serving.counting import StoreGate
+from switchpoint.router.serving.metrics import Metrics
+from switchpoint.router.serving.predict import Predictor
+from switchpoint.router.serving.recorder import Recorder
+from switchpoint.router.serving.snapshot import Snapshot
+from switchpoint.router.serving.wsgi import RecordsSource
 from tests.router import world
 
 US = {"country": "US", "device": "ios", "unused": 3}

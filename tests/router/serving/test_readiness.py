@@ -15,27 +15,27 @@ from typing import Any, cast
 
 import pytest
 
-from experiment.audit import Note
-from experiment.catalog import Catalog
-from experiment.definition import ModelRef
-from experiment.errors import AccessDenied, Corrupt, StoreReverted, StoreUnavailable
-from experiment.event import Event, Status
-from experiment.model import Content, Format
-from experiment.store.connection import ServerFinding, Severity
-from experiment.store.journal import export, restore
-from experiment.store.known_store import StoreMemory
-from experiment.store.memory_ledger import MemoryLedger
-from experiment.store.memory_records import MemoryRecords
-from experiment.store.records import Kind, Put, Records
-from experiment.store.spool import Spool
-from router.serving.background import Background
-from router.serving.clock import Clock
-from router.serving.counting import StoreGate
-from router.serving.drain import Drainer, payload
-from router.serving.metrics import Metrics
-from router.serving.recorder import Recorder
-from router.serving.snapshot import Snapshot, SnapshotHolder
-from router.serving.wsgi import RecordsSource
+from switchpoint.experiment.audit import Note
+from switchpoint.experiment.catalog import Catalog
+from switchpoint.experiment.definition import ModelRef
+from switchpoint.experiment.errors import AccessDenied, Corrupt, StoreReverted, StoreUnavailable
+from switchpoint.experiment.event import Event, Status
+from switchpoint.experiment.model import Content, Format
+from switchpoint.experiment.store.connection import ServerFinding, Severity
+from switchpoint.experiment.store.journal import export, restore
+from switchpoint.experiment.store.known_store import StoreMemory
+from switchpoint.experiment.store.memory_ledger import MemoryLedger
+from switchpoint.experiment.store.memory_records import MemoryRecords
+from switchpoint.experiment.store.records import Kind, Put, Records
+from switchpoint.experiment.store.spool import Spool
+from switchpoint.router.serving.background import Background
+from switchpoint.router.serving.clock import Clock
+from switchpoint.router.serving.counting import StoreGate
+from switchpoint.router.serving.drain import Drainer, payload
+from switchpoint.router.serving.metrics import Metrics
+from switchpoint.router.serving.recorder import Recorder
+from switchpoint.router.serving.snapshot import Snapshot, SnapshotHolder
+from switchpoint.router.serving.wsgi import RecordsSource
 from tests.router import world
 from tests.router.models.test_runtime import Rig
 from tests.waiting import HUNG, until
@@ -272,7 +272,7 @@ def test_a_spool_that_cannot_keep_events_is_named_until_it_can(
     until(lambda: worker.reasons() == [])
     full = type(disk_usage("/"))(total=1, used=1, free=0)
     with monkeypatch.context() as patched:
-        patched.setattr("experiment.store.spool.shutil.disk_usage", lambda _: full)
+        patched.setattr("switchpoint.experiment.store.spool.shutil.disk_usage", lambda _: full)
         again(worker)
         assert worker.reasons() == [
             f"no room on the disk for spool {worker.spool.path}. Fix: free some space"
@@ -294,7 +294,7 @@ def test_a_spool_of_no_bytes_is_missed_only_while_the_store_is_away(
 ) -> None:
     """Nothing was to be kept there, so its disk does not matter either."""
     full = type(disk_usage("/"))(total=1, used=1, free=0)
-    monkeypatch.setattr("experiment.store.spool.shutil.disk_usage", lambda _: full)
+    monkeypatch.setattr("switchpoint.experiment.store.spool.shutil.disk_usage", lambda _: full)
     worker.know("ranker@1", "ranker@2")
     worker.spool.max_bytes = 0
     worker.background.step()
@@ -331,7 +331,7 @@ def test_neighbours_hear_what_a_caller_heard(worker: Worker) -> None:
 
 NEIGHBOUR = """
 import sys
-from router.serving.metrics import Metrics
+from switchpoint.router.serving.metrics import Metrics
 metrics = Metrics()
 print("starts", flush=True)
 for line in sys.stdin:
@@ -343,9 +343,7 @@ for line in sys.stdin:
 def test_a_neighbour_that_is_not_ready_makes_the_service_not_ready(tmp_path: Path) -> None:
     """Requests reach any worker of the port. One that starts takes none yet; a dead one says nothing."""
     environ = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[3])}
-    asker = (
-        "from router.serving.metrics import Metrics; m = Metrics(); m.ready.set(0); print(m.others_ready())"
-    )
+    asker = "from switchpoint.router.serving.metrics import Metrics; m = Metrics(); m.ready.set(0); print(m.others_ready())"
 
     def others_ready() -> str:
         command = [sys.executable, "-c", asker]

@@ -12,18 +12,18 @@ from typing import Any
 
 import pytest
 
-from experiment.codec import parse_event
-from experiment.errors import Conflict, Corrupt, SpoolFull, StoreUnavailable
-from experiment.event import Event, Status
-from experiment.fold import LedgerPlan
-from experiment.plan import Checked, Slot
-from experiment.store.memory_ledger import MemoryLedger
-from experiment.store.memory_records import MemoryRecords
-from experiment.store.spool import Spool
-from router.serving import recorder
-from router.serving.counting import StoreGate
-from router.serving.drain import Drainer, only_drainer
-from router.serving.recorder import Recorder, Work, answer
+from switchpoint.experiment.codec import parse_event
+from switchpoint.experiment.errors import Conflict, Corrupt, SpoolFull, StoreUnavailable
+from switchpoint.experiment.event import Event, Status
+from switchpoint.experiment.fold import LedgerPlan
+from switchpoint.experiment.plan import Checked, Slot
+from switchpoint.experiment.store.memory_ledger import MemoryLedger
+from switchpoint.experiment.store.memory_records import MemoryRecords
+from switchpoint.experiment.store.spool import Spool
+from switchpoint.router.serving import recorder
+from switchpoint.router.serving.counting import StoreGate
+from switchpoint.router.serving.drain import Drainer, only_drainer
+from switchpoint.router.serving.recorder import Recorder, Work, answer
 from tests.router import world
 from tests.waiting import HUNG, replace_time, until
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from router.serving.launch import ServingProcess, free_port
+from switchpoint.router.serving.launch import ServingProcess, free_port
 from tests.e2e.test_chaos import workers_of
 from tests.router import world
 from tests.router.conftest import Project

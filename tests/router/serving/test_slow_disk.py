@@ -7,17 +7,17 @@ import sys
 import textwrap
 from pathlib import Path
 
-from experiment.store.spool import run_here
-from router.serving.wsgi import _beside_the_loop
+from switchpoint.experiment.store.spool import run_here
+from switchpoint.router.serving.wsgi import _beside_the_loop
 from tests.waiting import HUNG
 
 GEVENT = """
 from gevent import monkey; monkey.patch_all()
 import ctypes, os, sqlite3, subprocess, sys, threading, time
 import gevent
-from experiment.errors import SpoolFull
-from experiment.store.spool import Spool
-from router.serving.wsgi import _beside_the_loop
+from switchpoint.experiment.errors import SpoolFull
+from switchpoint.experiment.store.spool import Spool
+from switchpoint.router.serving.wsgi import _beside_the_loop
 
 class Slow(sqlite3.Connection):
     \"\"\"Commits stop the thread of the system that they run in, as a sync does.\"\"\"
@@ -65,10 +65,10 @@ def test_the_event_loop_goes_on_while_the_disk_takes_the_snapshot_and_what_is_kn
 ) -> None:
     under_gevent(tmp_path / "spool", """
         from pathlib import Path
-        from experiment.store.known_store import StoreMemory
-        from experiment.store.memory_records import MemoryRecords
-        from router.serving.snapshot import SnapshotHolder
-        from router.serving.wsgi import RecordsSource
+        from switchpoint.experiment.store.known_store import StoreMemory
+        from switchpoint.experiment.store.memory_records import MemoryRecords
+        from switchpoint.router.serving.snapshot import SnapshotHolder
+        from switchpoint.router.serving.wsgi import RecordsSource
         from tests.router import world
         folder, run, syncs, ticks = Path(sys.argv[1]).parent, _beside_the_loop(), [], 0
         records = MemoryRecords()

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from experiment.definition import ModelRef
-from experiment.errors import NotFound, StoreUnavailable
-from experiment.store.memory_records import MemoryRecords
-from router.serving.snapshot import Document, Snapshot, SnapshotHolder, load_copy
-from router.serving.wsgi import RecordsSource
+from switchpoint.experiment.definition import ModelRef
+from switchpoint.experiment.errors import NotFound, StoreUnavailable
+from switchpoint.experiment.store.memory_records import MemoryRecords
+from switchpoint.router.serving.snapshot import Document, Snapshot, SnapshotHolder, load_copy
+from switchpoint.router.serving.wsgi import RecordsSource
 from tests.router import world
 
 
@@ -52,7 +52,7 @@ def test_running_experiment_routes_its_model(records: MemoryRecords) -> None:
 
 def test_unit_left_out_gets_the_champion_and_is_not_enrolled(records: MemoryRecords, tmp_path: Path) -> None:
     """Outside the traffic share the champion answers, whatever control is."""
-    from experiment.catalog import Catalog
+    from switchpoint.experiment.catalog import Catalog
 
     Catalog(records).crown(ModelRef("ranker", 2), reason="test", at=world.now_ms(), actor="t")
     current = snapshot(records)
@@ -65,7 +65,7 @@ def test_unit_left_out_gets_the_champion_and_is_not_enrolled(records: MemoryReco
 
 def test_paused_experiment_leaves_the_champion(records: MemoryRecords) -> None:
     """Nobody is enrolled while paused; the model's champion serves."""
-    from experiment.catalog import Catalog
+    from switchpoint.experiment.catalog import Catalog
 
     Catalog(records).pause(world.EXPERIMENT, at=world.now_ms(), actor="t")
     current = snapshot(records)
@@ -85,7 +85,7 @@ def test_live_versions_are_what_a_call_may_need(records: MemoryRecords) -> None:
 
 def test_refresh_reads_only_on_a_new_revision(records: MemoryRecords) -> None:
     """The stamp is asked each time, the documents only when it moved."""
-    from experiment.catalog import Catalog
+    from switchpoint.experiment.catalog import Catalog
 
     source = Source(records)
     holder = SnapshotHolder(source)
