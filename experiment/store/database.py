@@ -68,7 +68,7 @@ def _path(place: str) -> Path:
     elif "://" in place:
         raise BadInput(
             "only SQLite databases are read directly", field=place, value=place.split("://", maxsplit=1)[0],
-            fix="export the query as Parquet, or give its data frame to switchpoint.analysis.frame.analyze.",
+            fix="export the query as Parquet, or give its data frame to `switchpoint.analyze`.",
         )  # fmt: skip
     else:
         path = Path(place)
