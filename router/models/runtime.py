@@ -84,8 +84,6 @@ class Models:
         for version in versions:
             with suppress(ModelFailure):  # a format that nothing here loads
                 slot = self._slot(version)
-                if slot.model is not None and slot.model.ended():
-                    self._count_crash(slot, slot.model)
                 if self._begin(slot):
                     begun.append(slot)
         return begun
@@ -223,6 +221,9 @@ class Models:
         return slot
 
     def _begin(self, slot: _Slot) -> bool:
+        """Begin to load what is not loaded, or has ended meanwhile."""
+        if slot.model is not None and slot.model.ended():
+            self._count_crash(slot, slot.model)
         wait = slot.quarantined or time.monotonic() - slot.failed_at < RELOAD_SECONDS
         if slot.model is not None or slot.loading is not None or wait:
             return False
@@ -231,11 +232,11 @@ class Models:
         return True
 
     def _loaded(self, slot: _Slot, deadline: float) -> LoadedModel:
+        self._begin(slot)
         if slot.model is not None:
             return slot.model
         if slot.quarantined:
             raise ModelFailure(Cause.QUARANTINED, f"{_name(slot.version)} ended its process repeatedly")
-        self._begin(slot)
         if slot.loading is None:
             raise ModelFailure(Cause.LOAD, slot.failure)
         try:

@@ -35,13 +35,14 @@ def test_a_killed_model_takes_no_worker_along_and_comes_back(project: Project) -
             before = set(runners_of(serving))
             for pid in before:
                 os.kill(pid, signal.SIGKILL)
-            until(lambda before=before: len(set(runners_of(serving)) - before) == 4, every=0.1)
-            until(lambda: ready(serving), every=0.1)
-            for unit in range(8):
+            until(lambda before=before: not set(runners_of(serving)) & before)
+            for unit in range(8):  # nobody falls back: nothing is sent to a process that is gone
                 body = {"unit": f"u{unit}", "attributes": US, "inputs": [[1, 2]]}
                 status, _, answer = post(serving, "/v1/predict/ranker", body)
                 assert status == 200, answer
                 assert answer["served"] == answer["variant"], answer
+            until(lambda before=before: len(set(runners_of(serving)) - before) == 4, every=0.1)
+            until(lambda: ready(serving), every=0.1)
         assert workers_of(serving.pid) == workers
         crashes = [
             line for line in get(serving, "/metrics")[2].decode().splitlines()
