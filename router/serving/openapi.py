@@ -7,7 +7,7 @@ from importlib.metadata import version
 from typing import Any
 
 from switchpoint.router.serving import assign, problem
-from switchpoint.router.serving.body import MAX_BODY_BYTES
+from switchpoint.router.serving.body import MAX_BODY_BYTES, MAX_CONTAINERS
 from switchpoint.router.serving.clock import CLOCK_HEADER
 from switchpoint.router.serving.openapi_schemas import TEXT, ref, schemas
 from switchpoint.router.serving.recorder import MAX_EVENTS
@@ -18,8 +18,9 @@ Object = dict[str, Any]
 
 _INTRODUCTION = f"""
 Every answer that is no success is `application/problem+json` (RFC 9457) with a stable `code`. Bodies are
-strict JSON of at most {MAX_BODY_BYTES} bytes: UTF-8, each key once, no NaN, no infinity, not compressed; a
-key that is not described is refused. Content types of requests are not looked at. GET routes answer HEAD too.
+strict JSON of at most {MAX_BODY_BYTES} bytes and {MAX_CONTAINERS} lists and objects: UTF-8, each key once,
+no NaN, no infinity, not compressed; a key that is not described is refused. Content types of requests are not
+looked at. GET routes answer HEAD too.
 """.strip()
 
 _HEADERS = {
@@ -34,7 +35,7 @@ _PROBLEMS = {
     404: "No such model, experiment or route; `errors` names it.",
     405: "Another method.",
     408: "The body did not arrive in time.",
-    413: f"More than {MAX_BODY_BYTES} bytes, or more than {MAX_EVENTS} events.",
+    413: f"More than {MAX_BODY_BYTES} bytes, {MAX_CONTAINERS} lists and objects, or {MAX_EVENTS} events.",
     415: "The body is compressed.",
     500: "A fault of the service; its log has it.",
     503: "Nobody can answer or nothing be kept: no snapshot, no model, a full spool, too many connections.",

@@ -15,7 +15,7 @@ from switchpoint.experiment.codec import ENTRIES
 from switchpoint.experiment.event import ATTRIBUTES, NAME_LENGTH, VALUE_LENGTH
 from switchpoint.router.serving import assign, problem
 from switchpoint.router.serving.app import create_app
-from switchpoint.router.serving.body import MAX_BODY_BYTES
+from switchpoint.router.serving.body import MAX_BODY_BYTES, MAX_CONTAINERS
 from switchpoint.router.serving.launch import ServingProcess, free_port
 from switchpoint.router.serving.recorder import MAX_EVENTS
 from tests.router import world
@@ -74,6 +74,7 @@ def test_limits_are_those_of_the_code() -> None:
     assert schemas["Unit"]["maxLength"] == NAME_LENGTH
     assert schemas["Events"]["maxItems"] == MAX_EVENTS
     assert str(MAX_BODY_BYTES) in DESCRIPTION.document["info"]["description"]
+    assert str(MAX_CONTAINERS) in DESCRIPTION.document["info"]["description"]
 
 
 @pytest.mark.parametrize(
@@ -86,6 +87,7 @@ def test_limits_are_those_of_the_code() -> None:
         (assign.PATH, "POST", {"unit": "u", "experiments": ["nope"]}, {}, 404),
         (assign.PATH, "POST", b" " * (MAX_BODY_BYTES + 1), {}, 413),
         (assign.PATH, "POST", UNIT, {"Content-Encoding": "gzip"}, 415),
+        (assign.PATH, "POST", {**UNIT, "attributes": {"a": [[]] * MAX_CONTAINERS}}, {}, 413),
         (PREDICT, "POST", INPUTS, {}, 200),
         (PREDICT, "POST", {**INPUTS, "covariates": {"past_spend": 1.5}}, {}, 200),
         (PREDICT, "POST", {**INPUTS, "inputs": "x"}, {}, 400),
