@@ -9,9 +9,11 @@ import errno
 import socket
 import time
 from contextlib import suppress
+from weakref import WeakValueDictionary
 
 import gevent
 import gevent.socket
+from gevent.event import Event
 
 WRITE_SECONDS = 10.0
 LINGER_SECONDS = 2.0
@@ -22,10 +24,15 @@ _TURN_SECONDS = 0.005
 
 
 class Turns:
-    """The turns that the connections of one event loop take."""
+    """The turns that the peers of one event loop take."""
 
     def __init__(self) -> None:
         self._iteration, self._since = -1, 0.0
+        self._peers: WeakValueDictionary[str, PeerTurns] = WeakValueDictionary()
+
+    def of(self, peer: str) -> PeerTurns:
+        """Those of one peer, however many connections it has."""
+        return self._peers.setdefault(peer, PeerTurns(self))
 
     def give_way(self) -> None:
         """Let everybody else who can run do so; and who waits for the network, every few milliseconds.
@@ -37,6 +44,26 @@ class Turns:
         if iteration != self._iteration:
             self._iteration, self._since = iteration, now
         gevent.sleep(0 if now - self._since < _TURN_SECONDS else 0.001)
+
+
+class PeerTurns:
+    """The turns of one peer: of its connections one at a time stands in line with other peers."""
+
+    def __init__(self, turns: Turns) -> None:
+        self._turns = turns
+        self._last: Event | None = None  # set once whoever came last has had its turn
+
+    def give_way(self) -> None:
+        """As `Turns.give_way`, after those of the same peer that came before."""
+        before, self._last = self._last, (mine := Event())
+        try:
+            if before is not None:
+                before.wait()
+            self._turns.give_way()
+        finally:
+            mine.set()
+            if self._last is mine:
+                self._last = None
 
 
 class Connection:
@@ -53,16 +80,16 @@ class Connection:
         "_held",
         "_received",
         "_sock",
-        "_turns",
+        "give_way",
         "late",
         "since",
         "unread",
         "waiting",
     )
 
-    def __init__(self, sock: gevent.socket.socket, turns: Turns, *, seconds: float, size: int) -> None:
-        """Wrap an accepted socket; its first request's head is expected."""
-        self._sock, self._turns = sock, turns
+    def __init__(self, sock: gevent.socket.socket, turns: PeerTurns, *, seconds: float, size: int) -> None:
+        """Wrap an accepted socket of the peer that has these turns; its first request's head is expected."""
+        self._sock, self.give_way = sock, turns.give_way
         self._held: bytearray | None = None
         self.unread = False  # the rest of a body is on its way that nobody wants
         self.waiting = False  # for the peer, and not for the application
@@ -87,7 +114,7 @@ class Connection:
     def recv(self, size: int) -> bytes:
         """What the peer sent, at most 64 KiB; nothing once it hung up or has used up its allowance."""
         if self._received > _BURST:
-            self._turns.give_way()
+            self.give_way()
         left = self._end - time.monotonic()
         if left <= 0 or self.spent:
             self.late = left <= 0

@@ -1,6 +1,6 @@
 """The gunicorn worker: gevent's, which no single peer can stop.
 
-Every head, body and answer has a deadline and a bound, requests of all connections take turns, and a request
+Every head, body and answer has a deadline and a bound, the requests of all peers take turns, and a request
 whose body was not read to its end is the last one of its connection. A peer that opens too many connections
 loses those that have kept the worker waiting longest. A worker that joins others takes requests once it is
 ready; one that is ended takes no more of them at once, and finishes those under way.
@@ -8,6 +8,7 @@ ready; one that is ended takes no more of them at once, and finishes those under
 
 from __future__ import annotations
 
+import gc
 import ipaddress
 import os
 import signal
@@ -31,7 +32,7 @@ from switchpoint.router.serving.environment import Limits
 
 HEAD_BYTES = 64 * 1024
 BODY_SECONDS = 10.0
-_PIECE = 8 * 1024
+_FIRST_PIECE, _PIECE = 1024, 8 * 1024
 _AHEAD = 8 * 1024
 _ANNOUNCE = frozenset({"CONTENT-LENGTH", "TRANSFER-ENCODING"})
 _NO_LIMIT = nullcontext()
@@ -125,9 +126,9 @@ class Body:
         """At most `size` bytes, fewer at the end. Raises SlowBody, BadBody."""
         kept = bytearray()
         try:
-            while wanted := min(_PIECE, size - len(kept)):
+            while wanted := min(max(len(kept), _FIRST_PIECE), _PIECE, size - len(kept)):
                 # chunks may double what is sent, not more: one byte of them costs as much as a thousand
-                self._connection.extend(2 * (len(kept) + _PIECE) + _AHEAD)
+                self._connection.extend(2 * (len(kept) + wanted) + _AHEAD)
                 piece = self._body.read(wanted)
                 kept += piece
                 if len(piece) < wanted:
@@ -175,6 +176,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no annotations
         # seen at once; gunicorn's handler is heard between two naps of a second
         gevent.signal_handler(signal.SIGTERM, self._end)
         self._await_readiness()
+        gc.freeze()  # else every large request has all of this looked through, which takes 20 ms
         pool = Pool(self.worker_connections)
         servers = [StreamServer(s, handle=partial(self.handle, s), spawn=pool) for s in self.sockets]
         for server in servers:
@@ -212,7 +214,8 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no annotations
 
     def handle(self, listener: Any, client: gevent.socket.socket, addr: object) -> None:
         """Serve one connection until it closes."""
-        connection = Connection(client, self._turns, seconds=self.cfg.keepalive, size=HEAD_BYTES)
+        turns = self._turns.of(peer_of(addr))
+        connection = Connection(client, turns, seconds=self.cfg.keepalive, size=HEAD_BYTES)
         with self._peers.admitted(connection, addr) as admitted:
             if admitted:
                 super().handle(listener, connection, addr)
@@ -221,8 +224,8 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no annotations
                 connection.close()
 
     def handle_request(self, listener_name: Any, req: Any, sock: Connection, addr: object) -> None:
-        """Serve one request; the others have their turn before it."""
-        self._turns.give_way()
+        """Serve one request; every other peer has its turn before it."""
+        sock.give_way()
         if not self._rates.admit(addr):
             sock.unread = True
             self._answer(sock, 429, "too many requests of one address", {"Retry-After": "1"})

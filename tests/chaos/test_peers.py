@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import http.client
 import json
 import select
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from switchpoint.router.serving.launch import ServingProcess, free_port
 from tests.router.conftest import Project, shared_project
-from tests.router.http import post
+from tests.router.http import post, request
 from tests.waiting import HUNG, until
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 __all__ = ["shared_project"]
 
@@ -198,3 +204,24 @@ def test_idle_connections_of_one_peer_make_room(service: ServingProcess) -> None
         crowd[-1].sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
         assert answer_of(crowd[-1])[0] == 200
         assert closed(crowd[0])
+
+
+def frozen() -> WSGIApplication:
+    """Says how many objects the garbage collection leaves alone."""
+
+    def say(_environ: WSGIEnvironment, start: StartResponse) -> list[bytes]:
+        start("200 OK", [("Content-Type", "application/json")])
+        return [str(gc.get_freeze_count()).encode()]
+
+    return say
+
+
+def test_what_a_worker_began_with_is_not_looked_through_for_every_large_request(tmp_path: Path) -> None:
+    with ServingProcess(
+        redis_url="",
+        data=tmp_path,
+        port=free_port(),
+        workers=1,
+        application="tests.chaos.test_peers:frozen()",
+    ) as serving:
+        assert request(serving, "GET", "/")[2] > 10_000

@@ -36,7 +36,7 @@ Pair = tuple[gevent.socket.socket, gevent.socket.socket]
 def test_a_peer_that_drips_has_one_deadline_for_all_of_it(pair: Pair) -> None:
     """Every byte would renew a plain socket timeout."""
     ours, theirs = pair
-    connection = Connection(ours, Turns(), seconds=0.2, size=1000)
+    connection = Connection(ours, Turns().of("a"), seconds=0.2, size=1000)
 
     def drip() -> None:
         while True:
@@ -56,7 +56,7 @@ def test_a_peer_that_drips_has_one_deadline_for_all_of_it(pair: Pair) -> None:
 
 def test_a_peer_may_not_send_more_than_its_allowance(pair: Pair) -> None:
     ours, theirs = pair
-    connection = Connection(ours, Turns(), seconds=HUNG, size=10)
+    connection = Connection(ours, Turns().of("a"), seconds=HUNG, size=10)
     theirs.send(b"x" * 30)
     assert [connection.recv(10), connection.recv(10)] == [b"x" * 10, b""]
     assert (connection.spent, connection.late) == (True, False)
@@ -66,7 +66,7 @@ def test_a_peer_may_not_send_more_than_its_allowance(pair: Pair) -> None:
 
 def test_a_peer_that_does_not_read_is_cut_off(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "WRITE_SECONDS", 0.1)
-    connection = Connection(pair[0], Turns(), seconds=HUNG, size=0)
+    connection = Connection(pair[0], Turns().of("a"), seconds=HUNG, size=0)
     with gevent.Timeout(HUNG), pytest.raises(ConnectionResetError):
         connection.sendall(b"x" * 100_000_000)
 
@@ -74,7 +74,7 @@ def test_a_peer_that_does_not_read_is_cut_off(pair: Pair, monkeypatch: pytest.Mo
 def test_a_peer_that_sends_without_a_pause_lets_others_run(pair: Pair) -> None:
     """Its data is always there, so that receiving never waits."""
     ours, theirs = pair
-    connection, turns = Connection(ours, Turns(), seconds=HUNG, size=10**9), []
+    connection, turns = Connection(ours, Turns().of("a"), seconds=HUNG, size=10**9), []
 
     def send() -> None:
         while True:
@@ -116,11 +116,32 @@ def test_who_waits_for_the_network_has_a_turn_too(pair: Pair) -> None:
     gevent.joinall(crowd)
 
 
+def test_a_peer_has_one_turn_however_many_connections_it_has() -> None:
+    turns, order = Turns(), []
+
+    def ask(peer: str) -> None:
+        of_peer = turns.of(peer)
+        of_peer.give_way()
+        order.append(peer)
+
+    gevent.joinall([gevent.spawn(ask, peer) for peer in "aaaaaaab"])
+    assert order.index("b") <= 1
+    assert order.count("a") == 7
+
+
+def test_a_peer_that_left_leaves_nothing() -> None:
+    turns = Turns()
+    of_peer = turns.of("a")
+    assert turns.of("a") is of_peer
+    del of_peer
+    assert list(turns._peers) == []
+
+
 def body(pair: Pair, kind: str, *, seconds: float = HUNG) -> tuple[Body, SimpleNamespace, Connection]:
     headers = [("CONTENT-LENGTH", "10")] if kind == "length" else [("TRANSFER-ENCODING", "chunked")]
     req = SimpleNamespace(headers=headers, must_close=False, limit_request_field_size=0, max_buffer_headers=0)
     req.force_close = lambda: setattr(req, "must_close", True)
-    connection = Connection(pair[0], Turns(), seconds=seconds, size=0)
+    connection = Connection(pair[0], Turns().of("a"), seconds=seconds, size=0)
     unreader = SocketUnreader(connection)
     req.body = GunicornBody(LengthReader(unreader, 10) if kind == "length" else ChunkedReader(req, unreader))
     return Body(req, connection), req, connection
