@@ -126,6 +126,10 @@ class Connection:
         except TimeoutError:
             data = self._arrived(min(size, _PIECE))
             self.late = not data
+        except OSError as error:
+            if error.errno != errno.EBADF:  # gevent's word to whoever waits for what is severed
+                raise
+            data = b""
         finally:
             self.waiting = False
         self._received += len(data)
@@ -162,7 +166,9 @@ class Connection:
         self.waiting = True
         try:
             self._sock.sendall(data)
-        except TimeoutError:
+        except OSError as error:
+            if not isinstance(error, TimeoutError) and error.errno != errno.EBADF:
+                raise
             # gunicorn logs no reset
             raise ConnectionResetError(errno.ECONNRESET, "the peer does not read") from None
         finally:

@@ -71,6 +71,24 @@ def test_a_peer_that_does_not_read_is_cut_off(pair: Pair, monkeypatch: pytest.Mo
         connection.sendall(b"x" * 100_000_000)
 
 
+def test_who_reads_from_a_peer_that_is_cut_off_learns_that_it_has_gone(pair: Pair) -> None:
+    """gevent tells them of a bad descriptor, which gunicorn would log with a trace."""
+    connection = Connection(pair[0], Turns().of("a"), seconds=HUNG, size=10)
+    reading = gevent.spawn(connection.recv, 1)
+    gevent.sleep(0)
+    connection.sever()
+    assert (reading.get(timeout=HUNG), connection.late) == (b"", False)
+
+
+def test_who_writes_to_a_peer_that_is_cut_off_learns_that_it_has_gone(pair: Pair) -> None:
+    connection = Connection(pair[0], Turns().of("a"), seconds=HUNG, size=0)
+    writing = gevent.spawn(connection.sendall, b"x" * 100_000_000)
+    gevent.sleep(0)
+    connection.sever()
+    with pytest.raises(ConnectionResetError):
+        writing.get(timeout=HUNG)
+
+
 def test_a_peer_that_sends_without_a_pause_lets_others_run(pair: Pair) -> None:
     """Its data is always there, so that receiving never waits."""
     ours, theirs = pair
