@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -56,10 +56,11 @@ def export(records: Records, path: Path) -> int:
         return len(entries)
 
 
-def restore(path: Path, records: Records) -> int:
+def restore(path: Path, records: Records, *, prepare: Callable[[], object] = lambda: None) -> int:
     """Rebuild records from a journal by committing its entries again; returns how many were written.
 
-    The store must be empty, or hold the journal's own beginning (a restore that was interrupted).
+    The store must be empty, or hold the journal's own beginning (a restore that was interrupted). `prepare`
+    is called before the first commit: services write to the store as soon as they see its records.
 
     Raises:
         Corrupt: an entry of the file is altered, missing or cut short.
@@ -75,6 +76,7 @@ def restore(path: Path, records: Records) -> int:
             value=str(path),
             fix="restore into an empty store or another project",
         )
+    prepare()
     for entry in entries[head.seq :]:
         puts = [
             Put(kind=d.kind, key=d.key, body=dict(d.body), expected_version=d.version - 1)

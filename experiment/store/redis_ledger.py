@@ -162,14 +162,14 @@ class RedisLedger:
         self._open()
         return asdict(self._settings) if self._settings else {}
 
-    def adopt(self, store: str, settings: Mapping[str, int]) -> None:
-        """Let all shards belong to the store `store`, whose records were restored beside them.
-
-        `settings` are those of the ledger that was there; a store without one begins with them.
-        """
+    def begin(self, settings: Mapping[str, int]) -> None:
+        """Fix the settings of a ledger that was lost as they were, before its first event; {} for none."""
         if settings:
             self._wanted = replace(self._wanted, **{**settings, "layout": LAYOUT})
             self._open(create=True)
+
+    def adopt(self, store: str) -> None:
+        """Let all shards belong to the store `store`, whose records were restored beside them."""
         self._store.adopt(self._all_shards(), store)
 
     def moments(self, experiment: str, plan: LedgerPlan) -> Moments:

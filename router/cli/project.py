@@ -198,9 +198,10 @@ def restore(context: Context, journal: Path, *, as_json: bool) -> None:
     from switchpoint.experiment.store.journal import restore as rebuild
 
     known = context.memory.known()
-    written = rebuild(journal, context.records)
+    ledger, settings = context.ledger, known.ledger if known else {}
+    written = rebuild(journal, context.records, prepare=lambda: ledger.begin(settings))
     context.memory.remember(context.records)
-    context.ledger.adopt(context.records.identity() or "", known.ledger if known else {})
+    ledger.adopt(context.records.identity() or "")
     revision = context.records.revision()
     if as_json:
         print_json({"project": context.project, "written": written, "revision": revision})

@@ -62,6 +62,19 @@ def test_export_appends_only_what_is_new(records: Records, path: Path) -> None:
     assert read_journal(path) == list(records.audit())
 
 
+def test_what_is_to_be_there_before_the_records_is(records: Records, path: Path) -> None:
+    """Not where nothing is restored."""
+    write(records, 1)
+    export(records, path)
+    fresh, seen = MemoryRecords(), list[int]()
+    restore(path, fresh, prepare=lambda: seen.append(fresh.head().seq))
+    assert seen == [0]
+    write(fresh, 2)
+    with pytest.raises(Refused):
+        restore(path, fresh, prepare=lambda: seen.append(fresh.head().seq))
+    assert seen == [0]
+
+
 def test_a_restored_store_goes_on_with_the_same_journal(records: Records, path: Path) -> None:
     write(records, 1, 2)
     export(records, path)

@@ -560,17 +560,19 @@ def test_a_ledger_beside_which_records_were_restored_goes_on(ledger_client: redi
     bound.meant = "B"
     bound.answers("B")
     bound.refused("another store answers", letters=False)
-    bound.ledger.adopt("B", {})
+    bound.ledger.adopt("B")
     assert bound.record("a", "b", "c", "e") == [Status.DUPLICATE] * 3 + [Status.STORED]
     fresh = ShardKeys("default", 2)
-    bound.ledger.adopt("C", {})
+    bound.ledger.adopt("C")
     assert ledger_client.exists(fresh.facts()) == 0
 
 
 def test_a_ledger_that_is_lost_begins_with_the_settings_of_before(ledger_client: redis.Redis) -> None:
     """In the form of this version, whichever wrote it before."""
     assert RedisLedger(ledger_client).settings() == {}
-    RedisLedger(ledger_client).adopt("B", {"shards": 3, "dedupe_days": 9, "layout": 1})
+    RedisLedger(ledger_client).begin({})
+    assert RedisLedger(ledger_client).settings() == {}
+    RedisLedger(ledger_client).begin({"shards": 3, "dedupe_days": 9, "layout": 1})
     ledger = RedisLedger(ledger_client)
     assert ledger.record([outcome("o", "u", START)], ONE) == [Status.STORED]
     settings = ledger.settings()
