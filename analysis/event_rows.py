@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from switchpoint.analysis.shapes import Read
-from switchpoint.analysis.tabular import Columns
+from switchpoint.analysis.tabular import Columns, Instants, Labels
 from switchpoint.analysis.totals import Index, Integers, add_into, integers
 from switchpoint.analysis.unit_rows import clipped, clusters, served, with_covariates
 from switchpoint.analysis.unit_table import Column, UnitTable
@@ -24,6 +24,8 @@ from switchpoint.experiment.errors import BadInput
 from switchpoint.experiment.source import Source, Table
 
 HOUR_MS = 3_600_000
+_MONDAY = 3
+"""1970 began on a Thursday: days since the week's Monday."""
 Mask = NDArray[np.bool_]
 
 
@@ -129,17 +131,64 @@ def _outcomes(
     known = {name: code for code, name in enumerate(names)}
     labels = outcomes.labels(source.unit)
     code = np.array([known.get(name, -1) for name in labels.names], dtype=np.int64)[labels.codes]
-    at = outcomes.instants(table.at).ms
+    kinds = outcomes.labels(table.type)
+    _refuse_other_spellings(read, kinds, labels, names)
+    instants = outcomes.instants(table.at)
+    at, first_at = instants.ms, _as_finely(first_at, instants)
     kept = _once(outcomes, table, labels.codes, at)
     order = np.argsort(units, kind="stable")
     row, unit = _units_of(np.flatnonzero(kept & (code >= 0)), code, units, order)
     since = at[row] - first_at[unit]
     inside = (since >= 0) & ((since < read.window_ms) if read.window_ms else True)
-    kinds = outcomes.labels(table.type)
     return _Outcomes(
         row=row, unit=unit, since=since, inside=inside, kinds=kinds.names, kind=kinds.codes[row],
         copies=_units_of(np.flatnonzero(~kept & (code >= 0)), code, units, order)[1],
     )  # fmt: skip
+
+
+def _as_finely(first_at: Index, outcomes: Instants) -> Index:
+    """Times of first exposures, as exact as those of the outcomes: the beginning of their day, or week.
+
+    A date without a time of day says nothing about before and after on the day of the exposure; it is read as
+    midnight, which would put every outcome of that day before it.
+    """
+    if (outcomes.ms % DAY_MS).any():
+        return first_at
+    days = first_at // DAY_MS
+    return (days - ((days + _MONDAY) % 7 if outcomes.width == 7 else 0)) * DAY_MS
+
+
+def _refuse_other_spellings(read: Read, kinds: Labels, units: Labels, names: Sequence[str]) -> None:
+    """Outcomes that count for nothing because two spellings of a name differ are no result of 0.
+
+    Raises:
+        BadInput: a metric's type is there only in another spelling; no outcome is of an exposed unit as both
+            are written, and some would be.
+    """
+    spelled = {_plainly(name): name for name in kinds.names}
+    for metric in read.metrics:
+        for measure in filter(None, (metric.numerator, metric.denominator)):
+            other = spelled.get(_plainly(measure.event))
+            if other is not None and measure.event not in kinds.names:
+                count = int((kinds.codes == kinds.names.index(other)).sum())
+                raise BadInput(
+                    f"no outcome has the type {measure.event!r}, {count} have {other!r}",
+                    field="source.outcomes.type", value=measure.event, fix="write it as the table does.",
+                )  # fmt: skip
+    if units.names and not {*units.names} & {*names}:
+        exposed = {_plainly(name): name for name in names}
+        for name in units.names:
+            if _plainly(name) in exposed:
+                raise BadInput(
+                    f"none of {len(units.codes)} outcomes is of a unit that was exposed",
+                    field=f"column {read.source.unit}", value=name,
+                    fix=f"write units alike in both tables: exposures have {exposed[_plainly(name)]!r}.",
+                )  # fmt: skip
+
+
+def _plainly(name: str) -> str:
+    """A name without what spellings differ in: white space around it, case, leading zeros."""
+    return name.strip().casefold().lstrip("0")
 
 
 def _units_of(rows: Index, code: Index, units: Index, order: Index) -> tuple[Index, Index]:

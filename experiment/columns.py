@@ -41,6 +41,38 @@ def named_columns(source: Source) -> dict[str, str]:
     return found | {f"source.eligible.{name}": name for name in sorted(attribute_names(source.eligible))}
 
 
+def label_columns(source: Source) -> frozenset[str]:
+    """The columns that hold names, which are text as the file writes it: `1.10` is not `1.1`, nor `007` `7`.
+
+    Without those that `eligible` compares with numbers.
+    """
+    tables = [table for table in (source.exposures, source.outcomes) if table is not None]
+    named = {getattr(source, part) for part in _PARTS if part != "day"} | {source.assignment_column}
+    named |= {*source.dimensions, *(table.id for table in tables), *(table.type for table in tables)}
+    return frozenset(filter(None, named)) - _compared_with_numbers(source.eligible)
+
+
+def _compared_with_numbers(condition: object) -> set[str]:
+    """The attributes of a condition that numbers are compared with."""
+    found: set[str] = set()
+    if isinstance(condition, list | tuple):
+        return found.union(*(_compared_with_numbers(part) for part in condition))
+    for key, wanted in condition.items() if isinstance(condition, Mapping) else ():
+        if key.startswith("$"):
+            found |= _compared_with_numbers(wanted)
+        elif _numeric(wanted):
+            found.add(key)
+    return found
+
+
+def _numeric(wanted: object) -> bool:
+    if isinstance(wanted, Mapping):
+        return any(_numeric(value) for value in wanted.values())
+    if isinstance(wanted, list | tuple):
+        return any(_numeric(value) for value in wanted)
+    return isinstance(wanted, int | float) and not isinstance(wanted, bool)
+
+
 def _event_columns(part: str, table: Table) -> dict[str, str]:
     """The columns one of the two tables of events names."""
     roles = ("id", "type", "at", "value")

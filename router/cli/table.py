@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,6 +103,7 @@ def judged(
 
 def _tables(file: str, spec: Spec | Experiment, table: str | None, sql: str | None) -> tuple[Any, Any]:
     """The table to judge, and of events the outcomes."""
+    from switchpoint.experiment.columns import check_columns, check_outcome_columns, label_columns
     from switchpoint.experiment.store import database
     from switchpoint.experiment.store.table import read
 
@@ -117,7 +119,14 @@ def _tables(file: str, spec: Spec | Experiment, table: str | None, sql: str | No
             "only a database has tables and queries", field="--sql" if table is None else "--table",
             value=file, fix="leave it out, or name a database: sqlite:///log.db.",
         )  # fmt: skip
-    return read(file), None if second is None else read(_beside(Path(file), second))
+    if source is None:
+        return read(file), None
+    labels = label_columns(source)
+    found = read(file, columns=partial(check_columns, source), labels=labels)
+    if second is None:
+        return found, None
+    path, choose = _beside(Path(file), second), partial(check_outcome_columns, source)
+    return found, read(path, columns=choose, labels=labels)
 
 
 def _beside(file: Path, named: str) -> Path:
@@ -180,9 +189,7 @@ def import_(context: Context, file: Path, spec_file: Path, *, as_json: bool) -> 
     Example:
       switchpoint import obd_small_men.parquet --spec docs/examples/open_bandit.yaml
     """
-    from functools import partial
-
-    from switchpoint.experiment.columns import check_columns
+    from switchpoint.experiment.columns import check_columns, label_columns
     from switchpoint.experiment.history import events
     from switchpoint.experiment.store.table import rows
 
@@ -193,7 +200,7 @@ def import_(context: Context, file: Path, spec_file: Path, *, as_json: bool) -> 
             f"{spec_file} has no source", field="--spec", value=str(spec_file), fix="add a `source` block"
         )
     state = context.catalog.experiment(definition.key)
-    table = rows(file, columns=partial(check_columns, source))
+    table = rows(file, columns=partial(check_columns, source), labels=label_columns(source))
     epoch = state.epoch.number if state.epoch else 1
     with _named(file):
         found = _record(context, events(definition, table, revision=state.revision, epoch=epoch))

@@ -11,13 +11,14 @@ from switchpoint.experiment.columns import (
     check_columns,
     count_of,
     instant_of,
+    label_columns,
     label_of,
     named_columns,
     number_of,
     served_variant,
 )
 from switchpoint.experiment.errors import BadInput
-from switchpoint.experiment.source import Shape, Source
+from switchpoint.experiment.source import Shape, Source, Table
 
 NEW_YEAR = 1_577_836_800_000
 
@@ -75,3 +76,13 @@ def test_every_named_column_is_checked_and_the_nearest_is_offered() -> None:
 def test_what_was_shown_is_translated_to_the_variant_it_belongs_to() -> None:
     source = Source(shape=Shape.UNITS, served="page", served_map={"a": "old", "b": "new"})
     assert [served_variant(source, "a", shown) for shown in ("old", "new", "other")] == ["a", "b", "other"]
+
+
+def test_names_are_labels_unless_eligible_compares_them_with_numbers() -> None:
+    source = Source(
+        shape=Shape.EVENTS, variant="v", unit="u", day="d", segment="s", dimensions=("x", "y"),
+        columns={"ctr": {"value": "n"}}, exposures=Table(table="e", id="i", at="t"),
+        outcomes=Table(table="o", id="j", type="k", at="t", value="n"),
+        eligible={"v": {"$exists": True}, "s": {"$in": ["a", None]}, "$or": [{"x": {"$not": {"$gt": 3}}}, {"d": 1}]},
+    )  # fmt: skip
+    assert label_columns(source) == {"v", "u", "s", "y", "i", "j", "k"}

@@ -47,6 +47,34 @@ def test_the_chooser_sees_the_columns_and_its_refusal_comes_through(file: Path) 
         table.read(file, columns=refuse)
 
 
+def test_labels_are_text_as_the_file_writes_them(tmp_path: Path) -> None:
+    """A blank one is missing; numbers stay numbers."""
+    path = tmp_path / "t.csv"
+    path.write_text("a,b,n\n1.10,True,1\n007,NA,2\n, ,3\n")
+    expected = [
+        {"a": "1.10", "b": "True", "n": 1},
+        {"a": "007", "b": "NA", "n": 2},
+        {"a": None, "b": None, "n": 3},
+    ]
+    assert table.read(path, labels=("a", "b", "other")).to_pylist() == expected
+    assert list(table.rows(path, labels=("a", "b"))) == expected
+
+
+def test_rows_have_the_types_that_the_whole_file_says(tmp_path: Path) -> None:
+    """However late a number with decimals comes."""
+    path = tmp_path / "t.csv"
+    path.write_text("n\n" + "1\n" * 1_000_000 + "12.5\n")
+    assert {type(row["n"]) for row in table.rows(path)} == {float}
+
+
+def test_a_wanted_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("a,b,b,,\n1,2,3,,\n")
+    assert table.read(path, columns=lambda _: ["a"]).to_pylist() == [{"a": 1}]
+    with pytest.raises(BadInput, match="2 columns are called 'b'"):
+        table.read(path, columns=lambda _: ["b"])
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
