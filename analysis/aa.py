@@ -22,9 +22,9 @@ from switchpoint.analysis.randomise import allocate
 from switchpoint.analysis.report.plain import fields_of
 from switchpoint.analysis.thresholds import DEFAULT, Thresholds
 from switchpoint.analysis.unit_log import LeftOut, UnitLog
-from switchpoint.experiment.decision import VerdictKind
-from switchpoint.experiment.definition import Design, Role
+from switchpoint.experiment.definition.types import Design, Role
 from switchpoint.experiment.errors import BadInput
+from switchpoint.experiment.registry.decision import VerdictKind
 
 ROUNDS = 1_000
 FEWEST_ROUNDS = 100

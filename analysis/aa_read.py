@@ -22,7 +22,7 @@ from switchpoint.analysis.totals import Covariates, Exact, Integers, add_into
 from switchpoint.analysis.unit_log import Column, UnitLog
 from switchpoint.analysis.validity import sample_ratio
 from switchpoint.analysis.verdicts import Verdicts
-from switchpoint.experiment.definition import DecisionRule, Metric, Role
+from switchpoint.experiment.definition.types import DecisionRule, Metric, Role
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

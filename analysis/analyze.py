@@ -13,9 +13,9 @@ from switchpoint.analysis.report.history import history
 from switchpoint.analysis.report.model import Report
 from switchpoint.analysis.thresholds import DEFAULT, Thresholds
 from switchpoint.analysis.validity import concurrent
-from switchpoint.experiment.canonical import digest
-from switchpoint.experiment.lifecycle import ExperimentState
-from switchpoint.experiment.moments import Moments
+from switchpoint.experiment.definition.state import ExperimentState
+from switchpoint.experiment.language.canonical import digest
+from switchpoint.experiment.ledger.moments import Moments
 
 _SETTLED = Backlog(pending=0, late=0)
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from switchpoint.analysis.evidence import DayLooks, Evidence
 from switchpoint.analysis.inference.result import Float
 from switchpoint.analysis.planning.accrual import Accrual, fit_accrual
-from switchpoint.experiment.definition import DAY_MS
+from switchpoint.experiment.definition.types import DAY_MS
 
 Places = NDArray[np.int64]
 

@@ -26,8 +26,8 @@ from switchpoint.analysis.sentences import sentence
 from switchpoint.analysis.thresholds import DEFAULT, Thresholds
 from switchpoint.analysis.totals import Index, join
 from switchpoint.analysis.validity.rows import readable
-from switchpoint.experiment.decision import VerdictKind
-from switchpoint.experiment.definition import DecisionRule, Design, Direction, Metric, MetricType, Role
+from switchpoint.experiment.definition.types import DecisionRule, Design, Direction, Metric, MetricType, Role
+from switchpoint.experiment.registry.decision import VerdictKind
 
 
 def batch(evidence: Evidence, header: Header, *, limits: Thresholds = DEFAULT) -> BatchReport:

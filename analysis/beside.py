@@ -14,7 +14,7 @@ from switchpoint.analysis.report.comparisons import Looks, Place, comparison
 from switchpoint.analysis.report.model import Comparison
 from switchpoint.analysis.report.sheet import Sheet, sheets
 from switchpoint.analysis.totals import Index, Totals, join
-from switchpoint.experiment.definition import Role
+from switchpoint.experiment.definition.types import Role
 
 N, MISMATCHES = COUNTS.index("n"), COUNTS.index("mismatches")
 

@@ -35,8 +35,8 @@ from switchpoint.analysis.validity.canary import Canary
 from switchpoint.analysis.validity.concurrent import Window
 from switchpoint.analysis.validity.gates import unchecked
 from switchpoint.analysis.validity.outliers import Carried
-from switchpoint.experiment.definition import DecisionRule, Grade, MetricType
-from switchpoint.experiment.source import RANDOMISED
+from switchpoint.experiment.definition.source import RANDOMISED
+from switchpoint.experiment.definition.types import DecisionRule, Grade, MetricType
 
 N, EXPOSURES, FALLBACKS, MISMATCHES, CARRIED = range(len(COUNTS))
 Counts = NDArray[np.int64]

@@ -17,7 +17,7 @@ from switchpoint.analysis.inference.repeated import Looks
 from switchpoint.analysis.inference.result import Estimates, Float
 from switchpoint.analysis.looks import Watched
 from switchpoint.analysis.planning.sufficiency import Sufficiency
-from switchpoint.experiment.definition import Belief, Metric
+from switchpoint.experiment.definition.types import Belief, Metric
 
 
 def statistic(given: Pairs) -> Float:

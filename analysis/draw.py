@@ -19,7 +19,7 @@ from switchpoint.analysis.evidence import Evidence
 from switchpoint.analysis.inference.result import Float
 from switchpoint.analysis.planning.power import absolute_effect
 from switchpoint.analysis.totals import Centred, Exact, Totals
-from switchpoint.experiment.definition import Direction, Experiment, Metric, MetricType, Role
+from switchpoint.experiment.definition.types import Direction, Experiment, Metric, MetricType, Role
 from switchpoint.experiment.errors import BadInput
 
 Counts = NDArray[np.int64]

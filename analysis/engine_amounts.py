@@ -16,8 +16,8 @@ import numpy as np
 from switchpoint.analysis import engine
 from switchpoint.analysis.tabular import COVARIATE_BOUND, Frame
 from switchpoint.analysis.totals import Integers
-from switchpoint.experiment.definition import TOTAL_BOUND, Metric, MetricType
-from switchpoint.experiment.plan import Slot
+from switchpoint.experiment.definition.types import TOTAL_BOUND, Metric, MetricType
+from switchpoint.experiment.ledger.plan import Slot
 
 CHUNK = 2**22
 """Rows summed at a time where limbs are needed: products of limbs stay below 2^62."""

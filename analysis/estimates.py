@@ -30,7 +30,7 @@ from switchpoint.analysis.inference.tail import p_values
 from switchpoint.analysis.planning.sufficiency import Progress, progress
 from switchpoint.analysis.totals import Exact, Totals
 from switchpoint.analysis.validity import event_gate
-from switchpoint.experiment.definition import Direction, Metric, MetricType, Size
+from switchpoint.experiment.definition.types import Direction, Metric, MetricType, Size
 
 Mask = NDArray[np.bool_]
 

@@ -1,8 +1,8 @@
 """Two tables, exposures and outcomes, as a table of units: the reference fold on whole columns.
 
-The sentence is that of `experiment.fold`: an outcome counts when it lies in [first exposure, first exposure +
-window), the first exposure being the earliest one (by time, then id). An event is counted once per (unit, id,
-day); rows of a table without ids are all different events.
+The sentence is that of `experiment.ledger.fold`: an outcome counts when it lies in [first exposure, first
+exposure + window), the first exposure being the earliest one (by time, then id). An event is counted once per
+(unit, id, day); rows of a table without ids are all different events.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from switchpoint.analysis.tabular import Columns, Instants, Labels
 from switchpoint.analysis.totals import Index, Integers, add_into, integers
 from switchpoint.analysis.unit_rows import clipped, clusters, served, with_covariates
 from switchpoint.analysis.unit_table import Column, UnitTable
-from switchpoint.experiment.columns import slot_of
-from switchpoint.experiment.definition import DAY_MS, Measure, Metric, MetricType
+from switchpoint.experiment.definition.source import Source, Table
+from switchpoint.experiment.definition.types import DAY_MS, Measure, Metric, MetricType
 from switchpoint.experiment.errors import BadInput
-from switchpoint.experiment.source import Source, Table
+from switchpoint.experiment.ledger.columns import slot_of
 
 HOUR_MS = 3_600_000
 _MONDAY = 3

@@ -1,6 +1,6 @@
 """Everything known about one or thousands of experiments, as columns.
 
-A cell is what `experiment.moments` calls one: the units of one experiment, stratum (epoch × segment),
+A cell is what `experiment.ledger.moments` calls one: the units of one experiment, stratum (epoch × segment),
 variant and exposure day. Here the cells of all experiments lie side by side in arrays, so that every
 later step works on all of them at once. Integers stay exact until `Totals.sample` divides them.
 """
@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from switchpoint.analysis.facts import Facts
 from switchpoint.analysis.totals import Index, Integers, Totals, add_into
-from switchpoint.experiment.condition import attribute_names
-from switchpoint.experiment.definition import BUCKETS, DAY_MS, DecisionRule, Experiment, Metric
-from switchpoint.experiment.source import RANDOMISED, UNKNOWN, Source
+from switchpoint.experiment.definition.condition import attribute_names
+from switchpoint.experiment.definition.source import RANDOMISED, UNKNOWN, Source
+from switchpoint.experiment.definition.types import BUCKETS, DAY_MS, DecisionRule, Experiment, Metric
 
 Mask = NDArray[np.bool_]
 Digests = tuple[str | None, ...]

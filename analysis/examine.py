@@ -26,7 +26,7 @@ from switchpoint.analysis.validity.canary import Canary, harm_p
 from switchpoint.analysis.validity.outliers import Carried
 from switchpoint.analysis.validity.sample_ratio import SampleRatio
 from switchpoint.analysis.validity.series import Effects, Levels
-from switchpoint.experiment.definition import Direction, Metric, MetricType, Role
+from switchpoint.experiment.definition.types import Direction, Metric, MetricType, Role
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from switchpoint.analysis.evidence import Cells, Mask
 from switchpoint.analysis.facts import Extreme
 from switchpoint.analysis.totals import Exact, Index, Integers
 from switchpoint.analysis.unit_table import Column, UnitTable
-from switchpoint.experiment.definition import Metric, MetricType
+from switchpoint.experiment.definition.types import Metric, MetricType
 
 NEGLIGIBLE = 0.1
 """Standard errors of the effect that no check of single units cares about."""

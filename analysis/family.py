@@ -23,7 +23,7 @@ from switchpoint.analysis.inference import contrast
 from switchpoint.analysis.inference.multiplicity import Correction, adjust
 from switchpoint.analysis.inference.result import Estimates, Float
 from switchpoint.analysis.measure import Measured
-from switchpoint.experiment.definition import DecisionRule, Design, Role
+from switchpoint.experiment.definition.types import DecisionRule, Design, Role
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,11 +34,11 @@ from switchpoint.analysis.thresholds import DEFAULT, Thresholds
 from switchpoint.analysis.unit_groups import Grouped
 from switchpoint.analysis.unit_table import UnitTable, as_served, clustered, clustered_metrics, merged
 from switchpoint.analysis.unit_table import cells as summed
-from switchpoint.experiment.canonical import digest, rule_digest
-from switchpoint.experiment.columns import check_columns, check_metrics, check_outcome_columns
-from switchpoint.experiment.definition import DAY_MS, Experiment, Metric, Spec
+from switchpoint.experiment.definition.source import Shape, Source
+from switchpoint.experiment.definition.types import DAY_MS, Experiment, Metric, Spec
 from switchpoint.experiment.errors import BadInput
-from switchpoint.experiment.source import Shape, Source
+from switchpoint.experiment.language.canonical import digest, rule_digest
+from switchpoint.experiment.ledger.columns import check_columns, check_metrics, check_outcome_columns
 
 MISMATCHES = COUNTS.index("mismatches")
 

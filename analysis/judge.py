@@ -30,7 +30,7 @@ from switchpoint.analysis.validity import allocation
 from switchpoint.analysis.validity.concurrent import Window, windows
 from switchpoint.analysis.validity.outliers import Carried
 from switchpoint.analysis.verdict import Case, decide, rivals
-from switchpoint.experiment.definition import DAY_MS, Role
+from switchpoint.experiment.definition.types import DAY_MS, Role
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

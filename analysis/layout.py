@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from switchpoint.analysis.evidence import Stratum, Subject, configured_strata
 from switchpoint.analysis.tabular import Columns, Labels
-from switchpoint.experiment.definition import BUCKETS, Experiment, Spec
+from switchpoint.experiment.definition.source import FIRST, LARGEST, RANDOMISED, UNKNOWN, Source
+from switchpoint.experiment.definition.types import BUCKETS, Experiment, Spec
 from switchpoint.experiment.errors import BadInput
-from switchpoint.experiment.source import FIRST, LARGEST, RANDOMISED, UNKNOWN, Source
 from switchpoint.experiment.wording import suggest
 
 Index = NDArray[np.int64]

@@ -29,11 +29,11 @@ from switchpoint.analysis.evidence import (
 )
 from switchpoint.analysis.facts import LEDGER, Arrived, Facts, Ids, Outcomes
 from switchpoint.analysis.totals import Covariates, Exact, Index, Integers, integers
-from switchpoint.experiment.definition import Experiment, Metric, MetricType
-from switchpoint.experiment.fold import OTHER_TYPE, Arrivals
-from switchpoint.experiment.lifecycle import Epoch, ExperimentState
-from switchpoint.experiment.moments import Cell, CellKey, Moments, Sums
-from switchpoint.experiment.source import RANDOMISED
+from switchpoint.experiment.definition.source import RANDOMISED
+from switchpoint.experiment.definition.state import Epoch, ExperimentState
+from switchpoint.experiment.definition.types import Experiment, Metric, MetricType
+from switchpoint.experiment.ledger.fold import OTHER_TYPE, Arrivals
+from switchpoint.experiment.ledger.moments import Cell, CellKey, Moments, Sums
 
 
 def from_ledger(state: ExperimentState, moments: Moments, *, at: int) -> Evidence:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from switchpoint.analysis.inference.repeated import Looks
 from switchpoint.analysis.inference.result import Float
 from switchpoint.analysis.planning.look_days import first_look
-from switchpoint.experiment.definition import DecisionRule
+from switchpoint.experiment.definition.types import DecisionRule
 
 Mask = NDArray[np.bool_]
 Places = NDArray[np.int64]

@@ -26,7 +26,7 @@ from switchpoint.analysis.looks import Watched
 from switchpoint.analysis.planning.accrual import Accrual
 from switchpoint.analysis.planning.sufficiency import Progress, Sufficiency, sufficiency
 from switchpoint.analysis.totals import Totals
-from switchpoint.experiment.definition import DecisionRule, Design, Metric, Role, Size
+from switchpoint.experiment.definition.types import DecisionRule, Design, Metric, Role, Size
 
 UNPLANNED_UNITS = 10_000.0
 """Where the confidence sequence is tightest while the data cannot say how many units are needed yet."""

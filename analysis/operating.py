@@ -24,8 +24,8 @@ from switchpoint.analysis.totals import Totals
 from switchpoint.analysis.validity import event_gate
 from switchpoint.analysis.validity.event_gate import Counted
 from switchpoint.analysis.verdicts import Guarded, Verdicts
-from switchpoint.experiment.decision import VerdictKind
-from switchpoint.experiment.definition import DAY_MS, Design, Experiment, Metric, Role
+from switchpoint.experiment.definition.types import DAY_MS, Design, Experiment, Metric, Role
+from switchpoint.experiment.registry.decision import VerdictKind
 
 RUNS = 1_000
 _CELLS = 60_000

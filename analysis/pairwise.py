@@ -22,7 +22,7 @@ from switchpoint.analysis.report.comparisons import Looks, Place, comparison
 from switchpoint.analysis.report.model import Comparison, MetricReading
 from switchpoint.analysis.report.sheet import Sheet, sheets
 from switchpoint.analysis.totals import Totals, join
-from switchpoint.experiment.definition import DecisionRule, Role
+from switchpoint.experiment.definition.types import DecisionRule, Role
 from switchpoint.experiment.errors import BadInput
 from switchpoint.experiment.wording import suggest
 

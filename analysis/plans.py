@@ -9,7 +9,7 @@ from switchpoint.analysis.deciding import Series
 from switchpoint.analysis.inference.result import Estimates
 from switchpoint.analysis.looks import Course, Watched, course
 from switchpoint.analysis.measure import Measured
-from switchpoint.experiment.definition import DecisionRule
+from switchpoint.experiment.definition.types import DecisionRule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

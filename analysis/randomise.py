@@ -1,9 +1,9 @@
-"""The assignment of many units at once: the vectorised twin of `experiment.assignment`.
+"""The assignment of many units at once: the vectorised twin of `experiment.assignment.assign`.
 
 The bucket of a unit is `fnv(str(fnv(salt + unit_id))) % 10000` with 32-bit FNV-1a over UTF-16 code units
 (hash version 2 of the GrowthBook SDKs). `UnitIds` keeps the ids as columns of code units, longest id first,
 so that one salt costs one pass per column over the ids that reach it; the decimal digits of the inner hash
-are taken from tables. The integers are those of `experiment.hashing`, whatever the characters.
+are taken from tables. The integers are those of `experiment.assignment.hashing`, whatever the characters.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from switchpoint.experiment.definition import BUCKETS, Segment
-from switchpoint.experiment.hashing import fnv1a32
+from switchpoint.experiment.assignment.hashing import fnv1a32
+from switchpoint.experiment.definition.types import BUCKETS, Segment
 
 Hashes = NDArray[np.uint32]
 Places = NDArray[np.int64]
@@ -41,7 +41,7 @@ class UnitIds:
         return len(self.order)
 
     def buckets(self, salt: str) -> Places:
-        """`experiment.hashing.hash_bucket(salt, id)` of every id, in the order they were given."""
+        """`experiment.assignment.hashing.hash_bucket(salt, id)` of every id, in the order they were given."""
         state = np.full(len(self.order), fnv1a32(salt), dtype=np.uint32)
         for column in self.columns:
             reached = state[: len(column)]

@@ -16,7 +16,7 @@ from switchpoint.analysis.facts import Ids, Nesting, Shared, Sharing
 from switchpoint.analysis.tabular import Columns, Frame
 from switchpoint.analysis.totals import Index
 from switchpoint.analysis.validity.association import associations
-from switchpoint.experiment.event import PLACEHOLDERS, damage_of
+from switchpoint.experiment.ledger.event import PLACEHOLDERS, damage_of
 
 Series = nw.Series[Any]
 _OWNER = "\0owner"

@@ -15,8 +15,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from switchpoint.experiment.decision import VerdictKind
-from switchpoint.experiment.definition import DecisionRule, Design
+from switchpoint.experiment.definition.types import DecisionRule, Design
+from switchpoint.experiment.registry.decision import VerdictKind
 
 Mask = NDArray[np.bool_]
 Float = NDArray[np.float64]

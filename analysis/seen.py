@@ -14,7 +14,7 @@ from switchpoint.analysis.facts import Copies, Eligibility, Extreme, Facts, Ids,
 from switchpoint.analysis.tabular import Columns, Frame
 from switchpoint.analysis.totals import Index
 from switchpoint.analysis.unit_table import UnitTable
-from switchpoint.experiment.source import Shape, Source
+from switchpoint.experiment.definition.source import Shape, Source
 
 _GROUPS = "a row counts many units"
 _NO_UNIT = "every row is taken as a unit of its own (no `unit` is named)"

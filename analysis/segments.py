@@ -20,7 +20,7 @@ from switchpoint.analysis.inference.tail import critical
 from switchpoint.analysis.measure import Measured, Whole, target_size
 from switchpoint.analysis.planning.accrual import Accrual
 from switchpoint.analysis.planning.sufficiency import Progress, Sufficiency, sufficiency
-from switchpoint.experiment.definition import DecisionRule, Design, Role
+from switchpoint.experiment.definition.types import DecisionRule, Design, Role
 
 Places = NDArray[np.int64]
 

@@ -13,7 +13,7 @@ from switchpoint.analysis.report import format as fmt
 from switchpoint.analysis.report.headline import NAMES, Deciding, deciding
 from switchpoint.analysis.report.model import Check, CheckName, Comparison, MetricReading, Severity
 from switchpoint.analysis.rule import Finding
-from switchpoint.experiment.definition import DecisionRule, Design
+from switchpoint.experiment.definition.types import DecisionRule, Design
 
 _MARGIN = {
     Finding.HARMED: "harmed: worse than its margin allows",

@@ -12,11 +12,11 @@ from switchpoint.analysis.evidence import COUNTS, Cells
 from switchpoint.analysis.layout import Layout
 from switchpoint.analysis.tabular import Columns, Instants
 from switchpoint.analysis.totals import Centred, Exact, Integers, Totals
-from switchpoint.experiment.columns import slot_of
-from switchpoint.experiment.definition import Metric, MetricType
+from switchpoint.experiment.definition.source import Source
+from switchpoint.experiment.definition.types import Metric, MetricType
 from switchpoint.experiment.errors import BadInput
-from switchpoint.experiment.plan import Slot
-from switchpoint.experiment.source import Source
+from switchpoint.experiment.ledger.columns import slot_of
+from switchpoint.experiment.ledger.plan import Slot
 
 Index = NDArray[np.int64]
 

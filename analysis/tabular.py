@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from switchpoint.analysis.totals import Integers, integers
-from switchpoint.experiment.columns import count_of, instant_of, label_of, number_of
-from switchpoint.experiment.condition import attribute_names, compile_condition
-from switchpoint.experiment.definition import DAY_MS, TOTAL_BOUND
+from switchpoint.experiment.definition.condition import attribute_names, compile_condition
+from switchpoint.experiment.definition.source import Source
+from switchpoint.experiment.definition.types import DAY_MS, TOTAL_BOUND
 from switchpoint.experiment.errors import BadInput
-from switchpoint.experiment.event import Event
-from switchpoint.experiment.plan import Slot
-from switchpoint.experiment.source import Source
+from switchpoint.experiment.ledger.columns import count_of, instant_of, label_of, number_of
+from switchpoint.experiment.ledger.event import Event
+from switchpoint.experiment.ledger.plan import Slot
 from switchpoint.experiment.wording import show
 
 T = TypeVar("T")

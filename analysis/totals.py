@@ -19,7 +19,7 @@ from switchpoint.analysis.columnar import joined
 from switchpoint.analysis.inference import joint, sample
 from switchpoint.analysis.inference.joint import Joint
 from switchpoint.analysis.inference.sample import Sample
-from switchpoint.experiment.definition import Measure, Metric, MetricType
+from switchpoint.experiment.definition.types import Measure, Metric, MetricType
 
 Integers = NDArray[Any]
 """int64 where every sum provably fits, else Python integers (dtype object)."""

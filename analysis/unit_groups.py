@@ -33,10 +33,10 @@ from switchpoint.analysis.shapes import Read
 from switchpoint.analysis.tabular import Columns, Frame
 from switchpoint.analysis.totals import Covariates, Exact, Index, integers
 from switchpoint.analysis.unit_rows import mismatches, served
-from switchpoint.experiment.columns import covariate_columns, measured_columns, slot_of
-from switchpoint.experiment.definition import DAY_MS, Experiment, Metric, MetricType, Spec
+from switchpoint.experiment.definition.source import Shape, Source
+from switchpoint.experiment.definition.types import DAY_MS, Experiment, Metric, MetricType, Spec
 from switchpoint.experiment.errors import BadInput
-from switchpoint.experiment.source import Shape, Source
+from switchpoint.experiment.ledger.columns import covariate_columns, measured_columns, slot_of
 
 _HEAD = 10_000
 """First rows in which every variant and segment is expected to appear."""

@@ -14,10 +14,10 @@ from switchpoint.analysis.evidence import Stratum, configured_strata, variants_c
 from switchpoint.analysis.ledger import model_digests
 from switchpoint.analysis.randomise import Places, UnitIds, unit_ids
 from switchpoint.analysis.totals import Integers, integers
-from switchpoint.experiment.definition import BUCKETS, DAY_MS, Experiment, MetricType, Segment
-from switchpoint.experiment.fold import Standing, UnitRecord
-from switchpoint.experiment.lifecycle import ExperimentState
-from switchpoint.experiment.plan import ExperimentPlan, MetricPlan
+from switchpoint.experiment.definition.state import ExperimentState
+from switchpoint.experiment.definition.types import BUCKETS, DAY_MS, Experiment, MetricType, Segment
+from switchpoint.experiment.ledger.fold import Standing, UnitRecord
+from switchpoint.experiment.ledger.plan import ExperimentPlan, MetricPlan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

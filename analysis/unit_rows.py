@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from switchpoint.analysis.shapes import Read
 from switchpoint.analysis.totals import Index, Integers, add_into, integers
 from switchpoint.analysis.unit_table import Clusters, Column, UnitTable
-from switchpoint.experiment.columns import covariate_columns, measured_columns, served_variant, slot_of
-from switchpoint.experiment.definition import Metric, MetricType
+from switchpoint.experiment.definition.types import Metric, MetricType
+from switchpoint.experiment.ledger.columns import covariate_columns, measured_columns, served_variant, slot_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

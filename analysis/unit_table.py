@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from switchpoint.analysis.evidence import COUNTS, Cells
 from switchpoint.analysis.totals import Covariates, Exact, Index, Integers, add_into, integers, join
-from switchpoint.experiment.definition import Measure, Metric, MetricType
+from switchpoint.experiment.definition.types import Measure, Metric, MetricType
 
 Change = Callable[[Integers], Integers]
 SIZE = "unit"

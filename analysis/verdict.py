@@ -35,8 +35,8 @@ from switchpoint.analysis.sentences import (
     sentence,
     worse_sentence,
 )
-from switchpoint.experiment.decision import VerdictKind
-from switchpoint.experiment.definition import DecisionRule, Design
+from switchpoint.experiment.definition.types import DecisionRule, Design
+from switchpoint.experiment.registry.decision import VerdictKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,8 +28,8 @@ from switchpoint.analysis.planning.sufficiency import Sufficiency, sufficiency
 from switchpoint.analysis.rule import KINDS, Facts, Mask, shown
 from switchpoint.analysis.thresholds import DEFAULT, Thresholds
 from switchpoint.analysis.totals import Totals
-from switchpoint.experiment.decision import VerdictKind
-from switchpoint.experiment.definition import DecisionRule, Design, Direction, Metric
+from switchpoint.experiment.definition.types import DecisionRule, Design, Direction, Metric
+from switchpoint.experiment.registry.decision import VerdictKind
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 _GO_ON = KINDS.index(VerdictKind.CONTINUE)

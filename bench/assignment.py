@@ -19,9 +19,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-from switchpoint.experiment import lifecycle, parsing
-from switchpoint.experiment.growthbook import payload
-from switchpoint.experiment.lifecycle import ExperimentState
+from switchpoint.experiment.assignment.growthbook import payload
+from switchpoint.experiment.definition.state import ExperimentState
+from switchpoint.experiment.language import experiment as parsing
+from switchpoint.experiment.registry import lifecycle
 from switchpoint.router.client import Client
 from switchpoint.router.serving.snapshot import Entry, save_copy
 

@@ -16,7 +16,7 @@ from collections import Counter
 from pathlib import Path
 
 from switchpoint.analysis.report.layout import primary
-from switchpoint.experiment.catalog import Catalog
+from switchpoint.experiment.registry.catalog import Catalog
 from switchpoint.experiment.store.artifacts import Artifacts
 from switchpoint.experiment.store.memory_ledger import MemoryLedger
 from switchpoint.experiment.store.memory_records import MemoryRecords

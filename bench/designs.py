@@ -34,8 +34,8 @@ from switchpoint.analysis.operating import Operating, fixed_units, operating
 from switchpoint.analysis.planning.boundary import fixed_drift, sequential_cost
 from switchpoint.analysis.planning.spending import looks_cost, spending_bounds
 from switchpoint.analysis.verdicts import flat
-from switchpoint.experiment.definition import WEAK_LIFT, Design, Experiment, Size, Spending
-from switchpoint.experiment.parsing import load
+from switchpoint.experiment.definition.types import WEAK_LIFT, Design, Experiment, Size, Spending
+from switchpoint.experiment.language.experiment import load
 
 FIXED_DAYS, HORIZON, ALPHA, POWER, MDE = 28, 56, 0.05, 0.8, 0.1
 RATE = 0.05

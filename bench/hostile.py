@@ -31,12 +31,12 @@ import skops.io
 from sklearn.linear_model import LinearRegression
 
 from bench.attacks import ATTACKS
-from switchpoint.experiment import parsing
-from switchpoint.experiment.catalog import Catalog
-from switchpoint.experiment.model import Content, Format
+from switchpoint.experiment.language import experiment as parsing
+from switchpoint.experiment.registry.catalog import Catalog
+from switchpoint.experiment.registry.model import Content, Format
 from switchpoint.experiment.store.artifacts import Artifacts
-from switchpoint.experiment.store.redis_records import RedisRecords
-from switchpoint.experiment.store.server import EmbeddedServer, connect
+from switchpoint.experiment.store.embedded.server import EmbeddedServer, connect
+from switchpoint.experiment.store.redis.records import RedisRecords
 from switchpoint.router.serving.launch import ServingProcess, free_port
 
 GOAL = 1.5

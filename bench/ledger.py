@@ -21,12 +21,12 @@ from typing import Any, NamedTuple
 
 import redis
 
-from switchpoint.experiment.codec import encode
-from switchpoint.experiment.definition import DAY_MS, MetricType
-from switchpoint.experiment.event import Event, Exposure
-from switchpoint.experiment.fold import ExperimentPlan, LedgerPlan, MetricPlan, Slot
-from switchpoint.experiment.store.redis_ledger import RedisLedger
-from switchpoint.experiment.store.server import EmbeddedServer, connect
+from switchpoint.experiment.definition.types import DAY_MS, MetricType
+from switchpoint.experiment.ledger.codec import encode
+from switchpoint.experiment.ledger.event import Event, Exposure
+from switchpoint.experiment.ledger.fold import ExperimentPlan, LedgerPlan, MetricPlan, Slot
+from switchpoint.experiment.store.embedded.server import EmbeddedServer, connect
+from switchpoint.experiment.store.redis.ledger import RedisLedger
 
 BATCHES = (1, 100, 200, 500)
 EXPERIMENTS = (1, 5)

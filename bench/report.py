@@ -20,13 +20,16 @@ from pathlib import Path
 from typing import Any
 
 from switchpoint.analysis.analyze import analyze_ledger
-from switchpoint.experiment import assignment, lifecycle, parsing, template
-from switchpoint.experiment.definition import DAY_MS
-from switchpoint.experiment.event import Event, Exposure
-from switchpoint.experiment.fold import ledger_plan
-from switchpoint.experiment.lifecycle import ExperimentState
-from switchpoint.experiment.store.redis_ledger import RedisLedger
-from switchpoint.experiment.store.server import EmbeddedServer, connect
+from switchpoint.experiment.assignment import assign as assignment
+from switchpoint.experiment.definition.state import ExperimentState
+from switchpoint.experiment.definition.types import DAY_MS
+from switchpoint.experiment.language import experiment as parsing
+from switchpoint.experiment.language import template
+from switchpoint.experiment.ledger.event import Event, Exposure
+from switchpoint.experiment.ledger.fold import ledger_plan
+from switchpoint.experiment.registry import lifecycle
+from switchpoint.experiment.store.embedded.server import EmbeddedServer, connect
+from switchpoint.experiment.store.redis.ledger import RedisLedger
 
 START = 20_500 * DAY_MS
 DAYS = 14

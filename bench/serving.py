@@ -23,11 +23,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from flask import Flask
 
-from switchpoint.experiment import parsing
-from switchpoint.experiment.catalog import Catalog
-from switchpoint.experiment.model import Content, Format
-from switchpoint.experiment.store.redis_records import RedisRecords
-from switchpoint.experiment.store.server import EmbeddedServer, connect
+from switchpoint.experiment.language import experiment as parsing
+from switchpoint.experiment.registry.catalog import Catalog
+from switchpoint.experiment.registry.model import Content, Format
+from switchpoint.experiment.store.embedded.server import EmbeddedServer, connect
+from switchpoint.experiment.store.redis.records import RedisRecords
 from switchpoint.router.serving.launch import ServingProcess, free_port
 
 if TYPE_CHECKING:

@@ -54,8 +54,8 @@ def moments(_: argparse.Namespace) -> list[Row]:
 def upworthy(arguments: argparse.Namespace) -> list[Row]:
     """2,471 experiments in one table, from Arrow to the batch report, on one core."""
     from switchpoint.analysis.frame import analyze
-    from switchpoint.experiment.parsing import load_spec_file
-    from switchpoint.experiment.store import table
+    from switchpoint.experiment.language.experiment import load_spec_file
+    from switchpoint.experiment.store import tables as table
 
     if not arguments.upworthy.is_file():
         return [{"what": f"Upworthy archive: {arguments.upworthy} is not here", "ms": None, "goal": "≤ 5 s"}]

@@ -26,7 +26,7 @@ from switchpoint.analysis.estimates import pairs
 from switchpoint.analysis.frame import analyze
 from switchpoint.analysis.inference import contrast
 from switchpoint.analysis.totals import Covariates, Exact
-from switchpoint.experiment.parsing import load_spec
+from switchpoint.experiment.language.experiment import load_spec
 
 SPEC = (
     RULE

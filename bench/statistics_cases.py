@@ -11,10 +11,11 @@ from itertools import product
 
 import numpy as np
 
-from switchpoint.experiment import lifecycle, parsing
-from switchpoint.experiment.definition import DAY_MS, Experiment, Metric, MetricType
-from switchpoint.experiment.lifecycle import ExperimentState
-from switchpoint.experiment.moments import Cell, CellKey, Moments, Sums
+from switchpoint.experiment.definition.state import ExperimentState
+from switchpoint.experiment.definition.types import DAY_MS, Experiment, Metric, MetricType
+from switchpoint.experiment.language import experiment as parsing
+from switchpoint.experiment.ledger.moments import Cell, CellKey, Moments, Sums
+from switchpoint.experiment.registry import lifecycle
 
 START = 20_500 * DAY_MS
 METRICS, VARIANTS, SEGMENTS, DAYS = 10, 5, 20, 60

@@ -22,7 +22,7 @@ import numpy as np
 import polars as pl
 
 from switchpoint.analysis.frame import analyze
-from switchpoint.experiment.parsing import load_spec
+from switchpoint.experiment.language.experiment import load_spec
 
 RULE = """
 metrics:

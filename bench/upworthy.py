@@ -22,7 +22,7 @@ from bench.upworthy_chart import picture
 from bench.upworthy_tests import Share, Test, read, share
 from switchpoint.analysis.report.batch_model import BatchReport
 from switchpoint.analysis.report.model import Severity
-from switchpoint.experiment.decision import VerdictKind
+from switchpoint.experiment.registry.decision import VerdictKind
 
 PAGE, PICTURE = Path("docs/upworthy.md"), Path("docs/images/upworthy.svg")
 

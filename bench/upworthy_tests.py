@@ -9,9 +9,9 @@ from pathlib import Path
 from switchpoint.analysis.frame import analyze
 from switchpoint.analysis.inference.proportion import wilson
 from switchpoint.analysis.report.batch_model import BatchReport, BatchRow
-from switchpoint.experiment.decision import VerdictKind
-from switchpoint.experiment.parsing import load_spec_file
-from switchpoint.experiment.store import table
+from switchpoint.experiment.language.experiment import load_spec_file
+from switchpoint.experiment.registry.decision import VerdictKind
+from switchpoint.experiment.store import tables as table
 
 SPEC = Path("docs/examples/upworthy.yaml")
 BROKEN_FROM, BROKEN_TO = "2013-06-24", "2014-01-06"

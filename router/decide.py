@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
-from switchpoint.experiment.canonical import digest, rule_digest
-from switchpoint.experiment.catalog import Catalog
-from switchpoint.experiment.decision import DecisionRecord, Finding, moments_digest
-from switchpoint.experiment.store.ledger import Ledger
+from switchpoint.experiment.language.canonical import digest, rule_digest
+from switchpoint.experiment.ledger.protocol import Ledger
+from switchpoint.experiment.registry.catalog import Catalog
+from switchpoint.experiment.registry.decision import DecisionRecord, Finding, moments_digest
 from switchpoint.router.look import Look
 
 

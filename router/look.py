@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from switchpoint.analysis.report.model import Report
-from switchpoint.experiment.catalog import Catalog
+from switchpoint.experiment.definition.state import ExperimentState
 from switchpoint.experiment.errors import BadInput
-from switchpoint.experiment.lifecycle import ExperimentState
-from switchpoint.experiment.moments import Moments
-from switchpoint.experiment.plan import ledger_plan
-from switchpoint.experiment.store.ledger import Ledger, settle
+from switchpoint.experiment.ledger.moments import Moments
+from switchpoint.experiment.ledger.plan import ledger_plan
+from switchpoint.experiment.ledger.protocol import Ledger, settle
+from switchpoint.experiment.registry.catalog import Catalog
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,8 +13,8 @@ import click
 from switchpoint.experiment.errors import BadInput
 
 if TYPE_CHECKING:  # imported when a store is wanted: `--help` must not wait for it
-    from switchpoint.experiment.store.process import DirectoryBusy
-    from switchpoint.experiment.store.supervisor import Supervisor
+    from switchpoint.experiment.store.embedded.process import DirectoryBusy
+    from switchpoint.experiment.store.embedded.supervisor import Supervisor
 
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _PATIENCE_SECONDS = 60.0
@@ -33,8 +33,8 @@ def own_store(data: Path, *, host: str = "127.0.0.1") -> Iterator[str]:
         AccessDenied, PlatformError: the configured server refuses us or would lose acknowledged events; the
             embedded server could not be started.
     """
-    from switchpoint.experiment.store.connection import configured_url, connect, require_fit
-    from switchpoint.experiment.store.server import attach_detached
+    from switchpoint.experiment.store.embedded.server import attach_detached
+    from switchpoint.experiment.store.redis.connection import configured_url, connect, require_fit
 
     configured = configured_url()
     if configured:
@@ -62,8 +62,8 @@ def own_store(data: Path, *, host: str = "127.0.0.1") -> Iterator[str]:
 
 def _supervise(data: Path) -> tuple[Supervisor, str]:
     """A started supervisor and its URL, after the short commands that hold the directory have ended."""
-    from switchpoint.experiment.store.process import DirectoryBusy
-    from switchpoint.experiment.store.supervisor import Supervisor
+    from switchpoint.experiment.store.embedded.process import DirectoryBusy
+    from switchpoint.experiment.store.embedded.supervisor import Supervisor
 
     give_up, told = time.monotonic() + _PATIENCE_SECONDS, False
     while True:

@@ -41,10 +41,10 @@ if TYPE_CHECKING:
     from switchpoint.analysis.report.model import Check, CheckName, Report, Severity, Verdict
     from switchpoint.analysis.report.numbers import Comparison, Interval, MetricReading
     from switchpoint.analysis.thresholds import Thresholds
-    from switchpoint.experiment.decision import VerdictKind
-    from switchpoint.experiment.definition import Direction, Experiment, Spec
+    from switchpoint.experiment.definition.types import Direction, Experiment, Spec
     from switchpoint.experiment.errors import BadInput, DefinitionError, PlatformError, SwitchpointError
-    from switchpoint.experiment.parsing import load_spec, load_spec_file
+    from switchpoint.experiment.language.experiment import load_spec, load_spec_file
+    from switchpoint.experiment.registry.decision import VerdictKind
     from switchpoint.router.client import Choice, Client
 
     __version__: str
@@ -72,16 +72,16 @@ _ROOMS = {
     "analysis.inference.regression": "clustered_effect least_squares lin_effect",
     "analysis.inference.result": "Alternative Estimate Estimates",
     "analysis.inference.tables": "mantel_haenszel",
-    "analysis.planning.power": "Spread Units covariate_spread equal_spread "
-    "power proportion_spread smallest_effect units_for_proportions units_needed",
+    "analysis.planning.power": "Spread Units covariate_spread equal_spread power "
+    "proportion_spread smallest_effect units_for_proportions units_needed",
     "analysis.report.batch_model": "BatchReport BatchRow",
     "analysis.report.model": "Check CheckName Report Severity Verdict",
     "analysis.report.numbers": "Comparison Interval MetricReading",
     "analysis.thresholds": "Thresholds",
-    "experiment.decision": "VerdictKind",
-    "experiment.definition": "Direction Experiment Spec",
+    "experiment.definition.types": "Direction Experiment Spec",
     "experiment.errors": "BadInput DefinitionError PlatformError SwitchpointError",
-    "experiment.parsing": "load_spec load_spec_file",
+    "experiment.language.experiment": "load_spec load_spec_file",
+    "experiment.registry.decision": "VerdictKind",
     "router.client": "Choice Client",
 }
 """Where each name lives."""

@@ -50,7 +50,7 @@ def test_nothing_is_imported_by_a_name_without_the_package() -> None:
             "import switchpoint.router.client",
             {"flask", "gunicorn", "gevent", "numpy", "scipy", "redis", "switchpoint.analysis"},
         ),
-        ("import switchpoint.experiment.assignment", {"numpy", "redis", "sqlite3", "ruamel", "flask"}),
+        ("import switchpoint.experiment.assignment.assign", {"numpy", "redis", "sqlite3", "ruamel", "flask"}),
         ("import switchpoint.router.serving.app", {"switchpoint.analysis", "numpy", "scipy", "sklearn"}),
         ("import switchpoint.router.cli.main", {"flask", "numpy", "scipy", "sklearn", "redis", "pyarrow"}),
         ("import switchpoint.analysis.verdict", {"redis", "flask", "pyarrow", "statsmodels", "sklearn"}),

@@ -9,7 +9,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 import redis
 
-from switchpoint.experiment.store.connection import connect
+from switchpoint.experiment.store.redis.connection import connect
 
 HUNG = 240.0
 """Seconds after which a state is taken to be never reached. Not a measurement: nothing comes near it."""

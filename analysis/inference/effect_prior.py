@@ -17,7 +17,7 @@ from switchpoint.analysis.errors import CannotEstimate, Codes, Reason, first_cod
 from switchpoint.analysis.inference.random_effects import Heterogeneity, Reference, pool_effects
 from switchpoint.analysis.inference.result import Alternative, Estimates, Float
 from switchpoint.analysis.inference.tail import critical
-from switchpoint.experiment.definition import WEAK_LIFT, Direction
+from switchpoint.experiment.definition.types import WEAK_LIFT, Direction
 from switchpoint.experiment.errors import BadInput
 
 

@@ -16,7 +16,7 @@ from switchpoint.analysis.errors import Codes, Reason, first_code, first_reason
 from switchpoint.analysis.inference.result import Alternative, Distribution, Estimates, Float, estimates
 from switchpoint.analysis.inference.sample import Sample
 from switchpoint.analysis.inference.tail import critical, open_side, p_values
-from switchpoint.experiment.definition import Direction, Size
+from switchpoint.experiment.definition.types import Direction, Size
 
 
 def effect(

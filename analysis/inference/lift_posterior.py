@@ -21,7 +21,7 @@ from switchpoint.analysis.errors import Reason, first_reason
 from switchpoint.analysis.inference.effect_prior import EffectPosterior, EffectPrior
 from switchpoint.analysis.inference.restricted import restricted_rates_ratio
 from switchpoint.analysis.inference.result import Float
-from switchpoint.experiment.definition import Direction
+from switchpoint.experiment.definition.types import Direction
 
 _REACH, _PANELS, _NODES = 9.0, 16, 4
 _RATES = np.linspace(-7.5, 7.5, 21)

@@ -17,7 +17,7 @@ from switchpoint.analysis.errors import Codes, Reason, first_code, first_reason
 from switchpoint.analysis.inference.restricted import restricted_rates_difference, restricted_rates_ratio
 from switchpoint.analysis.inference.result import Alternative, Estimates, Float, estimates
 from switchpoint.analysis.inference.tail import PRECISION, bracketed_root, critical, p_values
-from switchpoint.experiment.definition import Direction
+from switchpoint.experiment.definition.types import Direction
 
 _ITERATE_LIFT = 400
 _REACH = 1.5

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from switchpoint.analysis.inference.result import Alternative, Float
 from switchpoint.analysis.inference.tail import bracketed_root
 from switchpoint.analysis.planning.spending import Bounds, spending_bounds
-from switchpoint.experiment.definition import Spending
+from switchpoint.experiment.definition.types import Spending
 
 _LOWEST_LOG, _LIKELY_LOG, _HIGHEST_LOG = -34.0, -9.0, float(np.log(0.999))
 _FEW, _BEYOND = 6, 60.0

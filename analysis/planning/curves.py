@@ -11,7 +11,7 @@ from switchpoint.analysis.inference.result import Float
 from switchpoint.analysis.planning.boundary import sequential_cost
 from switchpoint.analysis.planning.power import equal_spread, posterior_cost, proportion_spread, units_needed
 from switchpoint.analysis.planning.spending import looks_cost
-from switchpoint.experiment.definition import Belief, Design
+from switchpoint.experiment.definition.types import Belief, Design
 from switchpoint.experiment.errors import BadInput
 
 WEAK = Belief()

@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 
 from switchpoint.analysis.planning.spending import bounds_cost, spending_bounds
-from switchpoint.experiment.definition import DecisionRule
+from switchpoint.experiment.definition.types import DecisionRule
 
 
 def first_look(rule: DecisionRule) -> int:

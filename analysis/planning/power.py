@@ -20,7 +20,7 @@ from switchpoint.analysis.inference.result import Alternative, Distribution, Flo
 from switchpoint.analysis.inference.tail import bracketed_root, critical
 from switchpoint.analysis.planning.boundary import sequential_cost
 from switchpoint.analysis.planning.look_days import plan_cost
-from switchpoint.experiment.definition import Belief, DecisionRule, Design, Size
+from switchpoint.experiment.definition.types import Belief, DecisionRule, Design, Size
 from switchpoint.experiment.errors import BadInput
 
 _PRECISION = 1e-12

@@ -27,7 +27,7 @@ from scipy import special
 from switchpoint.analysis.inference.result import Alternative, Float
 from switchpoint.analysis.inference.tail import bracketed_root
 from switchpoint.analysis.planning.boundary import Crossing, Paths, crossing, fixed_drift, start_paths
-from switchpoint.experiment.definition import Spending
+from switchpoint.experiment.definition.types import Spending
 from switchpoint.experiment.errors import BadInput
 
 _LEAST_SPENT = 1.1e-16

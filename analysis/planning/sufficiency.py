@@ -18,7 +18,7 @@ from switchpoint.analysis.inference.sample import Sample
 from switchpoint.analysis.planning.accrual import Accrual
 from switchpoint.analysis.planning.boundary import fixed_drift
 from switchpoint.analysis.planning.power import absolute_effect, design_factor
-from switchpoint.experiment.definition import DecisionRule, Design, Direction, Size
+from switchpoint.experiment.definition.types import DecisionRule, Design, Direction, Size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

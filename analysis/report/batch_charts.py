@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from switchpoint.analysis.report.batch_model import ALL_GROUPS, BatchReport
 from switchpoint.analysis.report.marks import Spec, chart
-from switchpoint.experiment.decision import VerdictKind
+from switchpoint.experiment.registry.decision import VerdictKind
 
 VERDICT_COLOURS = {
     VerdictKind.PROMOTE: "#0d8a72", VerdictKind.KEEP: "#3b7be0", VerdictKind.CONTINUE: "#b9c0cb",

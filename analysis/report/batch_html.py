@@ -16,7 +16,7 @@ from switchpoint.analysis.report.drawing import STYLE as PICTURES
 from switchpoint.analysis.report.drawing import figure
 from switchpoint.analysis.report.layout import VERDICT_TONE, Cell, Table, Tone
 from switchpoint.analysis.report.markup import page, table, text
-from switchpoint.experiment.decision import VerdictKind
+from switchpoint.experiment.registry.decision import VerdictKind
 
 SHOWN = 100
 """Rows a browser lays out before it is asked for more."""

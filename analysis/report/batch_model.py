@@ -9,7 +9,7 @@ from typing import Any
 from switchpoint.analysis.report.header import Header
 from switchpoint.analysis.report.model import Check, Interval, Missing, Severity
 from switchpoint.analysis.report.plain import fields_of
-from switchpoint.experiment.decision import VerdictKind
+from switchpoint.experiment.registry.decision import VerdictKind
 
 ALL_GROUPS = "all"
 """The group of the summary that counts everything."""

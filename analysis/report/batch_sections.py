@@ -5,7 +5,7 @@ from __future__ import annotations
 from switchpoint.analysis.report import format as fmt
 from switchpoint.analysis.report.batch_model import BatchReport, BatchRow
 from switchpoint.analysis.report.layout import SEVERITY_TONE, VERDICT_TONE, Cell, Section, Table, Tone
-from switchpoint.experiment.decision import VerdictKind
+from switchpoint.experiment.registry.decision import VerdictKind
 
 _LAST = "reason"
 _SPARE = (

@@ -19,7 +19,7 @@ from switchpoint.analysis.report.readings import SUBJECT, read
 from switchpoint.analysis.rule import Finding
 from switchpoint.analysis.thresholds import DEFAULT, Thresholds
 from switchpoint.analysis.validity import confounding
-from switchpoint.experiment.definition import Grade
+from switchpoint.experiment.definition.types import Grade
 
 
 def build(

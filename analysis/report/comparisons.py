@@ -32,7 +32,7 @@ from switchpoint.analysis.report.sufficiency import of_segment, segment_finding,
 from switchpoint.analysis.rule import finding, guard_finding
 from switchpoint.analysis.segments import Shrunken
 from switchpoint.analysis.validity import event_gate
-from switchpoint.experiment.definition import DAY_MS, DecisionRule, Direction, Role
+from switchpoint.experiment.definition.types import DAY_MS, DecisionRule, Direction, Role
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

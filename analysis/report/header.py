@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from switchpoint.analysis.planning.look_days import first_look
-from switchpoint.experiment.definition import DAY_MS, DecisionRule, Design, Spending
+from switchpoint.experiment.definition.types import DAY_MS, DecisionRule, Design, Spending
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

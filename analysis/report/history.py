@@ -13,7 +13,7 @@ from switchpoint.analysis.report import format as fmt
 from switchpoint.analysis.report.comparisons import estimate, iso_day
 from switchpoint.analysis.report.model import FormerPair, History
 from switchpoint.analysis.report.sheet import Sheet, sheets, why
-from switchpoint.experiment.definition import Design, Role
+from switchpoint.experiment.definition.types import Design, Role
 
 
 def history(found: evidence.History, models: Mapping[str, str]) -> History:

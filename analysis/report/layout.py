@@ -17,7 +17,7 @@ from switchpoint.analysis.report.model import (
     Verdict,
 )
 from switchpoint.analysis.rule import Finding
-from switchpoint.experiment.decision import VerdictKind
+from switchpoint.experiment.registry.decision import VerdictKind
 
 
 class Tone(StrEnum):

@@ -32,7 +32,7 @@ from switchpoint.analysis.report.numbers import (
 )
 from switchpoint.analysis.report.plain import fields_of
 from switchpoint.analysis.rule import Finding
-from switchpoint.experiment.decision import VerdictKind
+from switchpoint.experiment.registry.decision import VerdictKind
 
 __all__ = [
     "Check",

@@ -12,7 +12,7 @@ from switchpoint.analysis.planning.look_days import next_look
 from switchpoint.analysis.plans import PlanRead
 from switchpoint.analysis.report.numbers import Interval, LookTaken, Planned
 from switchpoint.analysis.report.sheet import Sheet, why
-from switchpoint.experiment.definition import DecisionRule
+from switchpoint.experiment.definition.types import DecisionRule
 
 
 def planned(s: Sheet, look: int, v: int, rule: DecisionRule, dates: Mapping[int, str]) -> Planned | None:

@@ -26,7 +26,7 @@ from switchpoint.analysis.segments import Arrivals, shrunken
 from switchpoint.analysis.thresholds import Thresholds
 from switchpoint.analysis.totals import Totals, join
 from switchpoint.analysis.validity import allocation, confounding
-from switchpoint.experiment.definition import DAY_MS, Role
+from switchpoint.experiment.definition.types import DAY_MS, Role
 
 SUBJECT = 0
 """A report is of one experiment: its place in the evidence."""

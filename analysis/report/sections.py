@@ -18,7 +18,7 @@ from switchpoint.analysis.report.layout import (
     primary_comparisons,
 )
 from switchpoint.analysis.report.model import Comparison, MetricReading, Reading, Report, Verdict
-from switchpoint.experiment.decision import VerdictKind
+from switchpoint.experiment.registry.decision import VerdictKind
 
 
 def verdict_label(verdict: Verdict) -> str:

@@ -19,7 +19,7 @@ from switchpoint.analysis.inference.result import Estimates, Float
 from switchpoint.analysis.measure import Headline, Measured
 from switchpoint.analysis.plans import PlanRead, plans
 from switchpoint.analysis.report.numbers import DayPoint, Interval, Missing
-from switchpoint.experiment.definition import DecisionRule
+from switchpoint.experiment.definition.types import DecisionRule
 
 Mask = NDArray[np.bool_]
 Numbers = list[list[float | None]]

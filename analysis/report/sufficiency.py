@@ -10,7 +10,7 @@ from switchpoint.analysis.planning.sufficiency import Sufficiency as Columns
 from switchpoint.analysis.report.numbers import Missing, Sufficiency
 from switchpoint.analysis.report.sheet import Sheet, why
 from switchpoint.analysis.segments import Shrunken
-from switchpoint.experiment.definition import DecisionRule, Design, Direction, Size
+from switchpoint.experiment.definition.types import DecisionRule, Design, Direction, Size
 
 TOO_LITTLE = "too little data"
 

@@ -15,8 +15,8 @@ from switchpoint.analysis.report.comparisons import iso_day
 from switchpoint.analysis.report.model import Check, Severity
 from switchpoint.analysis.thresholds import Thresholds
 from switchpoint.analysis.validity.gates import unchecked
-from switchpoint.experiment.definition import Layer
-from switchpoint.experiment.lifecycle import ExperimentState, Status
+from switchpoint.experiment.definition.state import ExperimentState, Status
+from switchpoint.experiment.definition.types import Layer
 
 _LIVE = frozenset({Status.RUNNING, Status.PAUSED})
 

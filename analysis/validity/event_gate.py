@@ -29,7 +29,7 @@ import numpy as np
 
 from switchpoint.analysis.inference.result import Float
 from switchpoint.analysis.totals import Integers, Totals
-from switchpoint.experiment.definition import Metric, MetricType
+from switchpoint.experiment.definition.types import Metric, MetricType
 
 
 class Counted(StrEnum):

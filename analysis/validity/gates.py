@@ -11,7 +11,7 @@ from switchpoint.analysis.report.model import Check, Comparison, Maturing, Metri
 from switchpoint.analysis.rule import least_days
 from switchpoint.analysis.thresholds import Thresholds
 from switchpoint.analysis.validity.event_gate import Counted
-from switchpoint.experiment.definition import DecisionRule, Grade, Role
+from switchpoint.experiment.definition.types import DecisionRule, Grade, Role
 
 
 def variants(names: Sequence[str]) -> Check:

@@ -22,7 +22,7 @@ from switchpoint.analysis.planning.power import (
 )
 from switchpoint.analysis.report.model import Check, Overlap, OverlapRow, Rung, Severity, Value
 from switchpoint.analysis.validity import sensitivity
-from switchpoint.experiment.definition import DecisionRule, MetricType
+from switchpoint.experiment.definition.types import DecisionRule, MetricType
 
 Counts = NDArray[np.int64]
 

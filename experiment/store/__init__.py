@@ -1,1 +1,1 @@
-"""Where the record is kept: protocols, memory, Redis, tables, spool, embedded server."""
+"""Where the record is kept: memory, spool, journal, artifacts, tables, Redis, embedded server."""

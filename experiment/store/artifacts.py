@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from switchpoint.experiment.errors import BadInput, Corrupt, NotFound
-from switchpoint.experiment.model import ModelVersion, State
+from switchpoint.experiment.registry.model import ModelVersion, State
 
 _KINDS = {
     stat.S_IFDIR: "a directory",

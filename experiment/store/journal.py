@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from switchpoint.experiment.audit import AuditEntry, Head, check_chain, decode_entry, encode_entry
 from switchpoint.experiment.errors import Corrupt, NotFound, Refused
-from switchpoint.experiment.store.records import Put, Records
+from switchpoint.experiment.registry.audit import AuditEntry, Head, check_chain, decode_entry, encode_entry
+from switchpoint.experiment.registry.records import Put, Records
 
 
 def journal_path(data: Path, project: str) -> Path:

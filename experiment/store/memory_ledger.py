@@ -6,10 +6,10 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from switchpoint.experiment.definition import DAY_MS
+from switchpoint.experiment.definition.types import DAY_MS
 from switchpoint.experiment.errors import EventError, NotFound
-from switchpoint.experiment.event import Event, Status
-from switchpoint.experiment.fold import (
+from switchpoint.experiment.ledger.event import Event, Status
+from switchpoint.experiment.ledger.fold import (
     TYPES,
     VALUES_PER_DIMENSION,
     Arrivals,
@@ -21,13 +21,13 @@ from switchpoint.experiment.fold import (
     fold_unit,
     narrow,
 )
-from switchpoint.experiment.moments import Moments
-from switchpoint.experiment.plan import Checked
-from switchpoint.experiment.store.ledger import DEAD_LETTERS, DEDUPE_DAYS, DeadLetter
+from switchpoint.experiment.ledger.moments import Moments
+from switchpoint.experiment.ledger.plan import Checked
+from switchpoint.experiment.ledger.protocol import DEAD_LETTERS, DEDUPE_DAYS, DeadLetter
 
 
 class MemoryLedger:
-    """See `experiment.store.ledger.Ledger`. Never forgets an id and has no bounds on sums."""
+    """See `experiment.ledger.protocol.Ledger`. Never forgets an id and has no bounds on sums."""
 
     def __init__(self, *, dedupe_days: int = DEDUPE_DAYS, clock: Callable[[], float] = time.time) -> None:
         """An empty ledger. `clock` is the store's own, in seconds since 1970."""

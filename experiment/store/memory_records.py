@@ -7,9 +7,14 @@ from collections.abc import Iterator, Sequence
 from threading import Lock
 from uuid import uuid4
 
-from switchpoint.experiment.audit import AuditEntry, Head, Note, chain, decode_entry, encode_entry
-from switchpoint.experiment.document import Document, canonical
-from switchpoint.experiment.store.records import Put, document_conflict, planned_documents, revision_conflict
+from switchpoint.experiment.language.document import Document, canonical
+from switchpoint.experiment.registry.audit import AuditEntry, Head, Note, chain, decode_entry, encode_entry
+from switchpoint.experiment.registry.records import (
+    Put,
+    document_conflict,
+    planned_documents,
+    revision_conflict,
+)
 
 
 class MemoryRecords:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from switchpoint.experiment.store.ledger import settle
+from switchpoint.experiment.ledger.protocol import settle
 from switchpoint.router.cli.context import Context, json_option, pass_context, print_json
 from switchpoint.router.cli.failure import Exit
 from switchpoint.router.cli.reading import at_option, instant

@@ -13,7 +13,7 @@ from switchpoint.router.cli.context import Context, now_ms
 
 if TYPE_CHECKING:
     from switchpoint.analysis.report.model import Report
-    from switchpoint.experiment.definition import DecisionRule
+    from switchpoint.experiment.definition.types import DecisionRule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ def of_experiment(context: Context, experiment: str, metric: str | None) -> Base
 def of_file(file: str, spec_file: Path | None, metric: str | None) -> tuple[Baseline, DecisionRule]:
     """What a table of somebody's earlier test says, and the rule of its spec."""
     from switchpoint.analysis.report.batch_model import BatchReport
-    from switchpoint.experiment.parsing import load_either_file
+    from switchpoint.experiment.language.experiment import load_either_file
     from switchpoint.router.cli.table import judged
 
     if spec_file is None:

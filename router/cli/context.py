@@ -17,11 +17,11 @@ import click
 from switchpoint.experiment.errors import StoreReverted, StoreUnavailable, SwitchpointError
 
 if TYPE_CHECKING:  # opened lazily: `--help` must not wait for Redis or Arrow libraries
-    from switchpoint.experiment.catalog import Catalog
+    from switchpoint.experiment.registry.catalog import Catalog
     from switchpoint.experiment.store.artifacts import Artifacts
-    from switchpoint.experiment.store.known_store import StoreMemory
-    from switchpoint.experiment.store.redis_ledger import RedisLedger
-    from switchpoint.experiment.store.redis_records import RedisRecords
+    from switchpoint.experiment.store.known import StoreMemory
+    from switchpoint.experiment.store.redis.ledger import RedisLedger
+    from switchpoint.experiment.store.redis.records import RedisRecords
 
 
 class Context:
@@ -35,7 +35,7 @@ class Context:
     @classmethod
     def create(cls, *, data: Path | None, project: str, debug: bool) -> Context:
         """Find the data directory and set up logging."""
-        from switchpoint.experiment.store.server import data_directory
+        from switchpoint.experiment.store.embedded.server import data_directory
 
         logging.basicConfig(
             level=logging.DEBUG if debug else logging.ERROR, format="%(levelname)s %(name)s: %(message)s"
@@ -69,7 +69,7 @@ class Context:
     @cached_property
     def redis_url(self) -> str:
         """The server: configured, running on the data directory, or started for this command."""
-        from switchpoint.experiment.store.server import ensure
+        from switchpoint.experiment.store.embedded.server import ensure
 
         if self._given_url:
             return self._given_url
@@ -78,14 +78,14 @@ class Context:
     @cached_property
     def records(self) -> RedisRecords:
         """The documents of the project."""
-        from switchpoint.experiment.store.redis_records import RedisRecords
+        from switchpoint.experiment.store.redis.records import RedisRecords
 
         return RedisRecords(self.client, self.project)
 
     @cached_property
     def memory(self) -> StoreMemory:
         """What the data directory knows of the store."""
-        from switchpoint.experiment.store.known_store import StoreMemory
+        from switchpoint.experiment.store.known import StoreMemory
 
         return StoreMemory(self.data, self.project)
 
@@ -97,7 +97,7 @@ class Context:
     @cached_property
     def catalog(self) -> Catalog:
         """Experiments, models, champions and decisions of the project; refused for a store that went back."""
-        from switchpoint.experiment.catalog import Catalog
+        from switchpoint.experiment.registry.catalog import Catalog
 
         if self.contradiction is not None:
             raise StoreReverted(self.contradiction)
@@ -106,7 +106,7 @@ class Context:
     @cached_property
     def ledger(self) -> RedisLedger:
         """Events and moments of the project."""
-        from switchpoint.experiment.store.redis_ledger import RedisLedger
+        from switchpoint.experiment.store.redis.ledger import RedisLedger
 
         return RedisLedger(self.client, self.project)
 
@@ -120,7 +120,7 @@ class Context:
     @cached_property
     def client(self) -> Any:
         """A Redis client; long answers (a whole ledger) get a minute."""
-        from switchpoint.experiment.store.connection import connect
+        from switchpoint.experiment.store.redis.connection import connect
 
         return self._stack.enter_context(connect(self.redis_url, timeout=60.0))
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from switchpoint.experiment.champion import Champion
 from switchpoint.experiment.errors import BadInput
+from switchpoint.experiment.registry.champion import Champion
 from switchpoint.router.cli.context import Context, json_option, now_ms, pass_context, print_json
 from switchpoint.router.cli.failure import Exit
 from switchpoint.router.cli.reading import at_option, instant
@@ -29,7 +29,7 @@ def decide(
     Example:
       switchpoint decide home-ranker --why "reviewed with the search team"
     """
-    from switchpoint.experiment.document import to_body
+    from switchpoint.experiment.language.document import to_body
     from switchpoint.router.decide import decide as record
     from switchpoint.router.look import look
 
@@ -84,7 +84,7 @@ def promote(
             value=reason,
             fix="add --override, or leave it out",
         )
-    from switchpoint.experiment.promotion import Promotion
+    from switchpoint.experiment.registry.promotion import Promotion
 
     request = Promotion(
         variant=variant,
@@ -117,7 +117,7 @@ def rollback(context: Context, model: str, segments: tuple[str, ...], reason: st
 
 
 def _show(champion: Champion, *, as_json: bool) -> None:
-    from switchpoint.experiment.document import to_body
+    from switchpoint.experiment.language.document import to_body
 
     if as_json:
         print_json(to_body(champion))

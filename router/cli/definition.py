@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import click
 
 from switchpoint.experiment.errors import BadInput, DefinitionError, Refused
-from switchpoint.experiment.planned import PlannedChange
+from switchpoint.experiment.registry.diff import PlannedChange
 from switchpoint.router.cli.context import Context, json_option, now_ms, pass_context, print_json
 from switchpoint.router.cli.failure import Exit, message
 from switchpoint.router.cli.operating import Asked, documents, measure, operating_options, show
 
 if TYPE_CHECKING:
-    from switchpoint.experiment.reading import DefinitionErrors
+    from switchpoint.experiment.language.fields import DefinitionErrors
 
 _file = click.argument("file", type=click.Path(path_type=Path))
 
@@ -37,7 +37,7 @@ def validate(ctx: click.Context, files: tuple[Path, ...], *, schema: bool, as_js
       switchpoint validate --schema > definition.schema.json
     """
     if schema:
-        from switchpoint.experiment.schema import json_schema
+        from switchpoint.experiment.language.schema import json_schema
 
         print_json(json_schema())
         return
@@ -57,10 +57,10 @@ def validate(ctx: click.Context, files: tuple[Path, ...], *, schema: bool, as_js
 
 def _checked(path: Path) -> dict[str, object]:
     """What there is to say about one file: what it defines, or what is wrong with it."""
-    from switchpoint.experiment.canonical import digest
-    from switchpoint.experiment.definition import Spec
-    from switchpoint.experiment.parsing import load_either_file
-    from switchpoint.experiment.reading import DefinitionErrors
+    from switchpoint.experiment.definition.types import Spec
+    from switchpoint.experiment.language.canonical import digest
+    from switchpoint.experiment.language.experiment import load_either_file
+    from switchpoint.experiment.language.fields import DefinitionErrors
 
     try:
         definition = load_either_file(path)
@@ -84,8 +84,8 @@ def _errors(found: DefinitionErrors) -> list[dict[str, object]]:
 @contextmanager
 def _named(file: Path) -> Iterator[None]:
     """Bad input that the project finds in a readable definition names its file and line too."""
+    from switchpoint.experiment.language.yaml import read
     from switchpoint.experiment.wording import dotted
-    from switchpoint.experiment.yaml import read
 
     try:
         yield
@@ -121,7 +121,7 @@ def plan(ctx: click.Context, context: Context, file: Path, *, operating: Asked, 
       switchpoint plan experiments/home.yaml
       switchpoint plan experiments/home.yaml --operating --per-day 4000 --baseline ctr=10%:30%
     """
-    from switchpoint.experiment.parsing import load_file
+    from switchpoint.experiment.language.experiment import load_file
 
     definition = load_file(file)
     with _named(file):
@@ -182,7 +182,7 @@ def apply(context: Context, file: Path, *, as_json: bool) -> None:
     Example:
       switchpoint apply experiments/home.yaml && switchpoint start home-ranker
     """
-    from switchpoint.experiment.parsing import load_file
+    from switchpoint.experiment.language.experiment import load_file
 
     definition = load_file(file)
     with _named(file):

@@ -130,7 +130,7 @@ def _bar(prepared: Prepared, progress: Progress) -> Iterator[Callable[[int, Sent
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bar
 
-    from switchpoint.experiment.definition import DAY_MS
+    from switchpoint.experiment.definition.types import DAY_MS
     from switchpoint.router.cli.render import console
 
     at = prepared.trained.world.visits.at
@@ -211,7 +211,7 @@ def _write_files(decided: Decided, folder: Path) -> list[Path]:
 
 
 def _say_verified(context: Context) -> bool:
-    from switchpoint.experiment.verify import verify
+    from switchpoint.experiment.ledger.verify import verify
 
     plan = context.catalog.plan()
     differences = verify(context.ledger, plan)

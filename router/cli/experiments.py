@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from switchpoint.experiment.definition import BUCKETS
+from switchpoint.experiment.definition.state import ExperimentState
+from switchpoint.experiment.definition.types import BUCKETS
 from switchpoint.experiment.errors import BadInput
-from switchpoint.experiment.event import unit_id
-from switchpoint.experiment.lifecycle import ExperimentState
+from switchpoint.experiment.ledger.event import unit_id
 from switchpoint.router.cli.context import Context, json_option, pass_context, print_json
 
 
@@ -76,8 +76,8 @@ def explain(
     Example:
       switchpoint explain home-ranker u-17 --attr country=US --attr returning=true
     """
-    from switchpoint.experiment.assignment import compile as compile_assignment
-    from switchpoint.experiment.champion import compile_champion
+    from switchpoint.experiment.assignment.assign import compile as compile_assignment
+    from switchpoint.experiment.registry.champion import compile_champion
 
     found = dict(_attribute(text) for text in attributes)
     unit_id(unit)

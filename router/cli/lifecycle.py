@@ -7,8 +7,8 @@ from typing import Concatenate
 
 import click
 
+from switchpoint.experiment.definition.state import ExperimentState
 from switchpoint.experiment.errors import BadInput
-from switchpoint.experiment.lifecycle import ExperimentState
 from switchpoint.router.cli.context import Context, json_option, now_ms, pass_context, print_json
 
 _key = click.argument("experiment")
@@ -89,7 +89,7 @@ def _share(text: str) -> tuple[str, int]:
     """`us=50%` → ("us", 5000)."""
     from decimal import Decimal, InvalidOperation
 
-    from switchpoint.experiment.definition import BUCKETS
+    from switchpoint.experiment.definition.types import BUCKETS
 
     segment, _, number = text.partition("=")
     try:

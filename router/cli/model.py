@@ -15,9 +15,9 @@ from switchpoint.experiment.errors import BadInput
 from switchpoint.router.cli.context import Context, json_option, now_ms, pass_context, print_json
 
 if TYPE_CHECKING:
-    from switchpoint.experiment.champion import Champion
-    from switchpoint.experiment.definition import ModelRef
-    from switchpoint.experiment.model import Content, Lineage, ModelVersion
+    from switchpoint.experiment.definition.types import ModelRef
+    from switchpoint.experiment.registry.champion import Champion
+    from switchpoint.experiment.registry.model import Content, Lineage, ModelVersion
     from switchpoint.router.models.model import ModelFailure
 
 
@@ -119,7 +119,7 @@ def show(context: Context, ref: str, *, as_json: bool) -> None:
     Example:
       switchpoint model show ranker@2
     """
-    from switchpoint.experiment.document import parse_ref, to_body
+    from switchpoint.experiment.language.document import parse_ref, to_body
 
     version = context.catalog.model(parse_ref(ref))
     champion = context.catalog.champion(version.name)
@@ -142,7 +142,7 @@ def show(context: Context, ref: str, *, as_json: bool) -> None:
 def _content(
     context: Context, name: str, file: Path | None, url: str | None, identity: str | None
 ) -> Content:
-    from switchpoint.experiment.model import Content, Format
+    from switchpoint.experiment.registry.model import Content, Format
     from switchpoint.experiment.store.artifacts import read_regular
 
     if (file is None) == (url is None):
@@ -173,7 +173,7 @@ def _check_loads(content: bytes, name: str, file: Path) -> None:
     """Load the model and let it predict, as serving will, in a process of its own; raises BadInput."""
     from tempfile import TemporaryDirectory
 
-    from switchpoint.experiment.model import Format, ModelVersion
+    from switchpoint.experiment.registry.model import Format, ModelVersion
     from switchpoint.experiment.store.artifacts import Artifacts
     from switchpoint.router.models.fork_server import ForkServer
     from switchpoint.router.models.isolated import IsolatedLoader
@@ -226,8 +226,8 @@ def _upstream(url: str) -> str:
 def _lineage(
     parent: str | None, relation: str | None, parameters: tuple[str, ...], notes: str | None
 ) -> Lineage:
-    from switchpoint.experiment.document import parse_ref
-    from switchpoint.experiment.model import Lineage, Relation
+    from switchpoint.experiment.language.document import parse_ref
+    from switchpoint.experiment.registry.model import Lineage, Relation
 
     pairs = [text.partition("=") for text in parameters]
     return Lineage(
@@ -239,7 +239,7 @@ def _lineage(
 
 
 def _document(version: ModelVersion) -> dict[str, object]:
-    from switchpoint.experiment.document import to_body
+    from switchpoint.experiment.language.document import to_body
 
     return {"ref": str(version.ref), **to_body(version)}
 
@@ -253,7 +253,7 @@ def _crowned(version: ModelVersion, champion: Champion | None) -> list[str]:
 
 
 def _flat(document: object) -> list[tuple[str, str]]:
-    from switchpoint.experiment.planned import flatten
+    from switchpoint.experiment.registry.diff import flatten
 
     return [(path, text) for path, text in flatten(document).items() if text not in ("", "None", "{}", "[]")]
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from switchpoint.experiment.definition import Design, Experiment
+from switchpoint.experiment.definition.types import Design, Experiment
 from switchpoint.experiment.errors import BadInput, NotFound
 from switchpoint.router.cli.context import Context, now_ms
 
 if TYPE_CHECKING:
     from switchpoint.analysis.draw import Baseline, World
     from switchpoint.analysis.operating import Characteristic, Operating
-    from switchpoint.experiment.store.ledger import Ledger
+    from switchpoint.experiment.ledger.protocol import Ledger
 
 F = TypeVar("F", bound=Callable[..., object])
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from switchpoint.experiment.definition import WEAK_LIFT, Belief, DecisionRule, Design, Size
+from switchpoint.experiment.definition.types import WEAK_LIFT, Belief, DecisionRule, Design, Size
 from switchpoint.experiment.errors import BadInput
 from switchpoint.router.cli.baseline import Baseline, of_experiment, of_file, share_of, typed, with_covariate
 from switchpoint.router.cli.context import Context, json_option, pass_context

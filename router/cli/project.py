@@ -33,7 +33,7 @@ def init(file: Path, *, force: bool) -> None:
     Example:
       switchpoint init experiments/home.yaml
     """
-    from switchpoint.experiment.template import INIT_YAML
+    from switchpoint.experiment.language.template import INIT_YAML
 
     if file.exists() and not force:
         raise BadInput(
@@ -131,7 +131,7 @@ def _write_fault(folder: Path) -> str | None:
 
 
 def _server(context: Context) -> list[_Line]:
-    from switchpoint.experiment.store.connection import (
+    from switchpoint.experiment.store.redis.connection import (
         check_server,
         clock_finding,
         configured_url,
@@ -151,9 +151,9 @@ def _server(context: Context) -> list[_Line]:
 
 def _stored(context: Context) -> list[_Line]:
     """The records, the ledger and the model files; raises StoreReverted for a store that went back."""
+    from switchpoint.experiment.registry.records import check
     from switchpoint.experiment.store.artifacts import check_files
-    from switchpoint.experiment.store.records import check
-    from switchpoint.experiment.store.redis_clock import newest_finding
+    from switchpoint.experiment.store.redis.clock import newest_finding
 
     catalog, identity = context.catalog, context.records.identity()
     name = f"{identity}, revision {catalog.revision()}" if identity else "new, nothing was committed yet"

@@ -9,7 +9,7 @@ import click
 from switchpoint.router.cli.context import Context, json_option, now_ms, pass_context, print_json
 
 if TYPE_CHECKING:
-    from switchpoint.experiment.store.redis_clock import ShardClock
+    from switchpoint.experiment.store.redis.clock import ShardClock
 
 
 @click.group()
@@ -33,7 +33,7 @@ def clock(context: Context, reason: str, *, wanted: bool, as_json: bool) -> None
       switchpoint repair clock
       switchpoint repair clock --apply --reason "the gateway's clock was 30 days ahead"
     """
-    from switchpoint.experiment.audit import Note
+    from switchpoint.experiment.registry.audit import Note
 
     _require_one_clock(context)
     plan, shards = context.catalog.plan(), context.ledger.clocks()
@@ -58,9 +58,9 @@ def clock(context: Context, reason: str, *, wanted: bool, as_json: bool) -> None
 
 def _require_one_clock(context: Context) -> None:
     """Raises Refused."""
-    from switchpoint.experiment.codec import AHEAD_MS
     from switchpoint.experiment.errors import Refused
-    from switchpoint.experiment.store.connection import clock_finding, server_time
+    from switchpoint.experiment.ledger.codec import AHEAD_MS
+    from switchpoint.experiment.store.redis.connection import clock_finding, server_time
     from switchpoint.router.serving.clock import Clock
 
     one = Clock(lambda: server_time(context.client))

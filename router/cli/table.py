@@ -27,8 +27,8 @@ from switchpoint.router.cli.reading import (
 if TYPE_CHECKING:
     from switchpoint.analysis.report.batch_model import BatchReport
     from switchpoint.analysis.report.model import Report
-    from switchpoint.experiment.definition import Experiment, Spec
-    from switchpoint.experiment.event import Event
+    from switchpoint.experiment.definition.types import Experiment, Spec
+    from switchpoint.experiment.ledger.event import Event
 
 _TERMINAL_ROWS = 20
 _BATCH = 500
@@ -92,7 +92,7 @@ def judged(
         BadInput: names the table, and what in it does not fit.
     """
     from switchpoint.analysis.frame import analyze as judge
-    from switchpoint.experiment.parsing import load_either_file
+    from switchpoint.experiment.language.experiment import load_either_file
 
     spec = load_either_file(spec_file)
     with _named(file, spec.source.outcomes.table if spec.source and spec.source.outcomes else ""):
@@ -103,9 +103,9 @@ def judged(
 
 def _tables(file: str, spec: Spec | Experiment, table: str | None, sql: str | None) -> tuple[Any, Any]:
     """The table to judge, and of events the outcomes."""
-    from switchpoint.experiment.columns import check_columns, check_outcome_columns, label_columns
-    from switchpoint.experiment.store import database
-    from switchpoint.experiment.store.table import read
+    from switchpoint.experiment.ledger.columns import check_columns, check_outcome_columns, label_columns
+    from switchpoint.experiment.store import sqlite as database
+    from switchpoint.experiment.store.tables import read
 
     source = spec.source
     exposures, outcomes = (None, None) if source is None else (source.exposures, source.outcomes)
@@ -189,9 +189,9 @@ def import_(context: Context, file: Path, spec_file: Path, *, as_json: bool) -> 
     Example:
       switchpoint import obd_small_men.parquet --spec docs/examples/open_bandit.yaml
     """
-    from switchpoint.experiment.columns import check_columns, label_columns
-    from switchpoint.experiment.history import events
-    from switchpoint.experiment.store.table import rows
+    from switchpoint.experiment.ledger.columns import check_columns, label_columns
+    from switchpoint.experiment.ledger.importing import events
+    from switchpoint.experiment.store.tables import rows
 
     definition = _collecting(context, spec_file)
     source = definition.source
@@ -216,9 +216,9 @@ def _collecting(context: Context, spec_file: Path) -> Experiment:
     """The definition that reads the table; with a whole definition the experiment runs afterwards."""
     from dataclasses import replace
 
-    from switchpoint.experiment.definition import Experiment
-    from switchpoint.experiment.lifecycle import Status
-    from switchpoint.experiment.parsing import load_either_file
+    from switchpoint.experiment.definition.state import Status
+    from switchpoint.experiment.definition.types import Experiment
+    from switchpoint.experiment.language.experiment import load_either_file
 
     spec = load_either_file(spec_file)
     if not isinstance(spec, Experiment):

@@ -10,7 +10,7 @@ from switchpoint.router.cli.context import Context, json_option, pass_context, p
 from switchpoint.router.cli.failure import Exit
 
 if TYPE_CHECKING:
-    from switchpoint.experiment.verify import Mismatch
+    from switchpoint.experiment.ledger.verify import Mismatch
 
 
 @click.command()
@@ -28,9 +28,9 @@ def verify(ctx: click.Context, context: Context, *, as_json: bool) -> None:
     Example:
       switchpoint verify
     """
+    from switchpoint.experiment.ledger.verify import verify as compare
+    from switchpoint.experiment.registry.records import check
     from switchpoint.experiment.store.artifacts import check_files
-    from switchpoint.experiment.store.records import check
-    from switchpoint.experiment.verify import verify as compare
 
     if context.contradiction is not None:
         # an empty ledger folds to empty moments: that proves nothing about a store that went back
@@ -65,7 +65,7 @@ def verify(ctx: click.Context, context: Context, *, as_json: bool) -> None:
 
 
 def _document(difference: Mismatch) -> dict[str, object]:
-    from switchpoint.experiment.codec import to_document
+    from switchpoint.experiment.ledger.codec import to_document
 
     first = difference.first_event
     return {

@@ -12,9 +12,9 @@ import threading
 import time
 from dataclasses import replace
 
-from switchpoint.experiment.codec import AHEAD_MS, decode, encode
 from switchpoint.experiment.errors import PlatformError, StoreUnavailable
-from switchpoint.experiment.event import Status
+from switchpoint.experiment.ledger.codec import AHEAD_MS, decode, encode
+from switchpoint.experiment.ledger.event import Status
 from switchpoint.experiment.store.spool import Spool, SpooledItem
 from switchpoint.router.serving.drain import only_drainer
 from switchpoint.router.serving.remote import RefusedBatch, Remote

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from switchpoint.experiment.assignment import Assignment, Reason
-from switchpoint.experiment.codec import encode, parse_event
-from switchpoint.experiment.definition import ModelRef
-from switchpoint.experiment.document import parse_ref
+from switchpoint.experiment.assignment.assign import Assignment, Reason
+from switchpoint.experiment.definition.types import ModelRef
 from switchpoint.experiment.errors import BadInput, PlatformError, SwitchpointError
-from switchpoint.experiment.event import Event
+from switchpoint.experiment.language.document import parse_ref
+from switchpoint.experiment.ledger.codec import encode, parse_event
+from switchpoint.experiment.ledger.event import Event
 from switchpoint.experiment.store.spool import Spool
 from switchpoint.router.client import arguments
 from switchpoint.router.client.background import Background

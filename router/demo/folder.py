@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from switchpoint.experiment.errors import BadInput
-from switchpoint.experiment.store.server import attach
+from switchpoint.experiment.store.embedded.server import attach
 from switchpoint.router.demo.plan import DemoPlan
 
 _MARK = "demo.json"

@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from switchpoint.analysis.simulate import CANDIDATES, FEATURES
-from switchpoint.experiment.assignment import Assignment
-from switchpoint.experiment.assignment import compile as compile_assignment
-from switchpoint.experiment.catalog import Catalog
-from switchpoint.experiment.codec import parse_event
+from switchpoint.experiment.assignment.assign import Assignment
+from switchpoint.experiment.assignment.assign import compile as compile_assignment
+from switchpoint.experiment.definition.state import ExperimentState
 from switchpoint.experiment.errors import PlatformError
-from switchpoint.experiment.event import Event, Status
-from switchpoint.experiment.lifecycle import ExperimentState
-from switchpoint.experiment.parsing import load
+from switchpoint.experiment.language.experiment import load
+from switchpoint.experiment.ledger.codec import parse_event
+from switchpoint.experiment.ledger.event import Event, Status
+from switchpoint.experiment.ledger.protocol import Ledger
+from switchpoint.experiment.registry.catalog import Catalog
 from switchpoint.experiment.store.artifacts import Artifacts
-from switchpoint.experiment.store.ledger import Ledger
 from switchpoint.router.demo.plan import EXPERIMENT, LOOK, START, DemoPlan
 from switchpoint.router.demo.training import Trained, register, train
 from switchpoint.router.demo.truth import Judgement, judge

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from switchpoint.experiment.definition import DAY_MS
+from switchpoint.experiment.definition.types import DAY_MS
 
 EXPERIMENT = "home-ranker"
 MODEL = "ranker"

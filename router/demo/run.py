@@ -8,16 +8,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from switchpoint.experiment.catalog import Catalog
-from switchpoint.experiment.champion import Champion
-from switchpoint.experiment.decision import DecisionRecord
+from switchpoint.experiment.definition.state import ExperimentState, Status
 from switchpoint.experiment.errors import PlatformError
-from switchpoint.experiment.lifecycle import ExperimentState, Status
-from switchpoint.experiment.model import ModelVersion
-from switchpoint.experiment.parsing import load
-from switchpoint.experiment.promotion import Promotion
+from switchpoint.experiment.language.experiment import load
+from switchpoint.experiment.ledger.protocol import Ledger
+from switchpoint.experiment.registry.catalog import Catalog
+from switchpoint.experiment.registry.champion import Champion
+from switchpoint.experiment.registry.decision import DecisionRecord
+from switchpoint.experiment.registry.model import ModelVersion
+from switchpoint.experiment.registry.promotion import Promotion
 from switchpoint.experiment.store.artifacts import Artifacts
-from switchpoint.experiment.store.ledger import Ledger
 from switchpoint.router.decide import decide
 from switchpoint.router.demo.door import Sent, drive
 from switchpoint.router.demo.folder import Progress

@@ -8,9 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from switchpoint.analysis.simulate import TrainingLog, World, build_world, generators, open_shop, training_log
-from switchpoint.experiment.catalog import Catalog
-from switchpoint.experiment.definition import DAY_MS, ModelRef
-from switchpoint.experiment.model import Content, Dataset, Evaluation, Format, Lineage, ModelVersion, Relation
+from switchpoint.experiment.definition.types import DAY_MS, ModelRef
+from switchpoint.experiment.registry.catalog import Catalog
+from switchpoint.experiment.registry.model import (
+    Content,
+    Dataset,
+    Evaluation,
+    Format,
+    Lineage,
+    ModelVersion,
+    Relation,
+)
 from switchpoint.experiment.store.artifacts import Artifacts
 from switchpoint.router.demo.plan import MODEL, START, DemoPlan
 from switchpoint.router.models.fit import Recommender, data_digest, fit_additive, fit_matching, packages

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from switchpoint.analysis.report.layout import primary_comparisons
 from switchpoint.analysis.report.model import Interval, Report, Verdict
 from switchpoint.analysis.simulate import Score, TrueRates, World, true_rates
-from switchpoint.experiment.decision import VerdictKind
+from switchpoint.experiment.registry.decision import VerdictKind
 
 ALL = "all segments"
 

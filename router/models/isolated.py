@@ -11,8 +11,8 @@ from pathlib import Path
 
 import orjson
 
-from switchpoint.experiment.document import to_body
-from switchpoint.experiment.model import ModelVersion
+from switchpoint.experiment.language.document import to_body
+from switchpoint.experiment.registry.model import ModelVersion
 from switchpoint.router.models.fork_server import ForkServer
 from switchpoint.router.models.model import Cause, InputsRefused, ModelFailure
 from switchpoint.router.models.runner import LOAD_SECONDS, open_reply

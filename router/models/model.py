@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from switchpoint.experiment.errors import BadInput, PlatformError
-from switchpoint.experiment.model import ModelVersion
+from switchpoint.experiment.registry.model import ModelVersion
 
 
 class Cause(StrEnum):

@@ -24,8 +24,8 @@ from typing import Any
 
 import orjson
 
-from switchpoint.experiment.document import from_body
-from switchpoint.experiment.model import ModelVersion
+from switchpoint.experiment.language.document import from_body
+from switchpoint.experiment.registry.model import ModelVersion
 from switchpoint.experiment.store.artifacts import Artifacts
 from switchpoint.router.models.model import Cause, InputsRefused, ModelFailure
 from switchpoint.router.models.sklearn_model import SklearnLoader, SklearnModel

@@ -16,7 +16,7 @@ from contextlib import suppress
 
 import orjson
 
-from switchpoint.experiment.model import ModelVersion
+from switchpoint.experiment.registry.model import ModelVersion
 from switchpoint.router.models.breaker import Breaker
 from switchpoint.router.models.model import Cause, InputsRefused, LoadedModel, Loader, ModelFailure
 from switchpoint.router.models.pool import CallPool, Outcome

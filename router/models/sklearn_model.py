@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from switchpoint.experiment.errors import SwitchpointError
-from switchpoint.experiment.model import ModelVersion
+from switchpoint.experiment.registry.model import ModelVersion
 from switchpoint.router.models.model import Cause, InputsRefused, ModelFailure
 from switchpoint.router.models.trees import require_walkable
 from switchpoint.router.models.trust import DEFAULT_PROFILES, cure, require_known, trusted

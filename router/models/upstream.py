@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from switchpoint.experiment.model import ModelVersion
+from switchpoint.experiment.registry.model import ModelVersion
 from switchpoint.router.models.model import Cause, InputsRefused, ModelFailure
 from switchpoint.router.strict_json import JsonError, parse
 

@@ -11,9 +11,9 @@ import orjson
 from flask import Flask, Request, Response, request
 from werkzeug.exceptions import HTTPException
 
-from switchpoint.experiment.codec import parse_covariates
 from switchpoint.experiment.errors import BadInput, SwitchpointError
-from switchpoint.experiment.event import unit_id
+from switchpoint.experiment.ledger.codec import parse_covariates
+from switchpoint.experiment.ledger.event import unit_id
 from switchpoint.router.serving import openapi, problem
 from switchpoint.router.serving.asking import EVENTS_KEYS, PREDICT_KEYS, attributes_of, request_object
 from switchpoint.router.serving.body import BodyReader

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from switchpoint.experiment.errors import BadInput
-from switchpoint.experiment.event import check_attributes
+from switchpoint.experiment.ledger.event import check_attributes
 from switchpoint.experiment.wording import suggest
 from switchpoint.router.serving.problem import shown
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from switchpoint.experiment.assignment import Assignment
+from switchpoint.experiment.assignment.assign import Assignment
 from switchpoint.experiment.errors import SwitchpointError
-from switchpoint.experiment.event import unit_id
+from switchpoint.experiment.ledger.event import unit_id
 from switchpoint.router.serving import problem
 from switchpoint.router.serving.asking import ASSIGN_KEYS, attributes_of, experiments_of, request_object
 from switchpoint.router.serving.body import BodyReader

@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 from switchpoint.experiment.errors import PlatformError, SpoolFull, StoreUnavailable
-from switchpoint.experiment.store.connection import ServerFinding, Severity, clock_finding
+from switchpoint.experiment.store.redis.connection import ServerFinding, Severity, clock_finding
 from switchpoint.experiment.store.spool import Spool
 from switchpoint.router.models.runtime import Models
 from switchpoint.router.serving.body import MAX_BODY_BYTES

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from switchpoint.experiment.codec import DRIFT_SECONDS
+from switchpoint.experiment.ledger.codec import DRIFT_SECONDS
 
 CLOCK_HEADER = "X-Switchpoint-Clock"
 """What a service says of its time: ms since 1970, or `simulated` where requests set it in the same header."""

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from switchpoint.experiment.errors import Conflict, StoreUnavailable
-from switchpoint.experiment.event import Status
-from switchpoint.experiment.fold import LedgerPlan
-from switchpoint.experiment.plan import Checked
-from switchpoint.experiment.store.ledger import BOUND, Ledger
+from switchpoint.experiment.ledger.event import Status
+from switchpoint.experiment.ledger.fold import LedgerPlan
+from switchpoint.experiment.ledger.plan import Checked
+from switchpoint.experiment.ledger.protocol import BOUND, Ledger
 
 _log = logging.getLogger(__name__)
 

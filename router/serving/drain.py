@@ -13,12 +13,12 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 
-from switchpoint.experiment.codec import decode, encode, refuse_ahead
 from switchpoint.experiment.errors import EventError, PlatformError, StoreUnavailable, SwitchpointError
-from switchpoint.experiment.event import Event, Status
-from switchpoint.experiment.fold import LedgerPlan
-from switchpoint.experiment.plan import Checked
-from switchpoint.experiment.store.ledger import SPOOL, DeadLetter, Ledger, cause_of
+from switchpoint.experiment.ledger.codec import decode, encode, refuse_ahead
+from switchpoint.experiment.ledger.event import Event, Status
+from switchpoint.experiment.ledger.fold import LedgerPlan
+from switchpoint.experiment.ledger.plan import Checked
+from switchpoint.experiment.ledger.protocol import SPOOL, DeadLetter, Ledger, cause_of
 from switchpoint.experiment.store.spool import Spool, SpooledItem
 from switchpoint.router.serving.counting import Outcome, StoreGate, count
 

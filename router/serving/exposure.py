@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, TypeVar
 
-from switchpoint.experiment.assignment import Assignment
-from switchpoint.experiment.definition import Experiment
+from switchpoint.experiment.assignment.assign import Assignment
+from switchpoint.experiment.definition.types import Experiment
 from switchpoint.experiment.errors import BadInput, EventError
-from switchpoint.experiment.event import Event, Exposure, covariate_value, dimension_value
+from switchpoint.experiment.ledger.event import Event, Exposure, covariate_value, dimension_value
 
 _T = TypeVar("_T")
 

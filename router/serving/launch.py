@@ -21,7 +21,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 
 from switchpoint.experiment.errors import BadInput, PlatformError
-from switchpoint.experiment.store.process import alive
+from switchpoint.experiment.store.embedded.process import alive
 
 START_SECONDS = 20.0
 STOP_SECONDS = 15.0

@@ -16,7 +16,7 @@ from gunicorn.app.wsgiapp import WSGIApplication
 from gunicorn.arbiter import Arbiter
 from gunicorn.errors import HaltServer
 
-from switchpoint.experiment.store.process import alive
+from switchpoint.experiment.store.embedded.process import alive
 
 RELOAD_SECONDS = 60.0
 """Younger workers that are not ready by then are given up."""

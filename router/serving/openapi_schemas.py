@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from switchpoint.experiment.assignment import Reason
-from switchpoint.experiment.codec import (
+from switchpoint.experiment.assignment.assign import Reason
+from switchpoint.experiment.language.schema import json_schema
+from switchpoint.experiment.ledger.codec import (
     EARLIEST,
     ENTRIES,
     EXPOSURE,
@@ -15,7 +16,7 @@ from switchpoint.experiment.codec import (
     PROPERTIES_LENGTH,
     TYPE_PATTERN,
 )
-from switchpoint.experiment.event import (
+from switchpoint.experiment.ledger.event import (
     ATTRIBUTE_DEPTH,
     ATTRIBUTE_LENGTH,
     ATTRIBUTES,
@@ -25,7 +26,6 @@ from switchpoint.experiment.event import (
     VALUE_LENGTH,
     Status,
 )
-from switchpoint.experiment.schema import json_schema
 from switchpoint.router.models.model import Cause
 from switchpoint.router.serving.asking import EXPERIMENTS
 from switchpoint.router.serving.recorder import MAX_EVENTS

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import uuid4
 
-from switchpoint.experiment.assignment import Assignment, Reason
-from switchpoint.experiment.definition import ModelRef
+from switchpoint.experiment.assignment.assign import Assignment, Reason
+from switchpoint.experiment.definition.types import ModelRef
 from switchpoint.experiment.errors import NotFound, PlatformError
-from switchpoint.experiment.event import Event, Status
-from switchpoint.experiment.model import ModelVersion
+from switchpoint.experiment.ledger.event import Event, Status
+from switchpoint.experiment.registry.model import ModelVersion
 from switchpoint.router.models.model import Cause, InputsRefused, ModelFailure
 from switchpoint.router.serving.exposure import covariate_values, dimension_values, exposure_event
 from switchpoint.router.serving.metrics import Metrics

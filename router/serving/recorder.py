@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from typing import TypeVar
 from uuid import uuid4
 
-from switchpoint.experiment.codec import parse_event, to_document
 from switchpoint.experiment.errors import EventError, StoreUnavailable
-from switchpoint.experiment.event import Event, Status
-from switchpoint.experiment.fold import LedgerPlan
-from switchpoint.experiment.plan import Checked
-from switchpoint.experiment.store.ledger import DeadLetter, Ledger, cause_of
+from switchpoint.experiment.ledger.codec import parse_event, to_document
+from switchpoint.experiment.ledger.event import Event, Status
+from switchpoint.experiment.ledger.fold import LedgerPlan
+from switchpoint.experiment.ledger.plan import Checked
+from switchpoint.experiment.ledger.protocol import DeadLetter, Ledger, cause_of
 from switchpoint.experiment.store.spool import Spool
 from switchpoint.router.serving.counting import Outcome, StoreGate, count
 from switchpoint.router.serving.drain import payload

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from switchpoint.experiment.errors import BadInput, StoreUnavailable
-from switchpoint.experiment.event import Status
+from switchpoint.experiment.ledger.event import Status
 from switchpoint.router.serving.clock import CLOCK_HEADER, Clock
 from switchpoint.router.serving.snapshot import Document
 

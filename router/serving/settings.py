@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from switchpoint.experiment.errors import BadInput
-from switchpoint.experiment.store.server import data_directory
+from switchpoint.experiment.store.embedded.server import data_directory
 from switchpoint.router.serving.environment import number, switch
 
 

@@ -19,12 +19,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
 
-from switchpoint.experiment import lifecycle
-from switchpoint.experiment.assignment import Assignment, Compiled, Reason
-from switchpoint.experiment.assignment import compile as compile_state
-from switchpoint.experiment.champion import Champion, compile_champion
-from switchpoint.experiment.definition import ModelRef
-from switchpoint.experiment.document import canonical, from_body
+from switchpoint.experiment.assignment.assign import Assignment, Compiled, Reason
+from switchpoint.experiment.assignment.assign import compile as compile_state
+from switchpoint.experiment.definition.state import ExperimentState, Status
+from switchpoint.experiment.definition.types import ModelRef
 from switchpoint.experiment.errors import (
     AccessDenied,
     NotFound,
@@ -33,9 +31,11 @@ from switchpoint.experiment.errors import (
     StoreUnavailable,
     SwitchpointError,
 )
-from switchpoint.experiment.fold import LedgerPlan, ledger_plan
-from switchpoint.experiment.lifecycle import ExperimentState, Status
-from switchpoint.experiment.model import ModelVersion
+from switchpoint.experiment.language.document import canonical, from_body
+from switchpoint.experiment.ledger.fold import LedgerPlan, ledger_plan
+from switchpoint.experiment.registry import lifecycle
+from switchpoint.experiment.registry.champion import Champion, compile_champion
+from switchpoint.experiment.registry.model import ModelVersion
 from switchpoint.experiment.store.spool import Run, run_here
 
 _log = logging.getLogger(__name__)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from switchpoint.experiment.definition import (
+from switchpoint.experiment.definition.state import ExperimentState
+from switchpoint.experiment.definition.types import (
     BUCKETS,
     DecisionRule,
     Design,
@@ -21,8 +22,8 @@ from switchpoint.experiment.definition import (
     Size,
     Variant,
 )
-from switchpoint.experiment.lifecycle import ExperimentState, create, start
-from switchpoint.experiment.moments import Cell, CellKey, Moments, Sums
+from switchpoint.experiment.ledger.moments import Cell, CellKey, Moments, Sums
+from switchpoint.experiment.registry.lifecycle import create, start
 
 DAY = 86_400_000
 

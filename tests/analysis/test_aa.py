@@ -18,8 +18,8 @@ from switchpoint.analysis.randomise import unit_ids
 from switchpoint.analysis.thresholds import DEFAULT
 from switchpoint.analysis.totals import Exact
 from switchpoint.analysis.unit_log import UnitLog, unit_log
-from switchpoint.experiment.assignment import compile as compile_experiment
-from switchpoint.experiment.definition import (
+from switchpoint.experiment.assignment.assign import compile as compile_experiment
+from switchpoint.experiment.definition.types import (
     DAY_MS,
     Covariate,
     Design,
@@ -32,8 +32,15 @@ from switchpoint.experiment.definition import (
     Size,
 )
 from switchpoint.experiment.errors import BadInput
-from switchpoint.experiment.event import Event, Exposure
-from switchpoint.experiment.fold import Standing, UnitRecord, experiment_plan, fold, fold_unit, ledger_plan
+from switchpoint.experiment.ledger.event import Event, Exposure
+from switchpoint.experiment.ledger.fold import (
+    Standing,
+    UnitRecord,
+    experiment_plan,
+    fold,
+    fold_unit,
+    ledger_plan,
+)
 from tests.analysis.cases import BUYERS, ERRORS, definition, running, segment
 
 CTR = Metric(

@@ -17,7 +17,7 @@ from switchpoint.analysis.report.batch_model import BatchReport
 from switchpoint.analysis.report.batch_sections import batch_sections
 from switchpoint.analysis.report.layout import Section, Table
 from switchpoint.analysis.report.marks import theme
-from switchpoint.experiment.parsing import load_spec
+from switchpoint.experiment.language.experiment import load_spec
 from switchpoint.router.cli import render
 
 SPEC = """

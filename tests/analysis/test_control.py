@@ -12,8 +12,8 @@ from switchpoint.analysis.report.batch_model import BatchReport
 from switchpoint.analysis.report.model import Report
 from switchpoint.analysis.report.sections import report_sections
 from switchpoint.experiment.errors import BadInput
-from switchpoint.experiment.parsing import load_spec
-from switchpoint.experiment.store.table import read
+from switchpoint.experiment.language.experiment import load_spec
+from switchpoint.experiment.store.tables import read
 
 SPEC = """
 metrics: [{key: buy, type: proportion, role: primary}]

@@ -16,13 +16,15 @@ from switchpoint.analysis.inference.adjust import adjust_mean
 from switchpoint.analysis.inference.joint import from_values
 from switchpoint.analysis.report.model import Comparison, Report
 from switchpoint.analysis.totals import Exact
-from switchpoint.experiment import history, parsing
+from switchpoint.experiment.definition.state import ExperimentState
 from switchpoint.experiment.errors import BadInput, DefinitionError
-from switchpoint.experiment.fold import fold
-from switchpoint.experiment.lifecycle import ExperimentState, create, start
-from switchpoint.experiment.moments import Moments
-from switchpoint.experiment.parsing import load, load_spec
-from switchpoint.experiment.plan import ledger_plan
+from switchpoint.experiment.language import experiment as parsing
+from switchpoint.experiment.language.experiment import load, load_spec
+from switchpoint.experiment.ledger import importing as history
+from switchpoint.experiment.ledger.fold import fold
+from switchpoint.experiment.ledger.moments import Moments
+from switchpoint.experiment.ledger.plan import ledger_plan
+from switchpoint.experiment.registry.lifecycle import create, start
 from tests.analysis.cases import of_sums
 
 TEXT = """

@@ -15,7 +15,7 @@ from switchpoint.analysis.estimates import pairs
 from switchpoint.analysis.inference import sequential
 from switchpoint.analysis.inference.result import Alternative
 from switchpoint.analysis.totals import Centred, Exact, integers
-from switchpoint.experiment.definition import Direction, Measure, Metric, MetricType, Size
+from switchpoint.experiment.definition.types import Direction, Measure, Metric, MetricType, Size
 from tests.analysis.cases import BUYERS, ERRORS
 from tests.analysis.test_totals import REVENUE, exact
 

@@ -18,7 +18,7 @@ from switchpoint.analysis.errors import Reason
 from switchpoint.analysis.estimates import Pairs, pairs, stacked_pairs
 from switchpoint.analysis.inference.contrast import Contrast
 from switchpoint.analysis.totals import Centred, Covariates, Exact, Totals, integers
-from switchpoint.experiment.definition import Direction, Measure, Metric, MetricType, Size
+from switchpoint.experiment.definition.types import Direction, Measure, Metric, MetricType, Size
 from tests.analysis.cases import BUYERS
 from tests.analysis.test_estimates import proportions
 from tests.analysis.test_totals import REVENUE

@@ -13,7 +13,7 @@ from switchpoint.analysis import estimates
 from switchpoint.analysis.errors import Reason
 from switchpoint.analysis.estimates import pairs
 from switchpoint.analysis.totals import Centred, Totals
-from switchpoint.experiment.definition import Measure, Metric, MetricType
+from switchpoint.experiment.definition.types import Measure, Metric, MetricType
 from tests.analysis.cases import BUYERS
 from tests.analysis.test_estimates import proportions
 from tests.analysis.test_totals import REVENUE, exact

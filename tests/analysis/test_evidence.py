@@ -8,9 +8,9 @@ import numpy as np
 
 from switchpoint.analysis.evidence import segment_attribute
 from switchpoint.analysis.ledger import from_ledger
-from switchpoint.experiment.definition import MetricType, Segment
-from switchpoint.experiment.moments import CellKey, Sums
-from switchpoint.experiment.source import Shape, Source
+from switchpoint.experiment.definition.source import Shape, Source
+from switchpoint.experiment.definition.types import MetricType, Segment
+from switchpoint.experiment.ledger.moments import CellKey, Sums
 from tests.analysis.cases import BUYERS, DAY, cell, counts, definition, running, segment
 
 TABLE = {("all", "control"): (2100, 210), ("all", "treatment"): (2100, 250)}

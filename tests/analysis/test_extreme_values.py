@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from switchpoint.analysis.frame import analyze
 from switchpoint.analysis.report.model import Report
 from switchpoint.experiment.errors import BadInput
-from switchpoint.experiment.parsing import load_spec
+from switchpoint.experiment.language.experiment import load_spec
 
 LIBRARIES = (pa.table, pl.DataFrame, pd.DataFrame)
 KINDS = {

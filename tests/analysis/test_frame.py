@@ -15,13 +15,13 @@ from switchpoint.analysis.analyze import analyze_ledger
 from switchpoint.analysis.frame import analyze, evidence_of
 from switchpoint.analysis.report.batch_model import BatchReport
 from switchpoint.analysis.report.model import Report, Severity
-from switchpoint.experiment import history
-from switchpoint.experiment.decision import VerdictKind
 from switchpoint.experiment.errors import BadInput
-from switchpoint.experiment.fold import fold
-from switchpoint.experiment.lifecycle import create, start
-from switchpoint.experiment.parsing import load, load_spec
-from switchpoint.experiment.plan import ledger_plan
+from switchpoint.experiment.language.experiment import load, load_spec
+from switchpoint.experiment.ledger import importing as history
+from switchpoint.experiment.ledger.fold import fold
+from switchpoint.experiment.ledger.plan import ledger_plan
+from switchpoint.experiment.registry.decision import VerdictKind
+from switchpoint.experiment.registry.lifecycle import create, start
 from tests.analysis.cases import of_sums
 
 DECISION = "decision: {design: fixed, mde: 20%, min_runtime: 1d, max_runtime: 60d}\n"

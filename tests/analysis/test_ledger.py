@@ -20,13 +20,14 @@ from switchpoint.analysis.evidence import Evidence
 from switchpoint.analysis.ledger import from_ledger
 from switchpoint.analysis.report.model import Report
 from switchpoint.analysis.unit_log import unit_log
-from switchpoint.experiment.decision import VerdictKind
-from switchpoint.experiment.definition import Design, Experiment, LookPlan, ModelRef, Segment
-from switchpoint.experiment.event import Event, Exposure
-from switchpoint.experiment.fold import fold, fold_unit
-from switchpoint.experiment.lifecycle import ExperimentState, pause, ramp, resume, revise
-from switchpoint.experiment.plan import ledger_plan
-from switchpoint.experiment.source import Shape, Source
+from switchpoint.experiment.definition.source import Shape, Source
+from switchpoint.experiment.definition.state import ExperimentState
+from switchpoint.experiment.definition.types import Design, Experiment, LookPlan, ModelRef, Segment
+from switchpoint.experiment.ledger.event import Event, Exposure
+from switchpoint.experiment.ledger.fold import fold, fold_unit
+from switchpoint.experiment.ledger.plan import ledger_plan
+from switchpoint.experiment.registry.decision import VerdictKind
+from switchpoint.experiment.registry.lifecycle import pause, ramp, resume, revise
 from tests.analysis.cases import BUYERS, DAY, ERRORS, RULE, counts, definition, running
 from tests.analysis.cases import segment as segment_of
 

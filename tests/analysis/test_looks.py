@@ -17,10 +17,10 @@ from switchpoint.analysis.inference.repeated import Looks
 from switchpoint.analysis.looks import Watched, course, follow
 from switchpoint.analysis.report.model import Report
 from switchpoint.analysis.report.numbers import Comparison, Planned
-from switchpoint.experiment.decision import VerdictKind
-from switchpoint.experiment.definition import Belief, DecisionRule, Design, LookPlan, Spending
-from switchpoint.experiment.moments import CellKey, Moments, Sums
-from switchpoint.experiment.parsing import load_spec
+from switchpoint.experiment.definition.types import Belief, DecisionRule, Design, LookPlan, Spending
+from switchpoint.experiment.language.experiment import load_spec
+from switchpoint.experiment.ledger.moments import CellKey, Moments, Sums
+from switchpoint.experiment.registry.decision import VerdictKind
 from tests.analysis.cases import BUYERS, DAY, ERRORS, RULE, cell, definition, running, segment
 
 PLAN = replace(RULE, design=Design.GROUP_SEQUENTIAL, min_runtime_days=7, max_runtime_days=42)

@@ -18,9 +18,9 @@ from scipy import stats
 from switchpoint.analysis.frame import analyze
 from switchpoint.analysis.report.batch_model import BatchReport, BatchRow
 from switchpoint.analysis.report.model import Check, CheckName, Report, Severity
-from switchpoint.experiment.definition import Spec
+from switchpoint.experiment.definition.types import Spec
 from switchpoint.experiment.errors import BadInput
-from switchpoint.experiment.parsing import load_spec
+from switchpoint.experiment.language.experiment import load_spec
 
 SPEC = """
 metrics:

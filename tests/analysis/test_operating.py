@@ -20,8 +20,7 @@ from switchpoint.analysis.report.build import build
 from switchpoint.analysis.report.header import blank
 from switchpoint.analysis.rule import KINDS
 from switchpoint.analysis.totals import Exact
-from switchpoint.experiment.decision import VerdictKind
-from switchpoint.experiment.definition import (
+from switchpoint.experiment.definition.types import (
     DAY_MS,
     Belief,
     Design,
@@ -33,6 +32,7 @@ from switchpoint.experiment.definition import (
     Spending,
 )
 from switchpoint.experiment.errors import BadInput
+from switchpoint.experiment.registry.decision import VerdictKind
 from tests.analysis.cases import BUYERS, ERRORS, RULE, definition, segment
 
 INVALID = VerdictKind.INVALID

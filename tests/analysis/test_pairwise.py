@@ -16,10 +16,10 @@ from switchpoint.analysis.report.batch_model import BatchReport
 from switchpoint.analysis.report.model import Comparison, Report
 from switchpoint.analysis.report.sections import report_sections, status_sections
 from switchpoint.analysis.rule import Finding
-from switchpoint.experiment.definition import Design
+from switchpoint.experiment.definition.types import Design
 from switchpoint.experiment.errors import BadInput
-from switchpoint.experiment.parsing import load_spec
-from switchpoint.experiment.store.table import read
+from switchpoint.experiment.language.experiment import load_spec
+from switchpoint.experiment.store.tables import read
 
 DECISION = {
     Design.FIXED: "design: fixed",

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from switchpoint.analysis.randomise import allocate, unit_ids
-from switchpoint.experiment.assignment import compile as compile_experiment
-from switchpoint.experiment.hashing import hash_bucket
-from switchpoint.experiment.lifecycle import create, start
-from switchpoint.experiment.parsing import load
+from switchpoint.experiment.assignment.assign import compile as compile_experiment
+from switchpoint.experiment.assignment.hashing import hash_bucket
+from switchpoint.experiment.language.experiment import load
+from switchpoint.experiment.registry.lifecycle import create, start
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "assignment.json").read_text())
 TEXTS = st.lists(st.text(st.characters(codec=None), max_size=40), max_size=30)

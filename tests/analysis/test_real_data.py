@@ -10,14 +10,14 @@ from switchpoint.analysis.analyze import analyze_ledger
 from switchpoint.analysis.frame import analyze
 from switchpoint.analysis.report.batch_model import BatchReport
 from switchpoint.analysis.report.model import Report
-from switchpoint.experiment import history
-from switchpoint.experiment.columns import check_columns
-from switchpoint.experiment.decision import VerdictKind
-from switchpoint.experiment.definition import Experiment
-from switchpoint.experiment.fold import ledger_plan
-from switchpoint.experiment.lifecycle import create, start
-from switchpoint.experiment.parsing import load_file, load_spec_file
-from switchpoint.experiment.store import table
+from switchpoint.experiment.definition.types import Experiment
+from switchpoint.experiment.language.experiment import load_file, load_spec_file
+from switchpoint.experiment.ledger import importing as history
+from switchpoint.experiment.ledger.columns import check_columns
+from switchpoint.experiment.ledger.fold import ledger_plan
+from switchpoint.experiment.registry.decision import VerdictKind
+from switchpoint.experiment.registry.lifecycle import create, start
+from switchpoint.experiment.store import tables as table
 from switchpoint.experiment.store.memory_ledger import MemoryLedger
 from tests.analysis.cases import of_sums
 

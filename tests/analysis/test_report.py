@@ -15,10 +15,10 @@ from switchpoint.analysis.analyze import Project, analyze_ledger
 from switchpoint.analysis.facts import Backlog
 from switchpoint.analysis.report import format as fmt
 from switchpoint.analysis.report.model import Report, Severity
-from switchpoint.experiment.decision import VerdictKind
-from switchpoint.experiment.definition import Design, Size
-from switchpoint.experiment.lifecycle import revise
-from switchpoint.experiment.moments import CellKey, Moments, Sums
+from switchpoint.experiment.definition.types import Design, Size
+from switchpoint.experiment.ledger.moments import CellKey, Moments, Sums
+from switchpoint.experiment.registry.decision import VerdictKind
+from switchpoint.experiment.registry.lifecycle import revise
 from tests.analysis.cases import BUYERS, DAY, ERRORS, RULE, cell, counts, definition, running, segment
 
 LATER = 100 * DAY

@@ -20,10 +20,11 @@ from switchpoint.analysis.report.markdown import escape, markdown
 from switchpoint.analysis.report.marks import theme
 from switchpoint.analysis.report.model import Report
 from switchpoint.analysis.report.sections import report_sections, status_sections
-from switchpoint.experiment import lifecycle, parsing
-from switchpoint.experiment.definition import DAY_MS
-from switchpoint.experiment.moments import Cell as MomentsCell
-from switchpoint.experiment.moments import CellKey, Moments, Sums
+from switchpoint.experiment.definition.types import DAY_MS
+from switchpoint.experiment.language import experiment as parsing
+from switchpoint.experiment.ledger.moments import Cell as MomentsCell
+from switchpoint.experiment.ledger.moments import CellKey, Moments, Sums
+from switchpoint.experiment.registry import lifecycle
 from switchpoint.router.cli import render
 
 START = 20_600 * DAY_MS

@@ -10,7 +10,7 @@ import pytest
 
 from switchpoint.analysis.analyze import analyze_ledger
 from switchpoint.analysis.report.model import Report
-from switchpoint.experiment.definition import Design, Size
+from switchpoint.experiment.definition.types import Design, Size
 from tests.analysis.cases import DAY, RULE, counts, definition, running, segment
 
 LATER = 100 * DAY

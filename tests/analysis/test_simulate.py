@@ -7,7 +7,7 @@ import pytest
 
 from switchpoint.analysis import simulate
 from switchpoint.analysis.simulate import CANDIDATES, FEATURES, SEGMENTS, SHOWN, World
-from switchpoint.experiment.definition import DAY_MS
+from switchpoint.experiment.definition.types import DAY_MS
 
 DAYS = 14
 

@@ -15,14 +15,14 @@ from switchpoint.analysis.evidence import Evidence
 from switchpoint.analysis.frame import analyze, evidence_of
 from switchpoint.analysis.report.batch_model import BatchReport
 from switchpoint.analysis.report.model import Comparison, Report
-from switchpoint.experiment.definition import Experiment
+from switchpoint.experiment.definition.types import Experiment
 from switchpoint.experiment.errors import BadInput
-from switchpoint.experiment.event import Event, Exposure
-from switchpoint.experiment.fold import fold
-from switchpoint.experiment.lifecycle import create, start
-from switchpoint.experiment.moments import Moments
-from switchpoint.experiment.parsing import load, load_spec
-from switchpoint.experiment.plan import ledger_plan
+from switchpoint.experiment.language.experiment import load, load_spec
+from switchpoint.experiment.ledger.event import Event, Exposure
+from switchpoint.experiment.ledger.fold import fold
+from switchpoint.experiment.ledger.moments import Moments
+from switchpoint.experiment.ledger.plan import ledger_plan
+from switchpoint.experiment.registry.lifecycle import create, start
 
 DECISION = "decision: {design: fixed, mde: 20%, min_runtime: 1d, max_runtime: 60d}\n"
 T0 = 1_600_000_000_000

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from switchpoint.analysis.totals import Centred, Exact, integers, join
-from switchpoint.experiment.definition import Measure, Metric, MetricType
+from switchpoint.experiment.definition.types import Measure, Metric, MetricType
 from tests.analysis.cases import BUYERS
 
 REVENUE = Metric(

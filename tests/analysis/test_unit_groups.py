@@ -20,9 +20,9 @@ from switchpoint.analysis import engine, engine_amounts, frame, unit_groups
 from switchpoint.analysis.evidence import Evidence
 from switchpoint.analysis.frame import analyze, evidence_of
 from switchpoint.analysis.report.model import Report
-from switchpoint.experiment.definition import TOTAL_BOUND
+from switchpoint.experiment.definition.types import TOTAL_BOUND
 from switchpoint.experiment.errors import BadInput
-from switchpoint.experiment.parsing import load_spec
+from switchpoint.experiment.language.experiment import load_spec
 
 SPEC = """
 metrics:

@@ -22,12 +22,12 @@ from typing import Any
 
 import redis
 
-from switchpoint.experiment import parsing
 from switchpoint.experiment.errors import PlatformError
-from switchpoint.experiment.store.redis_ledger import RedisLedger
-from switchpoint.experiment.store.redis_records import RedisRecords
-from switchpoint.experiment.store.server import EmbeddedServer
-from switchpoint.experiment.store.supervisor import Supervisor
+from switchpoint.experiment.language import experiment as parsing
+from switchpoint.experiment.store.embedded.server import EmbeddedServer
+from switchpoint.experiment.store.embedded.supervisor import Supervisor
+from switchpoint.experiment.store.redis.ledger import RedisLedger
+from switchpoint.experiment.store.redis.records import RedisRecords
 from switchpoint.router.serving.launch import ServingProcess, free_port, require_free
 from tests.chaos.proxy import Proxy, always, scripts
 from tests.chaos.shim import Shim

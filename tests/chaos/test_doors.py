@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from schemathesis import GenerationMode, checks
 from schemathesis.specs.openapi import checks as openapi_checks
 
-from switchpoint.experiment.verify import verify
+from switchpoint.experiment.ledger.verify import verify
 from switchpoint.router.serving import problem
 from switchpoint.router.serving.launch import ServingProcess
 from switchpoint.router.serving.openapi import document

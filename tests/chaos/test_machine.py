@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from switchpoint.experiment.verify import verify
+from switchpoint.experiment.ledger.verify import verify
 from tests.chaos.machine import Machine
 
 SECONDS = float(os.environ.get("CHAOS_SECONDS", "600"))

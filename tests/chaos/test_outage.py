@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from switchpoint.experiment import parsing
+from switchpoint.experiment.language import experiment as parsing
+from switchpoint.experiment.ledger.verify import verify
+from switchpoint.experiment.store.embedded.server import EmbeddedServer
 from switchpoint.experiment.store.journal import export, restore
-from switchpoint.experiment.store.redis_ledger import RedisLedger
-from switchpoint.experiment.store.redis_records import RedisRecords
-from switchpoint.experiment.store.server import EmbeddedServer
+from switchpoint.experiment.store.redis.ledger import RedisLedger
+from switchpoint.experiment.store.redis.records import RedisRecords
 from switchpoint.experiment.store.spool import Spool
-from switchpoint.experiment.verify import verify
 from switchpoint.router.serving.launch import ServingProcess, free_port
 from switchpoint.router.serving.wsgi import SPOOL_FILE
 from tests.chaos.proxy import Proxy, scripts

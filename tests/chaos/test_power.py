@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from switchpoint.experiment.errors import StoreUnavailable
-from switchpoint.experiment.event import Event
-from switchpoint.experiment.store.binary import ServerBinary
-from switchpoint.experiment.store.redis_ledger import RedisLedger
-from switchpoint.experiment.store.server import EmbeddedServer
-from switchpoint.experiment.verify import verify
+from switchpoint.experiment.ledger.event import Event
+from switchpoint.experiment.ledger.verify import verify
+from switchpoint.experiment.store.embedded.binary import ServerBinary
+from switchpoint.experiment.store.embedded.server import EmbeddedServer
+from switchpoint.experiment.store.redis.ledger import RedisLedger
 from tests.chaos.shim import Shim
 from tests.experiment.store.conftest import ENGINES
 from tests.experiment.store.ledgers import ONE, START, exposure, outcome

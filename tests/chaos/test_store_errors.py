@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from switchpoint.experiment.catalog import Catalog
+from switchpoint.experiment.definition.state import Status
 from switchpoint.experiment.errors import Corrupt, StoreUnavailable
-from switchpoint.experiment.event import Event, Exposure
-from switchpoint.experiment.lifecycle import Status
-from switchpoint.experiment.store.redis_ledger import RedisLedger
-from switchpoint.experiment.store.redis_records import RedisRecords
-from switchpoint.experiment.verify import verify
+from switchpoint.experiment.ledger.event import Event, Exposure
+from switchpoint.experiment.ledger.verify import verify
+from switchpoint.experiment.registry.catalog import Catalog
+from switchpoint.experiment.store.redis.ledger import RedisLedger
+from switchpoint.experiment.store.redis.records import RedisRecords
 from switchpoint.router.look import look
 from switchpoint.router.serving.launch import ServingProcess, free_port
 from tests.chaos.proxy import Proxy, scripts

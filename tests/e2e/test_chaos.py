@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from switchpoint.experiment.store.redis_ledger import RedisLedger
-from switchpoint.experiment.store.redis_records import RedisRecords
-from switchpoint.experiment.store.supervisor import Supervisor
-from switchpoint.experiment.verify import verify
+from switchpoint.experiment.ledger.verify import verify
+from switchpoint.experiment.store.embedded.supervisor import Supervisor
+from switchpoint.experiment.store.redis.ledger import RedisLedger
+from switchpoint.experiment.store.redis.records import RedisRecords
 from switchpoint.router.client import Client
 from switchpoint.router.serving.launch import ServingProcess, free_port
 from tests.router import world

@@ -17,11 +17,11 @@ from pathlib import Path
 import pytest
 import redis
 
-from switchpoint.experiment.catalog import Catalog
-from switchpoint.experiment.definition import ModelRef
-from switchpoint.experiment.store.redis_ledger import RedisLedger
-from switchpoint.experiment.store.redis_records import RedisRecords
-from switchpoint.experiment.store.server import EmbeddedServer, attach
+from switchpoint.experiment.definition.types import ModelRef
+from switchpoint.experiment.registry.catalog import Catalog
+from switchpoint.experiment.store.embedded.server import EmbeddedServer, attach
+from switchpoint.experiment.store.redis.ledger import RedisLedger
+from switchpoint.experiment.store.redis.records import RedisRecords
 from switchpoint.router.serving.launch import ServingProcess, free_port
 from tests.e2e.test_demo import await_end_of, kill_all_of
 from tests.router import world

@@ -11,8 +11,8 @@ from typing import Any, cast
 import pytest
 from openapi_spec_validator import validate
 
-from switchpoint.experiment.codec import ENTRIES
-from switchpoint.experiment.event import ATTRIBUTES, NAME_LENGTH, VALUE_LENGTH
+from switchpoint.experiment.ledger.codec import ENTRIES
+from switchpoint.experiment.ledger.event import ATTRIBUTES, NAME_LENGTH, VALUE_LENGTH
 from switchpoint.router.serving import assign, problem
 from switchpoint.router.serving.app import create_app
 from switchpoint.router.serving.body import MAX_BODY_BYTES, MAX_CONTAINERS

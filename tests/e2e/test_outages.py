@@ -11,10 +11,10 @@ import numpy as np
 import skops.io
 from sklearn.neighbors import KNeighborsClassifier
 
-from switchpoint.experiment import parsing
-from switchpoint.experiment.model import Content, Format
+from switchpoint.experiment.language import experiment as parsing
+from switchpoint.experiment.registry.model import Content, Format
 from switchpoint.experiment.store.artifacts import Artifacts
-from switchpoint.experiment.store.server import EmbeddedServer
+from switchpoint.experiment.store.embedded.server import EmbeddedServer
 from switchpoint.router.serving.launch import ServingProcess, free_port
 from tests.router import world
 from tests.router.conftest import Project

@@ -8,10 +8,10 @@ from itertools import count
 import pytest
 import redis
 
+from switchpoint.experiment.registry.records import Records
+from switchpoint.experiment.store.embedded.server import EmbeddedServer
 from switchpoint.experiment.store.memory_records import MemoryRecords
-from switchpoint.experiment.store.records import Records
-from switchpoint.experiment.store.redis_records import RedisRecords
-from switchpoint.experiment.store.server import EmbeddedServer
+from switchpoint.experiment.store.redis.records import RedisRecords
 from tests.waiting import patient
 
 _numbers = count(1)

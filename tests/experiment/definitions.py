@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from switchpoint.experiment import lifecycle, parsing
-from switchpoint.experiment.definition import Experiment
-from switchpoint.experiment.lifecycle import ExperimentState
+from switchpoint.experiment.definition.state import ExperimentState
+from switchpoint.experiment.definition.types import Experiment
+from switchpoint.experiment.language import experiment as parsing
+from switchpoint.experiment.registry import lifecycle
 
 DESIGN_EXAMPLE = """\
 key: home-ranker

@@ -1,7 +1,7 @@
 """Writes assignment.json beside it from the official GrowthBook Python SDK, never from our own code.
 
 Run by hand: `python tests/golden/make_assignment.py`. The rules below were written by hand from DEFINITION,
-which tests/experiment/test_assignment.py compiles with our own code.
+which tests/experiment/assignment/test_assignment.py compiles with our own code.
 """
 
 from __future__ import annotations

@@ -84,16 +84,25 @@ GROUPS = {
         tests=("tests/analysis/validity/test_findings.py",),
     ),
     "fold": Group(
-        files=("experiment/fold.py",),
-        tests=("tests/experiment/test_fold.py", "tests/experiment/store/test_ledger.py"),
+        files=("experiment/ledger/fold.py",),
+        tests=("tests/experiment/ledger/test_fold.py", "tests/experiment/store/test_ledger.py"),
     ),
     LUA: Group(
-        files=("experiment/store/ledger*.lua",),
-        tests=("tests/experiment/store/test_ledger.py", "tests/experiment/store/test_ledger_redis.py"),
+        files=("experiment/store/redis/ledger*.lua",),
+        tests=("tests/experiment/store/test_ledger.py", "tests/experiment/store/redis/test_ledger.py"),
     ),
-    "assignment": Group(files=("experiment/assignment.py",), tests=("tests/experiment/test_assignment.py",)),
-    "lifecycle": Group(files=("experiment/lifecycle.py",), tests=("tests/experiment/test_lifecycle.py",)),
-    "champion": Group(files=("experiment/champion.py",), tests=("tests/experiment/test_champion.py",)),
+    "assignment": Group(
+        files=("experiment/assignment/assign.py",),
+        tests=("tests/experiment/assignment/test_assignment.py",),
+    ),
+    "lifecycle": Group(
+        files=("experiment/registry/lifecycle.py", "experiment/definition/state.py"),
+        tests=("tests/experiment/registry/test_lifecycle.py",),
+    ),
+    "champion": Group(
+        files=("experiment/registry/champion.py",),
+        tests=("tests/experiment/registry/test_champion.py",),
+    ),
     "spool": Group(
         files=("experiment/store/spool.py",),
         tests=("tests/experiment/store/test_spool.py", "tests/experiment/store/test_spool_faults.py"),

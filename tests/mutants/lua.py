@@ -22,7 +22,7 @@ from typing import Any, cast
 import pytest
 from hypothesis import Phase, settings
 
-from switchpoint.experiment.store import redis_ledger
+from switchpoint.experiment.store.redis import ledger as redis_ledger
 from tests.mutants.groups import GROUPS, LUA, Mutant
 
 ROOT = Path(__file__).resolve().parents[2]

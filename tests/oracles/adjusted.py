@@ -28,7 +28,7 @@ from switchpoint.analysis.inference.contrast import Contrast
 from switchpoint.analysis.inference.random_effects import Heterogeneity, Pooled, Reference
 from switchpoint.analysis.inference.regression import Robust
 from switchpoint.analysis.report.model import Report
-from switchpoint.experiment.parsing import load_spec
+from switchpoint.experiment.language.experiment import load_spec
 from tests.oracles.shared import Declined, Inputs, Method, Outputs, both_scales, outputs, pair, side
 
 

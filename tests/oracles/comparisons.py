@@ -12,7 +12,7 @@ from switchpoint.analysis.inference import exact, fixed, multiplicity, proportio
 from switchpoint.analysis.inference.multiplicity import Correction
 from switchpoint.analysis.inference.result import Alternative, Distribution
 from switchpoint.analysis.validity import sample_ratio
-from switchpoint.experiment.definition import Direction
+from switchpoint.experiment.definition.types import Direction
 from tests.oracles.shared import Declined, Inputs, Method, Outputs, both_scales, moments, outputs, pair, side
 
 

@@ -22,7 +22,7 @@ from switchpoint.analysis.inference.result import Alternative
 from switchpoint.analysis.planning import power, spending
 from switchpoint.analysis.planning.boundary import fixed_drift
 from switchpoint.analysis.planning.spending import Bounds
-from switchpoint.experiment.definition import Direction, Spending
+from switchpoint.experiment.definition.types import Direction, Spending
 from tests.oracles.shared import Inputs, Method, Outputs, moments, outputs, pair
 
 _SIDES = {1: Alternative.GREATER, 2: Alternative.TWO_SIDED}

@@ -9,7 +9,7 @@ import numpy as np
 
 from switchpoint.analysis.inference.result import Distribution
 from switchpoint.analysis.planning import power
-from switchpoint.experiment.definition import Size
+from switchpoint.experiment.definition.types import Size
 from tests.oracles.shared import Inputs, Method, Outputs, side
 
 _BOTH = {"wrong_side": True}

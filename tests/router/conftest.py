@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from switchpoint.experiment.catalog import Catalog
-from switchpoint.experiment.store.redis_ledger import RedisLedger
-from switchpoint.experiment.store.redis_records import RedisRecords
-from switchpoint.experiment.store.server import EmbeddedServer
+from switchpoint.experiment.registry.catalog import Catalog
+from switchpoint.experiment.store.embedded.server import EmbeddedServer
+from switchpoint.experiment.store.redis.ledger import RedisLedger
+from switchpoint.experiment.store.redis.records import RedisRecords
 from switchpoint.router.serving.launch import ServingProcess, free_port
 from tests.router import world
 from tests.waiting import patient, until

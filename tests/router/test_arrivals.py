@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from switchpoint.analysis.report.model import Check, Severity
-from switchpoint.experiment.event import Event, Status
-from switchpoint.experiment.store.ledger import Ledger
+from switchpoint.experiment.ledger.event import Event, Status
+from switchpoint.experiment.ledger.protocol import Ledger
+from switchpoint.experiment.store.embedded.server import EmbeddedServer
 from switchpoint.experiment.store.memory_ledger import MemoryLedger
 from switchpoint.experiment.store.memory_records import MemoryRecords
-from switchpoint.experiment.store.redis_ledger import RedisLedger
-from switchpoint.experiment.store.server import EmbeddedServer
+from switchpoint.experiment.store.redis.ledger import RedisLedger
 from switchpoint.router.look import look
 from tests.experiment.store.ledgers import exposure, outcome, purchase
 from tests.router import world

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from switchpoint.experiment.catalog import Catalog
-from switchpoint.experiment.definition import DAY_MS
+from switchpoint.experiment.definition.types import DAY_MS
 from switchpoint.experiment.errors import BadInput, NotFound
-from switchpoint.experiment.model import Content, Format
+from switchpoint.experiment.registry.catalog import Catalog
+from switchpoint.experiment.registry.model import Content, Format
+from switchpoint.experiment.registry.records import Kind
 from switchpoint.experiment.store.memory_ledger import MemoryLedger
 from switchpoint.experiment.store.memory_records import MemoryRecords
-from switchpoint.experiment.store.records import Kind
 from switchpoint.router.look import look
 from tests.experiment.definitions import experiment
 

@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from switchpoint.experiment.codec import parse_event
+from switchpoint.experiment.definition.source import RANDOMISED, Shape, Source
 from switchpoint.experiment.errors import BadInput, EventError
-from switchpoint.experiment.event import (
+from switchpoint.experiment.ledger.codec import parse_event
+from switchpoint.experiment.ledger.event import (
     NAME_LENGTH,
     NUMBER_BOUND,
     VALUE_LENGTH,
@@ -23,8 +24,7 @@ from switchpoint.experiment.event import (
     text_fault,
     unit_id,
 )
-from switchpoint.experiment.history import events as imported
-from switchpoint.experiment.source import RANDOMISED, Shape, Source
+from switchpoint.experiment.ledger.importing import events as imported
 from switchpoint.experiment.store.memory_records import MemoryRecords
 from switchpoint.router.client import arguments
 from switchpoint.router.serving.app import Services, create_app

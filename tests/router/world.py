@@ -9,12 +9,12 @@ import numpy as np
 import skops.io
 from sklearn.linear_model import LogisticRegression
 
-from switchpoint.experiment import parsing
-from switchpoint.experiment.catalog import Catalog
-from switchpoint.experiment.definition import ModelRef
-from switchpoint.experiment.model import Content, Format
+from switchpoint.experiment.definition.types import ModelRef
+from switchpoint.experiment.language import experiment as parsing
+from switchpoint.experiment.registry.catalog import Catalog
+from switchpoint.experiment.registry.model import Content, Format
+from switchpoint.experiment.registry.records import Records
 from switchpoint.experiment.store.artifacts import Artifacts
-from switchpoint.experiment.store.records import Records
 
 DEFINITION = """
 key: home-ranker

@@ -11,7 +11,7 @@ from switchpoint.analysis.errors import CannotEstimate, Reason
 from switchpoint.analysis.inference import fixed
 from switchpoint.analysis.inference.effect_prior import EffectPrior, effect_posterior, empirical_prior
 from switchpoint.analysis.inference.sample import Sample, from_moments
-from switchpoint.experiment.definition import Direction
+from switchpoint.experiment.definition.types import Direction
 from switchpoint.experiment.errors import BadInput
 from tests.analysis.inference.strategies import pairs
 

@@ -12,7 +12,7 @@ from switchpoint.analysis.errors import CannotEstimate, Reason
 from switchpoint.analysis.inference import fixed, sample
 from switchpoint.analysis.inference.result import Alternative, Distribution
 from switchpoint.analysis.inference.sample import Sample, from_moments
-from switchpoint.experiment.definition import Direction, Size
+from switchpoint.experiment.definition.types import Direction, Size
 from tests.analysis.inference.strategies import pairs
 
 alphas = st.sampled_from([0.001, 0.01, 0.05, 0.1, 0.3])

@@ -13,7 +13,7 @@ from switchpoint.analysis.inference.group_sequential import Stage, position
 from switchpoint.analysis.inference.repeated import Looks, repeated_p
 from switchpoint.analysis.inference.result import Alternative
 from switchpoint.analysis.inference.sample import Sample, from_moments
-from switchpoint.experiment.definition import Spending
+from switchpoint.experiment.definition.types import Spending
 from tests.analysis.inference.strategies import pairs
 
 PLANS = [

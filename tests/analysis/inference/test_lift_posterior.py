@@ -12,7 +12,7 @@ from switchpoint.analysis.errors import Reason
 from switchpoint.analysis.inference import contrast, sample
 from switchpoint.analysis.inference.effect_prior import EffectPrior, effect_posterior
 from switchpoint.analysis.inference.lift_posterior import binomial_lift
-from switchpoint.experiment.definition import Direction
+from switchpoint.experiment.definition.types import Direction
 
 
 def _brute(counts: tuple[int, int, int, int], prior: EffectPrior) -> tuple[float, float, float]:

@@ -12,7 +12,7 @@ from switchpoint.analysis.errors import Reason
 from switchpoint.analysis.inference import exact, fixed, proportion, sample
 from switchpoint.analysis.inference.restricted import restricted_rates_difference, restricted_rates_ratio
 from switchpoint.analysis.inference.result import Alternative
-from switchpoint.experiment.definition import Direction
+from switchpoint.experiment.definition.types import Direction
 
 
 @st.composite

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from switchpoint.analysis.planning.look_days import first_look, next_look, planned_days
-from switchpoint.experiment.definition import LookPlan
+from switchpoint.experiment.definition.types import LookPlan
 from tests.analysis.cases import RULE
 
 

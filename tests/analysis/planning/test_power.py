@@ -19,7 +19,7 @@ from switchpoint.analysis.planning import power
 from switchpoint.analysis.planning.boundary import fixed_drift, sequential_cost
 from switchpoint.analysis.planning.look_days import plan_cost
 from switchpoint.analysis.planning.power import Convention
-from switchpoint.experiment.definition import (
+from switchpoint.experiment.definition.types import (
     Belief,
     DecisionRule,
     Design,

@@ -11,7 +11,7 @@ from scipy import stats
 from switchpoint.analysis.inference.result import Alternative
 from switchpoint.analysis.planning import spending
 from switchpoint.analysis.planning.spending import Bounds
-from switchpoint.experiment.definition import Spending
+from switchpoint.experiment.definition.types import Spending
 from switchpoint.experiment.errors import BadInput
 
 

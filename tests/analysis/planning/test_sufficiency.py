@@ -18,7 +18,7 @@ from switchpoint.analysis.planning import power
 from switchpoint.analysis.planning.accrual import constant_accrual, fit_accrual
 from switchpoint.analysis.planning.boundary import sequential_cost
 from switchpoint.analysis.planning.sufficiency import Sufficiency, progress, sufficiency
-from switchpoint.experiment.definition import DecisionRule, Design, Direction, Grade, LookPlan, Size
+from switchpoint.experiment.definition.types import DecisionRule, Design, Direction, Grade, LookPlan, Size
 
 
 def _rule(

@@ -21,8 +21,8 @@ from switchpoint.analysis.report import comparisons
 from switchpoint.analysis.report.comparisons import iso_day, number
 from switchpoint.analysis.report.model import Comparison, MetricReading, Report
 from switchpoint.analysis.rule import Finding
-from switchpoint.experiment.definition import Design, Direction
-from switchpoint.experiment.parsing import load_spec
+from switchpoint.experiment.definition.types import Design, Direction
+from switchpoint.experiment.language.experiment import load_spec
 from tests.analysis.cases import BUYERS, DAY, RULE, counts, definition, running, segment
 
 SPEC = """

@@ -23,8 +23,8 @@ from switchpoint.analysis.report.model import (
 from switchpoint.analysis.report.numbers import Posterior, Sufficiency
 from switchpoint.analysis.rule import Finding
 from switchpoint.analysis.verdict import Case
-from switchpoint.experiment.decision import VerdictKind
-from switchpoint.experiment.definition import Belief, DecisionRule, Design, LookPlan
+from switchpoint.experiment.definition.types import Belief, DecisionRule, Design, LookPlan
+from switchpoint.experiment.registry.decision import VerdictKind
 from tests.analysis.cases import RULE as FROZEN
 
 INVALID, PROMOTE, ROLLBACK = VerdictKind.INVALID, VerdictKind.PROMOTE, VerdictKind.ROLLBACK

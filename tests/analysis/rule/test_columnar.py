@@ -22,8 +22,8 @@ from switchpoint.analysis.thresholds import DEFAULT
 from switchpoint.analysis.totals import Totals
 from switchpoint.analysis.verdict import Case
 from switchpoint.analysis.verdicts import Guarded, Judged, Reading
-from switchpoint.experiment.definition import DecisionRule, Design, Metric, Role
-from switchpoint.experiment.parsing import Spec, load_spec
+from switchpoint.experiment.definition.types import DecisionRule, Design, Metric, Role
+from switchpoint.experiment.language.experiment import Spec, load_spec
 
 DAYS = 16
 DESIGN = {

@@ -20,9 +20,9 @@ from switchpoint.analysis.thresholds import DEFAULT
 from switchpoint.analysis.validity import balance, contamination, gates
 from switchpoint.analysis.validity.balance import Difference
 from switchpoint.analysis.verdict import decide
-from switchpoint.experiment.decision import VerdictKind
-from switchpoint.experiment.definition import Design, Grade, Role, Size
-from switchpoint.experiment.parsing import load_spec
+from switchpoint.experiment.definition.types import Design, Grade, Role, Size
+from switchpoint.experiment.language.experiment import load_spec
+from switchpoint.experiment.registry.decision import VerdictKind
 from tests.analysis.rule.table import CONTINUE, FROZEN, INVALID, KEEP, NAMES, PROMOTE, ROLLBACK, case, line
 
 DAYS, UNITS = 14, 42_000

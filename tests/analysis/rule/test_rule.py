@@ -9,7 +9,7 @@ import pytest
 
 from switchpoint.analysis import rule
 from switchpoint.analysis.rule import BRANCHES, KINDS, RULE, Branch, Facts, Finding
-from switchpoint.experiment.definition import Design
+from switchpoint.experiment.definition.types import Design
 from tests.analysis.rule.table import PROMOTE, TABLE, VARIANTS, Line, holds, known, name
 
 

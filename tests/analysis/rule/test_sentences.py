@@ -22,7 +22,7 @@ from switchpoint.analysis.sentences import (
     sentence,
     worse_sentence,
 )
-from switchpoint.experiment.definition import Design
+from switchpoint.experiment.definition.types import Design
 from tests.analysis.rule.table import DESIGNS, FROZEN, Known, estimate, gate, metric, record, sufficiency
 from tests.analysis.validity.page import CHECKS
 

@@ -10,8 +10,8 @@ from switchpoint.analysis.report.model import Check, CheckName, Guard, Severity,
 from switchpoint.analysis.rule import Finding
 from switchpoint.analysis.sentences import guard_sentence, sentence, worse_sentence
 from switchpoint.analysis.verdict import Case, decide
-from switchpoint.experiment.decision import VerdictKind
-from switchpoint.experiment.definition import Design
+from switchpoint.experiment.definition.types import Design
+from switchpoint.experiment.registry.decision import VerdictKind
 from tests.analysis.rule.table import (
     CONTINUE,
     DESIGNS,

@@ -10,8 +10,8 @@ import pytest
 from switchpoint.analysis.report.model import CheckName
 from switchpoint.analysis.rule import Finding
 from switchpoint.analysis.verdict import decide, facts, rivals
-from switchpoint.experiment.decision import VerdictKind
-from switchpoint.experiment.definition import Belief, Design
+from switchpoint.experiment.definition.types import Belief, Design
+from switchpoint.experiment.registry.decision import VerdictKind
 from tests.analysis.rule.table import (
     CONTINUE,
     DESIGNS,

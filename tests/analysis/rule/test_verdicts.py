@@ -11,8 +11,8 @@ from switchpoint.analysis import verdicts
 from switchpoint.analysis.rule import KINDS, Finding
 from switchpoint.analysis.thresholds import DEFAULT
 from switchpoint.analysis.verdicts import Guarded, Judged
-from switchpoint.experiment.decision import VerdictKind
-from switchpoint.experiment.definition import Design
+from switchpoint.experiment.definition.types import Design
+from switchpoint.experiment.registry.decision import VerdictKind
 from tests.analysis.rule.table import (
     CONTINUE,
     DESIGNS,

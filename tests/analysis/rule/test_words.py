@@ -19,9 +19,9 @@ from switchpoint.analysis.report.layout import Tone, verdict_tone
 from switchpoint.analysis.report.model import CheckName, Comparison, MetricReading, Report, Severity
 from switchpoint.analysis.report.sections import report_sections, status_sections
 from switchpoint.analysis.rule import Finding
-from switchpoint.experiment.decision import VerdictKind
-from switchpoint.experiment.definition import Direction, Role, Size
-from switchpoint.experiment.parsing import load_spec
+from switchpoint.experiment.definition.types import Direction, Role, Size
+from switchpoint.experiment.language.experiment import load_spec
+from switchpoint.experiment.registry.decision import VerdictKind
 from tests.analysis.cases import BUYERS, DAY, ERRORS, RULE, counts, definition, running, segment
 
 SPEC = """

@@ -15,11 +15,11 @@ from switchpoint.analysis.frame import analyze
 from switchpoint.analysis.ledger import arrived
 from switchpoint.analysis.report.batch_model import BatchReport
 from switchpoint.analysis.report.model import Report, Severity
-from switchpoint.experiment.definition import Segment, Size
-from switchpoint.experiment.fold import Arrivals
-from switchpoint.experiment.lifecycle import revise
-from switchpoint.experiment.moments import Cell, CellKey, Moments, Sums
-from switchpoint.experiment.parsing import load_spec
+from switchpoint.experiment.definition.types import Segment, Size
+from switchpoint.experiment.language.experiment import load_spec
+from switchpoint.experiment.ledger.fold import Arrivals
+from switchpoint.experiment.ledger.moments import Cell, CellKey, Moments, Sums
+from switchpoint.experiment.registry.lifecycle import revise
 from tests.analysis import cases
 from tests.analysis.validity.worlds import (
     DAYS,

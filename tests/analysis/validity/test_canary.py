@@ -12,7 +12,7 @@ from switchpoint.analysis.analyze import analyze_ledger
 from switchpoint.analysis.inference.share_sequence import TUNED_EVENTS, concentration
 from switchpoint.analysis.report.model import Check, Report, Severity
 from switchpoint.analysis.validity.canary import harm_p
-from switchpoint.experiment.definition import Size
+from switchpoint.experiment.definition.types import Size
 from tests.analysis import cases
 
 DAY_MS = 86_400_000

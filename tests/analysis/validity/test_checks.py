@@ -10,7 +10,7 @@ from switchpoint.analysis.inference.sample import proportion
 from switchpoint.analysis.report.model import Overlap, Severity, Value
 from switchpoint.analysis.thresholds import DEFAULT
 from switchpoint.analysis.validity import contamination, gates, overlap
-from switchpoint.experiment.definition import Grade, MetricType
+from switchpoint.experiment.definition.types import Grade, MetricType
 from tests.analysis.cases import RULE
 
 

@@ -14,9 +14,9 @@ from switchpoint.analysis.ledger import from_ledger
 from switchpoint.analysis.report.model import Severity
 from switchpoint.analysis.validity import concurrent
 from switchpoint.analysis.validity.concurrent import Window
-from switchpoint.experiment.definition import Layer
-from switchpoint.experiment.lifecycle import ExperimentState, Status
-from switchpoint.experiment.source import Shape, Source
+from switchpoint.experiment.definition.source import Shape, Source
+from switchpoint.experiment.definition.state import ExperimentState, Status
+from switchpoint.experiment.definition.types import Layer
 from tests.analysis import cases
 from tests.analysis.validity.expected import fine, warned
 

@@ -18,9 +18,9 @@ from switchpoint.analysis.frame import analyze
 from switchpoint.analysis.report.model import Check, Comparison, Report, Severity
 from switchpoint.analysis.totals import Centred
 from switchpoint.analysis.validity.event_gate import NEEDED, Counted, counted, expected, rarer
-from switchpoint.experiment.decision import VerdictKind
-from switchpoint.experiment.definition import Measure, Metric, MetricType, Role, Size
-from switchpoint.experiment.parsing import load_spec
+from switchpoint.experiment.definition.types import Measure, Metric, MetricType, Role, Size
+from switchpoint.experiment.language.experiment import load_spec
+from switchpoint.experiment.registry.decision import VerdictKind
 from tests.analysis.cases import BUYERS
 from tests.analysis.test_totals import REVENUE, exact
 

@@ -57,7 +57,7 @@ from switchpoint.analysis.validity.gates import unchecked
 from switchpoint.analysis.validity.outliers import Carried
 from switchpoint.analysis.validity.sample_ratio import sample_ratio
 from switchpoint.analysis.validity.series import Effects, Levels
-from switchpoint.experiment.definition import Grade, MetricType
+from switchpoint.experiment.definition.types import Grade, MetricType
 from tests.analysis import cases
 from tests.analysis.validity.expected import warned
 from tests.analysis.validity.test_allocation import EVEN, evidence

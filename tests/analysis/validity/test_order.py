@@ -12,8 +12,8 @@ import pytest
 from switchpoint.analysis.frame import analyze
 from switchpoint.analysis.report.batch_model import BatchReport
 from switchpoint.analysis.report.model import Check, CheckName, Report, Severity
-from switchpoint.experiment.decision import VerdictKind
-from switchpoint.experiment.parsing import load_spec, load_spec_file
+from switchpoint.experiment.language.experiment import load_spec, load_spec_file
+from switchpoint.experiment.registry.decision import VerdictKind
 from tests.analysis.test_one_judge import same
 
 

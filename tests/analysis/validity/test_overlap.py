@@ -19,7 +19,7 @@ from switchpoint.analysis.planning.power import (
 )
 from switchpoint.analysis.report.model import Overlap, OverlapRow, Value
 from switchpoint.analysis.validity import overlap
-from switchpoint.experiment.definition import Belief, DecisionRule, Design, MetricType, Size
+from switchpoint.experiment.definition.types import Belief, DecisionRule, Design, MetricType, Size
 from tests.analysis.cases import RULE
 from tests.analysis.validity.expected import fine, void, warned
 

@@ -14,7 +14,7 @@ from switchpoint.analysis.rule import Finding
 from switchpoint.analysis.thresholds import DEFAULT
 from switchpoint.analysis.totals import Exact
 from switchpoint.analysis.validity import confounding, gates
-from switchpoint.experiment.definition import Grade
+from switchpoint.experiment.definition.types import Grade
 from tests.analysis.cases import BUYERS
 from tests.analysis.validity.expected import fine, gate, warned
 from tests.analysis.validity.test_event_gate import VISITS

@@ -11,7 +11,7 @@ from switchpoint.analysis.report.model import Report
 from switchpoint.analysis.report.numbers import MixRow
 from switchpoint.analysis.totals import Centred, Exact
 from switchpoint.analysis.validity import confounding, sensitivity
-from switchpoint.experiment.parsing import load_spec
+from switchpoint.experiment.language.experiment import load_spec
 from tests.analysis.cases import BUYERS
 
 

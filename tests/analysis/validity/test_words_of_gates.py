@@ -10,7 +10,7 @@ from switchpoint.analysis.facts import Backlog, Unseen
 from switchpoint.analysis.report.model import Maturing
 from switchpoint.analysis.thresholds import DEFAULT
 from switchpoint.analysis.validity import gates
-from switchpoint.experiment.definition import Grade
+from switchpoint.experiment.definition.types import Grade
 from tests.analysis.cases import RULE
 from tests.analysis.validity.expected import Case, fine, gate, unseen, void, warned
 

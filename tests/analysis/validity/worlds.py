@@ -13,8 +13,8 @@ from switchpoint.analysis.analyze import Project, analyze_ledger
 from switchpoint.analysis.frame import analyze
 from switchpoint.analysis.report.batch_model import BatchReport
 from switchpoint.analysis.report.model import Report, Severity
-from switchpoint.experiment.definition import Layer
-from switchpoint.experiment.parsing import load_spec
+from switchpoint.experiment.definition.types import Layer
+from switchpoint.experiment.language.experiment import load_spec
 from tests.analysis import cases
 
 Table = dict[str, Any]

@@ -8,11 +8,11 @@ from contextlib import ExitStack
 import pytest
 import redis
 
-from switchpoint.experiment.store import binary
-from switchpoint.experiment.store.ledger import Ledger
+from switchpoint.experiment.ledger.protocol import Ledger
+from switchpoint.experiment.store.embedded import binary
+from switchpoint.experiment.store.embedded.server import EmbeddedServer
 from switchpoint.experiment.store.memory_ledger import MemoryLedger
-from switchpoint.experiment.store.redis_ledger import RedisLedger
-from switchpoint.experiment.store.server import EmbeddedServer
+from switchpoint.experiment.store.redis.ledger import RedisLedger
 from tests.waiting import patient
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from switchpoint.experiment.definition import (
+from switchpoint.experiment.definition.types import (
     BUCKETS,
     DAY_MS,
     Covariate,
@@ -22,8 +22,8 @@ from switchpoint.experiment.definition import (
     Size,
     Variant,
 )
-from switchpoint.experiment.event import Event, Exposure
-from switchpoint.experiment.fold import ExperimentPlan, LedgerPlan, experiment_plan
+from switchpoint.experiment.ledger.event import Event, Exposure
+from switchpoint.experiment.ledger.fold import ExperimentPlan, LedgerPlan, experiment_plan
 
 HOUR = 3_600_000
 START = 20_500 * DAY_MS

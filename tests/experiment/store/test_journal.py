@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from switchpoint.experiment.audit import Note
 from switchpoint.experiment.errors import Corrupt, NotFound, Refused
+from switchpoint.experiment.registry.audit import Note
+from switchpoint.experiment.registry.records import Kind, Put, Records, check
 from switchpoint.experiment.store.journal import export, read_journal, restore
 from switchpoint.experiment.store.memory_records import MemoryRecords
-from switchpoint.experiment.store.records import Kind, Put, Records, check
-from switchpoint.experiment.store.redis_records import RedisRecords
+from switchpoint.experiment.store.redis.records import RedisRecords
 
 
 def write(records: Records, *numbers: int) -> None:

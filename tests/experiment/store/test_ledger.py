@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from switchpoint.experiment.definition import DAY_MS
+from switchpoint.experiment.definition.types import DAY_MS
 from switchpoint.experiment.errors import EventError, NotFound
-from switchpoint.experiment.event import Event, Status
-from switchpoint.experiment.fold import OTHER, VALUES_PER_DIMENSION, LedgerPlan, fold
-from switchpoint.experiment.moments import CellKey, Sums
-from switchpoint.experiment.store.ledger import DEAD_LETTERS, DeadLetter, Ledger
-from switchpoint.experiment.verify import verify
+from switchpoint.experiment.ledger.event import Event, Status
+from switchpoint.experiment.ledger.fold import OTHER, VALUES_PER_DIMENSION, LedgerPlan, fold
+from switchpoint.experiment.ledger.moments import CellKey, Sums
+from switchpoint.experiment.ledger.protocol import DEAD_LETTERS, DeadLetter, Ledger
+from switchpoint.experiment.ledger.verify import verify
 from tests.experiment.store.ledgers import (
     ADJUSTED,
     HOUR,

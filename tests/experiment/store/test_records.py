@@ -12,13 +12,13 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from switchpoint.experiment.audit import Head, Note, check_chain
 from switchpoint.experiment.errors import BadInput, Conflict, Corrupt, StoreUnavailable
-from switchpoint.experiment.store.connection import connect
+from switchpoint.experiment.registry.audit import Head, Note, check_chain
+from switchpoint.experiment.registry.records import Kind, Put, Records, check
 from switchpoint.experiment.store.memory_records import MemoryRecords
-from switchpoint.experiment.store.records import Kind, Put, Records, check
-from switchpoint.experiment.store.redis_keys import ProjectKeys
-from switchpoint.experiment.store.redis_records import RedisRecords
+from switchpoint.experiment.store.redis.connection import connect
+from switchpoint.experiment.store.redis.keys import ProjectKeys
+from switchpoint.experiment.store.redis.records import RedisRecords
 
 NOTE = Note(at=1_700_000_000_000, actor="ana", action="test", subject="something", reason="because")
 

@@ -18,7 +18,7 @@ from unittest.mock import patch
 
 import pytest
 
-from switchpoint.experiment.store.server import EmbeddedServer
+from switchpoint.experiment.store.embedded.server import EmbeddedServer
 from switchpoint.router.cli.main import main
 from tests.waiting import HUNG
 

@@ -11,14 +11,14 @@ from datetime import UTC, datetime
 
 import pytest
 
-from switchpoint.experiment import parsing
-from switchpoint.experiment.catalog import Catalog
-from switchpoint.experiment.definition import DAY_MS, ModelRef
-from switchpoint.experiment.event import Event, Exposure
-from switchpoint.experiment.model import Content, Format
-from switchpoint.experiment.store.redis_ledger import RedisLedger
-from switchpoint.experiment.store.redis_records import RedisRecords
-from switchpoint.experiment.store.server import EmbeddedServer
+from switchpoint.experiment.definition.types import DAY_MS, ModelRef
+from switchpoint.experiment.language import experiment as parsing
+from switchpoint.experiment.ledger.event import Event, Exposure
+from switchpoint.experiment.registry.catalog import Catalog
+from switchpoint.experiment.registry.model import Content, Format
+from switchpoint.experiment.store.embedded.server import EmbeddedServer
+from switchpoint.experiment.store.redis.ledger import RedisLedger
+from switchpoint.experiment.store.redis.records import RedisRecords
 from tests.router.cli.conftest import DEFINITION, Cli
 from tests.waiting import patient
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from switchpoint.experiment.store.ledger import DeadLetter
-from switchpoint.experiment.store.redis_batch import Settings
-from switchpoint.experiment.store.redis_keys import ShardKeys, bucket_of, unit_digest
-from switchpoint.experiment.store.redis_ledger import RedisLedger
-from switchpoint.experiment.store.server import EmbeddedServer
+from switchpoint.experiment.ledger.protocol import DeadLetter
+from switchpoint.experiment.store.embedded.server import EmbeddedServer
+from switchpoint.experiment.store.redis.batch import Settings
+from switchpoint.experiment.store.redis.keys import ShardKeys, bucket_of, unit_digest
+from switchpoint.experiment.store.redis.ledger import RedisLedger
 from tests.router.cli.conftest import Cli
 from tests.waiting import patient
 

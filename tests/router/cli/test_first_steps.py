@@ -12,8 +12,8 @@ import skops.io
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
+from switchpoint.experiment.store.embedded.server import EmbeddedServer
 from switchpoint.experiment.store.journal import journal_path
-from switchpoint.experiment.store.server import EmbeddedServer
 from tests.router.cli.conftest import DEFINITION, ROOT, Cli, call, run
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from switchpoint.experiment.store.server import EmbeddedServer
+from switchpoint.experiment.store.embedded.server import EmbeddedServer
 from tests.router.cli.conftest import Cli
 
 
@@ -162,7 +162,7 @@ def test_output_to_a_pipe_has_no_colour_and_no_trailing_blanks(cli: Cli, started
 
 
 def test_a_command_starts_a_server_for_itself_and_leaves_nothing_running(tmp_path: Path) -> None:
-    from switchpoint.experiment.store.server import attach
+    from switchpoint.experiment.store.embedded.server import attach
     from tests.router.cli.conftest import run
 
     assert run("list", data=tmp_path / "own").code == 0

@@ -8,14 +8,14 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from switchpoint.experiment.definition import DAY_MS
-from switchpoint.experiment.event import Event, Status
-from switchpoint.experiment.fold import LedgerPlan
-from switchpoint.experiment.store import connection
-from switchpoint.experiment.store.redis_keys import ShardKeys
-from switchpoint.experiment.store.redis_ledger import RedisLedger
-from switchpoint.experiment.store.redis_records import RedisRecords
-from switchpoint.experiment.store.server import EmbeddedServer
+from switchpoint.experiment.definition.types import DAY_MS
+from switchpoint.experiment.ledger.event import Event, Status
+from switchpoint.experiment.ledger.fold import LedgerPlan
+from switchpoint.experiment.store.embedded.server import EmbeddedServer
+from switchpoint.experiment.store.redis import connection
+from switchpoint.experiment.store.redis.keys import ShardKeys
+from switchpoint.experiment.store.redis.ledger import RedisLedger
+from switchpoint.experiment.store.redis.records import RedisRecords
 from tests.router.cli.conftest import Cli
 from tests.waiting import patient
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from switchpoint.experiment.store.server import EmbeddedServer, attach
+from switchpoint.experiment.store.embedded.server import EmbeddedServer, attach
 from switchpoint.router.serving.launch import free_port
 from tests.e2e.test_demo import await_end_of
 from tests.router.cli.conftest import COMMAND, ROOT, run

@@ -11,8 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from switchpoint.experiment import assignment, lifecycle, parsing
-from switchpoint.experiment.codec import AHEAD_MS
+from switchpoint.experiment.assignment import assign as assignment
+from switchpoint.experiment.language import experiment as parsing
+from switchpoint.experiment.ledger.codec import AHEAD_MS
+from switchpoint.experiment.registry import lifecycle
 from switchpoint.router.serving.clock import CLOCK_HEADER
 from tests.router import world
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from switchpoint.experiment.codec import PROPERTIES_LENGTH
 from switchpoint.experiment.errors import BadInput
+from switchpoint.experiment.ledger.codec import PROPERTIES_LENGTH
 from switchpoint.router.client import arguments
 from switchpoint.router.client.values import json_value
 

@@ -11,7 +11,7 @@ import pandas as pd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from switchpoint.experiment.event import VALUE_LENGTH
+from switchpoint.experiment.ledger.event import VALUE_LENGTH
 from switchpoint.router.client import arguments
 from switchpoint.router.client.values import json_value
 

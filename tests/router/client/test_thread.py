@@ -11,9 +11,9 @@ from typing import Any, cast
 
 import pytest
 
-from switchpoint.experiment.codec import AHEAD_MS, decode, encode
 from switchpoint.experiment.errors import PlatformError, StoreUnavailable
-from switchpoint.experiment.event import Event
+from switchpoint.experiment.ledger.codec import AHEAD_MS, decode, encode
+from switchpoint.experiment.ledger.event import Event
 from switchpoint.experiment.store.spool import Spool
 from switchpoint.router.client import background as module
 from switchpoint.router.client.background import Background

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from switchpoint.experiment.condition import compile_condition
+from switchpoint.experiment.definition.condition import compile_condition
 from switchpoint.experiment.errors import BadInput
 from switchpoint.router.client import arguments
 from switchpoint.router.client.values import json_value

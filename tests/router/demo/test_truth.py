@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from switchpoint.analysis.report.model import Report
-from switchpoint.experiment.catalog import Catalog
-from switchpoint.experiment.decision import VerdictKind
+from switchpoint.experiment.registry.catalog import Catalog
+from switchpoint.experiment.registry.decision import VerdictKind
 from switchpoint.experiment.store.artifacts import Artifacts
 from switchpoint.experiment.store.memory_ledger import MemoryLedger
 from switchpoint.experiment.store.memory_records import MemoryRecords

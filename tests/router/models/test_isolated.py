@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from switchpoint.experiment.model import Format, ModelVersion
+from switchpoint.experiment.registry.model import Format, ModelVersion
 from switchpoint.experiment.store.artifacts import Artifacts
 from switchpoint.router.models import fork_server
 from switchpoint.router.models.fork_server import ForkServer

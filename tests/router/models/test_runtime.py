@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from switchpoint.experiment.model import Format, ModelVersion
+from switchpoint.experiment.registry.model import Format, ModelVersion
 from switchpoint.router.models.breaker import Breaker
 from switchpoint.router.models.model import Cause, InputsRefused, LoadedModel, ModelFailure
 from switchpoint.router.models.pool import CallPool, _Slots

@@ -15,7 +15,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.neural_network import MLPClassifier
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from switchpoint.experiment.model import Format, ModelVersion
+from switchpoint.experiment.registry.model import Format, ModelVersion
 from switchpoint.experiment.store.artifacts import Artifacts
 from switchpoint.router.models.model import Cause, InputsRefused, LoadedModel, ModelFailure
 from switchpoint.router.models.sklearn_model import SklearnLoader

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from switchpoint.experiment.errors import Corrupt, StoreUnavailable
-from switchpoint.experiment.event import Status
-from switchpoint.experiment.fold import LedgerPlan
+from switchpoint.experiment.ledger.event import Status
+from switchpoint.experiment.ledger.fold import LedgerPlan
 from switchpoint.router.serving import drain
 from tests.router.serving.test_recorder import NOW, Rig, click, exposure
 from tests.waiting import replace_time

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from switchpoint.experiment.errors import BadInput, PlatformError
-from switchpoint.experiment.store.process import alive
+from switchpoint.experiment.store.embedded.process import alive
 from switchpoint.router.serving.launch import ServingProcess, free_port, metrics_folder, require_free
 from tests.e2e.test_chaos import workers_of
 from tests.waiting import HUNG, until

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from switchpoint.experiment.assignment import Reason
-from switchpoint.experiment.catalog import Catalog
-from switchpoint.experiment.definition import ModelRef
+from switchpoint.experiment.assignment.assign import Reason
+from switchpoint.experiment.definition.types import ModelRef
 from switchpoint.experiment.errors import NotFound
-from switchpoint.experiment.event import Event
-from switchpoint.experiment.model import ModelVersion
+from switchpoint.experiment.ledger.event import Event
+from switchpoint.experiment.registry.catalog import Catalog
+from switchpoint.experiment.registry.model import ModelVersion
 from switchpoint.experiment.store.memory_ledger import MemoryLedger
 from switchpoint.experiment.store.memory_records import MemoryRecords
 from switchpoint.experiment.store.spool import Spool

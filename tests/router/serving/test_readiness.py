@@ -15,18 +15,18 @@ from typing import Any, cast
 
 import pytest
 
-from switchpoint.experiment.audit import Note
-from switchpoint.experiment.catalog import Catalog
-from switchpoint.experiment.definition import ModelRef
+from switchpoint.experiment.definition.types import ModelRef
 from switchpoint.experiment.errors import AccessDenied, Corrupt, StoreReverted, StoreUnavailable
-from switchpoint.experiment.event import Event, Status
-from switchpoint.experiment.model import Content, Format
-from switchpoint.experiment.store.connection import ServerFinding, Severity
+from switchpoint.experiment.ledger.event import Event, Status
+from switchpoint.experiment.registry.audit import Note
+from switchpoint.experiment.registry.catalog import Catalog
+from switchpoint.experiment.registry.model import Content, Format
+from switchpoint.experiment.registry.records import Kind, Put, Records
 from switchpoint.experiment.store.journal import export, restore
-from switchpoint.experiment.store.known_store import StoreMemory
+from switchpoint.experiment.store.known import StoreMemory
 from switchpoint.experiment.store.memory_ledger import MemoryLedger
 from switchpoint.experiment.store.memory_records import MemoryRecords
-from switchpoint.experiment.store.records import Kind, Put, Records
+from switchpoint.experiment.store.redis.connection import ServerFinding, Severity
 from switchpoint.experiment.store.spool import Spool
 from switchpoint.router.serving.background import Background
 from switchpoint.router.serving.clock import Clock

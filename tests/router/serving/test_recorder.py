@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from switchpoint.experiment.codec import parse_event
 from switchpoint.experiment.errors import Conflict, Corrupt, SpoolFull, StoreUnavailable
-from switchpoint.experiment.event import Event, Status
-from switchpoint.experiment.fold import LedgerPlan
-from switchpoint.experiment.plan import Checked, Slot
+from switchpoint.experiment.ledger.codec import parse_event
+from switchpoint.experiment.ledger.event import Event, Status
+from switchpoint.experiment.ledger.fold import LedgerPlan
+from switchpoint.experiment.ledger.plan import Checked, Slot
 from switchpoint.experiment.store.memory_ledger import MemoryLedger
 from switchpoint.experiment.store.memory_records import MemoryRecords
 from switchpoint.experiment.store.spool import Spool

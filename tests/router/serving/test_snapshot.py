@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from switchpoint.experiment.definition import ModelRef
+from switchpoint.experiment.definition.types import ModelRef
 from switchpoint.experiment.errors import NotFound, StoreUnavailable
 from switchpoint.experiment.store.memory_records import MemoryRecords
 from switchpoint.router.serving.snapshot import Document, Snapshot, SnapshotHolder, load_copy
@@ -52,7 +52,7 @@ def test_running_experiment_routes_its_model(records: MemoryRecords) -> None:
 
 def test_unit_left_out_gets_the_champion_and_is_not_enrolled(records: MemoryRecords, tmp_path: Path) -> None:
     """Outside the traffic share the champion answers, whatever control is."""
-    from switchpoint.experiment.catalog import Catalog
+    from switchpoint.experiment.registry.catalog import Catalog
 
     Catalog(records).crown(ModelRef("ranker", 2), reason="test", at=world.now_ms(), actor="t")
     current = snapshot(records)
@@ -65,7 +65,7 @@ def test_unit_left_out_gets_the_champion_and_is_not_enrolled(records: MemoryReco
 
 def test_paused_experiment_leaves_the_champion(records: MemoryRecords) -> None:
     """Nobody is enrolled while paused; the model's champion serves."""
-    from switchpoint.experiment.catalog import Catalog
+    from switchpoint.experiment.registry.catalog import Catalog
 
     Catalog(records).pause(world.EXPERIMENT, at=world.now_ms(), actor="t")
     current = snapshot(records)
@@ -85,7 +85,7 @@ def test_live_versions_are_what_a_call_may_need(records: MemoryRecords) -> None:
 
 def test_refresh_reads_only_on_a_new_revision(records: MemoryRecords) -> None:
     """The stamp is asked each time, the documents only when it moved."""
-    from switchpoint.experiment.catalog import Catalog
+    from switchpoint.experiment.registry.catalog import Catalog
 
     source = Source(records)
     holder = SnapshotHolder(source)

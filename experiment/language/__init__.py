@@ -1,0 +1,1 @@
+"""The definition language: YAML and JSON into the types of an experiment, and back."""

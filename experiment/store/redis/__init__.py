@@ -1,0 +1,1 @@
+"""Records and ledger in one Redis: keys, bytes and scripts."""
