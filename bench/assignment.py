@@ -24,7 +24,7 @@ from switchpoint.experiment.definition.state import ExperimentState
 from switchpoint.experiment.language import experiment as parsing
 from switchpoint.experiment.registry import lifecycle
 from switchpoint.router.client import Client
-from switchpoint.router.serving.snapshot import Entry, save_copy
+from switchpoint.router.snapshot import Entry, save_copy
 
 GOAL = 20.0
 REPEATS = 5

@@ -15,7 +15,7 @@ from switchpoint.analysis.report.marks import theme
 from switchpoint.analysis.report.sections import verdict_label
 from switchpoint.router.cli.context import Context
 from switchpoint.router.demo.plan import EXPERIMENT, LOOK
-from switchpoint.router.look import look
+from switchpoint.router.judging import look
 
 WIDTH = 680
 

@@ -132,3 +132,14 @@ class Corrupt(PlatformError):
     """Stored bytes contradict their digest or the log."""
 
     code = "corrupt"
+
+
+_SHOWN_CHARACTERS = 120
+
+
+def shown(value: object) -> str | None:
+    """A value as it may be shown: short, printable."""
+    if value is None:
+        return None
+    text = repr(value)
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"

@@ -1,1 +1,1 @@
-"""The `switchpoint` command, one module per noun."""
+"""The `switchpoint` command: what its commands share."""

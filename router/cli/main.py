@@ -16,9 +16,9 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "demo": ("demo", "demo", "Train, serve, send two simulated weeks, decide: the whole path in a minute."),
     "serve": ("serve", "serve", "Serve assignments, predictions and events over HTTP."),
     "doctor": ("project", "doctor", "Check the environment, the server and the stored records."),
-    "validate": ("definition", "validate", "Check definition files; needs no server."),
-    "plan": ("definition", "plan", "Show what applying a definition would change."),
-    "apply": ("definition", "apply", "Store a definition as a new revision."),
+    "validate": ("validate", "validate", "Check definition files; needs no server."),
+    "plan": ("validate", "plan", "Show what applying a definition would change."),
+    "apply": ("validate", "apply", "Store a definition as a new revision."),
     "start": ("lifecycle", "start", "Start an experiment: freezes metrics and rule."),
     "pause": ("lifecycle", "pause", "Pause: every unit gets the champion, nothing is exposed."),
     "resume": ("lifecycle", "resume", "Resume a paused experiment."),
@@ -26,11 +26,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "stop": ("lifecycle", "stop", "Stop an experiment for good."),
     "list": ("experiments", "list_", "List experiments."),
     "explain": ("experiments", "explain", "Say which variant a unit gets, and by which rule."),
-    "status": ("reading", "status", "Verdict, units, sufficiency and sample ratio in short."),
-    "report": ("reading", "report", "The full report as text, Markdown, HTML or JSON."),
+    "status": ("report", "status", "Verdict, units, sufficiency and sample ratio in short."),
+    "report": ("report", "report", "The full report as text, Markdown, HTML or JSON."),
     "power": ("power", "power", "How many units and days a test needs."),
-    "analyze": ("table", "analyze", "Judge a table of somebody else's data; needs no server."),
-    "import": ("table", "import_", "Bring a log into the live ledger."),
+    "analyze": ("analyze", "analyze", "Judge a table of somebody else's data; needs no server."),
+    "import": ("analyze", "import_", "Bring a log into the live ledger."),
     "events": ("events", "events", "The events that were refused, by cause, and the last ones."),
     "decide": ("decision", "decide", "Record the verdict as a decision."),
     "promote": ("decision", "promote", "Make a version champion, on a matching decision."),
@@ -55,7 +55,7 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module, attribute, _ = COMMANDS[cmd_name]
-        command = getattr(importlib.import_module(f"switchpoint.router.cli.{module}"), attribute)
+        command = getattr(importlib.import_module(f"switchpoint.router.cli.commands.{module}"), attribute)
         assert isinstance(command, click.Command)  # noqa: S101 - the table above names commands only
         return command
 

@@ -16,9 +16,9 @@ from switchpoint.experiment.errors import PlatformError, StoreUnavailable
 from switchpoint.experiment.ledger.codec import AHEAD_MS, decode, encode
 from switchpoint.experiment.ledger.event import Status
 from switchpoint.experiment.store.spool import Spool, SpooledItem
-from switchpoint.router.serving.drain import only_drainer
-from switchpoint.router.serving.remote import RefusedBatch, Remote
-from switchpoint.router.serving.snapshot import SnapshotHolder
+from switchpoint.router.client.remote import RefusedBatch, Remote
+from switchpoint.router.recording.drain import only_drainer
+from switchpoint.router.snapshot import SnapshotHolder
 
 FIRST_DELAY_SECONDS = 0.2
 LONGEST_DELAY_SECONDS = 30.0

@@ -19,13 +19,13 @@ from switchpoint.experiment.errors import BadInput, PlatformError, SwitchpointEr
 from switchpoint.experiment.language.document import parse_ref
 from switchpoint.experiment.ledger.codec import encode, parse_event
 from switchpoint.experiment.ledger.event import Event
+from switchpoint.experiment.ledger.exposure import covariate_values, dimension_values, exposure_event
 from switchpoint.experiment.store.spool import Spool
 from switchpoint.router.client import arguments
 from switchpoint.router.client.background import Background
+from switchpoint.router.client.remote import Remote
 from switchpoint.router.client.values import json_value
-from switchpoint.router.serving.exposure import covariate_values, dimension_values, exposure_event
-from switchpoint.router.serving.remote import Remote
-from switchpoint.router.serving.snapshot import Entry, SnapshotHolder
+from switchpoint.router.snapshot import Entry, SnapshotHolder
 
 REFRESH_SECONDS = 2.0
 _REMEMBERED_EXPOSURES = 100_000

@@ -13,6 +13,7 @@ from switchpoint.experiment.errors import PlatformError
 from switchpoint.experiment.language.experiment import load
 from switchpoint.experiment.ledger.codec import parse_event
 from switchpoint.experiment.ledger.event import Event, Status
+from switchpoint.experiment.ledger.exposure import dimension_values, exposure_event
 from switchpoint.experiment.ledger.protocol import Ledger
 from switchpoint.experiment.registry.catalog import Catalog
 from switchpoint.experiment.store.artifacts import Artifacts
@@ -20,8 +21,7 @@ from switchpoint.router.demo.plan import EXPERIMENT, LOOK, START, DemoPlan
 from switchpoint.router.demo.training import Trained, register, train
 from switchpoint.router.demo.truth import Judgement, judge
 from switchpoint.router.demo.visits import Traffic
-from switchpoint.router.look import Look, look
-from switchpoint.router.serving.exposure import dimension_values, exposure_event
+from switchpoint.router.judging import Look, look
 
 _BATCH = 500
 _LATENCY_MS = 2.0  # stands for the one the door would measure

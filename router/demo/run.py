@@ -18,14 +18,13 @@ from switchpoint.experiment.registry.decision import DecisionRecord
 from switchpoint.experiment.registry.model import ModelVersion
 from switchpoint.experiment.registry.promotion import Promotion
 from switchpoint.experiment.store.artifacts import Artifacts
-from switchpoint.router.decide import decide
 from switchpoint.router.demo.door import Sent, drive
 from switchpoint.router.demo.folder import Progress
 from switchpoint.router.demo.plan import EXPERIMENT, LOOK, MODEL, START, DemoPlan
 from switchpoint.router.demo.training import Trained, register, train
 from switchpoint.router.demo.truth import Judgement, judge
 from switchpoint.router.demo.visits import Traffic
-from switchpoint.router.look import Look, look
+from switchpoint.router.judging import Look, decide, look
 from switchpoint.router.serving.launch import ServingProcess, free_port
 
 ACTOR = "demo"

@@ -21,8 +21,8 @@ from urllib.parse import urlsplit
 import orjson
 
 from switchpoint.experiment.registry.model import ModelVersion
+from switchpoint.router.http.strict_json import JsonError, parse
 from switchpoint.router.models.model import Cause, InputsRefused, ModelFailure
-from switchpoint.router.strict_json import JsonError, parse
 
 MAX_ANSWER_BYTES = 256 * 1024
 _SCHEMES = {"http": 80, "https": 443}

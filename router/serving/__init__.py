@@ -1,1 +1,1 @@
-"""Snapshot, recorder and HTTP app that serve assignments and predictions."""
+"""The serving process: its master and workers, what runs behind them, and the doors they answer at."""

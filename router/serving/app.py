@@ -14,14 +14,15 @@ from werkzeug.exceptions import HTTPException
 from switchpoint.experiment.errors import BadInput, SwitchpointError
 from switchpoint.experiment.ledger.codec import parse_covariates
 from switchpoint.experiment.ledger.event import unit_id
-from switchpoint.router.serving import openapi, problem
-from switchpoint.router.serving.asking import EVENTS_KEYS, PREDICT_KEYS, attributes_of, request_object
-from switchpoint.router.serving.body import BodyReader
-from switchpoint.router.serving.clock import CLOCK_HEADER, Clock
-from switchpoint.router.serving.metrics import Metrics
-from switchpoint.router.serving.predict import Prediction, Predictor
-from switchpoint.router.serving.recorder import MAX_EVENTS, Recorder, answer
-from switchpoint.router.serving.snapshot import SnapshotHolder
+from switchpoint.router.http import problem
+from switchpoint.router.http.body import BodyReader
+from switchpoint.router.http.metrics import Metrics
+from switchpoint.router.recording.clock import CLOCK_HEADER, Clock
+from switchpoint.router.recording.recorder import MAX_EVENTS, Recorder, answer
+from switchpoint.router.serving import openapi
+from switchpoint.router.serving.doors.predict import Prediction, Predictor
+from switchpoint.router.serving.doors.requests import EVENTS_KEYS, PREDICT_KEYS, attributes_of, request_object
+from switchpoint.router.snapshot import SnapshotHolder
 
 _log = logging.getLogger(__name__)
 

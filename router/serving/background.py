@@ -16,13 +16,13 @@ from typing import Any
 from switchpoint.experiment.errors import PlatformError, SpoolFull, StoreUnavailable
 from switchpoint.experiment.store.redis.connection import ServerFinding, Severity, clock_finding
 from switchpoint.experiment.store.spool import Spool
+from switchpoint.router.http.body import MAX_BODY_BYTES
+from switchpoint.router.http.metrics import Metrics
 from switchpoint.router.models.runtime import Models
-from switchpoint.router.serving.body import MAX_BODY_BYTES
-from switchpoint.router.serving.clock import Clock
-from switchpoint.router.serving.counting import StoreGate
-from switchpoint.router.serving.drain import Drainer
-from switchpoint.router.serving.metrics import Metrics
-from switchpoint.router.serving.snapshot import SnapshotHolder
+from switchpoint.router.recording.clock import Clock
+from switchpoint.router.recording.drain import Drainer
+from switchpoint.router.recording.gate import StoreGate
+from switchpoint.router.snapshot import SnapshotHolder
 
 PERIOD_SECONDS = 1.0
 _INSPECT_SECONDS = 30.0

@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from importlib.metadata import version
 from typing import Any
 
-from switchpoint.router.serving import assign, problem
-from switchpoint.router.serving.body import MAX_BODY_BYTES, MAX_CONTAINERS
-from switchpoint.router.serving.clock import CLOCK_HEADER
+from switchpoint.router.http import problem
+from switchpoint.router.http.body import MAX_BODY_BYTES, MAX_CONTAINERS
+from switchpoint.router.recording.clock import CLOCK_HEADER
+from switchpoint.router.recording.recorder import MAX_EVENTS
+from switchpoint.router.serving.doors import assign
 from switchpoint.router.serving.openapi_schemas import TEXT, ref, schemas
-from switchpoint.router.serving.recorder import MAX_EVENTS
 
 PATH = "/openapi.json"
 

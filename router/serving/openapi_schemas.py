@@ -27,8 +27,8 @@ from switchpoint.experiment.ledger.event import (
     Status,
 )
 from switchpoint.router.models.model import Cause
-from switchpoint.router.serving.asking import EXPERIMENTS
-from switchpoint.router.serving.recorder import MAX_EVENTS
+from switchpoint.router.recording.recorder import MAX_EVENTS
+from switchpoint.router.serving.doors.requests import EXPERIMENTS
 
 Schema = dict[str, Any]
 

@@ -26,7 +26,7 @@ from gevent.server import StreamServer
 from gunicorn.http import errors
 from gunicorn.workers.ggevent import GeventWorker
 
-from switchpoint.router.serving import problem
+from switchpoint.router.http import problem
 from switchpoint.router.serving.connection import Connection, Turns
 from switchpoint.router.serving.environment import Limits
 

@@ -25,6 +25,9 @@ from switchpoint.experiment.store.redis.connection import ServerFinding, check_s
 from switchpoint.experiment.store.redis.ledger import RedisLedger
 from switchpoint.experiment.store.redis.records import RedisRecords
 from switchpoint.experiment.store.spool import Run, Spool, run_here
+from switchpoint.router.http import problem
+from switchpoint.router.http.body import BodyReader
+from switchpoint.router.http.metrics import Metrics
 from switchpoint.router.models.fork_server import INHERITED, ForkServer
 from switchpoint.router.models.isolated import IsolatedLoader
 from switchpoint.router.models.model import Loader
@@ -32,19 +35,16 @@ from switchpoint.router.models.pool import CallPool, T, outcome_of
 from switchpoint.router.models.runtime import Models
 from switchpoint.router.models.trust import DEFAULT_PROFILES
 from switchpoint.router.models.upstream import UpstreamLoader
-from switchpoint.router.serving import problem
+from switchpoint.router.recording.clock import Clock, ClockMemory
+from switchpoint.router.recording.drain import Drainer
+from switchpoint.router.recording.gate import StoreGate
+from switchpoint.router.recording.recorder import Recorder
 from switchpoint.router.serving.app import Services, create_app
-from switchpoint.router.serving.assign import PATH, AssignDoor
 from switchpoint.router.serving.background import Background
-from switchpoint.router.serving.body import BodyReader
-from switchpoint.router.serving.clock import Clock, ClockMemory
-from switchpoint.router.serving.counting import StoreGate
-from switchpoint.router.serving.drain import Drainer
-from switchpoint.router.serving.metrics import Metrics
-from switchpoint.router.serving.predict import Predictor
-from switchpoint.router.serving.recorder import Recorder
+from switchpoint.router.serving.doors.assign import PATH, AssignDoor
+from switchpoint.router.serving.doors.predict import Predictor
 from switchpoint.router.serving.settings import Settings
-from switchpoint.router.serving.snapshot import Document, SnapshotHolder
+from switchpoint.router.snapshot import Document, SnapshotHolder
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

@@ -13,7 +13,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from switchpoint.router.serving.body import MAX_BODY_BYTES
+from switchpoint.router.http.body import MAX_BODY_BYTES
 from switchpoint.router.serving.launch import ServingProcess
 from tests.router import world
 from tests.waiting import HUNG

@@ -18,7 +18,7 @@ from schemathesis import GenerationMode, checks
 from schemathesis.specs.openapi import checks as openapi_checks
 
 from switchpoint.experiment.ledger.verify import verify
-from switchpoint.router.serving import problem
+from switchpoint.router.http import problem
 from switchpoint.router.serving.launch import ServingProcess
 from switchpoint.router.serving.openapi import document
 from tests.chaos.hostile import BROKEN, REQUESTS, WHOLE, Answer, Hostile, send

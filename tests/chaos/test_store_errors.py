@@ -13,7 +13,7 @@ from switchpoint.experiment.ledger.verify import verify
 from switchpoint.experiment.registry.catalog import Catalog
 from switchpoint.experiment.store.redis.ledger import RedisLedger
 from switchpoint.experiment.store.redis.records import RedisRecords
-from switchpoint.router.look import look
+from switchpoint.router.judging import look
 from switchpoint.router.serving.launch import ServingProcess, free_port
 from tests.chaos.proxy import Proxy, scripts
 from tests.router import world

@@ -13,11 +13,12 @@ from openapi_spec_validator import validate
 
 from switchpoint.experiment.ledger.codec import ENTRIES
 from switchpoint.experiment.ledger.event import ATTRIBUTES, NAME_LENGTH, VALUE_LENGTH
-from switchpoint.router.serving import assign, problem
+from switchpoint.router.http import problem
+from switchpoint.router.http.body import MAX_BODY_BYTES, MAX_CONTAINERS
+from switchpoint.router.recording.recorder import MAX_EVENTS
 from switchpoint.router.serving.app import create_app
-from switchpoint.router.serving.body import MAX_BODY_BYTES, MAX_CONTAINERS
+from switchpoint.router.serving.doors import assign
 from switchpoint.router.serving.launch import ServingProcess, free_port
-from switchpoint.router.serving.recorder import MAX_EVENTS
 from tests.router import world
 from tests.router.conftest import Project
 from tests.router.http import get, post, request

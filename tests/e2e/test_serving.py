@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from switchpoint.router.http.metrics import Metrics
 from switchpoint.router.serving.launch import ServingProcess
-from switchpoint.router.serving.metrics import Metrics
 from tests.router import world
 from tests.router.conftest import Project
 from tests.router.http import get, post, request

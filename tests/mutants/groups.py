@@ -107,7 +107,7 @@ GROUPS = {
         files=("experiment/store/spool.py",),
         tests=("tests/experiment/store/test_spool.py", "tests/experiment/store/test_spool_faults.py"),
     ),
-    "recorder": Group(files=("router/serving/recorder.py",), tests=("tests/router/serving/test_recorder.py",)),
+    "recorder": Group(files=("router/recording/recorder.py",), tests=("tests/router/recording/test_recorder.py",)),
     "client": Group(
         files=("router/client/*.py",),
         tests=(

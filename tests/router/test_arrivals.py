@@ -14,7 +14,7 @@ from switchpoint.experiment.store.embedded.server import EmbeddedServer
 from switchpoint.experiment.store.memory_ledger import MemoryLedger
 from switchpoint.experiment.store.memory_records import MemoryRecords
 from switchpoint.experiment.store.redis.ledger import RedisLedger
-from switchpoint.router.look import look
+from switchpoint.router.judging import look
 from tests.experiment.store.ledgers import exposure, outcome, purchase
 from tests.router import world
 from tests.waiting import patient

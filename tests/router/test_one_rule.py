@@ -24,17 +24,17 @@ from switchpoint.experiment.ledger.event import (
     text_fault,
     unit_id,
 )
+from switchpoint.experiment.ledger.exposure import covariate_values, dimension_values
 from switchpoint.experiment.ledger.importing import events as imported
 from switchpoint.experiment.store.memory_records import MemoryRecords
 from switchpoint.router.client import arguments
+from switchpoint.router.http.body import BodyReader
+from switchpoint.router.http.metrics import Metrics
+from switchpoint.router.recording.clock import Clock
 from switchpoint.router.serving.app import Services, create_app
-from switchpoint.router.serving.assign import AssignDoor
-from switchpoint.router.serving.body import BodyReader
-from switchpoint.router.serving.clock import Clock
-from switchpoint.router.serving.exposure import covariate_values, dimension_values
-from switchpoint.router.serving.metrics import Metrics
-from switchpoint.router.serving.snapshot import Snapshot
+from switchpoint.router.serving.doors.assign import AssignDoor
 from switchpoint.router.serving.wsgi import RecordsSource
+from switchpoint.router.snapshot import Snapshot
 from tests.experiment.store.ledgers import ADJUSTED, a_definition
 from tests.router import world
 

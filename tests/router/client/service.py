@@ -15,7 +15,7 @@ from switchpoint.experiment.assignment import assign as assignment
 from switchpoint.experiment.language import experiment as parsing
 from switchpoint.experiment.ledger.codec import AHEAD_MS
 from switchpoint.experiment.registry import lifecycle
-from switchpoint.router.serving.clock import CLOCK_HEADER
+from switchpoint.router.recording.clock import CLOCK_HEADER
 from tests.router import world
 
 Answer = tuple[int, dict[str, str], bytes]

@@ -14,10 +14,9 @@ import pytest
 
 from switchpoint.experiment.errors import PlatformError, StoreUnavailable
 from switchpoint.experiment.store.spool import Spool
-from switchpoint.router.client import Client, background
+from switchpoint.router.client import Client, background, remote
 from switchpoint.router.client.background import Background, next_delay
-from switchpoint.router.serving import remote
-from switchpoint.router.serving.drain import only_drainer
+from switchpoint.router.recording.drain import only_drainer
 from tests.router import world
 from tests.router.client.service import EMPTY, Answer, Service, serving, snapshot, stored, until
 from tests.waiting import HUNG, replace_time

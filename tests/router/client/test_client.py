@@ -15,7 +15,7 @@ import pytest
 
 from switchpoint.experiment.errors import BadInput
 from switchpoint.router.client import Client
-from switchpoint.router.serving.assign import assignment_document
+from switchpoint.router.serving.doors.assign import assignment_document
 from switchpoint.router.serving.launch import ServingProcess, free_port
 from tests.router import world
 from tests.router.conftest import Project

@@ -17,9 +17,9 @@ from switchpoint.experiment.ledger.event import Event
 from switchpoint.experiment.store.spool import Spool
 from switchpoint.router.client import background as module
 from switchpoint.router.client.background import Background
-from switchpoint.router.serving.clock import Clock as ServiceClock
-from switchpoint.router.serving.remote import RefusedBatch, Remote
-from switchpoint.router.serving.snapshot import SnapshotHolder
+from switchpoint.router.client.remote import RefusedBatch, Remote
+from switchpoint.router.recording.clock import Clock as ServiceClock
+from switchpoint.router.snapshot import SnapshotHolder
 from tests.waiting import replace_time
 
 

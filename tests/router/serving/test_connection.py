@@ -14,10 +14,10 @@ from gunicorn.http.body import Body as GunicornBody
 from gunicorn.http.body import ChunkedReader, LengthReader
 from gunicorn.http.unreader import SocketUnreader
 
+from switchpoint.router.http.problem import BadBody, SlowBody
 from switchpoint.router.serving import connection as module
 from switchpoint.router.serving import worker
 from switchpoint.router.serving.connection import Connection, Turns
-from switchpoint.router.serving.problem import BadBody, SlowBody
 from switchpoint.router.serving.worker import Body, Peers, Rates, peer_of
 from tests.waiting import HUNG, replace_time
 

@@ -28,14 +28,14 @@ from switchpoint.experiment.store.memory_ledger import MemoryLedger
 from switchpoint.experiment.store.memory_records import MemoryRecords
 from switchpoint.experiment.store.redis.connection import ServerFinding, Severity
 from switchpoint.experiment.store.spool import Spool
+from switchpoint.router.http.metrics import Metrics
+from switchpoint.router.recording.clock import Clock
+from switchpoint.router.recording.drain import Drainer, payload
+from switchpoint.router.recording.gate import StoreGate
+from switchpoint.router.recording.recorder import Recorder
 from switchpoint.router.serving.background import Background
-from switchpoint.router.serving.clock import Clock
-from switchpoint.router.serving.counting import StoreGate
-from switchpoint.router.serving.drain import Drainer, payload
-from switchpoint.router.serving.metrics import Metrics
-from switchpoint.router.serving.recorder import Recorder
-from switchpoint.router.serving.snapshot import Snapshot, SnapshotHolder
 from switchpoint.router.serving.wsgi import RecordsSource
+from switchpoint.router.snapshot import Snapshot, SnapshotHolder
 from tests.router import world
 from tests.router.models.test_runtime import Rig
 from tests.waiting import HUNG, until
@@ -331,7 +331,7 @@ def test_neighbours_hear_what_a_caller_heard(worker: Worker) -> None:
 
 NEIGHBOUR = """
 import sys
-from switchpoint.router.serving.metrics import Metrics
+from switchpoint.router.http.metrics import Metrics
 metrics = Metrics()
 print("starts", flush=True)
 for line in sys.stdin:
@@ -343,7 +343,7 @@ for line in sys.stdin:
 def test_a_neighbour_that_is_not_ready_makes_the_service_not_ready(tmp_path: Path) -> None:
     """Requests reach any worker of the port. One that starts takes none yet; a dead one says nothing."""
     environ = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[3])}
-    asker = "from switchpoint.router.serving.metrics import Metrics; m = Metrics(); m.ready.set(0); print(m.others_ready())"
+    asker = "from switchpoint.router.http.metrics import Metrics; m = Metrics(); m.ready.set(0); print(m.others_ready())"
 
     def others_ready() -> str:
         command = [sys.executable, "-c", asker]

@@ -67,7 +67,7 @@ def test_the_event_loop_goes_on_while_the_disk_takes_the_snapshot_and_what_is_kn
         from pathlib import Path
         from switchpoint.experiment.store.known import StoreMemory
         from switchpoint.experiment.store.memory_records import MemoryRecords
-        from switchpoint.router.serving.snapshot import SnapshotHolder
+        from switchpoint.router.snapshot import SnapshotHolder
         from switchpoint.router.serving.wsgi import RecordsSource
         from tests.router import world
         folder, run, syncs, ticks = Path(sys.argv[1]).parent, _beside_the_loop(), [], 0

@@ -1,0 +1,248 @@
+"""analyze and import: somebody else's data, judged in place or brought into the live ledger."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from switchpoint.experiment.errors import BadInput, Refused
+from switchpoint.router.cli.context import Context, json_option, now_ms, pass_context, print_json
+from switchpoint.router.cli.failure import Exit
+from switchpoint.router.cli.options import at_option, compare_option, format_options, instant
+from switchpoint.router.cli.output import deliver, write_report
+
+if TYPE_CHECKING:
+    from switchpoint.analysis.report.batch_model import BatchReport
+    from switchpoint.analysis.report.model import Report
+    from switchpoint.experiment.definition.types import Experiment, Spec
+    from switchpoint.experiment.ledger.event import Event
+
+_TERMINAL_ROWS = 20
+_BATCH = 500
+
+_spec = click.option(
+    "--spec",
+    "spec_file",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Spec with metrics, decision and source; or a definition with a source.",
+)
+
+
+@click.command()
+@click.argument("file")
+@_spec
+@click.option("--table", "table_name", help="The table or view to read, of a database.")
+@click.option("--sql", help="A query to read instead of a table, of a database.")
+@compare_option
+@at_option
+@format_options
+def analyze(  # noqa: PLR0913 - one parameter per option
+    file: str, spec_file: Path, table_name: str | None, sql: str | None, compare: tuple[tuple[str, str], ...],
+    at_text: str | None, form: str, output: Path | None, *, as_json: bool,
+) -> None:  # fmt: skip
+    """Judge FILE under a spec; needs no server.
+
+    FILE is a CSV or Parquet file, or a SQLite database (sqlite:///log.db, or a file ending in .db, .sqlite or
+    .sqlite3) with --table or --sql. The shape `events` finds its second table beside the first: a file in the
+    same folder, a table of the same database. A table of many experiments gives a batch report: a summary,
+    then a row per experiment.
+
+    Exit code 1 when the verdict on one experiment is neither promote nor keep; 0 for a table of many.
+
+    \b
+    Examples:
+      switchpoint analyze upworthy.parquet --spec docs/examples/upworthy.yaml
+      switchpoint analyze counts.csv --spec spec.yaml --format html --output report.html
+      switchpoint analyze counts.csv --spec spec.yaml --compare B C
+      switchpoint analyze sqlite:///log.db --table units --spec spec.yaml
+    """
+    from switchpoint.analysis.report.batch_model import BatchReport
+
+    found = judged(file, spec_file, at=instant(at_text), table=table_name, sql=sql, compare=compare)
+    form = "json" if as_json else form
+    if isinstance(found, BatchReport):
+        _write_batch(found, form, output)
+        return
+    write_report(found, form, output)
+    if not found.verdict.kind.settled:
+        click.get_current_context().exit(Exit.RULE_SAYS_NO)
+
+
+def judged(
+    file: str, spec_file: Path, *, at: int, table: str | None = None, sql: str | None = None,
+    compare: Sequence[tuple[str, str]] = (),
+) -> Report | BatchReport:  # fmt: skip
+    """The report of a file or database under a spec, at the instant `at` (ms).
+
+    Raises:
+        BadInput: names the table, and what in it does not fit.
+    """
+    from switchpoint.analysis.frame import analyze as judge
+    from switchpoint.experiment.language.experiment import load_either_file
+
+    spec = load_either_file(spec_file)
+    with _named(file, spec.source.outcomes.table if spec.source and spec.source.outcomes else ""):
+        first, second = _tables(file, spec, table, sql)
+        when = datetime.fromtimestamp(at / 1000, UTC)
+        return judge(first, spec, outcomes=second, at=when, compare=compare)
+
+
+def _tables(file: str, spec: Spec | Experiment, table: str | None, sql: str | None) -> tuple[Any, Any]:
+    """The table to judge, and of events the outcomes."""
+    from switchpoint.experiment.ledger.columns import check_columns, check_outcome_columns, label_columns
+    from switchpoint.experiment.store import sqlite as database
+    from switchpoint.experiment.store.tables import read
+
+    source = spec.source
+    exposures, outcomes = (None, None) if source is None else (source.exposures, source.outcomes)
+    second = None if outcomes is None else outcomes.table
+    if database.is_database(file):
+        named = table or (None if sql is not None or exposures is None else exposures.table)
+        found = database.read(file, table=named, sql=sql)
+        return found, None if second is None else database.read(file, table=second)
+    if table is not None or sql is not None:
+        raise BadInput(
+            "only a database has tables and queries", field="--sql" if table is None else "--table",
+            value=file, fix="leave it out, or name a database: sqlite:///log.db.",
+        )  # fmt: skip
+    if source is None:
+        return read(file), None
+    labels = label_columns(source)
+    found = read(file, columns=partial(check_columns, source), labels=labels)
+    if second is None:
+        return found, None
+    path, choose = _beside(Path(file), second), partial(check_outcome_columns, source)
+    return found, read(path, columns=choose, labels=labels)
+
+
+def _beside(file: Path, named: str) -> Path:
+    """The file of the outcomes, in the folder of the exposures."""
+    path = file.parent / named
+    if not path.is_file():
+        raise BadInput(
+            "no such file", field="source.outcomes.table", value=named,
+            fix=f"put {named} beside {file.name}, or write its path.",
+        )  # fmt: skip
+    return path
+
+
+@contextmanager
+def _named(file: str | Path, second: str = "") -> Iterator[None]:
+    """Bad input found while a table is read names the table too; the `second` one is named already."""
+    try:
+        yield
+    except Refused:
+        raise
+    except BadInput as error:
+        if str(file) in str(error) or (second and error.field.startswith(f"{second}: ")):
+            raise
+        place = f"{file}: {error.field}" if error.field else str(file)
+        raise BadInput(error.message, field=place, value=error.value, fix=error.fix) from error
+
+
+def _write_batch(found: BatchReport, form: str, output: Path | None) -> None:
+    import json
+
+    from switchpoint.analysis.report.batch_html import batch_html
+    from switchpoint.analysis.report.batch_sections import batch_sections
+    from switchpoint.analysis.report.markdown import batch_markdown
+    from switchpoint.router.cli.render import as_text, show
+
+    if form == "json":
+        deliver(json.dumps(found.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n", output)
+    elif form == "html":
+        deliver(batch_html(found), output)
+    elif form == "md":
+        deliver(batch_markdown(found), output)
+    elif output is not None:
+        deliver(as_text(batch_sections(found)), output)
+    else:
+        show(batch_sections(found, rows=_TERMINAL_ROWS, reasons=False))
+
+
+@click.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@_spec
+@json_option
+@pass_context
+def import_(context: Context, file: Path, spec_file: Path, *, as_json: bool) -> None:
+    """Bring FILE (a row per unit) into the live ledger, for an experiment assigned elsewhere.
+
+    With a definition the experiment is applied and started if it is not there yet. Event ids are made of
+    the rows, so importing a file again changes nothing.
+
+    \b
+    Example:
+      switchpoint import obd_small_men.parquet --spec docs/examples/open_bandit.yaml
+    """
+    from switchpoint.experiment.ledger.columns import check_columns, label_columns
+    from switchpoint.experiment.ledger.importing import events
+    from switchpoint.experiment.store.tables import rows
+
+    definition = _collecting(context, spec_file)
+    source = definition.source
+    if source is None:
+        raise BadInput(
+            f"{spec_file} has no source", field="--spec", value=str(spec_file), fix="add a `source` block"
+        )
+    state = context.catalog.experiment(definition.key)
+    table = rows(file, columns=partial(check_columns, source), labels=label_columns(source))
+    epoch = state.epoch.number if state.epoch else 1
+    with _named(file):
+        found = _record(context, events(definition, table, revision=state.revision, epoch=epoch))
+    if as_json:
+        print_json({"experiment": definition.key, "events": dict(found)})
+        return
+    said = ", ".join(f"{n:,} {status}" for status, n in sorted(found.items()))
+    click.echo(f"{definition.key}: {found.total():,} events: {said}")
+    click.echo(f"next: switchpoint report {definition.key}")
+
+
+def _collecting(context: Context, spec_file: Path) -> Experiment:
+    """The definition that reads the table; with a whole definition the experiment runs afterwards."""
+    from dataclasses import replace
+
+    from switchpoint.experiment.definition.state import Status
+    from switchpoint.experiment.definition.types import Experiment
+    from switchpoint.experiment.language.experiment import load_either_file
+
+    spec = load_either_file(spec_file)
+    if not isinstance(spec, Experiment):
+        if spec.source.experiment_key is None:
+            raise BadInput(
+                f"{spec_file} does not say into which experiment",
+                field="source.experiment",
+                value=str(spec_file),
+                fix="write experiment: {key: ...}",
+            )
+        return replace(context.catalog.experiment(spec.source.experiment_key).definition, source=spec.source)
+    state = context.catalog.apply(spec, at=now_ms(), actor=context.actor, reason=f"import with {spec_file}")
+    if state.status is Status.DRAFT:
+        context.catalog.start(spec.key, at=now_ms(), actor=context.actor, reason=f"import with {spec_file}")
+    return spec
+
+
+def _record(context: Context, found: Iterator[Event]) -> Counter[str]:
+    """Record events as history, in batches, with a progress line; counts by what became of them."""
+    from itertools import islice
+
+    from rich.progress import Progress, TextColumn, TimeElapsedColumn
+
+    from switchpoint.router.cli.render import console
+
+    plan, statuses = context.catalog.plan(), Counter[str]()
+    columns = (TextColumn("importing"), TextColumn("{task.completed:,} events"), TimeElapsedColumn())
+    with Progress(*columns, console=console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None)
+        while batch := list(islice(found, _BATCH)):
+            statuses.update(s.value for s in context.ledger.record(batch, plan, history=True))
+            bar.update(task, completed=statuses.total())
+    return statuses

@@ -1,0 +1,1 @@
+"""What every page and door shares: bodies, problems, metrics."""
