@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from switchpoint.analysis.facts import LEDGER, Backlog, Facts
-from switchpoint.analysis.ledger import from_ledger
-from switchpoint.analysis.report.build import build
-from switchpoint.analysis.report.header import Header, VariantHeader, blank, instant
-from switchpoint.analysis.report.history import history
-from switchpoint.analysis.report.model import Report
-from switchpoint.analysis.thresholds import DEFAULT, Thresholds
+from switchpoint.analysis.evidence.facts import LEDGER, Backlog, Facts
+from switchpoint.analysis.evidence.ledger import from_ledger
+from switchpoint.analysis.judgement.build import build
+from switchpoint.analysis.judgement.history import history
+from switchpoint.analysis.results.header import Header, VariantHeader, blank, instant
+from switchpoint.analysis.results.judgement import Report
+from switchpoint.analysis.results.thresholds import DEFAULT, Thresholds
 from switchpoint.analysis.validity import concurrent
 from switchpoint.experiment.definition.state import ExperimentState
 from switchpoint.experiment.language.canonical import digest
@@ -25,8 +25,9 @@ class Project:
     """What the project knows beside the moments of one experiment.
 
     `backlog`: what the ledger has not summed. `facts`: what it counted of all that arrived
-    (`analysis.ledger.arrived`). `others`: the other experiments, to say which of them share units with this
-    one; None: they are not known. `models`: names of model digests (`ranker@2`), to name those of history.
+    (`analysis.evidence.ledger.arrived`). `others`: the other experiments, to say which of them share units
+    with this one; None: they are not known. `models`: names of model digests (`ranker@2`), to name those of
+    history.
     """
 
     backlog: Backlog = _SETTLED

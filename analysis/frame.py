@@ -16,24 +16,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from switchpoint.analysis import event_rows, shapes, unit_groups, unit_rows
-from switchpoint.analysis.batch import batch
-from switchpoint.analysis.evidence import COUNTS, Cells, Evidence
-from switchpoint.analysis.extremes import extremes
-from switchpoint.analysis.facts import Facts
-from switchpoint.analysis.group_extremes import group_extremes
-from switchpoint.analysis.layout import layout
-from switchpoint.analysis.report.batch_model import BatchReport
-from switchpoint.analysis.report.build import build
-from switchpoint.analysis.report.header import Header, VariantHeader, blank, instant
-from switchpoint.analysis.report.model import Report
-from switchpoint.analysis.seen import Rows, Units, events_seen, groups_seen, units_seen
-from switchpoint.analysis.shapes import Read
-from switchpoint.analysis.tabular import Columns, Frame, as_frame, eligible_columns
-from switchpoint.analysis.thresholds import DEFAULT, Thresholds
-from switchpoint.analysis.unit_groups import Grouped
-from switchpoint.analysis.unit_table import UnitTable, as_served, clustered, clustered_metrics, merged
-from switchpoint.analysis.unit_table import cells as summed
+from switchpoint.analysis.evidence.evidence import COUNTS, Cells, Evidence
+from switchpoint.analysis.evidence.facts import Facts
+from switchpoint.analysis.judgement.batch import batch
+from switchpoint.analysis.judgement.build import build
+from switchpoint.analysis.results.batch import BatchReport
+from switchpoint.analysis.results.header import Header, VariantHeader, blank, instant
+from switchpoint.analysis.results.judgement import Report
+from switchpoint.analysis.results.thresholds import DEFAULT, Thresholds
+from switchpoint.analysis.tables import aggregated as shapes
+from switchpoint.analysis.tables import events as event_rows
+from switchpoint.analysis.tables import grouped as unit_groups
+from switchpoint.analysis.tables import visits as unit_rows
+from switchpoint.analysis.tables.aggregated import Read
+from switchpoint.analysis.tables.columns import Columns, Frame, as_frame, eligible_columns
+from switchpoint.analysis.tables.extremes import extremes
+from switchpoint.analysis.tables.facts import Rows, Units, events_seen, groups_seen, units_seen
+from switchpoint.analysis.tables.group_extremes import group_extremes
+from switchpoint.analysis.tables.grouped import Grouped
+from switchpoint.analysis.tables.placement import layout
+from switchpoint.analysis.tables.units import UnitTable, as_served, clustered, clustered_metrics, merged
+from switchpoint.analysis.tables.units import cells as summed
 from switchpoint.experiment.definition.source import Shape, Source
 from switchpoint.experiment.definition.types import DAY_MS, Experiment, Metric, Spec
 from switchpoint.experiment.errors import BadInput

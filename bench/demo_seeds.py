@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from switchpoint.analysis.report.layout import primary
+from switchpoint.analysis.report.section import primary
 from switchpoint.experiment.registry.catalog import Catalog
 from switchpoint.experiment.store.artifacts import Artifacts
 from switchpoint.experiment.store.memory_ledger import MemoryLedger

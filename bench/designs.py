@@ -23,17 +23,19 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from switchpoint.analysis import draw, estimates
-from switchpoint.analysis.draw import Baseline, Scenario, World
+from switchpoint.analysis.evidence import pairs as estimates
 from switchpoint.analysis.inference import contrast
 from switchpoint.analysis.inference.contrast import Contrast
-from switchpoint.analysis.inference.result import Alternative
 from switchpoint.analysis.inference.sequential import boundary, mixing_units
-from switchpoint.analysis.monte_carlo import Rate, rate
-from switchpoint.analysis.operating import Operating, fixed_units, operating
-from switchpoint.analysis.planning.boundary import fixed_drift, sequential_cost
-from switchpoint.analysis.planning.spending import looks_cost, spending_bounds
-from switchpoint.analysis.verdicts import flat
+from switchpoint.analysis.inference.spending import spending_bounds
+from switchpoint.analysis.judgement.verdicts import flat
+from switchpoint.analysis.numerics.crossing import fixed_drift
+from switchpoint.analysis.numerics.estimates import Alternative
+from switchpoint.analysis.numerics.rates import Rate, rate
+from switchpoint.analysis.planning.cost import looks_cost, sequential_cost
+from switchpoint.analysis.simulation import runs as draw
+from switchpoint.analysis.simulation.operating import Operating, fixed_units, operating
+from switchpoint.analysis.simulation.runs import Baseline, Scenario, World
 from switchpoint.experiment.definition.types import WEAK_LIFT, Design, Experiment, Size, Spending
 from switchpoint.experiment.language.experiment import load
 

@@ -22,10 +22,10 @@ import polars as pl
 
 from bench.statistics_frames import RULE, best, frame
 from bench.statistics_peers import COLUMNS, PRODUCTS
-from switchpoint.analysis.estimates import pairs
+from switchpoint.analysis.evidence.moments import Covariates, Exact
+from switchpoint.analysis.evidence.pairs import pairs
 from switchpoint.analysis.frame import analyze
 from switchpoint.analysis.inference import contrast
-from switchpoint.analysis.totals import Covariates, Exact
 from switchpoint.experiment.language.experiment import load_spec
 
 SPEC = (

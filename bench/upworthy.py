@@ -20,8 +20,8 @@ import vl_convert
 
 from bench.upworthy_chart import picture
 from bench.upworthy_tests import Share, Test, read, share
-from switchpoint.analysis.report.batch_model import BatchReport
-from switchpoint.analysis.report.model import Severity
+from switchpoint.analysis.results.batch import BatchReport
+from switchpoint.analysis.results.judgement import Severity
 from switchpoint.experiment.registry.decision import VerdictKind
 
 PAGE, PICTURE = Path("docs/upworthy.md"), Path("docs/images/upworthy.svg")

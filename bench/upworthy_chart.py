@@ -10,7 +10,7 @@ import numpy as np
 
 from bench.upworthy_tests import Share, Test, share
 from switchpoint.analysis.report.marks import PALETTE, theme
-from switchpoint.analysis.report.model import Severity
+from switchpoint.analysis.results.judgement import Severity
 
 
 def picture(tests: Sequence[Test]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 
-from switchpoint.analysis.report.model import Report
+from switchpoint.analysis.results.judgement import Report
 from switchpoint.experiment.definition.state import ExperimentState
 from switchpoint.experiment.errors import BadInput
 from switchpoint.experiment.language.canonical import digest, rule_digest
@@ -40,8 +40,8 @@ def look(
         BadInput: the instant lies before its start, or a pair names a variant that is not there.
     """
     from switchpoint.analysis.analyze import Project, analyze_ledger
-    from switchpoint.analysis.facts import Backlog
-    from switchpoint.analysis.ledger import arrived
+    from switchpoint.analysis.evidence.facts import Backlog
+    from switchpoint.analysis.evidence.ledger import arrived
 
     states = catalog.experiments()  # read once, so that the plan and the experiment are of one moment
     state = next((each for each in states if each.key == key), None) or catalog.experiment(key)

@@ -12,20 +12,20 @@ TYPE_CHECKING = False  # what type checkers take for true; `typing` takes longer
 
 if TYPE_CHECKING:
     from switchpoint.analysis.frame import analyze
-    from switchpoint.analysis.inference.bootstrap import studentised_effect
     from switchpoint.analysis.inference.effect_prior import EffectPrior, effect_posterior, empirical_prior
-    from switchpoint.analysis.inference.exact import boschloo, fisher
     from switchpoint.analysis.inference.proportion import (
         clopper_pearson,
         newcombe,
         noninferiority_score,
         wilson,
     )
-    from switchpoint.analysis.inference.quantile import order_interval
     from switchpoint.analysis.inference.random_effects import pool_effects
-    from switchpoint.analysis.inference.regression import clustered_effect, least_squares, lin_effect
-    from switchpoint.analysis.inference.result import Alternative, Estimate, Estimates
-    from switchpoint.analysis.inference.tables import mantel_haenszel
+    from switchpoint.analysis.methods.bootstrap import studentised_effect
+    from switchpoint.analysis.methods.exact_tests import boschloo, fisher
+    from switchpoint.analysis.methods.mantel_haenszel import mantel_haenszel
+    from switchpoint.analysis.methods.quantile import order_interval
+    from switchpoint.analysis.methods.regression import clustered_effect, least_squares, lin_effect
+    from switchpoint.analysis.numerics.estimates import Alternative, Estimate, Estimates
     from switchpoint.analysis.planning.power import (
         Spread,
         Units,
@@ -37,10 +37,10 @@ if TYPE_CHECKING:
         units_for_proportions,
         units_needed,
     )
-    from switchpoint.analysis.report.batch_model import BatchReport, BatchRow
-    from switchpoint.analysis.report.model import Check, CheckName, Report, Severity, Verdict
-    from switchpoint.analysis.report.numbers import Comparison, Interval, MetricReading
-    from switchpoint.analysis.thresholds import Thresholds
+    from switchpoint.analysis.results.batch import BatchReport, BatchRow
+    from switchpoint.analysis.results.judgement import Check, CheckName, Report, Severity, Verdict
+    from switchpoint.analysis.results.numbers import Comparison, Interval, MetricReading
+    from switchpoint.analysis.results.thresholds import Thresholds
     from switchpoint.experiment.definition.types import Direction, Experiment, Spec
     from switchpoint.experiment.errors import BadInput, DefinitionError, PlatformError, SwitchpointError
     from switchpoint.experiment.language.experiment import load_spec, load_spec_file
@@ -63,21 +63,21 @@ __all__ = [
 
 _ROOMS = {
     "analysis.frame": "analyze",
-    "analysis.inference.bootstrap": "studentised_effect",
     "analysis.inference.effect_prior": "EffectPrior effect_posterior empirical_prior",
-    "analysis.inference.exact": "boschloo fisher",
     "analysis.inference.proportion": "clopper_pearson newcombe noninferiority_score wilson",
-    "analysis.inference.quantile": "order_interval",
     "analysis.inference.random_effects": "pool_effects",
-    "analysis.inference.regression": "clustered_effect least_squares lin_effect",
-    "analysis.inference.result": "Alternative Estimate Estimates",
-    "analysis.inference.tables": "mantel_haenszel",
+    "analysis.methods.bootstrap": "studentised_effect",
+    "analysis.methods.exact_tests": "boschloo fisher",
+    "analysis.methods.mantel_haenszel": "mantel_haenszel",
+    "analysis.methods.quantile": "order_interval",
+    "analysis.methods.regression": "clustered_effect least_squares lin_effect",
+    "analysis.numerics.estimates": "Alternative Estimate Estimates",
     "analysis.planning.power": "Spread Units covariate_spread equal_spread power "
     "proportion_spread smallest_effect units_for_proportions units_needed",
-    "analysis.report.batch_model": "BatchReport BatchRow",
-    "analysis.report.model": "Check CheckName Report Severity Verdict",
-    "analysis.report.numbers": "Comparison Interval MetricReading",
-    "analysis.thresholds": "Thresholds",
+    "analysis.results.batch": "BatchReport BatchRow",
+    "analysis.results.judgement": "Check CheckName Report Severity Verdict",
+    "analysis.results.numbers": "Comparison Interval MetricReading",
+    "analysis.results.thresholds": "Thresholds",
     "experiment.definition.types": "Direction Experiment Spec",
     "experiment.errors": "BadInput DefinitionError PlatformError SwitchpointError",
     "experiment.language.experiment": "load_spec load_spec_file",

@@ -53,7 +53,10 @@ def test_nothing_is_imported_by_a_name_without_the_package() -> None:
         ("import switchpoint.experiment.assignment.assign", {"numpy", "redis", "sqlite3", "ruamel", "flask"}),
         ("import switchpoint.router.serving.app", {"switchpoint.analysis", "numpy", "scipy", "sklearn"}),
         ("import switchpoint.router.cli.main", {"flask", "numpy", "scipy", "sklearn", "redis", "pyarrow"}),
-        ("import switchpoint.analysis.verdict", {"redis", "flask", "pyarrow", "statsmodels", "sklearn"}),
+        (
+            "import switchpoint.analysis.judgement.verdict",
+            {"redis", "flask", "pyarrow", "statsmodels", "sklearn"},
+        ),
     ],
 )
 def test_a_room_loads_only_what_it_needs(statement: str, forbidden: set[str]) -> None:

@@ -17,11 +17,11 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from switchpoint.analysis.errors import Codes, Reason, first_code, first_reason
 from switchpoint.analysis.inference.contrast import Contrast, from_samples
 from switchpoint.analysis.inference.joint import Joint, bilinear, pool
-from switchpoint.analysis.inference.result import Float
 from switchpoint.analysis.inference.sample import Sample
+from switchpoint.analysis.numerics.estimates import Float
+from switchpoint.analysis.numerics.reasons import Codes, Reason, first_code, first_reason
 
 
 class Theta(StrEnum):

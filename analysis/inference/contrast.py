@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from switchpoint.analysis.errors import Codes, Reason, first_code, first_reason
 from switchpoint.analysis.inference import fixed, sequential
-from switchpoint.analysis.inference.result import Alternative, Distribution, Estimates, Float, estimates
 from switchpoint.analysis.inference.sample import Sample
-from switchpoint.analysis.inference.tail import critical, open_side, p_values
+from switchpoint.analysis.numerics.estimates import Alternative, Distribution, Estimates, Float, estimates
+from switchpoint.analysis.numerics.reasons import Codes, Reason, first_code, first_reason
+from switchpoint.analysis.numerics.tail import critical, open_side, p_values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from switchpoint.analysis.errors import CannotEstimate, Codes, Reason, first_code, first_reason
 from switchpoint.analysis.inference.random_effects import Heterogeneity, Reference, pool_effects
-from switchpoint.analysis.inference.result import Alternative, Estimates, Float
-from switchpoint.analysis.inference.tail import critical
+from switchpoint.analysis.numerics.estimates import Alternative, Estimates, Float
+from switchpoint.analysis.numerics.reasons import CannotEstimate, Codes, Reason, first_code, first_reason
+from switchpoint.analysis.numerics.tail import critical
 from switchpoint.experiment.definition.types import WEAK_LIFT, Direction
 from switchpoint.experiment.errors import BadInput
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from switchpoint.analysis.inference.multiplicity import Correction, rejected
-from switchpoint.analysis.inference.result import Float
+from switchpoint.analysis.numerics.estimates import Float
 
 
 def interval_alpha(p_values: ArrayLike, correction: Correction, level: float) -> Float:

@@ -22,13 +22,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from switchpoint.analysis.errors import Codes, Reason, first_code, first_reason
 from switchpoint.analysis.inference import proportion
 from switchpoint.analysis.inference.contrast import Contrast, fieller, from_samples, lift_statistic
 from switchpoint.analysis.inference.repeated import Looks, repeated_p
-from switchpoint.analysis.inference.result import Alternative, Estimates, estimates
 from switchpoint.analysis.inference.sample import Sample
-from switchpoint.analysis.inference.tail import open_side
+from switchpoint.analysis.numerics.estimates import Alternative, Estimates, estimates
+from switchpoint.analysis.numerics.reasons import Codes, Reason, first_code, first_reason
+from switchpoint.analysis.numerics.tail import open_side
 
 _BEYOND, _HIGHEST_Z = 60.0, 37.0
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from switchpoint.analysis.errors import Codes, Reason, first_code, first_reason
-from switchpoint.analysis.inference.result import Float
 from switchpoint.analysis.inference.sample import divide_exact, exact_integers
+from switchpoint.analysis.numerics.estimates import Float
+from switchpoint.analysis.numerics.reasons import Codes, Reason, first_code, first_reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from switchpoint.analysis.errors import Reason, first_reason
 from switchpoint.analysis.inference.effect_prior import EffectPosterior, EffectPrior
 from switchpoint.analysis.inference.restricted import restricted_rates_ratio
-from switchpoint.analysis.inference.result import Float
+from switchpoint.analysis.numerics.estimates import Float
+from switchpoint.analysis.numerics.reasons import Reason, first_reason
 from switchpoint.experiment.definition.types import Direction
 
 _REACH, _PANELS, _NODES = 9.0, 16, 4

@@ -11,7 +11,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from switchpoint.analysis.inference.result import Float
+from switchpoint.analysis.numerics.estimates import Float
 
 
 class Correction(StrEnum):

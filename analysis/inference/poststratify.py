@@ -12,9 +12,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from switchpoint.analysis.errors import Reason, first_reason
 from switchpoint.analysis.inference.contrast import Contrast
-from switchpoint.analysis.inference.result import Float
+from switchpoint.analysis.numerics.estimates import Float
+from switchpoint.analysis.numerics.reasons import Reason, first_reason
 
 
 def combine(contrast: Contrast, weight: ArrayLike) -> Contrast:

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from switchpoint.analysis.errors import Codes, Reason, first_code, first_reason
 from switchpoint.analysis.inference.restricted import restricted_rates_difference, restricted_rates_ratio
-from switchpoint.analysis.inference.result import Alternative, Estimates, Float, estimates
-from switchpoint.analysis.inference.tail import PRECISION, bracketed_root, critical, p_values
+from switchpoint.analysis.numerics.estimates import Alternative, Estimates, Float, estimates
+from switchpoint.analysis.numerics.reasons import Codes, Reason, first_code, first_reason
+from switchpoint.analysis.numerics.tail import PRECISION, bracketed_root, critical, p_values
 from switchpoint.experiment.definition.types import Direction
 
 _ITERATE_LIFT = 400

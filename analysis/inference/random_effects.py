@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from switchpoint.analysis.errors import Codes, Reason, first_reason
-from switchpoint.analysis.inference.result import Alternative, Float
-from switchpoint.analysis.inference.tail import bracketed_root, critical, p_values
+from switchpoint.analysis.numerics.estimates import Alternative, Float
+from switchpoint.analysis.numerics.reasons import Codes, Reason, first_reason
+from switchpoint.analysis.numerics.tail import bracketed_root, critical, p_values
 
 _RESOLUTION = 1e-14
 """τ² below this share of the smallest sampling variance is zero."""

@@ -8,9 +8,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import ArrayLike
 
-from switchpoint.analysis.inference.result import Alternative, Float
-from switchpoint.analysis.inference.tail import bracketed_root
-from switchpoint.analysis.planning.spending import Bounds, spending_bounds
+from switchpoint.analysis.inference.spending import Bounds, spending_bounds
+from switchpoint.analysis.numerics.estimates import Alternative, Float
+from switchpoint.analysis.numerics.tail import bracketed_root
 from switchpoint.experiment.definition.types import Spending
 
 _LOWEST_LOG, _LIKELY_LOG, _HIGHEST_LOG = -34.0, -9.0, float(np.log(0.999))

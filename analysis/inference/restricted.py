@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from switchpoint.analysis.inference.result import Float
+from switchpoint.analysis.numerics.estimates import Float
 
 _POLISH_STEPS = 40
 _PRECISION = 1e-14

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from switchpoint.analysis.errors import Codes, Reason, first_code, first_reason
-from switchpoint.analysis.inference.result import Float
+from switchpoint.analysis.numerics.estimates import Float
+from switchpoint.analysis.numerics.reasons import Codes, Reason, first_code, first_reason
 from switchpoint.experiment.errors import BadInput
 
 Integers = NDArray[np.object_]

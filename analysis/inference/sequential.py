@@ -10,7 +10,7 @@ nor the interval inside its interval (`no_surer`). Only few degrees of freedom a
 whose own variance is not that of a score test, ever come there.
 
 The guarantee is asymptotic in the smaller variant: with few events there it fails badly (45 % false
-alarms measured on a 5 % canary), so a result counts only once `analysis.validity.event_gate` passes.
+alarms measured on a 5 % canary), so a result counts only once `analysis.evidence.event_gate` passes.
 
 Sources: Robbins (1970); Waudby-Smith, Arbour, Sinha, Kennedy, Ramdas (2024), Ann. Stat., arXiv
 2103.06476, eq. 9 (two-sided) and eq. 134 (one-sided).
@@ -22,12 +22,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from switchpoint.analysis.errors import Codes, Reason, first_code, first_reason
 from switchpoint.analysis.inference import fixed
 from switchpoint.analysis.inference.fixed import fieller, lift_estimate, lift_statistic
-from switchpoint.analysis.inference.result import Alternative, Estimates, Float, estimates
 from switchpoint.analysis.inference.sample import Sample
-from switchpoint.analysis.inference.tail import open_side
+from switchpoint.analysis.numerics.estimates import Alternative, Estimates, Float, estimates
+from switchpoint.analysis.numerics.reasons import Codes, Reason, first_code, first_reason
+from switchpoint.analysis.numerics.tail import open_side
 
 
 def mixing_units(

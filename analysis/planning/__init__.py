@@ -1,1 +1,1 @@
-"""How many units an experiment needs, and how far it is."""
+"""How many units an experiment needs, how many days, and how far it is."""

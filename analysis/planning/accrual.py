@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import ArrayLike
 
-from switchpoint.analysis.inference.result import Float
+from switchpoint.analysis.numerics.estimates import Float
 
 FIT_DAYS = 14
 """Days of the cumulative curve that the exponent is fitted to."""

@@ -7,10 +7,9 @@ from math import ceil
 
 import numpy as np
 
-from switchpoint.analysis.inference.result import Float
-from switchpoint.analysis.planning.boundary import sequential_cost
+from switchpoint.analysis.numerics.estimates import Float
+from switchpoint.analysis.planning.cost import looks_cost, sequential_cost
 from switchpoint.analysis.planning.power import equal_spread, posterior_cost, proportion_spread, units_needed
-from switchpoint.analysis.planning.spending import looks_cost
 from switchpoint.experiment.definition.types import Belief, Design
 from switchpoint.experiment.errors import BadInput
 

@@ -16,10 +16,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from switchpoint.analysis.inference.result import Alternative, Distribution, Float
-from switchpoint.analysis.inference.tail import bracketed_root, critical
-from switchpoint.analysis.planning.boundary import sequential_cost
-from switchpoint.analysis.planning.look_days import plan_cost
+from switchpoint.analysis.numerics.estimates import Alternative, Distribution, Float
+from switchpoint.analysis.numerics.tail import bracketed_root, critical
+from switchpoint.analysis.planning.cost import plan_cost, sequential_cost
 from switchpoint.experiment.definition.types import Belief, DecisionRule, Design, Size
 from switchpoint.experiment.errors import BadInput
 

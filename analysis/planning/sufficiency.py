@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from switchpoint.analysis.errors import Codes, Reason, first_reason
-from switchpoint.analysis.inference.result import Alternative, Float
 from switchpoint.analysis.inference.sample import Sample
+from switchpoint.analysis.numerics.crossing import fixed_drift
+from switchpoint.analysis.numerics.estimates import Alternative, Float
+from switchpoint.analysis.numerics.reasons import Codes, Reason, first_reason
 from switchpoint.analysis.planning.accrual import Accrual
-from switchpoint.analysis.planning.boundary import fixed_drift
 from switchpoint.analysis.planning.power import absolute_effect, design_factor
 from switchpoint.experiment.definition.types import DecisionRule, Design, Direction, Size
 

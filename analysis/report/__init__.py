@@ -1,1 +1,1 @@
-"""One frozen report of an experiment, and its renderings."""
+"""Results as text, Markdown, HTML and charts."""

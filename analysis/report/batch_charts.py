@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from switchpoint.analysis.report.batch_model import ALL_GROUPS, BatchReport
 from switchpoint.analysis.report.marks import Spec, chart
+from switchpoint.analysis.results.batch import ALL_GROUPS, BatchReport
 from switchpoint.experiment.registry.decision import VerdictKind
 
 VERDICT_COLOURS = {

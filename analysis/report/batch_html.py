@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from html import escape
 
-from switchpoint.analysis.report import format as fmt
+from switchpoint.analysis.report.batch import batch_title, row_table, summary_table, table_notes
 from switchpoint.analysis.report.batch_charts import verdicts_by_group
-from switchpoint.analysis.report.batch_model import BatchReport, BatchRow
 from switchpoint.analysis.report.batch_page import ENHANCED, SCRIPT, STYLE
-from switchpoint.analysis.report.batch_sections import batch_title, row_table, summary_table, table_notes
 from switchpoint.analysis.report.drawing import STYLE as PICTURES
 from switchpoint.analysis.report.drawing import figure
-from switchpoint.analysis.report.layout import VERDICT_TONE, Cell, Table, Tone
 from switchpoint.analysis.report.markup import page, table, text
+from switchpoint.analysis.report.section import VERDICT_TONE, Cell, Table, Tone
+from switchpoint.analysis.results import format as fmt
+from switchpoint.analysis.results.batch import BatchReport, BatchRow
 from switchpoint.experiment.registry.decision import VerdictKind
 
 SHOWN = 100

@@ -9,9 +9,6 @@ from collections.abc import Iterable
 from math import sqrt
 from typing import Any
 
-from switchpoint.analysis.report import format as fmt
-from switchpoint.analysis.report.headline import deciding
-from switchpoint.analysis.report.layout import headline_interval, primary
 from switchpoint.analysis.report.marks import (
     Spec,
     band,
@@ -23,7 +20,10 @@ from switchpoint.analysis.report.marks import (
     tooltips,
     y_axis,
 )
-from switchpoint.analysis.report.model import Comparison, DayPoint, Interval, MetricReading, Report
+from switchpoint.analysis.report.section import headline_interval, primary
+from switchpoint.analysis.results import format as fmt
+from switchpoint.analysis.results.headline import deciding
+from switchpoint.analysis.results.judgement import Comparison, DayPoint, Interval, MetricReading, Report
 
 # 99.9 % of days lie inside ± this many standard errors: the sample-ratio threshold, p < .001
 _DAY_BAND = 3.29

@@ -5,14 +5,11 @@ from __future__ import annotations
 from functools import cache
 from html import escape
 
-from switchpoint.analysis.report import format as fmt
 from switchpoint.analysis.report.charts import charts
-from switchpoint.analysis.report.headline import deciding
-from switchpoint.analysis.report.layout import Section, primary_comparisons, verdict_tone
 from switchpoint.analysis.report.marks import Spec, theme
 from switchpoint.analysis.report.markup import page, plain_section, table, text
-from switchpoint.analysis.report.model import Comparison, MetricReading, Report
 from switchpoint.analysis.report.page import SCRIPT
+from switchpoint.analysis.report.section import Section, primary_comparisons, verdict_tone
 from switchpoint.analysis.report.sections import (
     daily_table,
     report_sections,
@@ -20,7 +17,10 @@ from switchpoint.analysis.report.sections import (
     unsaid,
     verdict_label,
 )
-from switchpoint.analysis.report.validity_sections import overall_ratio, ratio_finding
+from switchpoint.analysis.report.validity import overall_ratio, ratio_finding
+from switchpoint.analysis.results import format as fmt
+from switchpoint.analysis.results.headline import deciding
+from switchpoint.analysis.results.judgement import Comparison, MetricReading, Report
 
 # Which chart stands in which section, and what it shows in words.
 _CHART_OF = {"effect": "cumulative", "segments": "segments", "metrics": "metrics", "sample-ratio": "ratio"}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from switchpoint.analysis.report.batch_model import BatchReport
-from switchpoint.analysis.report.batch_sections import batch_sections
-from switchpoint.analysis.report.layout import Section, Table
-from switchpoint.analysis.report.model import Report
+from switchpoint.analysis.report.batch import batch_sections
+from switchpoint.analysis.report.section import Section, Table
 from switchpoint.analysis.report.sections import report_sections
+from switchpoint.analysis.results.batch import BatchReport
+from switchpoint.analysis.results.judgement import Report
 
 _SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\`*_<>|#[]"})
 

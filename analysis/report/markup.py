@@ -9,8 +9,8 @@ import re
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from switchpoint.analysis.report.layout import Section, Table, Tone, transposed
 from switchpoint.analysis.report.page import STYLE
+from switchpoint.analysis.report.section import Section, Table, Tone, transposed
 
 # In front of a number, not inside a date, a name or an option.
 _MINUS = re.compile(r"(?<![\w.-])-(?=[\d∞.])")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from switchpoint.analysis.report import design_sections
-from switchpoint.analysis.report import format as fmt
-from switchpoint.analysis.report import segment_sections as segment
-from switchpoint.analysis.report import validity_sections as validity
-from switchpoint.analysis.report.headline import deciding
-from switchpoint.analysis.report.layout import (
+from switchpoint.analysis.report import designs as design_sections
+from switchpoint.analysis.report import segments as segment
+from switchpoint.analysis.report import validity
+from switchpoint.analysis.report.section import (
     Cell,
     Section,
     Table,
@@ -17,7 +15,9 @@ from switchpoint.analysis.report.layout import (
     primary,
     primary_comparisons,
 )
-from switchpoint.analysis.report.model import Comparison, MetricReading, Reading, Report, Verdict
+from switchpoint.analysis.results import format as fmt
+from switchpoint.analysis.results.headline import deciding
+from switchpoint.analysis.results.judgement import Comparison, MetricReading, Reading, Report, Verdict
 from switchpoint.experiment.registry.decision import VerdictKind
 
 

@@ -1,1 +1,1 @@
-"""Checks that decide whether the numbers may be believed at all."""
+"""Checks that decide whether the numbers may be believed at all, each a function of the evidence."""

@@ -12,14 +12,14 @@ from math import isfinite, log
 import numpy as np
 from numpy.typing import NDArray
 
-from switchpoint.analysis.columnar import rows as columnar_rows
-from switchpoint.analysis.errors import Reason
-from switchpoint.analysis.evidence import DayLooks, Evidence
-from switchpoint.analysis.facts import Unseen
-from switchpoint.analysis.inference.result import Float
-from switchpoint.analysis.report import format as fmt
-from switchpoint.analysis.report.model import Check, Missing, SampleRatio, Severity
-from switchpoint.analysis.thresholds import DEFAULT, Thresholds
+from switchpoint.analysis.evidence.evidence import DayLooks, Evidence
+from switchpoint.analysis.evidence.facts import Unseen
+from switchpoint.analysis.numerics.arrays import rows as columnar_rows
+from switchpoint.analysis.numerics.estimates import Float
+from switchpoint.analysis.numerics.reasons import Reason
+from switchpoint.analysis.results import format as fmt
+from switchpoint.analysis.results.judgement import Check, Missing, SampleRatio, Severity
+from switchpoint.analysis.results.thresholds import DEFAULT, Thresholds
 from switchpoint.analysis.validity import sample_ratio
 from switchpoint.analysis.validity.gates import unchecked
 

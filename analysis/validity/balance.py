@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from switchpoint.analysis.facts import Unseen
-from switchpoint.analysis.report import format as fmt
-from switchpoint.analysis.report.model import Check, Severity
-from switchpoint.analysis.thresholds import Thresholds
+from switchpoint.analysis.evidence.facts import Unseen
+from switchpoint.analysis.results import format as fmt
+from switchpoint.analysis.results.judgement import Check, Severity
+from switchpoint.analysis.results.thresholds import Thresholds
 from switchpoint.analysis.validity.gates import unchecked
 
 

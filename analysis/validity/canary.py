@@ -14,12 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from switchpoint.analysis.facts import Unseen
-from switchpoint.analysis.inference.result import Alternative
+from switchpoint.analysis.evidence.facts import Unseen
 from switchpoint.analysis.inference.sequential import anytime_p
-from switchpoint.analysis.inference.share_sequence import TUNED_EVENTS, concentration, log_e_share
-from switchpoint.analysis.report import format as fmt
-from switchpoint.analysis.report.model import Check, Severity
+from switchpoint.analysis.inference.shares import TUNED_EVENTS, concentration, log_e_share
+from switchpoint.analysis.numerics.estimates import Alternative
+from switchpoint.analysis.results import format as fmt
+from switchpoint.analysis.results.judgement import Check, Severity
 from switchpoint.analysis.validity.gates import unchecked
 
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from switchpoint.analysis.evidence import DayLooks, Evidence
-from switchpoint.analysis.facts import Sharing, Unseen
-from switchpoint.analysis.report import format as fmt
-from switchpoint.analysis.report.comparisons import iso_day
-from switchpoint.analysis.report.model import Check, Severity
-from switchpoint.analysis.thresholds import Thresholds
+from switchpoint.analysis.evidence.evidence import DayLooks, Evidence
+from switchpoint.analysis.evidence.facts import Sharing, Unseen
+from switchpoint.analysis.results import format as fmt
+from switchpoint.analysis.results.header import iso_day
+from switchpoint.analysis.results.judgement import Check, Severity
+from switchpoint.analysis.results.thresholds import Thresholds
 from switchpoint.analysis.validity.gates import unchecked
 from switchpoint.experiment.definition.state import ExperimentState, Status
 from switchpoint.experiment.definition.types import Layer

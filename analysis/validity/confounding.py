@@ -13,10 +13,10 @@ from math import isfinite
 import numpy as np
 from numpy.typing import NDArray
 
-from switchpoint.analysis.inference.result import Float
-from switchpoint.analysis.report.model import Sensitivity
-from switchpoint.analysis.report.numbers import Comparison, MetricReading, MixRow
-from switchpoint.analysis.totals import Totals
+from switchpoint.analysis.evidence.moments import Totals
+from switchpoint.analysis.numerics.estimates import Float
+from switchpoint.analysis.results.judgement import Sensitivity
+from switchpoint.analysis.results.numbers import Comparison, MetricReading, MixRow
 from switchpoint.analysis.validity.sensitivity import e_value
 
 

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from switchpoint.analysis.facts import Unseen
-from switchpoint.analysis.report.model import Check, Severity
-from switchpoint.analysis.thresholds import Thresholds
+from dataclasses import dataclass
+
+from switchpoint.analysis.evidence.facts import Unseen
+from switchpoint.analysis.results.judgement import Check, Comparison, Severity
+from switchpoint.analysis.results.thresholds import Thresholds
 from switchpoint.analysis.validity.gates import unchecked
 
 _NOBODY = Unseen("no unit has come")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """The primary comparisons with the units that were seen in several variants (under their first one), and
+    with every unit under the variant it was first served; empty where that is the same, or not known."""
+
+    with_them: tuple[Comparison, ...] = ()
+    as_served: tuple[Comparison, ...] = ()
 
 
 def contamination(

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import floor
 
-from switchpoint.analysis.facts import Backlog, Unseen
-from switchpoint.analysis.report import format as fmt
-from switchpoint.analysis.report.model import Check, Comparison, Maturing, MetricReading, Severity
-from switchpoint.analysis.rule import least_days
-from switchpoint.analysis.thresholds import Thresholds
-from switchpoint.analysis.validity.event_gate import Counted
+from switchpoint.analysis.evidence.event_gate import Counted
+from switchpoint.analysis.evidence.facts import Backlog, Unseen
+from switchpoint.analysis.results import format as fmt
+from switchpoint.analysis.results.judgement import Check, Comparison, Maturing, MetricReading, Severity
+from switchpoint.analysis.results.thresholds import Thresholds
 from switchpoint.experiment.definition.types import DecisionRule, Grade, Role
 
 
@@ -72,7 +71,7 @@ def runtime(days: int | None, rule: DecisionRule, limits: Thresholds) -> Check:
 
 
 def events(metrics: Sequence[MetricReading]) -> Check:
-    """Whether the smaller variant holds enough for what its comparisons say (`analysis.validity.event_gate`).
+    """Whether the smaller variant holds enough for what its comparisons say (`analysis.evidence.event_gate`).
 
     The gate holds the verdict when no comparison of the primary metric passes; single ones that fail are only
     held back. So are guardrails, and secondary comparisons that would say something; all are named.
@@ -242,3 +241,8 @@ def pending(backlog: Backlog | None) -> Check:
     kept = f"{late:,} late events were kept but not summed." if late else ""
     text = " ".join(filter(None, (waiting, kept)))
     return Check(name="pending", severity=Severity.WARN, message=text, numbers=numbers)
+
+
+def least_days(rule: DecisionRule, whole_week: int) -> int:
+    """Matured exposure days below which nothing is promoted: the minimum runtime, and a whole week."""
+    return max(rule.min_runtime_days, whole_week)

@@ -11,7 +11,7 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
-from switchpoint.analysis.evidence import Stratum, Subject
+from switchpoint.analysis.evidence.evidence import Stratum, Subject
 from switchpoint.analysis.inference.sample import Sample
 from switchpoint.analysis.planning.power import (
     absolute_effect,
@@ -20,7 +20,7 @@ from switchpoint.analysis.planning.power import (
     proportion_spread,
     units_needed,
 )
-from switchpoint.analysis.report.model import Check, Overlap, OverlapRow, Rung, Severity, Value
+from switchpoint.analysis.results.judgement import Check, Overlap, OverlapRow, Rung, Severity, Value
 from switchpoint.analysis.validity import sensitivity
 from switchpoint.experiment.definition.types import DecisionRule, MetricType
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from switchpoint.analysis.facts import Arrived, Copies, Eligibility, Ids, Nesting, Outcomes, Unseen
-from switchpoint.analysis.report import format as fmt
-from switchpoint.analysis.report.model import Check, Severity
-from switchpoint.analysis.thresholds import Thresholds
-from switchpoint.analysis.validity.association import association
+from switchpoint.analysis.evidence.facts import Arrived, Copies, Eligibility, Ids, Nesting, Outcomes, Unseen
+from switchpoint.analysis.inference.association import association
+from switchpoint.analysis.results import format as fmt
+from switchpoint.analysis.results.judgement import Check, Severity
+from switchpoint.analysis.results.thresholds import Thresholds
 from switchpoint.analysis.validity.gates import unchecked
 
 Numbers = dict[str, float | int | str | None]

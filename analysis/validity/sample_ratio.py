@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from switchpoint.analysis.errors import Codes, Reason, first_reason
-from switchpoint.analysis.inference.result import Float
 from switchpoint.analysis.inference.sequential import anytime_p
+from switchpoint.analysis.numerics.estimates import Float
+from switchpoint.analysis.numerics.reasons import Codes, Reason, first_reason
 
 SMALL_CONCENTRATION, LARGE_CONCENTRATION = 100.0, 10_000.0
 """Prior concentrations: sharp for large deviations in small samples, for small ones in millions of units."""

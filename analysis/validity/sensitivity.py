@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from switchpoint.analysis.inference.result import Float
+from switchpoint.analysis.numerics.estimates import Float
 
 
 def e_value(ratio: ArrayLike) -> Float:

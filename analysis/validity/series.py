@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from switchpoint.analysis.facts import Unseen
-from switchpoint.analysis.inference.result import Float
-from switchpoint.analysis.report import format as fmt
-from switchpoint.analysis.report.model import Check, Severity
-from switchpoint.analysis.thresholds import Thresholds
+from switchpoint.analysis.evidence.facts import Unseen
+from switchpoint.analysis.numerics.estimates import Float
+from switchpoint.analysis.results import format as fmt
+from switchpoint.analysis.results.judgement import Check, Severity
+from switchpoint.analysis.results.thresholds import Thresholds
 from switchpoint.analysis.validity.gates import unchecked
 from switchpoint.analysis.validity.sample_ratio import SampleRatio
 

@@ -10,13 +10,13 @@ import click
 from switchpoint.experiment.errors import BadInput
 
 if TYPE_CHECKING:
-    from switchpoint.analysis.report.model import Report
+    from switchpoint.analysis.results.judgement import Report
 
 
 def write_report(found: Report, form: str, output: Path | None) -> None:
     """Print or write a report in one of `FORMATS`."""
     if form == "text" and output is None:
-        from switchpoint.analysis.report.layout import verdict_tone
+        from switchpoint.analysis.report.section import verdict_tone
         from switchpoint.analysis.report.sections import report_sections
         from switchpoint.router.cli.render import show
 

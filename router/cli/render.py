@@ -13,7 +13,7 @@ from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from switchpoint.analysis.report.layout import Cell, Section, Table, Tone, narrowed, transposed
+from switchpoint.analysis.report.section import Cell, Section, Table, Tone, narrowed, transposed
 
 _STYLE = {
     Tone.PLAIN: "",

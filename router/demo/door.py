@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from switchpoint.analysis.simulate import Floats, as_scores
+from switchpoint.analysis.simulation.shop import Floats, as_scores
 from switchpoint.experiment.definition.types import DAY_MS
 from switchpoint.experiment.errors import PlatformError
 from switchpoint.router.demo.plan import MODEL, START

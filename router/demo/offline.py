@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from switchpoint.analysis.simulate import CANDIDATES, FEATURES
+from switchpoint.analysis.simulation.shop import CANDIDATES, FEATURES
 from switchpoint.experiment.assignment.assign import Assignment
 from switchpoint.experiment.assignment.assign import compile as compile_assignment
 from switchpoint.experiment.definition.state import ExperimentState

@@ -7,7 +7,14 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from switchpoint.analysis.simulate import TrainingLog, World, build_world, generators, open_shop, training_log
+from switchpoint.analysis.simulation.shop import (
+    TrainingLog,
+    World,
+    build_world,
+    generators,
+    open_shop,
+    training_log,
+)
 from switchpoint.experiment.definition.types import DAY_MS, ModelRef
 from switchpoint.experiment.registry.catalog import Catalog
 from switchpoint.experiment.registry.model import (

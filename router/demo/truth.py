@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from switchpoint.analysis.report.layout import primary_comparisons
-from switchpoint.analysis.report.model import Interval, Report, Verdict
-from switchpoint.analysis.simulate import Score, TrueRates, World, true_rates
+from switchpoint.analysis.report.section import primary_comparisons
+from switchpoint.analysis.results.judgement import Interval, Report, Verdict
+from switchpoint.analysis.simulation.shop import Score, TrueRates, World, true_rates
 from switchpoint.experiment.registry.decision import VerdictKind
 
 ALL = "all segments"

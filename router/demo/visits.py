@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from switchpoint.analysis.simulate import Outcome, World
+from switchpoint.analysis.simulation.shop import Outcome, World
 from switchpoint.router.demo.plan import START
 
 _DIGITS = 4  # of a feature on the wire

@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from switchpoint.analysis.simulate import Floats, TrainingLog
+from switchpoint.analysis.simulation.shop import Floats, TrainingLog
 
 PACKAGES = ("scikit-learn", "numpy", "scipy", "skops")
 _HELD_OUT = 0.2

@@ -16,10 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from switchpoint.analysis.analyze import Project, analyze_ledger
-from switchpoint.analysis.evidence import Evidence
-from switchpoint.analysis.ledger import from_ledger
-from switchpoint.analysis.report.model import Report
-from switchpoint.analysis.unit_log import unit_log
+from switchpoint.analysis.evidence.evidence import Evidence
+from switchpoint.analysis.evidence.ledger import from_ledger
+from switchpoint.analysis.results.judgement import Report
+from switchpoint.analysis.simulation.units import unit_log
 from switchpoint.experiment.definition.source import Shape, Source
 from switchpoint.experiment.definition.state import ExperimentState
 from switchpoint.experiment.definition.types import Design, Experiment, LookPlan, ModelRef, Segment

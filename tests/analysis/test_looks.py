@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from switchpoint.analysis.analyze import analyze_ledger
 from switchpoint.analysis.frame import analyze
 from switchpoint.analysis.inference.repeated import Looks
-from switchpoint.analysis.looks import Watched, course, follow
-from switchpoint.analysis.report.model import Report
-from switchpoint.analysis.report.numbers import Comparison, Planned
+from switchpoint.analysis.judgement.looks import Watched, course, follow
+from switchpoint.analysis.results.judgement import Report
+from switchpoint.analysis.results.numbers import Comparison, Planned
 from switchpoint.experiment.definition.types import Belief, DecisionRule, Design, LookPlan, Spending
 from switchpoint.experiment.language.experiment import load_spec
 from switchpoint.experiment.ledger.moments import CellKey, Moments, Sums

@@ -8,10 +8,10 @@ import numpy as np
 
 from switchpoint.analysis.inference import fixed, group_sequential, proportion, sequential
 from switchpoint.analysis.inference.repeated import Looks
-from switchpoint.analysis.inference.result import Alternative, Estimates
-from switchpoint.analysis.planning.boundary import PLANNING_LOOKS, sequential_cost
+from switchpoint.analysis.inference.spending import spending_bounds
+from switchpoint.analysis.numerics.estimates import Alternative, Estimates
+from switchpoint.analysis.planning.cost import PLANNING_LOOKS, looks_cost, sequential_cost
 from switchpoint.analysis.planning.power import units_for_proportions
-from switchpoint.analysis.planning.spending import looks_cost, spending_bounds
 from tests.calibration import streams
 from tests.calibration.errors import ALPHA, score_statistic
 from tests.calibration.streams import Stream, Traffic
@@ -182,6 +182,6 @@ def _run(
 
 def fixed_bound() -> float:
     """|Z| the fixed two-sided test asks for."""
-    from switchpoint.analysis.inference.tail import critical
+    from switchpoint.analysis.numerics.tail import critical
 
     return float(critical(ALPHA, np.inf, Alternative.TWO_SIDED))

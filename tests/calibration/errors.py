@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from switchpoint.analysis.inference import fixed, proportion, sequential
-from switchpoint.analysis.inference.result import Alternative
-from switchpoint.analysis.inference.tail import critical, p_values
-from switchpoint.analysis.planning.spending import spending_bounds
+from switchpoint.analysis.inference.spending import spending_bounds
+from switchpoint.analysis.numerics.estimates import Alternative
+from switchpoint.analysis.numerics.tail import critical, p_values
 from tests.calibration import streams
 from tests.calibration.streams import Stream, Traffic
 

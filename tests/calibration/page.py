@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from switchpoint.analysis.validity.event_gate import NEEDED, Counted
+from switchpoint.analysis.evidence.event_gate import NEEDED, Counted
 from tests.calibration.coverage import Coverage, Power
 from tests.calibration.errors import ALPHA, LOOKS, Cell
 

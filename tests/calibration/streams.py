@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from switchpoint.analysis.evidence.event_gate import NEEDED, Counted, rarer
 from switchpoint.analysis.inference.sample import Sample, from_moments
 from switchpoint.analysis.inference.stratify import stratify
-from switchpoint.analysis.validity.event_gate import NEEDED, Counted, rarer
 
 Array = NDArray[np.floating]
 

@@ -28,23 +28,26 @@ LUA = "lua"
 """The group that tests.mutants.lua mutates: the tool of the others knows Python only."""
 
 DIRECT = (
-    "concurrent", "readings", "words_of_rows", "words_of_gates", "words_of_comparisons", "words_of_others", "association",
+    "concurrent", "readings", "words_of_rows", "words_of_gates", "words_of_comparisons", "words_of_others",
     "checks", "days", "overlap", "allocation", "canary", "sample_ratio", "sensitivity",
 )  # fmt: skip
 """Tests of single checks: they make no table first."""
 
 GROUPS = {
     "rule": Group(
-        files=("analysis/rule.py", "analysis/verdict.py", "analysis/verdicts.py", "analysis/sentences.py"),
+        files=(
+            "analysis/judgement/rule.py", "analysis/judgement/verdict.py", "analysis/judgement/verdicts.py",
+            "analysis/results/sentences.py",
+        ),
         tests=tuple(
-            f"tests/analysis/rule/test_{name}.py"
+            f"tests/analysis/judgement/test_{name}.py"
             for name in ("rule", "verdict", "verdicts", "sentences", "told", "columnar")
         ),
     ),
     "guards": Group(
-        files=("analysis/report/comparisons.py", "analysis/validity/event_gate.py"),
+        files=("analysis/judgement/comparisons.py", "analysis/evidence/event_gate.py"),
         tests=(
-            "tests/analysis/report/test_comparisons.py",
+            "tests/analysis/judgement/test_comparisons.py",
             *(
                 f"tests/analysis/{name}"
                 for name in (
@@ -54,7 +57,7 @@ GROUPS = {
                 )
             ),
             *(
-                f"tests/analysis/validity/test_event_gate.py::{name}"
+                f"tests/analysis/evidence/test_event_gate.py::{name}"
                 for name in (
                     "test_what_is_counted_follows_from_the_metric",
                     "test_events_of_the_smaller_variant_are_expected_from_both",
@@ -68,19 +71,29 @@ GROUPS = {
         ),
     ),
     "estimates": Group(
-        files=("analysis/estimates.py",),
-        tests=("tests/analysis/test_estimates.py", "tests/analysis/test_estimates_oracles.py"),
+        files=("analysis/evidence/pairs.py",),
+        tests=("tests/analysis/evidence/test_pairs.py", "tests/analysis/evidence/test_pairs_oracles.py"),
     ),
     "planning": Group(
-        files=("analysis/planning/*.py",),
-        tests=("tests/analysis/planning", "tests/oracles/test_oracles.py::test_the_cases_of_planning_agree"),
+        files=(
+            "analysis/planning/*.py", "analysis/numerics/crossing.py", "analysis/inference/spending.py",
+            "experiment/definition/looks.py",
+        ),
+        tests=(
+            "tests/analysis/planning", "tests/analysis/numerics/test_crossing.py",
+            "tests/analysis/inference/test_spending.py", "tests/experiment/definition/test_looks.py",
+            "tests/oracles/test_oracles.py::test_the_cases_of_planning_agree",
+        ),
     ),
     "validity": Group(
-        files=("analysis/validity/[!e]*.py",),  # the event gate is among the guards
-        tests=tuple(f"tests/analysis/validity/test_{name}.py" for name in DIRECT),
+        files=("analysis/validity/[!er]*.py", "analysis/validity/rows.py", "analysis/inference/association.py"),
+        tests=(
+            *(f"tests/analysis/validity/test_{name}.py" for name in DIRECT),
+            "tests/analysis/inference/test_association.py",
+        ),
     ),
     "checks": Group(
-        files=("analysis/checks.py",),
+        files=("analysis/validity/run.py",),
         tests=("tests/analysis/validity/test_findings.py",),
     ),
     "fold": Group(

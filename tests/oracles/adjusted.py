@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from switchpoint.analysis.errors import Reason
 from switchpoint.analysis.frame import analyze
 from switchpoint.analysis.inference import (
     adjust,
@@ -17,17 +16,17 @@ from switchpoint.analysis.inference import (
     fixed,
     joint,
     poststratify,
-    quantile,
     random_effects,
-    regression,
     sample,
-    tables,
 )
 from switchpoint.analysis.inference.adjust import Adjusted, Theta
 from switchpoint.analysis.inference.contrast import Contrast
 from switchpoint.analysis.inference.random_effects import Heterogeneity, Pooled, Reference
-from switchpoint.analysis.inference.regression import Robust
-from switchpoint.analysis.report.model import Report
+from switchpoint.analysis.methods import mantel_haenszel as tables
+from switchpoint.analysis.methods import quantile, regression
+from switchpoint.analysis.methods.regression import Robust
+from switchpoint.analysis.numerics.reasons import Reason
+from switchpoint.analysis.results.judgement import Report
 from switchpoint.experiment.language.experiment import load_spec
 from tests.oracles.shared import Declined, Inputs, Method, Outputs, both_scales, outputs, pair, side
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from switchpoint.analysis.inference import exact, fixed, multiplicity, proportion, sample, sequential
+from switchpoint.analysis.inference import fixed, multiplicity, proportion, sample, sequential
 from switchpoint.analysis.inference.multiplicity import Correction
-from switchpoint.analysis.inference.result import Alternative, Distribution
+from switchpoint.analysis.methods import exact_tests as exact
+from switchpoint.analysis.numerics.estimates import Alternative, Distribution
 from switchpoint.analysis.validity import sample_ratio
 from switchpoint.experiment.definition.types import Direction
 from tests.oracles.shared import Declined, Inputs, Method, Outputs, both_scales, moments, outputs, pair, side

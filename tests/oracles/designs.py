@@ -7,21 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from switchpoint.analysis.inference import (
-    beta_binomial,
-    effect_prior,
-    families,
-    fixed,
-    many_to_one,
-    sample,
-    share_sequence,
-)
-from switchpoint.analysis.inference.beta_binomial import BetaPrior
+from switchpoint.analysis.inference import effect_prior, families, fixed, sample, spending
+from switchpoint.analysis.inference import shares as share_sequence
 from switchpoint.analysis.inference.effect_prior import EffectPrior
-from switchpoint.analysis.inference.result import Alternative
-from switchpoint.analysis.planning import power, spending
-from switchpoint.analysis.planning.boundary import fixed_drift
-from switchpoint.analysis.planning.spending import Bounds
+from switchpoint.analysis.inference.spending import Bounds
+from switchpoint.analysis.methods import beta_binomial
+from switchpoint.analysis.methods import dunnett as many_to_one
+from switchpoint.analysis.methods.beta_binomial import BetaPrior
+from switchpoint.analysis.numerics.crossing import fixed_drift
+from switchpoint.analysis.numerics.estimates import Alternative
+from switchpoint.analysis.planning import power
+from switchpoint.analysis.planning.cost import bounds_cost
 from switchpoint.experiment.definition.types import Direction, Spending
 from tests.oracles.shared import Inputs, Method, Outputs, moments, outputs, pair
 
@@ -53,7 +49,7 @@ def _mean_cost(bounds: Bounds, most: float, drift: float) -> float:
 
 def _inflation(inputs: Inputs, *, kind: Spending) -> Outputs:
     bounds = _bounds(inputs, kind=kind)
-    most = spending.bounds_cost(bounds, alpha=inputs["alpha"], power=inputs["power"])
+    most = bounds_cost(bounds, alpha=inputs["alpha"], power=inputs["power"])
     drift = fixed_drift(inputs["alpha"], inputs["power"], bounds.alternative) * np.sqrt(most)
     means = [_mean_cost(bounds, most, multiple * drift) for multiple in (0.0, 0.5, 1.0, 1.5)]
     return {
@@ -69,7 +65,7 @@ def _sequential_rates(inputs: Inputs) -> Outputs:
     spread = power.proportion_spread(*rates, convention=power.Convention.POOLED)
     fixed = power.units_needed(spread, rates[1] - rates[0], alpha=alpha, target=aim, alternative=side).total
     bounds = spending.spending_bounds(_times(inputs), alpha=alpha, alternative=side)
-    most = spending.bounds_cost(bounds, alpha=alpha, power=aim)
+    most = bounds_cost(bounds, alpha=alpha, power=aim)
     drift = fixed_drift(alpha, aim, side) * np.sqrt(most)
     return {
         "n_total_max": fixed * most, "n_total_expected_H1": fixed * _mean_cost(bounds, most, drift),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from switchpoint.analysis.inference import fixed, sample
-from switchpoint.analysis.inference.result import Alternative, Distribution, Estimates
+from switchpoint.analysis.numerics.estimates import Alternative, Distribution, Estimates
 
 Inputs = dict[str, Any]
 Outputs = dict[str, Any]

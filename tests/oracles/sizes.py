@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from switchpoint.analysis.inference.result import Distribution
+from switchpoint.analysis.numerics.estimates import Distribution
 from switchpoint.analysis.planning import power
 from switchpoint.experiment.definition.types import Size
 from tests.oracles.shared import Inputs, Method, Outputs, side

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from switchpoint.analysis.report.model import Check, Severity
+from switchpoint.analysis.results.judgement import Check, Severity
 from switchpoint.experiment.ledger.event import Event, Status
 from switchpoint.experiment.ledger.protocol import Ledger
 from switchpoint.experiment.store.embedded.server import EmbeddedServer

@@ -14,8 +14,8 @@ from switchpoint.router.cli.failure import Exit
 from switchpoint.router.cli.options import at_option, instant
 
 if TYPE_CHECKING:
-    from switchpoint.analysis.aa import AACheck, MetricCheck
-    from switchpoint.analysis.monte_carlo import Rate
+    from switchpoint.analysis.numerics.rates import Rate
+    from switchpoint.analysis.simulation.aa import AACheck, MetricCheck
 
 
 @click.command("aa-check")
@@ -44,9 +44,9 @@ def aa_check(
       switchpoint aa-check home-ranker
       switchpoint aa-check home-ranker --rounds 5000 --json
     """
-    from switchpoint.analysis.aa import Outcome
-    from switchpoint.analysis.aa import aa_check as check
-    from switchpoint.analysis.unit_log import unit_log
+    from switchpoint.analysis.simulation.aa import Outcome
+    from switchpoint.analysis.simulation.aa import aa_check as check
+    from switchpoint.analysis.simulation.units import unit_log
     from switchpoint.router.judging import refuse_before_start
 
     at = instant(at_text)
@@ -125,7 +125,7 @@ def _row(metric: MetricCheck, *rates: Rate | None) -> tuple[str, ...]:
 
 def rate_text(found: Rate | None) -> str:
     """A measured rate with its Monte Carlo error."""
-    from switchpoint.analysis.report import format as fmt
+    from switchpoint.analysis.results import format as fmt
 
     if found is None or found.share is None or found.error is None:
         return fmt.ABSENT

@@ -19,8 +19,8 @@ from switchpoint.router.cli.options import at_option, compare_option, format_opt
 from switchpoint.router.cli.output import deliver, write_report
 
 if TYPE_CHECKING:
-    from switchpoint.analysis.report.batch_model import BatchReport
-    from switchpoint.analysis.report.model import Report
+    from switchpoint.analysis.results.batch import BatchReport
+    from switchpoint.analysis.results.judgement import Report
     from switchpoint.experiment.definition.types import Experiment, Spec
     from switchpoint.experiment.ledger.event import Event
 
@@ -64,7 +64,7 @@ def analyze(  # noqa: PLR0913 - one parameter per option
       switchpoint analyze counts.csv --spec spec.yaml --compare B C
       switchpoint analyze sqlite:///log.db --table units --spec spec.yaml
     """
-    from switchpoint.analysis.report.batch_model import BatchReport
+    from switchpoint.analysis.results.batch import BatchReport
 
     found = judged(file, spec_file, at=instant(at_text), table=table_name, sql=sql, compare=compare)
     form = "json" if as_json else form
@@ -151,8 +151,8 @@ def _named(file: str | Path, second: str = "") -> Iterator[None]:
 def _write_batch(found: BatchReport, form: str, output: Path | None) -> None:
     import json
 
+    from switchpoint.analysis.report.batch import batch_sections
     from switchpoint.analysis.report.batch_html import batch_html
-    from switchpoint.analysis.report.batch_sections import batch_sections
     from switchpoint.analysis.report.markdown import batch_markdown
     from switchpoint.router.cli.render import as_text, show
 

@@ -157,9 +157,9 @@ def _say_prepared(prepared: Prepared) -> None:
 
 
 def _say_decided(decided: Decided) -> None:
-    from switchpoint.analysis.report import format as fmt
-    from switchpoint.analysis.report.layout import verdict_tone
+    from switchpoint.analysis.report.section import verdict_tone
     from switchpoint.analysis.report.sections import status_sections
+    from switchpoint.analysis.results import format as fmt
     from switchpoint.router.cli.render import show, show_table
 
     report, judgement = decided.look.report, decided.judgement

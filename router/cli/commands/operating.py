@@ -14,8 +14,8 @@ from switchpoint.experiment.errors import BadInput, NotFound
 from switchpoint.router.cli.context import Context, now_ms
 
 if TYPE_CHECKING:
-    from switchpoint.analysis.draw import Baseline, World
-    from switchpoint.analysis.operating import Characteristic, Operating
+    from switchpoint.analysis.simulation.operating import Characteristic, Operating
+    from switchpoint.analysis.simulation.runs import Baseline, World
     from switchpoint.experiment.ledger.protocol import Ledger
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -71,7 +71,7 @@ def measure(context: Context, definition: Experiment, asked: Asked) -> tuple[Ope
 
     from rich.progress import BarColumn, Progress, TextColumn
 
-    from switchpoint.analysis.operating import operating, seeded
+    from switchpoint.analysis.simulation.operating import operating, seeded
     from switchpoint.router.cli.render import console
 
     world = world_of(context, definition, asked)
@@ -93,7 +93,7 @@ def measure(context: Context, definition: Experiment, asked: Asked) -> tuple[Ope
 
 def world_of(context: Context, definition: Experiment, asked: Asked) -> World:
     """From what was typed in, completed by the experiment's own history where it has one."""
-    from switchpoint.analysis.draw import World
+    from switchpoint.analysis.simulation.runs import World
 
     past = None if _complete(definition, asked) else _past(context.catalog.experiment, context, definition)
     typed = dict(_named(text, "--baseline") for text in asked.baseline)
@@ -115,7 +115,7 @@ def world_of(context: Context, definition: Experiment, asked: Asked) -> World:
 
 def _complete(definition: Experiment, asked: Asked) -> bool:
     """Whether everything needed was typed in, so that no store has to be asked."""
-    from switchpoint.analysis.draw import judged_metrics
+    from switchpoint.analysis.simulation.runs import judged_metrics
 
     named = {text.partition("=")[0] for text in asked.baseline}
     return asked.per_day is not None and {m.key for m in judged_metrics(definition)} <= named
@@ -123,8 +123,8 @@ def _complete(definition: Experiment, asked: Asked) -> bool:
 
 def _past(find: Callable[[str], Any], context: Context, definition: Experiment) -> World | None:
     """The world of the experiment of this key in the store; None where there is none or it has no units."""
-    from switchpoint.analysis.draw import from_history
-    from switchpoint.analysis.ledger import from_ledger
+    from switchpoint.analysis.evidence.ledger import from_ledger
+    from switchpoint.analysis.simulation.runs import from_history
 
     try:
         state = find(definition.key)
@@ -163,7 +163,7 @@ def _named(text: str, option: str) -> tuple[str, str]:
 
 
 def _baseline(text: str) -> Baseline:
-    from switchpoint.analysis.draw import Baseline
+    from switchpoint.analysis.simulation.runs import Baseline
 
     mean, colon, sd = text.partition(":")
     spread = _number(sd, "--baseline") if colon else None
@@ -212,7 +212,7 @@ def show(found: tuple[Operating, ...]) -> None:
 
 
 def _line(found: Operating) -> tuple[str, ...]:
-    from switchpoint.analysis.monte_carlo import rate_of
+    from switchpoint.analysis.numerics.rates import rate_of
     from switchpoint.router.cli.commands.aa_check import rate_text
 
     null, mde = found.scenarios[0], found.scenarios[1]
@@ -245,6 +245,6 @@ def _size(found: Operating) -> str:
 
 def documents(found: tuple[Operating, ...]) -> list[Mapping[str, Any]]:
     """JSON-safe, in the order of `measure`."""
-    from switchpoint.analysis.report.plain import fields_of
+    from switchpoint.analysis.results.json import fields_of
 
     return [fields_of(one) for one in found]

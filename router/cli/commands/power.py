@@ -182,7 +182,7 @@ def _rule(
     share: float,
 ) -> _Rule:
     """What was typed in, completed by the rule of the spec or experiment that is learnt from."""
-    from switchpoint.analysis.planning.look_days import planned_days
+    from switchpoint.experiment.definition.looks import planned_days
 
     belief = Belief(sd=share_of(prior_sd, "--prior-sd")) if prior_sd is not None else None
     return _Rule(
@@ -285,8 +285,8 @@ class Plot:
 def _rendered(found: Needed, plot: Plot, form: str) -> str:
     """The answer with its power curves as the text of a file."""
     from switchpoint.analysis.planning.curves import curve
-    from switchpoint.analysis.report.plain import to_plain
-    from switchpoint.analysis.report.power_html import power_html
+    from switchpoint.analysis.report.power import power_html
+    from switchpoint.analysis.results.json import to_plain
 
     if form == "text":
         return "".join(f"{name}: {value}\n" for name, value in _facts(found))
@@ -300,7 +300,7 @@ def _rendered(found: Needed, plot: Plot, form: str) -> str:
 
 
 def _facts(found: Needed) -> list[tuple[str, str]]:
-    from switchpoint.analysis.report import format as fmt
+    from switchpoint.analysis.results import format as fmt
 
     lift = "" if found.lift is None else f" ({fmt.share(found.lift, signed=True)})"
     return [

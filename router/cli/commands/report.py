@@ -13,7 +13,7 @@ from switchpoint.router.cli.options import at_option, compare_option, format_opt
 from switchpoint.router.cli.output import write_report
 
 if TYPE_CHECKING:
-    from switchpoint.analysis.report.model import Report
+    from switchpoint.analysis.results.judgement import Report
 
 
 @click.command()
@@ -36,7 +36,7 @@ def status(context: Context, experiment: str, at_text: str | None, *, as_json: b
     if as_json:
         print_json({**short_document(found), "refused": refused})
         return
-    from switchpoint.analysis.report.layout import verdict_tone
+    from switchpoint.analysis.report.section import verdict_tone
     from switchpoint.router.cli.render import show
 
     show(status_sections(found), tone=verdict_tone(found.verdict))

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from switchpoint.analysis.errors import Reason
 from switchpoint.analysis.inference import adjust, contrast, fixed, joint
 from switchpoint.analysis.inference.adjust import Adjusted, Theta
 from switchpoint.analysis.inference.joint import Joint
+from switchpoint.analysis.numerics.reasons import Reason
 
 
 def _data(rng: np.random.Generator, n: int, rho: float = 0.8, effect: float = 0.0) -> Joint:

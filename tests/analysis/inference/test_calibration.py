@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from switchpoint.analysis.evidence.event_gate import NEEDED, Counted, rarer
 from switchpoint.analysis.inference import fixed, proportion, sequential
-from switchpoint.analysis.inference.result import Alternative
 from switchpoint.analysis.inference.sample import from_moments, from_sums
 from switchpoint.analysis.inference.sample import proportion as rate
 from switchpoint.analysis.inference.stratify import stratify
-from switchpoint.analysis.inference.tail import p_values
-from switchpoint.analysis.validity.event_gate import NEEDED, Counted, rarer
+from switchpoint.analysis.numerics.estimates import Alternative
+from switchpoint.analysis.numerics.tail import p_values
 
 
 def _limit(level: float, runs: int) -> float:

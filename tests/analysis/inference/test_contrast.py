@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from switchpoint.analysis.errors import Reason
 from switchpoint.analysis.inference import contrast, fixed, sequential
 from switchpoint.analysis.inference.contrast import Contrast, from_samples
-from switchpoint.analysis.inference.result import Alternative
 from switchpoint.analysis.inference.sample import Sample, from_moments
+from switchpoint.analysis.numerics.estimates import Alternative
+from switchpoint.analysis.numerics.reasons import Reason
 from tests.analysis.inference.strategies import pairs
 
 

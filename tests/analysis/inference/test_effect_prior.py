@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from switchpoint.analysis.errors import CannotEstimate, Reason
 from switchpoint.analysis.inference import fixed
 from switchpoint.analysis.inference.effect_prior import EffectPrior, effect_posterior, empirical_prior
 from switchpoint.analysis.inference.sample import Sample, from_moments
+from switchpoint.analysis.numerics.reasons import CannotEstimate, Reason
 from switchpoint.experiment.definition.types import Direction
 from switchpoint.experiment.errors import BadInput
 from tests.analysis.inference.strategies import pairs

@@ -30,7 +30,7 @@ def test_the_core_does_not_import_scipy_stats() -> None:
         [
             *MODULES,
             "switchpoint.analysis.inference.sequential",
-            "switchpoint.analysis.inference.exact",
+            "switchpoint.analysis.methods.exact_tests",
             "switchpoint.analysis.planning.sufficiency",
         ]
     )

@@ -8,10 +8,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
-from switchpoint.analysis.errors import CannotEstimate, Reason
 from switchpoint.analysis.inference import fixed, sample
-from switchpoint.analysis.inference.result import Alternative, Distribution
 from switchpoint.analysis.inference.sample import Sample, from_moments
+from switchpoint.analysis.numerics.estimates import Alternative, Distribution
+from switchpoint.analysis.numerics.reasons import CannotEstimate, Reason
 from switchpoint.experiment.definition.types import Direction, Size
 from tests.analysis.inference.strategies import pairs
 

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from switchpoint.analysis.errors import Reason
 from switchpoint.analysis.inference import fixed, group_sequential, proportion
 from switchpoint.analysis.inference.group_sequential import Stage, position
 from switchpoint.analysis.inference.repeated import Looks, repeated_p
-from switchpoint.analysis.inference.result import Alternative
 from switchpoint.analysis.inference.sample import Sample, from_moments
+from switchpoint.analysis.numerics.estimates import Alternative
+from switchpoint.analysis.numerics.reasons import Reason
 from switchpoint.experiment.definition.types import Spending
 from tests.analysis.inference.strategies import pairs
 

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, special
 
-from switchpoint.analysis.errors import Reason
 from switchpoint.analysis.inference import contrast, sample
 from switchpoint.analysis.inference.effect_prior import EffectPrior, effect_posterior
 from switchpoint.analysis.inference.lift_posterior import binomial_lift
+from switchpoint.analysis.numerics.reasons import Reason
 from switchpoint.experiment.definition.types import Direction
 
 

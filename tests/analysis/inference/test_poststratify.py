@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from switchpoint.analysis.errors import Reason
 from switchpoint.analysis.inference import contrast, fixed
 from switchpoint.analysis.inference.contrast import from_samples
 from switchpoint.analysis.inference.poststratify import combine, post_stratify
 from switchpoint.analysis.inference.sample import from_moments
 from switchpoint.analysis.inference.stratify import stratify
+from switchpoint.analysis.numerics.reasons import Reason
 
 CONTROL = from_moments([600, 250, 150], [10.0, 30.0, 55.0], [25.0, 90.0, 160.0])
 TREATMENT = from_moments([580, 280, 140], [10.6, 31.5, 54.0], [26.0, 95.0, 150.0])

@@ -8,10 +8,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import optimize, stats
 
-from switchpoint.analysis.errors import Reason
-from switchpoint.analysis.inference import exact, fixed, proportion, sample
+from switchpoint.analysis.inference import fixed, proportion, sample
 from switchpoint.analysis.inference.restricted import restricted_rates_difference, restricted_rates_ratio
-from switchpoint.analysis.inference.result import Alternative
+from switchpoint.analysis.methods import exact_tests as exact
+from switchpoint.analysis.numerics.estimates import Alternative
+from switchpoint.analysis.numerics.reasons import Reason
 from switchpoint.experiment.definition.types import Direction
 
 

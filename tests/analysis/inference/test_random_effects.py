@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from switchpoint.analysis.errors import Reason
 from switchpoint.analysis.inference.random_effects import Heterogeneity, Reference, pool_effects
+from switchpoint.analysis.numerics.reasons import Reason
 
 EFFECTS = np.array([0.021, 0.084, -0.054, 0.151, 0.018, 0.112])
 VARIANCES = np.array([0.0001, 0.00025, 0.0004, 0.0009, 0.00016, 0.0016])

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from switchpoint.analysis.errors import Reason
 from switchpoint.analysis.inference import sample
+from switchpoint.analysis.numerics.reasons import Reason
 from switchpoint.experiment.errors import BadInput
 
 totals = st.lists(st.integers(-(2**40), 2**40), min_size=2, max_size=30)

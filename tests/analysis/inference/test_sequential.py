@@ -8,10 +8,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
-from switchpoint.analysis.errors import Reason
 from switchpoint.analysis.inference import fixed, sequential
-from switchpoint.analysis.inference.result import Alternative
 from switchpoint.analysis.inference.sample import Sample, from_moments, proportion
+from switchpoint.analysis.numerics.estimates import Alternative
+from switchpoint.analysis.numerics.reasons import Reason
 from tests.analysis.inference.strategies import pairs
 
 n_stars = st.sampled_from([50, 1000, 50_000])

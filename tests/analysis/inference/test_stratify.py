@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from switchpoint.analysis.errors import Reason
 from switchpoint.analysis.inference import fixed
 from switchpoint.analysis.inference.sample import Sample, from_moments, proportion
 from switchpoint.analysis.inference.stratify import stratify
+from switchpoint.analysis.numerics.reasons import Reason
 
 
 def _side(n: list[float], mean: list[float], variance: list[float]) -> Sample:

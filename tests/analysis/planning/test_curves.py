@@ -10,10 +10,9 @@ import pytest
 from scipy import stats
 from statsmodels.stats.power import NormalIndPower
 
-from switchpoint.analysis.planning.boundary import sequential_cost
+from switchpoint.analysis.planning.cost import looks_cost, sequential_cost
 from switchpoint.analysis.planning.curves import Curve, Planned, curve, units
 from switchpoint.analysis.planning.power import planned_units, posterior_cost
-from switchpoint.analysis.planning.spending import looks_cost
 from switchpoint.experiment.definition.types import Belief, Design, Size
 from switchpoint.experiment.errors import BadInput
 from tests.analysis.cases import RULE

@@ -14,10 +14,10 @@ from scipy import stats
 
 from switchpoint.analysis.inference import fixed, sample
 from switchpoint.analysis.inference.effect_prior import EffectPrior, normal_posterior
-from switchpoint.analysis.inference.result import Alternative, Distribution
+from switchpoint.analysis.numerics.crossing import fixed_drift
+from switchpoint.analysis.numerics.estimates import Alternative, Distribution
 from switchpoint.analysis.planning import power
-from switchpoint.analysis.planning.boundary import fixed_drift, sequential_cost
-from switchpoint.analysis.planning.look_days import plan_cost
+from switchpoint.analysis.planning.cost import plan_cost, sequential_cost
 from switchpoint.analysis.planning.power import Convention
 from switchpoint.experiment.definition.types import (
     Belief,

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from switchpoint.analysis.errors import Reason
 from switchpoint.analysis.inference.sample import from_moments, proportion
+from switchpoint.analysis.numerics.reasons import Reason
 from switchpoint.analysis.planning import power
 from switchpoint.analysis.planning.accrual import constant_accrual, fit_accrual
-from switchpoint.analysis.planning.boundary import sequential_cost
+from switchpoint.analysis.planning.cost import sequential_cost
 from switchpoint.analysis.planning.sufficiency import Sufficiency, progress, sufficiency
 from switchpoint.experiment.definition.types import DecisionRule, Design, Direction, Grade, LookPlan, Size
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from switchpoint.analysis.report.model import Check, Severity
+from switchpoint.analysis.results.judgement import Check, Severity
 
 Numbers = Mapping[str, float | int | str | None]
 Case = tuple[Callable[[], Check], Check]

@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 
 from switchpoint.analysis.analyze import Project, analyze_ledger
-from switchpoint.analysis.facts import Backlog
+from switchpoint.analysis.evidence.facts import Backlog
+from switchpoint.analysis.evidence.ledger import arrived
 from switchpoint.analysis.frame import analyze
-from switchpoint.analysis.ledger import arrived
-from switchpoint.analysis.report.batch_model import BatchReport
-from switchpoint.analysis.report.model import Report, Severity
+from switchpoint.analysis.results.batch import BatchReport
+from switchpoint.analysis.results.judgement import Report, Severity
 from switchpoint.experiment.definition.types import Segment, Size
 from switchpoint.experiment.language.experiment import load_spec
 from switchpoint.experiment.ledger.fold import Arrivals

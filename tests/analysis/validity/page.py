@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from switchpoint.analysis.report.batch_model import BatchReport
 from switchpoint.analysis.report.markdown import escape
-from switchpoint.analysis.report.model import Check, CheckName, Report
-from switchpoint.analysis.thresholds import DEFAULT
+from switchpoint.analysis.results.batch import BatchReport
+from switchpoint.analysis.results.judgement import Check, CheckName, Report
+from switchpoint.analysis.results.thresholds import DEFAULT
 from tests.analysis.validity.more_worlds import (
     MORE,
     counted,

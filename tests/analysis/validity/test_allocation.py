@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from switchpoint.analysis.evidence import DayLooks, Evidence, Stratum, Subject
-from switchpoint.analysis.ledger import from_ledger
-from switchpoint.analysis.report import format as fmt
-from switchpoint.analysis.report.model import Check, SampleRatio, Severity
-from switchpoint.analysis.thresholds import DEFAULT
+from switchpoint.analysis.evidence.evidence import DayLooks, Evidence, Stratum, Subject
+from switchpoint.analysis.evidence.ledger import from_ledger
+from switchpoint.analysis.results import format as fmt
+from switchpoint.analysis.results.judgement import Check, SampleRatio, Severity
+from switchpoint.analysis.results.thresholds import DEFAULT
 from switchpoint.analysis.validity import allocation
 from switchpoint.analysis.validity.sample_ratio import log_e_sample_ratio
 from tests.analysis import cases

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from switchpoint.analysis.evidence import Stratum, Subject
+from switchpoint.analysis.evidence.evidence import Stratum, Subject
 from switchpoint.analysis.inference.sample import proportion
-from switchpoint.analysis.report.model import Overlap, Severity, Value
-from switchpoint.analysis.thresholds import DEFAULT
+from switchpoint.analysis.results.judgement import Overlap, Severity, Value
+from switchpoint.analysis.results.thresholds import DEFAULT
 from switchpoint.analysis.validity import contamination, gates, overlap
 from switchpoint.experiment.definition.types import Grade, MetricType
 from tests.analysis.cases import RULE

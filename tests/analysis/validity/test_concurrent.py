@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from switchpoint.analysis.evidence import DayLooks, Evidence
-from switchpoint.analysis.facts import Unseen
-from switchpoint.analysis.ledger import from_ledger
-from switchpoint.analysis.report.model import Severity
+from switchpoint.analysis.evidence.evidence import DayLooks, Evidence
+from switchpoint.analysis.evidence.facts import Unseen
+from switchpoint.analysis.evidence.ledger import from_ledger
+from switchpoint.analysis.results.judgement import Severity
 from switchpoint.analysis.validity import concurrent
 from switchpoint.analysis.validity.concurrent import Window
 from switchpoint.experiment.definition.source import Shape, Source

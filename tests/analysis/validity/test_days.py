@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from switchpoint.analysis.facts import Unseen
-from switchpoint.analysis.report import format as fmt
-from switchpoint.analysis.report.model import Check, Severity
-from switchpoint.analysis.thresholds import DEFAULT
+from switchpoint.analysis.evidence.facts import Unseen
+from switchpoint.analysis.results import format as fmt
+from switchpoint.analysis.results.judgement import Check, Severity
+from switchpoint.analysis.results.thresholds import DEFAULT
 from switchpoint.analysis.validity.sample_ratio import SampleRatio, sample_ratio
 from switchpoint.analysis.validity.series import Effects, Levels, daily_ratio, jump, novelty
 from tests.analysis.validity.expected import fine, unseen, void, warned

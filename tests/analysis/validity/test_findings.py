@@ -8,12 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from switchpoint.analysis import checks
-from switchpoint.analysis.beside import Beside
-from switchpoint.analysis.checks import Findings
-from switchpoint.analysis.evidence import Stratum, Subject
-from switchpoint.analysis.examine import Days
-from switchpoint.analysis.facts import (
+from switchpoint.analysis.evidence.evidence import Stratum, Subject
+from switchpoint.analysis.evidence.facts import (
     Arrived,
     Backlog,
     Copies,
@@ -26,7 +22,8 @@ from switchpoint.analysis.facts import (
     Sharing,
     Unseen,
 )
-from switchpoint.analysis.report.model import (
+from switchpoint.analysis.evidence.moments import Exact
+from switchpoint.analysis.results.judgement import (
     Check,
     CheckName,
     Maturing,
@@ -35,9 +32,8 @@ from switchpoint.analysis.report.model import (
     Severity,
     Value,
 )
-from switchpoint.analysis.sentences import effects
-from switchpoint.analysis.thresholds import DEFAULT
-from switchpoint.analysis.totals import Exact
+from switchpoint.analysis.results.sentences import effects
+from switchpoint.analysis.results.thresholds import DEFAULT
 from switchpoint.analysis.validity import (
     allocation,
     balance,
@@ -50,11 +46,15 @@ from switchpoint.analysis.validity import (
     rows,
     series,
 )
+from switchpoint.analysis.validity import run as checks
 from switchpoint.analysis.validity.balance import Difference
 from switchpoint.analysis.validity.canary import Canary
 from switchpoint.analysis.validity.concurrent import Window
+from switchpoint.analysis.validity.contamination import Beside
+from switchpoint.analysis.validity.examine import Days
 from switchpoint.analysis.validity.gates import unchecked
 from switchpoint.analysis.validity.outliers import Carried
+from switchpoint.analysis.validity.run import Findings
 from switchpoint.analysis.validity.sample_ratio import sample_ratio
 from switchpoint.analysis.validity.series import Effects, Levels
 from switchpoint.experiment.definition.types import Grade, MetricType

@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 
 from switchpoint.analysis.frame import analyze
-from switchpoint.analysis.report.batch_model import BatchReport
-from switchpoint.analysis.report.model import Check, CheckName, Report, Severity
+from switchpoint.analysis.results.batch import BatchReport
+from switchpoint.analysis.results.judgement import Check, CheckName, Report, Severity
 from switchpoint.experiment.language.experiment import load_spec, load_spec_file
 from switchpoint.experiment.registry.decision import VerdictKind
-from tests.analysis.test_one_judge import same
+from tests.analysis.judgement.test_one_judge import same
 
 
 def report(frame: Any, spec: str) -> Report:

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from switchpoint.analysis.evidence import Stratum, Subject
-from switchpoint.analysis.inference.result import Float
+from switchpoint.analysis.evidence.evidence import Stratum, Subject
 from switchpoint.analysis.inference.sample import Sample, from_moments, proportion
+from switchpoint.analysis.numerics.estimates import Float
 from switchpoint.analysis.planning.power import (
     absolute_effect,
     design_factor,
@@ -17,7 +17,7 @@ from switchpoint.analysis.planning.power import (
     proportion_spread,
     units_needed,
 )
-from switchpoint.analysis.report.model import Overlap, OverlapRow, Value
+from switchpoint.analysis.results.judgement import Overlap, OverlapRow, Value
 from switchpoint.analysis.validity import overlap
 from switchpoint.experiment.definition.types import Belief, DecisionRule, Design, MetricType, Size
 from tests.analysis.cases import RULE

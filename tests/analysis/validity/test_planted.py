@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from switchpoint.analysis.report.model import Report, Severity
+from switchpoint.analysis.results.judgement import Report, Severity
 from tests.analysis.validity.__main__ import PAGE
 from tests.analysis.validity.page import CHECKS, PLANTED, STORIES, render, told
 from tests.analysis.validity.worlds import (

@@ -8,16 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from switchpoint.analysis.report.model import Comparison, MetricReading, Missing, Value
-from switchpoint.analysis.report.numbers import Estimate, Interval, MixRow, Pooled
-from switchpoint.analysis.rule import Finding
-from switchpoint.analysis.thresholds import DEFAULT
-from switchpoint.analysis.totals import Exact
+from switchpoint.analysis.evidence.moments import Exact
+from switchpoint.analysis.results.judgement import Comparison, MetricReading, Missing, Value
+from switchpoint.analysis.results.numbers import Estimate, Finding, Interval, MixRow, Pooled
+from switchpoint.analysis.results.thresholds import DEFAULT
 from switchpoint.analysis.validity import confounding, gates
 from switchpoint.experiment.definition.types import Grade
 from tests.analysis.cases import BUYERS
+from tests.analysis.evidence.test_event_gate import VISITS
 from tests.analysis.validity.expected import fine, gate, warned
-from tests.analysis.validity.test_event_gate import VISITS
 
 ESTIMATE = Estimate(
     n_control=1000, n_variant=1000, control_value=0.1, variant_value=0.18, effect=0.08, standard_error=0.01,

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from switchpoint.analysis.errors import Reason
-from switchpoint.analysis.thresholds import DEFAULT
+from switchpoint.analysis.numerics.reasons import Reason
+from switchpoint.analysis.results.thresholds import DEFAULT
 from switchpoint.analysis.validity.sample_ratio import (
     combine,
     log_e_sample_ratio,

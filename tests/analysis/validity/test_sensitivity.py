@@ -6,10 +6,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from switchpoint.analysis.evidence.moments import Centred, Exact
 from switchpoint.analysis.frame import analyze
-from switchpoint.analysis.report.model import Report
-from switchpoint.analysis.report.numbers import MixRow
-from switchpoint.analysis.totals import Centred, Exact
+from switchpoint.analysis.results.judgement import Report
+from switchpoint.analysis.results.numbers import MixRow
 from switchpoint.analysis.validity import confounding, sensitivity
 from switchpoint.experiment.language.experiment import load_spec
 from tests.analysis.cases import BUYERS

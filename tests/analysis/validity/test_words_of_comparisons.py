@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from switchpoint.analysis.facts import Unseen
-from switchpoint.analysis.thresholds import DEFAULT
+from switchpoint.analysis.evidence.facts import Unseen
+from switchpoint.analysis.results.thresholds import DEFAULT
 from switchpoint.analysis.validity import balance, canary, outliers
 from switchpoint.analysis.validity.balance import Difference
 from switchpoint.analysis.validity.canary import Canary

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from switchpoint.analysis.facts import Backlog, Unseen
-from switchpoint.analysis.report.model import Maturing
-from switchpoint.analysis.thresholds import DEFAULT
+from switchpoint.analysis.evidence.facts import Backlog, Unseen
+from switchpoint.analysis.results.judgement import Maturing
+from switchpoint.analysis.results.thresholds import DEFAULT
 from switchpoint.analysis.validity import gates
 from switchpoint.experiment.definition.types import Grade
 from tests.analysis.cases import RULE

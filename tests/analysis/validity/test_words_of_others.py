@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from switchpoint.analysis.facts import Shared, Sharing, Unseen
-from switchpoint.analysis.thresholds import DEFAULT
+from switchpoint.analysis.evidence.facts import Shared, Sharing, Unseen
+from switchpoint.analysis.results.thresholds import DEFAULT
 from switchpoint.analysis.validity import concurrent
 from switchpoint.analysis.validity.concurrent import Window
 from tests.analysis.validity.expected import Case, fine, unseen, warned

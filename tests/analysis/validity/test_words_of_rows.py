@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 from scipy import stats
 
-from switchpoint.analysis.facts import Arrived, Copies, Eligibility, Ids, Nesting, Outcomes, Unseen
-from switchpoint.analysis.report.model import Severity
-from switchpoint.analysis.thresholds import DEFAULT
+from switchpoint.analysis.evidence.facts import Arrived, Copies, Eligibility, Ids, Nesting, Outcomes, Unseen
+from switchpoint.analysis.results.judgement import Severity
+from switchpoint.analysis.results.thresholds import DEFAULT
 from switchpoint.analysis.validity import contamination, rows
 from tests.analysis.validity.expected import Case, fine, gate, unseen, void, warned
 

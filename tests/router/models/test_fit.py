@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from switchpoint.analysis.simulate import FEATURES, TrainingLog, generators, open_shop, training_log
+from switchpoint.analysis.simulation.shop import FEATURES, TrainingLog, generators, open_shop, training_log
 from switchpoint.experiment.registry.model import Content, Format, ModelVersion
 from switchpoint.experiment.store.artifacts import Artifacts
 from switchpoint.router.models.fit import Recommender, data_digest, fit_additive, fit_matching

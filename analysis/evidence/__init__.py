@@ -1,0 +1,1 @@
+"""Moments as arrays: the subjects, strata and days of one or thousands of experiments."""

@@ -1,0 +1,1 @@
+"""Named methods outside the decision rule, for whoever asks for them."""

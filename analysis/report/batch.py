@@ -1,0 +1,133 @@
+"""Many experiments as sections: the summary per group, then a row per experiment."""
+
+from __future__ import annotations
+
+from switchpoint.analysis.report.section import SEVERITY_TONE, VERDICT_TONE, Cell, Section, Table, Tone
+from switchpoint.analysis.results import format as fmt
+from switchpoint.analysis.results.batch import BatchReport, BatchRow
+from switchpoint.experiment.registry.decision import VerdictKind
+
+_LAST = "reason"
+_SPARE = (
+    "all units", "control", "variant value", "first day", "sample ratio p", "p", "flags", "lift interval",
+)  # fmt: skip
+"""What a narrow terminal leaves out, in this order."""
+
+
+def batch_sections(
+    report: BatchReport, *, rows: int | None = None, reasons: bool = True
+) -> tuple[Section, ...]:
+    """The summary, then at most `rows` experiments (all when None), with or without reasons.
+
+    Where not all are shown, those with a decision come first, by their p.
+    """
+    shown = report.rows if rows is None else tuple(sorted(report.rows, key=_rank)[:rows])
+    table = row_table(report, shown, reasons=reasons)
+    hidden = len(report.rows) - len(shown)
+    notes = table_notes(report)
+    if hidden:
+        notes = (
+            *notes,
+            f"{fmt.count(hidden)} more rows with --format json, md or html; decided ones come first here.",
+        )
+    return (
+        Section(key="summary", title=batch_title(report), table=summary_table(report)),
+        Section(key="experiments", title="Experiments", table=table if shown else None, notes=notes),
+    )
+
+
+def batch_title(report: BatchReport) -> str:
+    """`ctr: 2,471 experiments`."""
+    return f"{report.metric}: {fmt.plural(len(report.rows), 'experiment')}"
+
+
+def table_notes(report: BatchReport) -> tuple[str, ...]:
+    """What the columns of the rows mean."""
+    head = report.header
+    design = fmt.design(head.design)
+    rule = f"The {p_name(report)} and interval are those the {design} design decides by at {head.alpha:g}"
+    holm = "; Holm corrects over the variants of one experiment, not over experiments" * _several(report)
+    return (f"{rule}{holm}.", "Units and needed count control and the variant of the row together.")
+
+
+def _several(report: BatchReport) -> bool:
+    """Whether any experiment has several variants beside control."""
+    return any(row.variants > 2 for row in report.rows)
+
+
+def p_name(report: BatchReport) -> str:
+    """The name of the p-value the rule decides by."""
+    return "anytime p" if any(row.headline == "sequence" for row in report.rows) else "p"
+
+
+def row_table(report: BatchReport, rows: tuple[BatchRow, ...], *, reasons: bool) -> Table:
+    """A row per experiment; the Holm column only where an experiment has several other variants."""
+    several = _several(report)
+    names = {"p": p_name(report)}
+    cells = [_cells(row, shares=report.shares) for row in rows]
+    columns = [
+        name
+        for name in (cells[0] if cells else {})
+        if (reasons or name != _LAST) and (several or name != "Holm p")
+    ]
+    return Table(
+        columns=tuple(names.get(name, name) for name in columns),
+        rows=tuple(tuple(row[name] for name in columns) for row in cells),
+        labels=4,
+        sentence=reasons,
+        spare=tuple(columns.index(name) for name in _SPARE if name in columns and (several or name != "p")),
+    )
+
+
+def summary_table(report: BatchReport) -> Table:
+    """Verdicts by group, in order of time."""
+    kinds = [kind.value for kind in VerdictKind if any(s.verdicts.get(kind.value) for s in report.summaries)]
+    columns = ("group", "experiments", "units", *kinds, "ratio broken", "share")
+    rows = tuple(
+        (
+            Cell(summary.group),
+            Cell(fmt.count(summary.experiments)),
+            Cell(fmt.count(summary.units)),
+            *(Cell(fmt.count(summary.verdicts.get(kind, 0))) for kind in kinds),
+            Cell(fmt.count(summary.srm_flagged)),
+            Cell(fmt.share(summary.srm_share)),
+        )
+        for summary in report.summaries
+    )
+    return Table(columns=columns, rows=rows, spare=(2, len(columns) - 1))
+
+
+def _rank(row: BatchRow) -> tuple[bool, float]:
+    decided = row.verdict in {VerdictKind.PROMOTE, VerdictKind.ROLLBACK}
+    return (not decided, 2.0 if row.adjusted_p is None else row.adjusted_p)
+
+
+def _reason(row: BatchRow) -> str:
+    """Why the verdict is what it is, and what the checks found."""
+    first = row.missing.message if row.missing else row.reason
+    return " ".join([first, *(flag.message for flag in row.flags if flag.message not in first)])
+
+
+def _cells(row: BatchRow, *, shares: bool) -> dict[str, Cell]:
+    control, variant = (
+        fmt.share(value, digits=2) if shares else fmt.amount(value)
+        for value in (row.control_value, row.variant_value)
+    )
+    return {
+        "experiment": Cell(row.experiment),
+        "first day": Cell(row.first_day or fmt.ABSENT, Tone.MUTED),
+        "verdict": Cell(row.verdict.value, VERDICT_TONE[row.verdict]),
+        "variant": Cell(row.variant or fmt.ABSENT),
+        "lift": Cell(fmt.share(row.lift, signed=True)),
+        "lift interval": Cell(fmt.lift_interval(row.headline_lift)),
+        "p": Cell(fmt.probability(row.headline_p)),
+        "Holm p": Cell(fmt.probability(row.adjusted_p)),
+        "units": Cell(fmt.count(row.n_compared)),
+        "needed": Cell(fmt.count(row.n_needed)),
+        "flags": Cell(", ".join(flag.name for flag in row.flags)),
+        "sample ratio p": Cell(fmt.probability(row.srm_p), SEVERITY_TONE[row.srm]),
+        "control": Cell(control),
+        "variant value": Cell(variant),
+        "all units": Cell(fmt.count(row.n)),
+        _LAST: Cell(_reason(row)),
+    }

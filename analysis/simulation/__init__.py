@@ -1,0 +1,1 @@
+"""How often a rule errs: A/A checks, operating characteristics, a shop whose truth is known."""
