@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -62,3 +65,32 @@ def test_nothing_is_imported_by_a_name_without_the_package() -> None:
 def test_a_room_loads_only_what_it_needs(statement: str, forbidden: set[str]) -> None:
     """Import budgets: the SDK brings no web framework, the hot path no numerics."""
     assert loaded_by(statement) & forbidden == set()
+
+
+def rooms(container: str, layers: list[str]) -> list[tuple[str, str]]:
+    """The rooms of a contract from above, each with what it says of itself; those to come are in brackets."""
+    folder = ROOT / container.removeprefix("switchpoint.").replace(".", "/")
+    names = [name for layer in layers for name in re.split(r" [|:] ", layer) if not name.startswith("(")]
+    files = [
+        folder / name / "__init__.py" if (folder / name).is_dir() else folder / f"{name}.py" for name in names
+    ]
+    said = [ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "" for file in files]
+    return [(name, text.split("\n\n")[0].replace("\n", " ")) for name, text in zip(names, said, strict=True)]
+
+
+def test_the_house_as_drawn_is_the_house_as_enforced() -> None:
+    """CONTRIBUTING.md has every contract's rooms, in their order, with their own words."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    layered = [c for c in project["tool"]["importlinter"]["contracts"] if "containers" in c]
+    assert all(contract["exhaustive"] for contract in layered)
+    expected = {
+        container.removeprefix("switchpoint."): rooms(container, contract["layers"])
+        for contract in layered
+        for container in contract["containers"]
+    }
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    parts = re.split(r"^##+ ", text, flags=re.MULTILINE)
+    drawn = {
+        part.split("\n")[0]: re.findall(r"^\| `(\w+)` \| (.+) \|$", part, re.MULTILINE) for part in parts
+    }
+    assert {name: found for name, found in drawn.items() if found} == expected
