@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -88,21 +88,29 @@ class StoreMemory:
         if found is not None:
             raise StoreReverted(found)
 
-    def remember(self, records: Records, ledger: Mapping[str, int] | None = None) -> None:
+    def remember(self, records: Records) -> None:
         """Keep what the store is now. For a store that was checked, or that is wanted as it is (`restore`).
-
-        `ledger`: the settings of its ledger; without them those known stay.
 
         Raises:
             OSError: the file cannot be written.
             StoreUnavailable: the store does not answer.
         """
         head, known = records.head(), self.known()
-        settings = ledger or (known.ledger if known else {})
-        now = KnownStore(identity=records.identity(), revision=head.seq, hash=head.hash, ledger=settings)
-        if head.seq == 0 or now == known:
-            return
-        self._run(partial(self._keep, now))
+        ledger = known.ledger if known else {}
+        now = KnownStore(identity=records.identity(), revision=head.seq, hash=head.hash, ledger=ledger)
+        if head.seq and now != known:
+            self._run(partial(self._keep, now))
+
+    def remember_ledger(self, settings: Mapping[str, int]) -> None:
+        """Keep the settings of the known store's ledger. Of its records nothing is said, nor asked: they may
+        have been replaced since they were looked at.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        known = self.known()
+        if known is not None and settings not in ({}, known.ledger):
+            self._run(partial(self._keep, replace(known, ledger=settings)))
 
     def _keep(self, now: KnownStore) -> None:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

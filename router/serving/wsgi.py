@@ -12,6 +12,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from gevent import monkey
@@ -88,7 +89,7 @@ class RecordsSource:
             self._checked = ""
             if self._memory is not None:
                 self._require(self._memory)
-                self._remember(self._memory)
+                self._kept(partial(self._memory.remember, self._records))
             if self.store != (identity or ""):
                 self._exchanged()
             self._checked, self.store = stamp, identity or ""
@@ -101,14 +102,14 @@ class RecordsSource:
             self.store = None
             raise
 
-    def remember(self, ledger: Mapping[str, int]) -> None:
+    def remember_ledger(self, settings: Mapping[str, int]) -> None:
         """Keep the settings of the ledger, unless the store is not the known one."""
         if self._memory is not None and self.store is not None:
-            self._remember(self._memory, ledger)
+            self._kept(partial(self._memory.remember_ledger, settings))
 
-    def _remember(self, memory: StoreMemory, ledger: Mapping[str, int] | None = None) -> None:
+    def _kept(self, keep: Callable[[], object]) -> None:
         try:
-            memory.remember(self._records, ledger)
+            keep()
         except OSError as error:
             _log.warning("what is known of the store cannot be kept on disk: %s", error)
 
@@ -190,7 +191,7 @@ def create(settings: Settings | None = None) -> Application:
         found = check_server(client)
         with suppress(Conflict):  # a ledger in another form; recording says so
             found.append(newest_finding(ledger.days_ahead()))
-            source.remember(ledger.settings())
+            source.remember_ledger(ledger.settings())
         return found
 
     drainer = Drainer(

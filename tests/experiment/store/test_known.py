@@ -157,11 +157,14 @@ def test_the_ledgers_settings_stay_known_with_the_store_that_comes_after(
     records: Records, tmp_path: Path
 ) -> None:
     memory = StoreMemory(tmp_path, "default")
+    memory.remember_ledger({"shards": 2})  # of no store that is known
+    assert memory.known() is None
     write(records, "a")
-    memory.remember(records, {"shards": 3})
+    memory.remember(records)
+    memory.remember_ledger({"shards": 3})
     write(records, "b")
     memory.remember(records)
-    memory.remember(records, {})
+    memory.remember_ledger({})
     assert memory.known() == KnownStore(
         identity=records.identity(), revision=2, hash=records.head().hash, ledger={"shards": 3}
     )

@@ -202,6 +202,26 @@ def test_a_worker_that_starts_on_an_emptied_store_serves_the_copy(worker: Worker
     assert again.current.running == (world.EXPERIMENT,)
 
 
+def test_to_keep_the_ledgers_settings_believes_no_store(tmp_path: Path) -> None:
+    """They are looked at between two looks at the records, when an older store may have come."""
+    records, memory = SwappedRecords(), StoreMemory(tmp_path, "default")
+    source = RecordsSource(cast("Records", records), memory)
+    catalog = world.build(cast("Records", records), tmp_path)
+    export(records.inner, tmp_path / "journal")
+    catalog.pause(world.EXPERIMENT, at=world.now_ms(), actor="t")
+    source.stamp()
+    records.inner = MemoryRecords()
+    restore(tmp_path / "journal", records.inner)
+    source.remember_ledger({"shards": 3})
+    with pytest.raises(
+        StoreReverted, match="at revision 4, but this data directory has seen it at revision 5"
+    ):
+        source.stamp()
+    known = memory.known()
+    assert known is not None
+    assert known.ledger == {"shards": 3}
+
+
 def test_a_store_is_known_by_its_identity_until_it_is_another_one(tmp_path: Path) -> None:
     """What the ledger is bound to: nothing before the first look, and nothing while the store is refused."""
     records = SwappedRecords()
