@@ -152,6 +152,18 @@ class Body:
         raise problem.BadBody("the body ended early", fix="send all of it")
 
 
+class Named:
+    """What gunicorn asks of a listening socket, which may be closed before its last connection is served."""
+
+    def __init__(self, listener: Any) -> None:
+        """Ask now."""
+        self._name = listener.getsockname()
+
+    def getsockname(self) -> object:
+        """The address it had."""
+        return self._name
+
+
 class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no annotations
     """What gunicorn runs (`worker_class`)."""
 
@@ -178,9 +190,8 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no annotations
         self._await_readiness()
         gc.freeze()  # else every large request has all of this looked through, which takes 20 ms
         pool = Pool(self.worker_connections)
-        servers = [StreamServer(s, handle=partial(self.handle, s), spawn=pool) for s in self.sockets]
+        servers = [self._server(listener, pool) for listener in self.sockets]
         for server in servers:
-            server.max_accept = 1  # one of those that wait on the same socket
             server.start()
         os.ftruncate(self.tmp.fileno(), 1)  # needs no room on the disk
         while self.alive:
@@ -194,6 +205,11 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no annotations
             if time.monotonic() > end:
                 self.log.warning("cutting off %d connections", len(pool))
                 return
+
+    def _server(self, listener: Any, pool: Pool) -> StreamServer:
+        server = StreamServer(listener, handle=partial(self.handle, Named(listener)), spawn=pool)
+        server.max_accept = 1  # one of those that wait on the same socket
+        return server
 
     def _await_readiness(self) -> None:
         """The application may have `ready()` and `open()`; without them it is ready and need not be told."""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from types import SimpleNamespace
 
 import gevent
 import gevent.socket
 import pytest
+from gevent.pool import Pool
+from gunicorn.config import Config
+from gunicorn.glogging import Logger
 from gunicorn.http.body import Body as GunicornBody
 from gunicorn.http.body import ChunkedReader, LengthReader
 from gunicorn.http.unreader import SocketUnreader
@@ -261,3 +265,23 @@ def test_a_peer_is_an_address_or_a_network_of_ipv6() -> None:
     assert peer_of(("2001:db8::1", 5, 0, 0)) != peer_of(("2001:db8:0:1::1", 5, 0, 0))
     assert peer_of(("fe80::1%eth0", 5, 0, 2)) == peer_of(("fe80::1", 5, 0, 0))
     assert peer_of("") == peer_of(b"")
+
+
+def test_who_was_accepted_last_is_served_though_the_port_is_closed(pair: Pair) -> None:
+    """A worker that ends closes its port in the moment in which a connection has come by it."""
+
+    def application(environ: dict[str, object], start: Callable[..., object]) -> list[bytes]:
+        start("200 OK", [("Content-Length", "4")])
+        return [str(environ["SERVER_PORT"])[:4].encode()]
+
+    config = Config()
+    listener = gevent.socket.create_server(("127.0.0.1", 0))
+    serving = worker.Worker(1, os.getpid(), [listener], None, 30, config, Logger(config))
+    serving.wsgi = application
+    ours, theirs = pair
+    server = serving._server(listener, Pool())
+    listener.close()
+    server.do_handle(ours, ("127.0.0.1", 1))
+    theirs.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert theirs.recv(65_536).startswith(b"HTTP/1.1 200 OK\r\n")
+    serving.tmp.close()
