@@ -9,8 +9,8 @@ from switchpoint.analysis.evidence.facts import LEDGER, Backlog, Facts
 from switchpoint.analysis.evidence.ledger import from_ledger
 from switchpoint.analysis.judgement.build import build
 from switchpoint.analysis.judgement.history import history
+from switchpoint.analysis.report.report import Report
 from switchpoint.analysis.results.header import Header, VariantHeader, blank, instant
-from switchpoint.analysis.results.judgement import Report
 from switchpoint.analysis.results.thresholds import DEFAULT, Thresholds
 from switchpoint.analysis.validity import concurrent
 from switchpoint.experiment.definition.state import ExperimentState
@@ -60,7 +60,7 @@ def analyze_ledger(
     """
     evidence = from_ledger(state, moments, at=at)
     evidence = replace(evidence, facts=(project.facts,) * len(evidence.subjects))
-    return build(
+    result = build(
         evidence,
         ledger_header(state, assignment=evidence.subjects[0].assignment, at=at),
         backlog=project.backlog,
@@ -69,6 +69,7 @@ def analyze_ledger(
         compare=compare,
         limits=limits,
     )
+    return Report.of(result)
 
 
 def ledger_header(state: ExperimentState, *, assignment: str, at: int) -> Header:

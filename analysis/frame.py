@@ -20,9 +20,8 @@ from switchpoint.analysis.evidence.evidence import COUNTS, Cells, Evidence
 from switchpoint.analysis.evidence.facts import Facts
 from switchpoint.analysis.judgement.batch import batch
 from switchpoint.analysis.judgement.build import build
-from switchpoint.analysis.results.batch import BatchReport
+from switchpoint.analysis.report.report import BatchReport, Report
 from switchpoint.analysis.results.header import Header, VariantHeader, blank, instant
-from switchpoint.analysis.results.judgement import Report
 from switchpoint.analysis.results.thresholds import DEFAULT, Thresholds
 from switchpoint.analysis.tables import aggregated as shapes
 from switchpoint.analysis.tables import events as event_rows
@@ -79,8 +78,8 @@ def analyze(
     evidence = evidence_of(frame, spec, outcomes)
     header = table_header(spec, evidence, at)
     if many:
-        return batch(evidence, header, limits=limits)
-    return build(evidence, header, compare=compare, limits=limits)
+        return BatchReport.of(batch(evidence, header, limits=limits))
+    return Report.of(build(evidence, header, compare=compare, limits=limits))
 
 
 def source_of(spec: Spec | Experiment) -> Source:

@@ -20,7 +20,7 @@ import vl_convert
 
 from bench.upworthy_chart import picture
 from bench.upworthy_tests import Share, Test, read, share
-from switchpoint.analysis.results.batch import BatchReport
+from switchpoint.analysis.report.report import BatchReport
 from switchpoint.analysis.results.judgement import Severity
 from switchpoint.experiment.registry.decision import VerdictKind
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from switchpoint.analysis.frame import analyze
 from switchpoint.analysis.inference.proportion import wilson
-from switchpoint.analysis.results.batch import BatchReport, BatchRow
+from switchpoint.analysis.report.report import BatchReport
+from switchpoint.analysis.results.batch import BatchRow
 from switchpoint.experiment.language.experiment import load_spec_file
 from switchpoint.experiment.registry.decision import VerdictKind
 from switchpoint.experiment.store import tables as table

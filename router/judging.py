@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 
-from switchpoint.analysis.results.judgement import Report
+from switchpoint.analysis.report.report import Report
 from switchpoint.experiment.definition.state import ExperimentState
 from switchpoint.experiment.errors import BadInput
 from switchpoint.experiment.language.canonical import digest, rule_digest

@@ -37,8 +37,9 @@ if TYPE_CHECKING:
         units_for_proportions,
         units_needed,
     )
-    from switchpoint.analysis.results.batch import BatchReport, BatchRow
-    from switchpoint.analysis.results.judgement import Check, CheckName, Report, Severity, Verdict
+    from switchpoint.analysis.report.report import BatchReport, Report
+    from switchpoint.analysis.results.batch import BatchRow
+    from switchpoint.analysis.results.judgement import Check, CheckName, Severity, Verdict
     from switchpoint.analysis.results.numbers import Comparison, Interval, MetricReading
     from switchpoint.analysis.results.thresholds import Thresholds
     from switchpoint.experiment.definition.types import Direction, Experiment, Spec
@@ -74,8 +75,9 @@ _ROOMS = {
     "analysis.numerics.estimates": "Alternative Estimate Estimates",
     "analysis.planning.power": "Spread Units covariate_spread equal_spread power "
     "proportion_spread smallest_effect units_for_proportions units_needed",
-    "analysis.results.batch": "BatchReport BatchRow",
-    "analysis.results.judgement": "Check CheckName Report Severity Verdict",
+    "analysis.report.report": "BatchReport Report",
+    "analysis.results.batch": "BatchRow",
+    "analysis.results.judgement": "Check CheckName Severity Verdict",
     "analysis.results.numbers": "Comparison Interval MetricReading",
     "analysis.results.thresholds": "Thresholds",
     "experiment.definition.types": "Direction Experiment Spec",

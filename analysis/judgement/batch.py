@@ -21,7 +21,7 @@ from switchpoint.analysis.judgement.readings import mixed
 from switchpoint.analysis.judgement.sheet import Sheet, sheets
 from switchpoint.analysis.numerics import arrays as columnar
 from switchpoint.analysis.planning.accrual import Accrual
-from switchpoint.analysis.results.batch import ALL_GROUPS, BatchReport, BatchRow, BatchSummary
+from switchpoint.analysis.results.batch import ALL_GROUPS, BatchResult, BatchRow, BatchSummary
 from switchpoint.analysis.results.header import Header, iso_day
 from switchpoint.analysis.results.headline import deciding
 from switchpoint.analysis.results.judgement import Comparison, MetricReading, Missing, Severity, Verdict
@@ -33,7 +33,7 @@ from switchpoint.experiment.definition.types import DecisionRule, Design, Direct
 from switchpoint.experiment.registry.decision import VerdictKind
 
 
-def batch(evidence: Evidence, header: Header, *, limits: Thresholds = DEFAULT) -> BatchReport:
+def batch(evidence: Evidence, header: Header, *, limits: Thresholds = DEFAULT) -> BatchResult:
     """A verdict for every experiment of the evidence, and counts by quarter of its first exposure day."""
     found = survey(evidence, limits)
     many = _measure(found)
@@ -42,7 +42,7 @@ def batch(evidence: Evidence, header: Header, *, limits: Thresholds = DEFAULT) -
         *(_unreadable(key, reason) for key, reason in evidence.unreadable.items()),
     )
     metric = evidence.metrics[found.primary]
-    return BatchReport(
+    return BatchResult(
         header=header,
         metric=metric.key,
         rows=rows,

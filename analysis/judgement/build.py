@@ -1,4 +1,4 @@
-"""From evidence to the frozen report of one experiment."""
+"""From evidence to the frozen result of one experiment."""
 
 from __future__ import annotations
 
@@ -13,7 +13,14 @@ from switchpoint.analysis.judgement.pairwise import Pair
 from switchpoint.analysis.judgement.readings import SUBJECT, read
 from switchpoint.analysis.results import format as fmt
 from switchpoint.analysis.results.header import Header
-from switchpoint.analysis.results.judgement import Check, Contamination, History, Reading, Report, Severity
+from switchpoint.analysis.results.judgement import (
+    Check,
+    Contamination,
+    ExperimentResult,
+    History,
+    Reading,
+    Severity,
+)
 from switchpoint.analysis.results.judgement import Evidence as Grading
 from switchpoint.analysis.results.numbers import Finding
 from switchpoint.analysis.results.thresholds import DEFAULT, Thresholds
@@ -32,8 +39,8 @@ def build(
     history: History | None = None,
     compare: Sequence[Pair] = (),
     limits: Thresholds = DEFAULT,
-) -> Report:
-    """The report of evidence that holds exactly one experiment.
+) -> ExperimentResult:
+    """The result of evidence that holds exactly one experiment.
 
     Args:
         backlog: what a live ledger has not summed yet; None: the data are closed. others: the check of the
@@ -56,7 +63,7 @@ def build(
     results, findings = judged.checks, judged.findings
     reached, why = findings.grade
     primary, subject = matured.metrics[found.primary], evidence.subjects[SUBJECT]
-    return Report(
+    return ExperimentResult(
         header=header,
         verdict=judged.verdict,
         matured=matured,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from switchpoint.analysis.report.section import SEVERITY_TONE, VERDICT_TONE, Cell, Section, Table, Tone
 from switchpoint.analysis.results import format as fmt
-from switchpoint.analysis.results.batch import BatchReport, BatchRow
+from switchpoint.analysis.results.batch import BatchResult, BatchRow
 from switchpoint.experiment.registry.decision import VerdictKind
 
 _LAST = "reason"
@@ -15,56 +15,56 @@ _SPARE = (
 
 
 def batch_sections(
-    report: BatchReport, *, rows: int | None = None, reasons: bool = True
+    result: BatchResult, *, rows: int | None = None, reasons: bool = True
 ) -> tuple[Section, ...]:
     """The summary, then at most `rows` experiments (all when None), with or without reasons.
 
     Where not all are shown, those with a decision come first, by their p.
     """
-    shown = report.rows if rows is None else tuple(sorted(report.rows, key=_rank)[:rows])
-    table = row_table(report, shown, reasons=reasons)
-    hidden = len(report.rows) - len(shown)
-    notes = table_notes(report)
+    shown = result.rows if rows is None else tuple(sorted(result.rows, key=_rank)[:rows])
+    table = row_table(result, shown, reasons=reasons)
+    hidden = len(result.rows) - len(shown)
+    notes = table_notes(result)
     if hidden:
         notes = (
             *notes,
             f"{fmt.count(hidden)} more rows with --format json, md or html; decided ones come first here.",
         )
     return (
-        Section(key="summary", title=batch_title(report), table=summary_table(report)),
+        Section(key="summary", title=batch_title(result), table=summary_table(result)),
         Section(key="experiments", title="Experiments", table=table if shown else None, notes=notes),
     )
 
 
-def batch_title(report: BatchReport) -> str:
+def batch_title(result: BatchResult) -> str:
     """`ctr: 2,471 experiments`."""
-    return f"{report.metric}: {fmt.plural(len(report.rows), 'experiment')}"
+    return f"{result.metric}: {fmt.plural(len(result.rows), 'experiment')}"
 
 
-def table_notes(report: BatchReport) -> tuple[str, ...]:
+def table_notes(result: BatchResult) -> tuple[str, ...]:
     """What the columns of the rows mean."""
-    head = report.header
+    head = result.header
     design = fmt.design(head.design)
-    rule = f"The {p_name(report)} and interval are those the {design} design decides by at {head.alpha:g}"
-    holm = "; Holm corrects over the variants of one experiment, not over experiments" * _several(report)
+    rule = f"The {p_name(result)} and interval are those the {design} design decides by at {head.alpha:g}"
+    holm = "; Holm corrects over the variants of one experiment, not over experiments" * _several(result)
     return (f"{rule}{holm}.", "Units and needed count control and the variant of the row together.")
 
 
-def _several(report: BatchReport) -> bool:
+def _several(result: BatchResult) -> bool:
     """Whether any experiment has several variants beside control."""
-    return any(row.variants > 2 for row in report.rows)
+    return any(row.variants > 2 for row in result.rows)
 
 
-def p_name(report: BatchReport) -> str:
+def p_name(result: BatchResult) -> str:
     """The name of the p-value the rule decides by."""
-    return "anytime p" if any(row.headline == "sequence" for row in report.rows) else "p"
+    return "anytime p" if any(row.headline == "sequence" for row in result.rows) else "p"
 
 
-def row_table(report: BatchReport, rows: tuple[BatchRow, ...], *, reasons: bool) -> Table:
+def row_table(result: BatchResult, rows: tuple[BatchRow, ...], *, reasons: bool) -> Table:
     """A row per experiment; the Holm column only where an experiment has several other variants."""
-    several = _several(report)
-    names = {"p": p_name(report)}
-    cells = [_cells(row, shares=report.shares) for row in rows]
+    several = _several(result)
+    names = {"p": p_name(result)}
+    cells = [_cells(row, shares=result.shares) for row in rows]
     columns = [
         name
         for name in (cells[0] if cells else {})
@@ -79,9 +79,9 @@ def row_table(report: BatchReport, rows: tuple[BatchRow, ...], *, reasons: bool)
     )
 
 
-def summary_table(report: BatchReport) -> Table:
+def summary_table(result: BatchResult) -> Table:
     """Verdicts by group, in order of time."""
-    kinds = [kind.value for kind in VerdictKind if any(s.verdicts.get(kind.value) for s in report.summaries)]
+    kinds = [kind.value for kind in VerdictKind if any(s.verdicts.get(kind.value) for s in result.summaries)]
     columns = ("group", "experiments", "units", *kinds, "ratio broken", "share")
     rows = tuple(
         (
@@ -92,7 +92,7 @@ def summary_table(report: BatchReport) -> Table:
             Cell(fmt.count(summary.srm_flagged)),
             Cell(fmt.share(summary.srm_share)),
         )
-        for summary in report.summaries
+        for summary in result.summaries
     )
     return Table(columns=columns, rows=rows, spare=(2, len(columns) - 1))
 

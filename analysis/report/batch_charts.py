@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from switchpoint.analysis.report.marks import Spec, chart
-from switchpoint.analysis.results.batch import ALL_GROUPS, BatchReport
+from switchpoint.analysis.results.batch import ALL_GROUPS, BatchResult
 from switchpoint.experiment.registry.decision import VerdictKind
 
 VERDICT_COLOURS = {
@@ -12,9 +12,9 @@ VERDICT_COLOURS = {
 }  # fmt: skip
 
 
-def verdicts_by_group(report: BatchReport) -> Spec | None:
+def verdicts_by_group(result: BatchResult) -> Spec | None:
     """Experiments by verdict in every group (quarter); None where there are no groups."""
-    groups = [summary for summary in report.summaries if summary.group != ALL_GROUPS]
+    groups = [summary for summary in result.summaries if summary.group != ALL_GROUPS]
     kinds = [kind for kind in VerdictKind if any(g.verdicts.get(kind.value) for g in groups)]
     rows = [
         {

@@ -15,7 +15,7 @@ from switchpoint.analysis.report.drawing import figure
 from switchpoint.analysis.report.markup import page, table, text
 from switchpoint.analysis.report.section import VERDICT_TONE, Cell, Table, Tone
 from switchpoint.analysis.results import format as fmt
-from switchpoint.analysis.results.batch import BatchReport, BatchRow
+from switchpoint.analysis.results.batch import BatchResult, BatchRow
 from switchpoint.experiment.registry.decision import VerdictKind
 
 SHOWN = 100
@@ -27,30 +27,30 @@ _CAPTION = (
 )
 
 
-def batch_html(report: BatchReport) -> str:
+def batch_html(result: BatchResult) -> str:
     """Many experiments as one HTML page."""
-    body = [_head(report), _tiles(report), _summary(report), _experiments(report)]
-    title = batch_title(report)
-    at = f"looked at {report.header.at}" if report.header.at else "a closed table"
+    body = [_head(result), _tiles(result), _summary(result), _experiments(result)]
+    title = batch_title(result)
+    at = f"looked at {result.header.at}" if result.header.at else "a closed table"
     return page(title, body, at, scripts=(ENHANCED, SCRIPT), style=PICTURES + STYLE)
 
 
-def _head(report: BatchReport) -> str:
-    head = report.header
+def _head(result: BatchResult) -> str:
+    head = result.header
     mde = fmt.share(head.mde) if head.mde_relative else fmt.amount(head.mde)
     rule = (
         f"One rule judged every experiment: {fmt.design(head.design)} design, alpha {head.alpha:g}, power "
         f"{head.power:g}, MDE {mde}, evidence {head.evidence_required}."
     )
     return (
-        f'<header class="verdict tone-plain"><h1>{text(batch_title(report))}</h1>'
+        f'<header class="verdict tone-plain"><h1>{text(batch_title(result))}</h1>'
         f'<p class="headline">{text(rule)}</p></header>'
     )
 
 
-def _tiles(report: BatchReport) -> str:
+def _tiles(result: BatchResult) -> str:
     """How many of each verdict; a click filters the table."""
-    whole = report.summaries[0]
+    whole = result.summaries[0]
     tiles = []
     for kind in VerdictKind:
         number = whole.verdicts.get(kind.value, 0)
@@ -65,18 +65,18 @@ def _tiles(report: BatchReport) -> str:
     return f'<div class="tiles">{"".join(tiles)}</div>'
 
 
-def _summary(report: BatchReport) -> str:
-    drawn = verdicts_by_group(report)
+def _summary(result: BatchResult) -> str:
+    drawn = verdicts_by_group(result)
     picture = "" if drawn is None else figure(drawn, _CAPTION)
-    inner = table(summary_table(report))
+    inner = table(summary_table(result))
     if picture:
         inner = f"<details><summary>The same as a table</summary>{inner}</details>"
     title = "Verdicts over time" if picture else "Verdicts"
     return f"<section><h2>{title}</h2>{picture}{inner}</section>"
 
 
-def _experiments(report: BatchReport) -> str:
-    cells = row_table(report, report.rows, reasons=True)
+def _experiments(result: BatchResult) -> str:
+    cells = row_table(result, result.rows, reasons=True)
     columns = cells.columns[:-1]
     head = "".join(
         f'<th scope="col"{_kind(cells, place)}><button type="button">{text(name)}</button></th>'
@@ -84,20 +84,20 @@ def _experiments(report: BatchReport) -> str:
     )
     rows = "".join(
         _row(row, line, cells, hidden=place >= SHOWN)
-        for place, (row, line) in enumerate(zip(report.rows, cells.rows, strict=True))
+        for place, (row, line) in enumerate(zip(result.rows, cells.rows, strict=True))
     )
-    told = (*table_notes(report), "Click a row for its reason, a column name to sort.")
+    told = (*table_notes(result), "Click a row for its reason, a column name to sort.")
     notes = "".join(f'<p class="note">{text(note)}</p>' for note in told)
     return (
-        f"<section><h2>Experiments</h2>{_controls(report)}{notes}"
+        f"<section><h2>Experiments</h2>{_controls(result)}{notes}"
         f'<div class="scroll many"><table id="experiments"><thead><tr>{head}</tr></thead>{rows}</table></div>'
         '<p class="more"><button type="button" id="more">Show more</button></p></section>'
     )
 
 
-def _controls(report: BatchReport) -> str:
-    verdicts = [kind.value for kind in VerdictKind if any(row.verdict is kind for row in report.rows)]
-    flags = sorted({flag.name for row in report.rows for flag in row.flags})
+def _controls(result: BatchResult) -> str:
+    verdicts = [kind.value for kind in VerdictKind if any(row.verdict is kind for row in result.rows)]
+    flags = sorted({flag.name for row in result.rows for flag in row.flags})
     return (
         '<form class="controls" role="search">'
         '<input type="search" id="find" placeholder="Search name, flag or reason" aria-label="Search">'

@@ -23,26 +23,32 @@ from switchpoint.analysis.report.marks import (
 from switchpoint.analysis.report.section import headline_interval, primary
 from switchpoint.analysis.results import format as fmt
 from switchpoint.analysis.results.headline import deciding
-from switchpoint.analysis.results.judgement import Comparison, DayPoint, Interval, MetricReading, Report
+from switchpoint.analysis.results.judgement import (
+    Comparison,
+    DayPoint,
+    ExperimentResult,
+    Interval,
+    MetricReading,
+)
 
 # 99.9 % of days lie inside ± this many standard errors: the sample-ratio threshold, p < .001
 _DAY_BAND = 3.29
 
 
-def charts(report: Report) -> dict[str, Spec]:
+def charts(result: ExperimentResult) -> dict[str, Spec]:
     """All charts that have something to show, by key, in reading order."""
     drawn = {
-        "cumulative": cumulative(report),
-        "segments": forest(report),
-        "metrics": lifts(report),
-        "ratio": daily_share(report),
+        "cumulative": cumulative(result),
+        "segments": forest(result),
+        "metrics": lifts(result),
+        "ratio": daily_share(result),
     }
     return {key: spec for key, spec in drawn.items() if spec}
 
 
-def forest(report: Report) -> Spec | None:
+def forest(result: ExperimentResult) -> Spec | None:
     """Effect on the primary metric, over all segments and in each, with its headline interval."""
-    metric = primary(report.matured)
+    metric = primary(result.matured)
     if metric is None:
         return None
     rows = [row for c in metric.comparisons for row in _forest_rows(metric, c)]
@@ -53,10 +59,10 @@ def forest(report: Report) -> Spec | None:
     return interval_chart(rows, order, title)
 
 
-def lifts(report: Report) -> Spec | None:
+def lifts(result: ExperimentResult) -> Spec | None:
     """Lift of every metric with its interval; the direction that is better is in the label."""
     rows = []
-    for metric in report.matured.metrics:
+    for metric in result.matured.metrics:
         for c in metric.comparisons:
             e = deciding(c)
             bounds = None if e is None else e.lift_interval
@@ -72,9 +78,9 @@ def lifts(report: Report) -> Spec | None:
     return interval_chart(rows, list(dict.fromkeys(r["where"] for r in rows)), "lift, per cent of control")
 
 
-def cumulative(report: Report) -> Spec | None:
+def cumulative(result: ExperimentResult) -> Spec | None:
     """Effect on the primary metric after each exposure day, inside its confidence sequence."""
-    metric = primary(report.matured)
+    metric = primary(result.matured)
     if metric is None:
         return None
     scale = 100.0 if fmt.as_shares(metric) else 1.0
@@ -106,10 +112,10 @@ def cumulative(report: Report) -> Spec | None:
     return chart(rows, layers, height=260)
 
 
-def daily_share(report: Report) -> Spec | None:
+def daily_share(result: ExperimentResult) -> Spec | None:
     """Share of each day's units that met the variant, inside the band 99.9 % of days fall into."""
-    metric = primary(report.live)
-    expected = _expected_shares(report)
+    metric = primary(result.live)
+    expected = _expected_shares(result)
     rows = [
         row
         for c in (metric.comparisons if metric else ())
@@ -189,9 +195,9 @@ def _scaled(bounds: Interval | None, side: str, scale: float) -> float | None:
     return None if value is None else value * scale
 
 
-def _expected_shares(report: Report) -> dict[str, float]:
+def _expected_shares(result: ExperimentResult) -> dict[str, float]:
     """Intended share of each variant among itself and control, from the strata summed."""
-    overall = next((r for r in report.live.sample_ratio if r.scope == "overall"), None)
+    overall = next((r for r in result.live.sample_ratio if r.scope == "overall"), None)
     if overall is None or overall.expected is None:
         return {}
     wanted = dict(zip(overall.variants, overall.expected, strict=True))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from switchpoint.analysis.report.section import Cell, Section, Table, Tone, primary_comparisons
 from switchpoint.analysis.results import format as fmt
-from switchpoint.analysis.results.judgement import Comparison, Report
+from switchpoint.analysis.results.judgement import Comparison, ExperimentResult
 from switchpoint.analysis.results.numbers import LookTaken
 
 
-def looks(report: Report) -> Section:
+def looks(result: ExperimentResult) -> Section:
     """Every look a group sequential plan has taken, and when the next one is."""
-    found = [(c, c.planned) for _, c in primary_comparisons(report.matured) if c.planned is not None]
+    found = [(c, c.planned) for _, c in primary_comparisons(result.matured) if c.planned is not None]
     rows = tuple(_look(c, number, one) for c, plan in found for number, one in enumerate(plan.looks, start=1))
     note = (
         "Looks are reconstructed from what had matured by their day; the confidence sequence above may be "
@@ -41,9 +41,9 @@ def _look(c: Comparison, number: int, one: LookTaken) -> tuple[Cell, ...]:
     )
 
 
-def losses(report: Report) -> Section:
+def losses(result: ExperimentResult) -> Section:
     """What choosing each side now would give up on average, under the rule's prior."""
-    found = [(c, c.posterior) for _, c in primary_comparisons(report.matured) if c.posterior is not None]
+    found = [(c, c.posterior) for _, c in primary_comparisons(result.matured) if c.posterior is not None]
     rows = tuple(
         (
             Cell(c.variant),

@@ -20,7 +20,7 @@ from switchpoint.analysis.report.sections import (
 from switchpoint.analysis.report.validity import overall_ratio, ratio_finding
 from switchpoint.analysis.results import format as fmt
 from switchpoint.analysis.results.headline import deciding
-from switchpoint.analysis.results.judgement import Comparison, MetricReading, Report
+from switchpoint.analysis.results.judgement import Comparison, ExperimentResult, MetricReading
 
 # Which chart stands in which section, and what it shows in words.
 _CHART_OF = {"effect": "cumulative", "segments": "segments", "metrics": "metrics", "sample-ratio": "ratio"}
@@ -44,26 +44,26 @@ _CAPTION = {
 }
 
 
-def html(report: Report) -> str:
+def html(result: ExperimentResult) -> str:
     """The full report as one HTML page."""
-    specs = charts(report)
-    sections = [s for s in report_sections(report) if s.key != "verdict"]
+    specs = charts(result)
+    sections = [s for s in report_sections(result) if s.key != "verdict"]
     # a page is read for the effect first; what was asked stands with the other facts at the end
     sections.sort(key=lambda s: s.key in {"experiment", "thresholds"})
-    body = [_verdict(report), _tiles(report), *(_section(s, report, specs) for s in sections)]
-    head = report.header
+    body = [_verdict(result), _tiles(result), *(_section(s, result, specs) for s in sections)]
+    head = result.header
     footer = f"definition {head.definition_digest or '–'} · rule {head.rule_digest or '–'}"
-    title = f"{head.key}: {verdict_label(report.verdict)}"
+    title = f"{head.key}: {verdict_label(result.verdict)}"
     if not specs:
         return page(title, body, footer)
     payload = {"specs": specs, "light": theme(dark=False), "dark": theme(dark=True)}
     return page(title, body, footer, scripts=(_bundle(), SCRIPT), data=payload)
 
 
-def _verdict(report: Report) -> str:
-    verdict, head = report.verdict, report.header
+def _verdict(result: ExperimentResult) -> str:
+    verdict, head = result.verdict, result.header
     said = [*verdict.reasons, *(f"What would change it: {change}" for change in verdict.what_would_change)]
-    items = "".join(f"<li>{text(line)}</li>" for line in (*said, *unsaid(report)))
+    items = "".join(f"<li>{text(line)}</li>" for line in (*said, *unsaid(result)))
     return (
         f'<header class="verdict tone-{verdict_tone(verdict).value}">'
         f'<p class="eyebrow">Experiment {escape(head.key)} · looked at {escape(head.at)}</p>'
@@ -73,22 +73,22 @@ def _verdict(report: Report) -> str:
     )
 
 
-def _tiles(report: Report) -> str:
+def _tiles(result: ExperimentResult) -> str:
     tiles = []
-    for metric, comparison in primary_comparisons(report.matured):
+    for metric, comparison in primary_comparisons(result.matured):
         tiles += _comparison_tiles(metric, comparison)
-    if (ratio := overall_ratio(report.matured if report.matured.n else report.live)) is not None:
+    if (ratio := overall_ratio(result.matured if result.matured.n else result.live)) is not None:
         said = ratio_finding(ratio).text
         observed = " / ".join(fmt.count(n) for n in ratio.observed)
         figure = said if ratio.p is None else fmt.p_is(ratio.p)
-        when = "" if report.matured.n else ", live"
+        when = "" if result.matured.n else ", live"
         tiles.append(_tile(f"Sample ratio{when}", figure, f"{said} · {observed} units"))
     tiles.append(
-        _tile("Units, matured", fmt.count(report.matured.n), fmt.plural(report.matured.days, "exposure day"))
+        _tile("Units, matured", fmt.count(result.matured.n), fmt.plural(result.matured.days, "exposure day"))
     )
-    if report.live.n != report.matured.n:
-        days = fmt.plural(report.live.days, "exposure day")
-        tiles.append(_tile("Units, live", fmt.count(report.live.n), days))
+    if result.live.n != result.matured.n:
+        days = fmt.plural(result.live.days, "exposure day")
+        tiles.append(_tile("Units, live", fmt.count(result.live.n), days))
     return f'<div class="tiles">{"".join(tiles)}</div>'
 
 
@@ -123,7 +123,7 @@ def _tile(name: str, figure: str, detail: str, extra: str = "") -> str:
     )
 
 
-def _section(section: Section, report: Report, specs: dict[str, Spec]) -> str:
+def _section(section: Section, result: ExperimentResult, specs: dict[str, Spec]) -> str:
     chart = _CHART_OF.get(section.key, "")
     figure = ""
     if chart in specs:
@@ -134,15 +134,15 @@ def _section(section: Section, report: Report, specs: dict[str, Spec]) -> str:
             f"<figcaption>{escape(caption)}</figcaption></figure>"
         )
     if section.key == "effect":
-        figure += _daily_table(report)
+        figure += _daily_table(result)
     if section.key == "thresholds" and section.table:
         inner = f"<details><summary>show</summary>{table(section.table)}</details>"
         return f"<section><h2>{text(section.title)}</h2>{inner}</section>"
     return plain_section(section, figure)
 
 
-def _daily_table(report: Report) -> str:
-    cells = daily_table(report)
+def _daily_table(result: ExperimentResult) -> str:
+    cells = daily_table(result)
     if not cells.rows:
         return ""
     return f"<details><summary>Day by day, as a table</summary>{table(cells)}</details>"

@@ -5,20 +5,20 @@ from __future__ import annotations
 from switchpoint.analysis.report.batch import batch_sections
 from switchpoint.analysis.report.section import Section, Table
 from switchpoint.analysis.report.sections import report_sections
-from switchpoint.analysis.results.batch import BatchReport
-from switchpoint.analysis.results.judgement import Report
+from switchpoint.analysis.results.batch import BatchResult
+from switchpoint.analysis.results.judgement import ExperimentResult
 
 _SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\`*_<>|#[]"})
 
 
-def markdown(report: Report) -> str:
+def markdown(result: ExperimentResult) -> str:
     """The full report as one Markdown document."""
-    return _document(f"Experiment {report.header.key}", report_sections(report))
+    return _document(f"Experiment {result.header.key}", report_sections(result))
 
 
-def batch_markdown(report: BatchReport) -> str:
+def batch_markdown(result: BatchResult) -> str:
     """Many experiments as one Markdown document."""
-    return _document(f"Experiments of {report.header.key}", batch_sections(report))
+    return _document(f"Experiments of {result.header.key}", batch_sections(result))
 
 
 def _document(title: str, sections: tuple[Section, ...]) -> str:

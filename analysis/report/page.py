@@ -1,4 +1,4 @@
-"""The style sheet and the script of the self-contained HTML report."""
+"""The style sheet and the script of the self-contained HTML result."""
 
 STYLE = """
 :root {

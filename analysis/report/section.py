@@ -1,4 +1,4 @@
-"""What a rendered report is made of: sections of sentences and tables of formatted cells."""
+"""What a rendered result is made of: sections of sentences and tables of formatted cells."""
 
 from __future__ import annotations
 

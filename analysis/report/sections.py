@@ -17,7 +17,13 @@ from switchpoint.analysis.report.section import (
 )
 from switchpoint.analysis.results import format as fmt
 from switchpoint.analysis.results.headline import deciding
-from switchpoint.analysis.results.judgement import Comparison, MetricReading, Reading, Report, Verdict
+from switchpoint.analysis.results.judgement import (
+    Comparison,
+    ExperimentResult,
+    MetricReading,
+    Reading,
+    Verdict,
+)
 from switchpoint.experiment.registry.decision import VerdictKind
 
 
@@ -47,50 +53,50 @@ _PAIR_COLUMNS = (
 )  # fmt: skip
 
 
-def status_sections(report: Report) -> tuple[Section, ...]:
+def status_sections(result: ExperimentResult) -> tuple[Section, ...]:
     """The short reading: verdict, units, sufficiency and sample ratio."""
     parts = (
-        _verdict(report),
-        validity.overlap(report),
-        _primary_effect(report),
-        _live(report),
-        validity.sufficiency(report),
-        validity.sample_ratio(report, short=True),
+        _verdict(result),
+        validity.overlap(result),
+        _primary_effect(result),
+        _live(result),
+        validity.sufficiency(result),
+        validity.sample_ratio(result, short=True),
     )
     return tuple(p for p in parts if p.lines or p.table)
 
 
-def report_sections(report: Report) -> tuple[Section, ...]:
+def report_sections(result: ExperimentResult) -> tuple[Section, ...]:
     """The full reading; parts that have nothing to say are left out."""
     parts = (
-        _verdict(report),
-        validity.overlap(report),
-        _experiment(report),
-        _primary_effect(report),
-        _live(report),
-        design_sections.looks(report),
-        *(_of_matured(report) if report.matured.n else ()),
-        validity.sufficiency(report),
-        validity.sample_ratio(report, short=False),
-        validity.checks(report),
-        validity.beside(report),
-        validity.variants(report),
-        validity.history(report),
-        _pooled(report),
-        validity.thresholds(report),
+        _verdict(result),
+        validity.overlap(result),
+        _experiment(result),
+        _primary_effect(result),
+        _live(result),
+        design_sections.looks(result),
+        *(_of_matured(result) if result.matured.n else ()),
+        validity.sufficiency(result),
+        validity.sample_ratio(result, short=False),
+        validity.checks(result),
+        validity.beside(result),
+        validity.variants(result),
+        validity.history(result),
+        _pooled(result),
+        validity.thresholds(result),
     )
     return tuple(p for p in parts if p.lines or p.table)
 
 
-def _of_matured(report: Report) -> tuple[Section, ...]:
+def _of_matured(result: ExperimentResult) -> tuple[Section, ...]:
     """Parts that are empty tables before anything has matured."""
     return (
-        design_sections.losses(report),
-        segment.segments(report),
-        segment.segment_data(report),
-        _metrics(report),
-        _pairs(report),
-        _guardrails(report),
+        design_sections.losses(result),
+        segment.segments(result),
+        segment.segment_data(result),
+        _metrics(result),
+        _pairs(result),
+        _guardrails(result),
     )
 
 
@@ -99,25 +105,25 @@ def said_once(verdict: Verdict) -> str:
     return "" if verdict.headline.rstrip(".").lower() == verdict_label(verdict).lower() else verdict.headline
 
 
-def unsaid(report: Report) -> tuple[str, ...]:
+def unsaid(result: ExperimentResult) -> tuple[str, ...]:
     """The warnings that are not among the verdict's reasons already."""
-    return tuple(w for w in dict.fromkeys(report.warnings) if w not in report.verdict.reasons)
+    return tuple(w for w in dict.fromkeys(result.warnings) if w not in result.verdict.reasons)
 
 
-def _verdict(report: Report) -> Section:
-    verdict = report.verdict
+def _verdict(result: ExperimentResult) -> Section:
+    verdict = result.verdict
     headline = said_once(verdict)
     changes = tuple(f"What would change it: {text}" for text in verdict.what_would_change)
     return Section(
         key="verdict",
         title=f"Verdict: {verdict_label(verdict)}",
         lines=(*([headline] if headline else []), *verdict.reasons, *changes),
-        notes=unsaid(report),
+        notes=unsaid(result),
     )
 
 
-def _experiment(report: Report) -> Section:
-    head = report.header
+def _experiment(result: ExperimentResult) -> Section:
+    head = result.header
     mde = fmt.share(head.mde) if head.mde_relative else fmt.amount(head.mde)
     plan = f" ({head.plan})" if head.plan else ""
     rule = (
@@ -133,8 +139,8 @@ def _experiment(report: Report) -> Section:
         ("rule", rule),
         ("started", head.started_at or fmt.ABSENT),
         ("looked at", head.at),
-        ("evidence", report.evidence.sentence),
-        ("control", _control(report)),
+        ("evidence", result.evidence.sentence),
+        ("control", _control(result)),
         *(
             (f"variant {v.key}" + (" (control)" if v.control else ""), v.model or fmt.ABSENT)
             for v in head.variants
@@ -146,16 +152,16 @@ def _experiment(report: Report) -> Section:
     return Section(key="experiment", title=f"Experiment {head.key}", table=table)
 
 
-def _control(report: Report) -> str:
+def _control(result: ExperimentResult) -> str:
     """Which variant was taken for control, where nobody said it; empty elsewhere."""
-    name = next((v.key for v in report.header.variants if v.control), None)
-    if not report.header.control_named or name is None:
+    name = next((v.key for v in result.header.variants if v.control), None)
+    if not result.header.control_named or name is None:
         return ""
     return f"{name}, taken by its name: the source does not say which variant is control"
 
 
-def _primary_effect(report: Report) -> Section:
-    metric, matured = primary(report.matured), report.matured
+def _primary_effect(result: ExperimentResult) -> Section:
+    metric, matured = primary(result.matured), result.matured
     if metric is None or not metric.comparisons or not matured.n:
         line = "No exposure day has matured yet, so there is nothing the verdict may read."
         return Section(key="effect", title="Effect on matured days", lines=(line,))
@@ -198,7 +204,7 @@ def _effect_row(metric: MetricReading, comparison: Comparison) -> tuple[Cell, ..
     )
 
 
-def daily_table(report: Report) -> Table:
+def daily_table(result: ExperimentResult) -> Table:
     """The cumulative effect on the primary metric after each matured exposure day."""
     rows = tuple(
         (
@@ -208,7 +214,7 @@ def daily_table(report: Report) -> Table:
             Cell(fmt.effect_of(metric, day.effect)),
             Cell(fmt.interval_of(metric, day.sequence)),
         )
-        for metric, c in primary_comparisons(report.matured)
+        for metric, c in primary_comparisons(result.matured)
         for day in c.daily
         if day.effect is not None
     )
@@ -216,25 +222,25 @@ def daily_table(report: Report) -> Table:
     return Table(columns=columns, rows=rows, labels=2)
 
 
-def _metrics(report: Report) -> Section:
-    rows = tuple(_metric_row(m, c) for m in report.matured.metrics for c in m.comparisons)
+def _metrics(result: ExperimentResult) -> Section:
+    rows = tuple(_metric_row(m, c) for m in result.matured.metrics for c in m.comparisons)
     if not rows:
         return Section(key="metrics", title="Metrics")
     table = Table(columns=_METRIC_COLUMNS, rows=rows, labels=3, spare=(1, 3, 7, 4))
     # the family of the segments is told beside them
-    notes = tuple(line for line in report.family if not line.startswith(("Segments", "Pairs")))
+    notes = tuple(line for line in result.family if not line.startswith(("Segments", "Pairs")))
     return Section(key="metrics", title="All metrics", table=table, notes=notes)
 
 
-def _pairs(report: Report) -> Section:
+def _pairs(result: ExperimentResult) -> Section:
     """Variants compared with each other."""
     rows = tuple(
         (Cell(metric.key), Cell(f"{c.variant} against {c.control}"), *_metric_row(metric, c)[3:8],
          Cell(fmt.probability(c.adjusted_p)), finding(c))
-        for metric in report.pairs
+        for metric in result.pairs
         for c in metric.comparisons
     )  # fmt: skip
-    note = next((line for line in report.family if line.startswith("Pairs")), "")
+    note = next((line for line in result.family if line.startswith("Pairs")), "")
     return Section(
         key="pairs",
         title="Variants compared with each other",
@@ -270,9 +276,9 @@ def _metric_row(metric: MetricReading, comparison: Comparison) -> tuple[Cell, ..
     )
 
 
-def _guardrails(report: Report) -> Section:
+def _guardrails(result: ExperimentResult) -> Section:
     rows = []
-    for metric in report.matured.metrics:
+    for metric in result.matured.metrics:
         for comparison in metric.comparisons:
             guard = comparison.guard
             if guard is None:
@@ -301,9 +307,9 @@ def _guardrails(report: Report) -> Section:
     )
 
 
-def _pooled(report: Report) -> Section:
+def _pooled(result: ExperimentResult) -> Section:
     rows = []
-    for metric, comparison in primary_comparisons(report.matured):
+    for metric, comparison in primary_comparisons(result.matured):
         pooled = comparison.pooled
         if pooled is None or comparison.estimate is None:
             continue
@@ -326,18 +332,18 @@ def _pooled(report: Report) -> Section:
     )
 
 
-def _live(report: Report) -> Section:
+def _live(result: ExperimentResult) -> Section:
     """The state with open windows, where it differs from the matured one."""
-    live, metric, next_ = report.live, primary(report.live), report.matures
-    if metric is None or live.n == report.matured.n:
+    live, metric, next_ = result.live, primary(result.live), result.matures
+    if metric is None or live.n == result.matured.n:
         return Section(key="live", title="Live")
     lines = []
     if next_ is not None:
-        which = "the first exposure day" if not report.matured.n else "the next exposure day"
+        which = "the first exposure day" if not result.matured.n else "the next exposure day"
         lines.append(
             f"{which.capitalize()} to mature is {next_.day}: its window closes at {fmt.moment(next_.at)}."
         )
-    if not report.matured.n:
+    if not result.matured.n:
         units = ", ".join(f"{v.variant} {fmt.count(v.n)}" for v in live.variants)
         lines.append(f"Units so far: {units}.")
     return Section(

@@ -6,8 +6,8 @@ from switchpoint.analysis.report.section import Cell, Section, Table, Tone, head
 from switchpoint.analysis.results import format as fmt
 from switchpoint.analysis.results.judgement import (
     Comparison,
+    ExperimentResult,
     MetricReading,
-    Report,
     SegmentReading,
     Sufficiency,
 )
@@ -22,9 +22,9 @@ _DATA_COLUMNS = (
 _TONE = {"better than control": Tone.GOOD, "worse than control": Tone.BAD, "too little data": Tone.MUTED}
 
 
-def segments(report: Report) -> Section:
+def segments(result: ExperimentResult) -> Section:
     """Each segment's effect, raw and shrunken, and what the rule says there under the one family."""
-    metric = primary(report.matured)
+    metric = primary(result.matured)
     if metric is None or not any(c.segments for c in metric.comparisons):
         return Section(key="segments", title="Segments")
     return Section(
@@ -38,16 +38,16 @@ def segments(report: Report) -> Section:
             spare=(3, 7, 8, 5),
         ),
         notes=(
-            *(line for line in report.family if line.startswith("Segments")),
+            *(line for line in result.family if line.startswith("Segments")),
             "Segments describe; the verdict reads the effect stratified over all of them.",
             *(heterogeneity(metric, c) for c in metric.comparisons if c.heterogeneity is not None),
         ),
     )
 
 
-def segment_data(report: Report) -> Section:
+def segment_data(result: ExperimentResult) -> Section:
     """Is there enough data in each segment, for the same rule at the strictest level of its family?"""
-    metric = primary(report.matured)
+    metric = primary(result.matured)
     rows = tuple(
         _data_row(c, segment)
         for c in (metric.comparisons if metric is not None else ())

@@ -17,22 +17,22 @@ from switchpoint.analysis.results.headline import deciding
 from switchpoint.analysis.results.judgement import (
     Comparison,
     Estimate,
+    ExperimentResult,
     MetricReading,
     Reading,
-    Report,
     SampleRatio,
     Severity,
     Sufficiency,
 )
 
 
-def sufficiency(report: Report) -> Section:
+def sufficiency(result: ExperimentResult) -> Section:
     """Is there enough data: one row per variant against control.
 
     Before anything has matured the units needed come from the live units, whose rate is all that is known.
     """
-    early = not report.matured.n
-    reading = report.live if early else report.matured
+    early = not result.matured.n
+    reading = result.live if early else result.matured
     rows = tuple(
         _sufficiency_row(metric, comparison, comparison.sufficiency, early=early)
         for metric in reading.metrics
@@ -87,20 +87,20 @@ def overall_ratio(reading: Reading) -> SampleRatio | None:
     return next((r for r in reading.sample_ratio if r.scope == "overall"), None)
 
 
-def sample_ratio(report: Report, *, short: bool) -> Section:
+def sample_ratio(result: ExperimentResult, *, short: bool) -> Section:
     """Observed against intended units; `short` shows only the sum over strata.
 
     Units count from their exposure on, so the live ones are shown too where they are more.
     """
     found = [
-        (ratio.scope, ratio) for ratio in report.matured.sample_ratio if not short or ratio.scope == "overall"
+        (ratio.scope, ratio) for ratio in result.matured.sample_ratio if not short or ratio.scope == "overall"
     ]
-    live = overall_ratio(report.live)
-    if live is not None and report.live.n != report.matured.n:
+    live = overall_ratio(result.live)
+    if live is not None and result.live.n != result.matured.n:
         found.append(("overall, live", live))
     columns = ("stratum", "observed", "expected", "p", "anytime p", "finding")
     rows = tuple(_ratio_row(scope, ratio) for scope, ratio in found)
-    order = " / ".join(v.key for v in report.header.variants)
+    order = " / ".join(v.key for v in result.header.variants)
     return Section(
         key="sample-ratio",
         title=f"Sample ratio ({order})",
@@ -127,7 +127,7 @@ def ratio_finding(ratio: SampleRatio) -> Cell:
     return Cell(ratio.severity.value, SEVERITY_TONE[ratio.severity])
 
 
-def checks(report: Report) -> Section:
+def checks(result: ExperimentResult) -> Section:
     """Every validity check with its sentence."""
     rows = tuple(
         (
@@ -137,7 +137,7 @@ def checks(report: Report) -> Section:
             else Cell("not checked", Tone.MUTED),
             Cell(c.message),
         )
-        for c in report.checks
+        for c in result.checks
     )
     if not rows:
         return Section(key="checks", title="Checks")
@@ -148,9 +148,9 @@ def checks(report: Report) -> Section:
     )
 
 
-def beside(report: Report) -> Section:
+def beside(result: ExperimentResult) -> Section:
     """The primary metric as judged, with the units that were left out, and by what was served."""
-    metric, found = primary(report.matured), report.contamination
+    metric, found = primary(result.matured), result.contamination
     readings = (
         ("as judged", metric.comparisons if metric is not None else ()),
         ("with units of several variants", found.with_them),
@@ -187,7 +187,7 @@ def _beside_row(metric: MetricReading, comparison: Comparison) -> tuple[Cell, ..
     )
 
 
-def variants(report: Report) -> Section:
+def variants(result: ExperimentResult) -> Section:
     """Who is in each variant, over all days."""
     rows = tuple(
         (
@@ -200,7 +200,7 @@ def variants(report: Report) -> Section:
             Cell(fmt.count(v.contaminated)),
             Cell(fmt.count(v.carried)),
         )
-        for v in report.live.variants
+        for v in result.live.variants
     )
     columns = (
         "variant",
@@ -215,8 +215,8 @@ def variants(report: Report) -> Section:
     if not rows:
         return Section(key="variants", title="Variants")
     pending = (
-        f"{fmt.count(report.pending)} units wait for a refold, "
-        f"{fmt.count(report.late)} late events were kept but not summed."
+        f"{fmt.count(result.pending)} units wait for a refold, "
+        f"{fmt.count(result.late)} late events were kept but not summed."
     )
     return Section(
         key="variants",
@@ -226,9 +226,9 @@ def variants(report: Report) -> Section:
     )
 
 
-def mix(report: Report) -> Section:
+def mix(result: ExperimentResult) -> Section:
     """What each stratum adds to the naive reading, where that misleads."""
-    told = any(check.name == "mix" and check.severity is not Severity.OK for check in report.checks)
+    told = any(check.name == "mix" and check.severity is not Severity.OK for check in result.checks)
     rows = tuple(
         (
             Cell(row.stratum),
@@ -238,7 +238,7 @@ def mix(report: Report) -> Section:
             Cell(fmt.effect_of(metric, row.effect)),
             Cell(fmt.effect_of(metric, row.contribution)),
         )
-        for metric, comparison in primary_comparisons(report.matured)
+        for metric, comparison in primary_comparisons(result.matured)
         if told and comparison.pooled is not None
         for row in comparison.pooled.mix
     )
@@ -254,22 +254,22 @@ def mix(report: Report) -> Section:
     return Section(key="mix", title="Where the naive reading comes from", table=table)
 
 
-def sensitivity(report: Report) -> Section:
+def sensitivity(result: ExperimentResult) -> Section:
     """How strong a hidden cause would have to be; empty where units were randomised."""
     return Section(
         key="sensitivity",
         title="Sensitivity to hidden causes",
-        lines=tuple(found.sentence for found in report.sensitivity),
+        lines=tuple(found.sentence for found in result.sensitivity),
     )
 
 
-def overlap(report: Report) -> Section:
+def overlap(result: ExperimentResult) -> Section:
     """Why a comparison is not identified and what could be done; empty where it is."""
-    overlap = report.overlap
+    overlap = result.overlap
     if not overlap.aliased:
         return Section(key="overlap", title="Overlap")
     lines = (
-        *((overlap.sentence,) if overlap.sentence and overlap.sentence not in report.verdict.reasons else ()),
+        *((overlap.sentence,) if overlap.sentence and overlap.sentence not in result.verdict.reasons else ()),
         *(f"{rung.name}: {rung.text}" for rung in overlap.ladder),
     )
     rows = tuple((Cell(row.segment), *(Cell(fmt.count(n)) for n in row.n)) for row in overlap.rows)
@@ -281,9 +281,9 @@ def overlap(report: Report) -> Section:
     )
 
 
-def history(report: Report) -> Section:
+def history(result: ExperimentResult) -> Section:
     """What was measured of models no longer in force; empty where they never changed."""
-    found, metric = report.history, primary(report.matured)
+    found, metric = result.history, primary(result.matured)
     if found is None or metric is None:
         return Section(key="history", title="History")
     columns = (
@@ -321,9 +321,9 @@ def _former_effect(metric: MetricReading, found: Estimate | None) -> tuple[Cell,
     )
 
 
-def thresholds(report: Report) -> Section:
+def thresholds(result: ExperimentResult) -> Section:
     """The limits that were applied."""
-    rows = tuple((Cell(name, Tone.MUTED), Cell(f"{value:g}")) for name, value in report.thresholds.items())
+    rows = tuple((Cell(name, Tone.MUTED), Cell(f"{value:g}")) for name, value in result.thresholds.items())
     if not rows:
         return Section(key="thresholds", title="Thresholds")
     return Section(

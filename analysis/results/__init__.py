@@ -1,1 +1,1 @@
-"""What a judgement says: frozen records and their words, numbers as people read them. Computes nothing."""
+"""What a judgement says: frozen records, their words and number formats. Computes and renders nothing."""

@@ -1,13 +1,11 @@
-"""The frozen report of many experiments judged in one call."""
+"""The frozen results of many experiments judged in one call."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from switchpoint.analysis.results.header import Header
-from switchpoint.analysis.results.json import fields_of
 from switchpoint.analysis.results.judgement import Check, Interval, Missing, Severity
 from switchpoint.experiment.registry.decision import VerdictKind
 
@@ -89,7 +87,7 @@ class BatchSummary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BatchReport:
+class BatchResult:
     """Many experiments of one table under one rule.
 
     `shares`: the metric's values are shares, shown in per cent.
@@ -101,21 +99,3 @@ class BatchReport:
     summaries: tuple[BatchSummary, ...]
     thresholds: Mapping[str, float | int]
     shares: bool = True
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-safe document with every number; ValueError on a number that is not finite."""
-        return fields_of(self)
-
-    def to_markdown(self) -> str:
-        """The whole report as one Markdown document."""
-        from switchpoint.analysis.report.markdown import batch_markdown
-
-        return batch_markdown(self)
-
-    def to_html(self) -> str:
-        """The whole report as one page that needs nothing else."""
-        from switchpoint.analysis.report.batch_html import batch_html
-
-        return batch_html(self)
-
-    _repr_markdown_ = to_markdown  # how a notebook shows it

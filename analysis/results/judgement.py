@@ -1,4 +1,4 @@
-"""The frozen report: every number any rendering may show, as one tree of plain values.
+"""The frozen result of one experiment: every number any rendering may show, as one tree of plain values.
 
 Renderings (terminal, Markdown, HTML, charts, JSON) read this tree and compute nothing. Units: shares,
 rates and lifts are fractions (0.05 is 5 %), amounts are in the metric's own unit (minor units are already
@@ -11,10 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 from switchpoint.analysis.results.header import Header
-from switchpoint.analysis.results.json import fields_of
 from switchpoint.analysis.results.numbers import (
     Comparison,
     DayPoint,
@@ -42,6 +40,7 @@ __all__ = [
     "DayPoint",
     "Estimate",
     "Evidence",
+    "ExperimentResult",
     "FormerPair",
     "Guard",
     "Heterogeneity",
@@ -55,7 +54,6 @@ __all__ = [
     "OverlapRow",
     "Pooled",
     "Reading",
-    "Report",
     "Rung",
     "SampleRatio",
     "SegmentReading",
@@ -330,7 +328,7 @@ class History:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class ExperimentResult:
     """One look at one experiment.
 
     `pending` units wait for a refold, `late` events were kept but not summed. `family` says in sentences
@@ -357,21 +355,3 @@ class Report:
     matures: Maturing | None = None
     history: History | None = None
     pairs: tuple[MetricReading, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-safe document with every number; ValueError on a number that is not finite."""
-        return fields_of(self)
-
-    def to_markdown(self) -> str:
-        """The whole report as one Markdown document."""
-        from switchpoint.analysis.report.markdown import markdown
-
-        return markdown(self)
-
-    def to_html(self) -> str:
-        """The whole report as one page that needs nothing else."""
-        from switchpoint.analysis.report.html import html
-
-        return html(self)
-
-    _repr_markdown_ = to_markdown  # how a notebook shows it

@@ -10,7 +10,7 @@ import click
 from switchpoint.experiment.errors import BadInput
 
 if TYPE_CHECKING:
-    from switchpoint.analysis.results.judgement import Report
+    from switchpoint.analysis.report.report import Report
 
 
 def write_report(found: Report, form: str, output: Path | None) -> None:

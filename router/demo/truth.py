@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from switchpoint.analysis.report.report import Report
 from switchpoint.analysis.report.section import primary_comparisons
-from switchpoint.analysis.results.judgement import Interval, Report, Verdict
+from switchpoint.analysis.results.judgement import Interval, Verdict
 from switchpoint.analysis.simulation.shop import Score, TrueRates, World, true_rates
 from switchpoint.experiment.registry.decision import VerdictKind
 

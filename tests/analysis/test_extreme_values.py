@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from switchpoint.analysis.frame import analyze
-from switchpoint.analysis.results.judgement import Report
+from switchpoint.analysis.report.report import Report
 from switchpoint.experiment.errors import BadInput
 from switchpoint.experiment.language.experiment import load_spec
 

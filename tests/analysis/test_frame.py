@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from switchpoint.analysis.analyze import analyze_ledger
 from switchpoint.analysis.frame import analyze, evidence_of
-from switchpoint.analysis.results.batch import BatchReport
-from switchpoint.analysis.results.judgement import Report, Severity
+from switchpoint.analysis.report.report import BatchReport, Report
+from switchpoint.analysis.results.judgement import Severity
 from switchpoint.experiment.errors import BadInput
 from switchpoint.experiment.language.experiment import load, load_spec
 from switchpoint.experiment.ledger import importing as history

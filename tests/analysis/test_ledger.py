@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from switchpoint.analysis.analyze import Project, analyze_ledger
 from switchpoint.analysis.evidence.evidence import Evidence
 from switchpoint.analysis.evidence.ledger import from_ledger
-from switchpoint.analysis.results.judgement import Report
+from switchpoint.analysis.report.report import Report
 from switchpoint.analysis.simulation.units import unit_log
 from switchpoint.experiment.definition.source import Shape, Source
 from switchpoint.experiment.definition.state import ExperimentState

@@ -15,7 +15,7 @@ from switchpoint.analysis.analyze import analyze_ledger
 from switchpoint.analysis.frame import analyze
 from switchpoint.analysis.inference.repeated import Looks
 from switchpoint.analysis.judgement.looks import Watched, course, follow
-from switchpoint.analysis.results.judgement import Report
+from switchpoint.analysis.report.report import Report
 from switchpoint.analysis.results.numbers import Comparison, Planned
 from switchpoint.experiment.definition.types import Belief, DecisionRule, Design, LookPlan, Spending
 from switchpoint.experiment.language.experiment import load_spec

@@ -8,8 +8,7 @@ import pytest
 
 from switchpoint.analysis.analyze import analyze_ledger
 from switchpoint.analysis.frame import analyze
-from switchpoint.analysis.results.batch import BatchReport
-from switchpoint.analysis.results.judgement import Report
+from switchpoint.analysis.report.report import BatchReport, Report
 from switchpoint.experiment.definition.types import Experiment
 from switchpoint.experiment.language.experiment import load_file, load_spec_file
 from switchpoint.experiment.ledger import importing as history

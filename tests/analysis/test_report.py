@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from switchpoint.analysis.analyze import Project, analyze_ledger
 from switchpoint.analysis.evidence.facts import Backlog
+from switchpoint.analysis.report.report import Report
 from switchpoint.analysis.results import format as fmt
-from switchpoint.analysis.results.judgement import Report, Severity
+from switchpoint.analysis.results.judgement import Severity
 from switchpoint.experiment.definition.types import Design, Size
 from switchpoint.experiment.ledger.moments import CellKey, Moments, Sums
 from switchpoint.experiment.registry.decision import VerdictKind

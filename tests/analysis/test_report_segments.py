@@ -9,7 +9,7 @@ from statistics import NormalDist
 import pytest
 
 from switchpoint.analysis.analyze import analyze_ledger
-from switchpoint.analysis.results.judgement import Report
+from switchpoint.analysis.report.report import Report
 from switchpoint.experiment.definition.types import Design, Size
 from tests.analysis.cases import DAY, RULE, counts, definition, running, segment
 

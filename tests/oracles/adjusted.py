@@ -26,7 +26,7 @@ from switchpoint.analysis.methods import mantel_haenszel as tables
 from switchpoint.analysis.methods import quantile, regression
 from switchpoint.analysis.methods.regression import Robust
 from switchpoint.analysis.numerics.reasons import Reason
-from switchpoint.analysis.results.judgement import Report
+from switchpoint.analysis.report.report import Report
 from switchpoint.experiment.language.experiment import load_spec
 from tests.oracles.shared import Declined, Inputs, Method, Outputs, both_scales, outputs, pair, side
 

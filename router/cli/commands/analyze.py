@@ -19,8 +19,7 @@ from switchpoint.router.cli.options import at_option, compare_option, format_opt
 from switchpoint.router.cli.output import deliver, write_report
 
 if TYPE_CHECKING:
-    from switchpoint.analysis.results.batch import BatchReport
-    from switchpoint.analysis.results.judgement import Report
+    from switchpoint.analysis.report.report import BatchReport, Report
     from switchpoint.experiment.definition.types import Experiment, Spec
     from switchpoint.experiment.ledger.event import Event
 
@@ -64,7 +63,7 @@ def analyze(  # noqa: PLR0913 - one parameter per option
       switchpoint analyze counts.csv --spec spec.yaml --compare B C
       switchpoint analyze sqlite:///log.db --table units --spec spec.yaml
     """
-    from switchpoint.analysis.results.batch import BatchReport
+    from switchpoint.analysis.report.report import BatchReport
 
     found = judged(file, spec_file, at=instant(at_text), table=table_name, sql=sql, compare=compare)
     form = "json" if as_json else form

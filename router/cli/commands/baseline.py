@@ -12,7 +12,7 @@ from switchpoint.experiment.errors import BadInput
 from switchpoint.router.cli.context import Context, now_ms
 
 if TYPE_CHECKING:
-    from switchpoint.analysis.results.judgement import Report
+    from switchpoint.analysis.report.report import Report
     from switchpoint.experiment.definition.types import DecisionRule
 
 
@@ -45,7 +45,7 @@ def of_experiment(context: Context, experiment: str, metric: str | None) -> Base
 
 def of_file(file: str, spec_file: Path | None, metric: str | None) -> tuple[Baseline, DecisionRule]:
     """What a table of somebody's earlier test says, and the rule of its spec."""
-    from switchpoint.analysis.results.batch import BatchReport
+    from switchpoint.analysis.report.report import BatchReport
     from switchpoint.experiment.language.experiment import load_either_file
     from switchpoint.router.cli.commands.analyze import judged
 

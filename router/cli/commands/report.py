@@ -13,7 +13,7 @@ from switchpoint.router.cli.options import at_option, compare_option, format_opt
 from switchpoint.router.cli.output import write_report
 
 if TYPE_CHECKING:
-    from switchpoint.analysis.results.judgement import Report
+    from switchpoint.analysis.report.report import Report
 
 
 @click.command()

@@ -17,7 +17,8 @@ from switchpoint.analysis.evidence.event_gate import NEEDED, Counted, counted, e
 from switchpoint.analysis.evidence.moments import Centred
 from switchpoint.analysis.evidence.pairs import pairs
 from switchpoint.analysis.frame import analyze
-from switchpoint.analysis.results.judgement import Check, Comparison, Report, Severity
+from switchpoint.analysis.report.report import Report
+from switchpoint.analysis.results.judgement import Check, Comparison, Severity
 from switchpoint.experiment.definition.types import Measure, Metric, MetricType, Role, Size
 from switchpoint.experiment.language.experiment import load_spec
 from switchpoint.experiment.registry.decision import VerdictKind

@@ -22,7 +22,8 @@ from switchpoint.analysis.judgement.verdict import Case
 from switchpoint.analysis.judgement.verdicts import Guarded, Judged, Reading
 from switchpoint.analysis.planning.accrual import constant_accrual
 from switchpoint.analysis.planning.sufficiency import Sufficiency
-from switchpoint.analysis.results.judgement import Comparison, Report
+from switchpoint.analysis.report.report import Report
+from switchpoint.analysis.results.judgement import Comparison
 from switchpoint.analysis.results.numbers import Finding
 from switchpoint.analysis.results.thresholds import DEFAULT
 from switchpoint.experiment.definition.types import DecisionRule, Design, Metric, Role

@@ -19,8 +19,9 @@ from switchpoint.analysis.frame import analyze
 from switchpoint.analysis.inference.random_effects import pool_effects
 from switchpoint.analysis.judgement import comparisons
 from switchpoint.analysis.judgement.comparisons import number
+from switchpoint.analysis.report.report import Report
 from switchpoint.analysis.results.header import iso_day
-from switchpoint.analysis.results.judgement import Comparison, MetricReading, Report
+from switchpoint.analysis.results.judgement import Comparison, MetricReading
 from switchpoint.analysis.results.numbers import Finding
 from switchpoint.experiment.definition.types import Design, Direction
 from switchpoint.experiment.language.experiment import load_spec

@@ -17,7 +17,8 @@ from switchpoint.analysis.frame import analyze, evidence_of
 from switchpoint.analysis.judgement import verdicts
 from switchpoint.analysis.judgement.rule import KINDS
 from switchpoint.analysis.judgement.verdict import decide
-from switchpoint.analysis.results.judgement import Check, Report, Severity
+from switchpoint.analysis.report.report import Report
+from switchpoint.analysis.results.judgement import Check, Severity
 from switchpoint.analysis.results.numbers import Finding
 from switchpoint.analysis.results.thresholds import DEFAULT
 from switchpoint.analysis.validity import balance, contamination, gates

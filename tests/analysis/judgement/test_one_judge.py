@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from switchpoint.analysis.frame import analyze
-from switchpoint.analysis.results.batch import BatchReport, BatchRow
-from switchpoint.analysis.results.judgement import Check, CheckName, Report, Severity
+from switchpoint.analysis.report.report import BatchReport, Report
+from switchpoint.analysis.results.batch import BatchRow
+from switchpoint.analysis.results.judgement import Check, CheckName, Severity
 from switchpoint.experiment.definition.types import Spec
 from switchpoint.experiment.errors import BadInput
 from switchpoint.experiment.language.experiment import load_spec

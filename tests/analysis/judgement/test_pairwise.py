@@ -12,9 +12,9 @@ from scipy import stats
 
 from switchpoint.analysis.frame import analyze
 from switchpoint.analysis.judgement.pairwise import distinct
+from switchpoint.analysis.report.report import BatchReport, Report
 from switchpoint.analysis.report.sections import report_sections, status_sections
-from switchpoint.analysis.results.batch import BatchReport
-from switchpoint.analysis.results.judgement import Comparison, Report
+from switchpoint.analysis.results.judgement import Comparison
 from switchpoint.analysis.results.numbers import Finding
 from switchpoint.experiment.definition.types import Design
 from switchpoint.experiment.errors import BadInput

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from switchpoint.analysis.analyze import analyze_ledger
 from switchpoint.analysis.frame import analyze
+from switchpoint.analysis.report.report import BatchReport, Report
 from switchpoint.analysis.report.section import Tone, verdict_tone
 from switchpoint.analysis.report.sections import report_sections, status_sections
-from switchpoint.analysis.results.batch import BatchReport
-from switchpoint.analysis.results.judgement import CheckName, Comparison, MetricReading, Report, Severity
+from switchpoint.analysis.results.judgement import CheckName, Comparison, MetricReading, Severity
 from switchpoint.analysis.results.numbers import Finding
 from switchpoint.experiment.definition.types import Direction, Role, Size
 from switchpoint.experiment.language.experiment import load_spec

@@ -15,8 +15,8 @@ from switchpoint.analysis.report.batch import batch_sections
 from switchpoint.analysis.report.batch_charts import verdicts_by_group
 from switchpoint.analysis.report.batch_html import SHOWN, batch_html
 from switchpoint.analysis.report.marks import theme
+from switchpoint.analysis.report.report import BatchReport
 from switchpoint.analysis.report.section import Section, Table
-from switchpoint.analysis.results.batch import BatchReport
 from switchpoint.experiment.language.experiment import load_spec
 from switchpoint.router.cli import render
 

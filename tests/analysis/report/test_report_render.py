@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
+from dataclasses import fields, replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -17,9 +17,10 @@ from switchpoint.analysis.report.charts import charts
 from switchpoint.analysis.report.html import html
 from switchpoint.analysis.report.markdown import escape, markdown
 from switchpoint.analysis.report.marks import theme
+from switchpoint.analysis.report.report import Report
 from switchpoint.analysis.report.section import Cell, Table, transposed
 from switchpoint.analysis.report.sections import report_sections, status_sections
-from switchpoint.analysis.results.judgement import Report
+from switchpoint.analysis.results.judgement import ExperimentResult
 from switchpoint.experiment.definition.types import DAY_MS
 from switchpoint.experiment.language import experiment as parsing
 from switchpoint.experiment.ledger.moments import Cell as MomentsCell
@@ -197,6 +198,15 @@ def test_the_json_carries_every_number_the_text_shows(
     tokens = [t for t in numbers_of(text.replace("-∞", "").replace("+∞", "")) if not re.match(r"\d{4}$", t)]
     assert len(tokens) > least
     assert [t for t in tokens if not shown_in(t, known)] == []
+
+
+def test_a_report_is_its_result_and_renders_it(report: Report) -> None:
+    """The result tree renders nothing; what the doors return is one of the same fields that does."""
+    held = {field.name: getattr(report, field.name) for field in fields(ExperimentResult)}
+    assert Report.of(ExperimentResult(**held)) == report
+    assert [field.name for field in fields(Report)] == [*held]
+    assert replace(report, late=4).to_dict()["late"] == 4
+    assert not [name for name in vars(ExperimentResult) if name.startswith(("to_", "_repr_markdown"))]
 
 
 def test_the_text_shows_verdict_effect_sufficiency_and_sample_ratio(report: Report) -> None:

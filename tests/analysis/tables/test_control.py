@@ -8,9 +8,8 @@ import polars as pl
 import pytest
 
 from switchpoint.analysis.frame import analyze
+from switchpoint.analysis.report.report import BatchReport, Report
 from switchpoint.analysis.report.sections import report_sections
-from switchpoint.analysis.results.batch import BatchReport
-from switchpoint.analysis.results.judgement import Report
 from switchpoint.experiment.errors import BadInput
 from switchpoint.experiment.language.experiment import load_spec
 from switchpoint.experiment.store.tables import read

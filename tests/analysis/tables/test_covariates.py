@@ -15,7 +15,8 @@ from switchpoint.analysis.evidence.moments import Exact
 from switchpoint.analysis.frame import analyze, evidence_of
 from switchpoint.analysis.inference.adjust import adjust_mean
 from switchpoint.analysis.inference.joint import from_values
-from switchpoint.analysis.results.judgement import Comparison, Report
+from switchpoint.analysis.report.report import Report
+from switchpoint.analysis.results.judgement import Comparison
 from switchpoint.experiment.definition.state import ExperimentState
 from switchpoint.experiment.errors import BadInput, DefinitionError
 from switchpoint.experiment.language import experiment as parsing

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from switchpoint.analysis import frame
 from switchpoint.analysis.evidence.evidence import Evidence
 from switchpoint.analysis.frame import analyze, evidence_of
-from switchpoint.analysis.results.judgement import Report
+from switchpoint.analysis.report.report import Report
 from switchpoint.analysis.tables import amounts as engine_amounts
 from switchpoint.analysis.tables import engine
 from switchpoint.analysis.tables import grouped as unit_groups

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from switchpoint.analysis.evidence.evidence import Evidence
 from switchpoint.analysis.frame import analyze, evidence_of
-from switchpoint.analysis.results.batch import BatchReport
-from switchpoint.analysis.results.judgement import Comparison, Report
+from switchpoint.analysis.report.report import BatchReport, Report
+from switchpoint.analysis.results.judgement import Comparison
 from switchpoint.experiment.definition.types import Experiment
 from switchpoint.experiment.errors import BadInput
 from switchpoint.experiment.language.experiment import load, load_spec

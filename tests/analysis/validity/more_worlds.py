@@ -13,8 +13,8 @@ from switchpoint.analysis.analyze import Project, analyze_ledger
 from switchpoint.analysis.evidence.facts import Backlog
 from switchpoint.analysis.evidence.ledger import arrived
 from switchpoint.analysis.frame import analyze
-from switchpoint.analysis.results.batch import BatchReport
-from switchpoint.analysis.results.judgement import Report, Severity
+from switchpoint.analysis.report.report import BatchReport, Report
+from switchpoint.analysis.results.judgement import Severity
 from switchpoint.experiment.definition.types import Segment, Size
 from switchpoint.experiment.language.experiment import load_spec
 from switchpoint.experiment.ledger.fold import Arrivals

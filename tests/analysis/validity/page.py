@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from switchpoint.analysis.report.markdown import escape
-from switchpoint.analysis.results.batch import BatchReport
-from switchpoint.analysis.results.judgement import Check, CheckName, Report
+from switchpoint.analysis.report.report import BatchReport, Report
+from switchpoint.analysis.results.judgement import Check, CheckName
 from switchpoint.analysis.results.thresholds import DEFAULT
 from tests.analysis.validity.more_worlds import (
     MORE,

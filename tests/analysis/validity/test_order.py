@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from switchpoint.analysis.frame import analyze
-from switchpoint.analysis.results.batch import BatchReport
-from switchpoint.analysis.results.judgement import Check, CheckName, Report, Severity
+from switchpoint.analysis.report.report import BatchReport, Report
+from switchpoint.analysis.results.judgement import Check, CheckName, Severity
 from switchpoint.experiment.language.experiment import load_spec, load_spec_file
 from switchpoint.experiment.registry.decision import VerdictKind
 from tests.analysis.judgement.test_one_judge import same

@@ -6,7 +6,8 @@ from collections import Counter
 
 import pytest
 
-from switchpoint.analysis.results.judgement import Report, Severity
+from switchpoint.analysis.report.report import Report
+from switchpoint.analysis.results.judgement import Severity
 from tests.analysis.validity.__main__ import PAGE
 from tests.analysis.validity.page import CHECKS, PLANTED, STORIES, render, told
 from tests.analysis.validity.worlds import (

@@ -8,7 +8,7 @@ import pytest
 
 from switchpoint.analysis.evidence.moments import Centred, Exact
 from switchpoint.analysis.frame import analyze
-from switchpoint.analysis.results.judgement import Report
+from switchpoint.analysis.report.report import Report
 from switchpoint.analysis.results.numbers import MixRow
 from switchpoint.analysis.validity import confounding, sensitivity
 from switchpoint.experiment.language.experiment import load_spec

@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from switchpoint.analysis.analyze import Project, analyze_ledger
 from switchpoint.analysis.frame import analyze
-from switchpoint.analysis.results.batch import BatchReport
-from switchpoint.analysis.results.judgement import Report, Severity
+from switchpoint.analysis.report.report import BatchReport, Report
+from switchpoint.analysis.results.judgement import Severity
 from switchpoint.experiment.definition.types import Layer
 from switchpoint.experiment.language.experiment import load_spec
 from tests.analysis import cases

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from switchpoint.analysis.results.judgement import Report
+from switchpoint.analysis.report.report import Report
 from switchpoint.experiment.registry.catalog import Catalog
 from switchpoint.experiment.registry.decision import VerdictKind
 from switchpoint.experiment.store.artifacts import Artifacts
