@@ -57,6 +57,10 @@ def test_nothing_is_imported_by_a_name_without_the_package() -> None:
         ("import switchpoint.router.serving.app", {"switchpoint.analysis", "numpy", "scipy", "sklearn"}),
         ("import switchpoint.router.cli.main", {"flask", "numpy", "scipy", "sklearn", "redis", "pyarrow"}),
         (
+            "import switchpoint.analysis.frame, switchpoint.analysis.analyze, switchpoint.router.cli.output",
+            {"jinja2", "vl_convert", "redis", "flask"},
+        ),
+        (
             "import switchpoint.analysis.judgement.verdict",
             {"redis", "flask", "pyarrow", "statsmodels", "sklearn"},
         ),

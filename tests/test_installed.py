@@ -167,6 +167,10 @@ def test_the_door_and_every_help_beside_modules_of_these_names(installed: Instal
 def test_a_table_is_judged_beside_modules_of_these_names(installed: Installed) -> None:
     spec, table = (str(EXAMPLES / f"lecture_randomised.{kind}") for kind in ("yaml", "csv"))
     assert "PROMOTE model_2" in installed.run("switchpoint", "analyze", table, "--spec", spec)
+    page = installed.run("switchpoint", "analyze", table, "--spec", spec, "--format", "html")
+    assert page.startswith("<!doctype html>")  # the templates came along, with style sheet and script
+    assert ":root {" in page
+    assert "vegaEmbed(place" in page
 
 
 def test_the_service_and_the_readmes_app_beside_modules_of_these_names(installed: Installed) -> None:

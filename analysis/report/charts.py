@@ -1,14 +1,15 @@
-"""Charts of a report as Vega-Lite specifications: plain dicts, no drawing library.
+"""The charts of a report, of many experiments and of a plan, as Vega-Lite specifications: plain dicts.
 
-Every chart is a function of the report and returns None where there is nothing to draw.
+A chart of results is a function of them, None where there is nothing to draw.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from math import sqrt
 from typing import Any
 
+from switchpoint.analysis.planning.curves import Curve, Planned, Point
 from switchpoint.analysis.report.marks import (
     Spec,
     band,
@@ -22,6 +23,7 @@ from switchpoint.analysis.report.marks import (
 )
 from switchpoint.analysis.report.section import headline_interval, primary
 from switchpoint.analysis.results import format as fmt
+from switchpoint.analysis.results.batch import ALL_GROUPS, BatchResult
 from switchpoint.analysis.results.headline import deciding
 from switchpoint.analysis.results.judgement import (
     Comparison,
@@ -30,9 +32,15 @@ from switchpoint.analysis.results.judgement import (
     Interval,
     MetricReading,
 )
+from switchpoint.experiment.registry.decision import VerdictKind
 
 # 99.9 % of days lie inside ± this many standard errors: the sample-ratio threshold, p < .001
 _DAY_BAND = 3.29
+
+VERDICT_COLOURS = {
+    VerdictKind.PROMOTE: "#0d8a72", VerdictKind.KEEP: "#3b7be0", VerdictKind.CONTINUE: "#b9c0cb",
+    VerdictKind.STOP: "#7a8494", VerdictKind.ROLLBACK: "#8e44ad", VerdictKind.INVALID: "#c0362c",
+}  # fmt: skip
 
 
 def charts(result: ExperimentResult) -> dict[str, Spec]:
@@ -140,6 +148,70 @@ def daily_share(result: ExperimentResult) -> Spec | None:
         },
     ]
     return chart(rows, layers, height=200)
+
+
+def verdicts_by_group(result: BatchResult) -> Spec | None:
+    """Experiments by verdict in every group (quarter); None where there are no groups."""
+    groups = [summary for summary in result.summaries if summary.group != ALL_GROUPS]
+    kinds = [kind for kind in VerdictKind if any(g.verdicts.get(kind.value) for g in groups)]
+    rows = [
+        {
+            "group": g.group,
+            "verdict": kind.value,
+            "experiments": g.verdicts.get(kind.value, 0),
+            "place": place,
+        }
+        for g in groups
+        for place, kind in enumerate(kinds)
+    ]
+    if not rows:
+        return None
+    colours = {"domain": [k.value for k in kinds], "range": [VERDICT_COLOURS[k] for k in kinds]}
+    bars = {
+        "mark": {"type": "bar", "width": {"band": 0.72}},
+        "encoding": {
+            "x": {"field": "group", "type": "ordinal", "title": None, "axis": {"labelAngle": 0}},
+            "y": {"field": "experiments", "type": "quantitative", "title": "experiments"},
+            "color": {"field": "verdict", "type": "nominal", "scale": colours, "sort": colours["domain"]},
+            "order": {"field": "place"},
+        },
+    }
+    return chart(rows, [bars], height=240)
+
+
+def power_curves(plan: Planned, curves: Sequence[Curve]) -> Spec:
+    """Power by units, a line per design."""
+    rows = [_point(fmt.design(c.design), p, "power", 100 * p.power) for c in curves for p in c.powers]
+    return _curves(rows, "power", "power, per cent", 100 * plan.power)
+
+
+def lift_curves(plan: Planned, curves: Sequence[Curve]) -> Spec:
+    """Smallest visible lift by units; of a control of 0 the effect itself."""
+    relative = plan.mean != 0
+    scale = 100 / abs(plan.mean) if relative else 1.0
+    title = "smallest visible lift, per cent of control" if relative else "smallest visible effect"
+    rows = [_point(fmt.design(c.design), p, "lift", scale * abs(p.effect)) for c in curves for p in c.lifts]
+    return _curves(rows, "lift", title, scale * abs(plan.effect))
+
+
+def _point(design: str, point: Point, field: str, value: float) -> dict[str, Any]:
+    return {"variant": design, "units": point.units, field: value}
+
+
+def _curves(rows: list[dict[str, Any]], field: str, title: str, level: float) -> Spec:
+    x = {
+        "field": "units", "type": "quantitative", "title": "units of both variants", "scale": {"zero": True},
+        "axis": {"format": ",d", "tickCount": 8, "grid": False},
+    }  # fmt: skip
+    y = {"field": field, "type": "quantitative", "title": title, "scale": {"zero": True, "nice": True}}
+    asked = {
+        "mark": {"type": "rule", "strokeDash": [4, 4], "opacity": 0.7}, "encoding": {"y": {"datum": level}},
+    }  # fmt: skip
+    line = {
+        "mark": {"type": "line", "strokeWidth": 2.4, "interpolate": "monotone", "point": {"size": 34}},
+        "encoding": {"x": x, "y": y, "color": colour(rows), "order": {"field": "units"}},
+    }
+    return chart(rows, [asked, line], height=280)
 
 
 def _share_row(variant: str, day: DayPoint, want: float) -> dict[str, Any] | None:

@@ -1,158 +1,235 @@
-"""A report as one self-contained HTML page: no network, no eval, readable without scripts and on paper."""
+"""Results as self-contained HTML pages: no network, no eval, readable without scripts and on paper.
+
+The pages are Jinja templates in `templates/`, beside their style sheets and scripts: `page.html.j2` is what
+every page is made of, `parts.html.j2` the pieces that pages share. Here stands what the templates are given.
+"""
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
-from html import escape
+from pathlib import Path
 
-from switchpoint.analysis.report.charts import charts
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from switchpoint.analysis.planning.curves import Curve, Planned
+from switchpoint.analysis.report.batch import batch_title, row_table, summary_table, table_notes
+from switchpoint.analysis.report.charts import charts, lift_curves, power_curves, verdicts_by_group
 from switchpoint.analysis.report.marks import Spec, theme
-from switchpoint.analysis.report.markup import page, plain_section, table, text
-from switchpoint.analysis.report.page import SCRIPT
-from switchpoint.analysis.report.section import Section, primary_comparisons, verdict_tone
-from switchpoint.analysis.report.sections import (
-    daily_table,
-    report_sections,
-    said_once,
-    unsaid,
-    verdict_label,
+from switchpoint.analysis.report.section import (
+    VERDICT_TONE,
+    Cell,
+    Section,
+    Table,
+    Tone,
+    primary_comparisons,
+    transposed,
+    verdict_tone,
 )
+from switchpoint.analysis.report.sections import daily_table, report_sections, said_once, verdict_label
 from switchpoint.analysis.report.validity import overall_ratio, ratio_finding
 from switchpoint.analysis.results import format as fmt
+from switchpoint.analysis.results.batch import BatchResult
 from switchpoint.analysis.results.headline import deciding
 from switchpoint.analysis.results.judgement import Comparison, ExperimentResult, MetricReading
+from switchpoint.experiment.registry.decision import VerdictKind
 
-# Which chart stands in which section, and what it shows in words.
-_CHART_OF = {"effect": "cumulative", "segments": "segments", "metrics": "metrics", "sample-ratio": "ratio"}
-_CAPTION = {
-    "cumulative": (
-        "Effect after each exposure day inside its confidence sequence, which may be read every day: once "
-        "the band has left the dashed line, an effect is shown."
-    ),
-    "segments": (
-        "Effect with its interval, over all segments and in each. An interval that crosses the dashed line "
-        "shows no difference. Hollow diamonds are the shrunken effects, the ones to rank segments by."
-    ),
-    "metrics": (
-        "Lift of every metric with its interval. An interval that crosses the dashed line shows no "
-        "difference."
-    ),
-    "ratio": (
-        "Share of each day's units that met the variant; dashed: as intended. The band holds 99.9 % of days "
-        "when assignment works, so a point outside it is a day on which units were lost or moved."
-    ),
-}
+SHOWN = 100
+"""Experiments of many that a browser lays out before it is asked for more."""
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_DRAWN_WIDTH = 1060
+# In front of a number, not inside a date, a name or an option.
+_MINUS = re.compile(r"(?<![\w.-])-(?=[\d∞.])")
 
 
-def html(result: ExperimentResult) -> str:
-    """The full report as one HTML page."""
-    specs = charts(result)
-    sections = [s for s in report_sections(result) if s.key != "verdict"]
+def report_html(result: ExperimentResult) -> str:
+    """One experiment as one page."""
+    verdict, specs = result.verdict, charts(result)
+    (told, *sections), headline = report_sections(result), said_once(verdict)
     # a page is read for the effect first; what was asked stands with the other facts at the end
-    sections.sort(key=lambda s: s.key in {"experiment", "thresholds"})
-    body = [_verdict(result), _tiles(result), *(_section(s, result, specs) for s in sections)]
-    head = result.header
-    footer = f"definition {head.definition_digest or '–'} · rule {head.rule_digest or '–'}"
-    title = f"{head.key}: {verdict_label(result.verdict)}"
-    if not specs:
-        return page(title, body, footer)
-    payload = {"specs": specs, "light": theme(dark=False), "dark": theme(dark=True)}
-    return page(title, body, footer, scripts=(_bundle(), SCRIPT), data=payload)
+    sections.sort(key=lambda section: section.key in {"experiment", "thresholds"})
+    return _page(
+        "report.html.j2", head=result.header, label=verdict_label(verdict), headline=headline,
+        tone=verdict_tone(verdict), lines=(*told.lines[bool(headline):], *told.notes), tiles=_tiles(result),
+        sections=sections, daily=daily_table(result),
+        charts={"specs": specs, "light": theme(dark=False), "dark": theme(dark=True)} if specs else None,
+    )  # fmt: skip
 
 
-def _verdict(result: ExperimentResult) -> str:
-    verdict, head = result.verdict, result.header
-    said = [*verdict.reasons, *(f"What would change it: {change}" for change in verdict.what_would_change)]
-    items = "".join(f"<li>{text(line)}</li>" for line in (*said, *unsaid(result)))
-    return (
-        f'<header class="verdict tone-{verdict_tone(verdict).value}">'
-        f'<p class="eyebrow">Experiment {escape(head.key)} · looked at {escape(head.at)}</p>'
-        f'<h1>{text(verdict_label(verdict))}</h1><p class="headline">{text(said_once(verdict))}</p>'
-        + (f"<ul>{items}</ul>" if items else "")
-        + "</header>"
-    )
+def batch_html(result: BatchResult) -> str:
+    """Many experiments as one page; its table is complete without scripts."""
+    head, whole, table = result.header, result.summaries[0], row_table(result, result.rows, reasons=True)
+    columns, spec = table.columns[:-1], verdicts_by_group(result)
+    mde = fmt.share(head.mde) if head.mde_relative else fmt.amount(head.mde)
+    return _page(
+        "batch.html.j2", title=batch_title(result),
+        rule=(
+            f"One rule judged every experiment: {fmt.design(head.design)} design, alpha {head.alpha:g}, "
+            f"power {head.power:g}, MDE {mde}, evidence {head.evidence_required}."
+        ),
+        tiles=[
+            Tile(kind, fmt.count(number), fmt.share(number / whole.experiments), tone=VERDICT_TONE[kind])
+            for kind in VerdictKind
+            if (number := whole.verdicts.get(kind, 0))
+        ],
+        drawn=None if spec is None else _drawn(spec), summary=summary_table(result),
+        verdicts=[kind.value for kind in VerdictKind if any(row.verdict is kind for row in result.rows)],
+        flags=sorted({flag.name for row in result.rows for flag in row.flags}), notes=table_notes(result),
+        columns=columns, rows=list(zip(result.rows, table.rows, strict=True)), shown=SHOWN,
+        # numbers are the usual case in this table and need no class
+        words=["word" if table.is_text(i) or name == "flags" else "" for i, name in enumerate(columns)],
+        footer=f"looked at {head.at}" if head.at else "a closed table",
+    )  # fmt: skip
 
 
-def _tiles(result: ExperimentResult) -> str:
-    tiles = []
-    for metric, comparison in primary_comparisons(result.matured):
-        tiles += _comparison_tiles(metric, comparison)
-    if (ratio := overall_ratio(result.matured if result.matured.n else result.live)) is not None:
+def power_html(plan: Planned, curves: Sequence[Curve], facts: Sequence[tuple[str, str]]) -> str:
+    """A plan as one page: its facts, how power grows with units, and what effect can be seen.
+
+    Args:
+        facts: what the plan asks for and needs, as names and formatted values.
+    """
+    rows = tuple((Cell(name, Tone.MUTED), Cell(value)) for name, value in facts)
+    table = Table(columns=("", ""), rows=rows, labels=2)
+    needed = {fmt.design(c.design): next(p.units for p in c.powers if p.power == plan.power) for c in curves}
+    said = ", ".join(f"{fmt.count(units)} under the {design} design" for design, units in needed.items())
+    lift = plan.lift(plan.effect)
+    return _page(
+        "power.html.j2", plan=plan,
+        effect=(
+            f"an effect of {fmt.amount(plan.effect, signed=True)}" if lift is None
+            else f"a lift of {fmt.share(lift, signed=True)}"
+        ),
+        answer=f"{said}, to find it with a power of {fmt.share(plan.power, digits=0)}.",
+        facts=Section(key="plan", title="The plan", table=table),
+        power=Section(key="power", title="Power", table=_points(curves)),
+        power_drawn=_drawn(power_curves(plan, curves)), lift_drawn=_drawn(lift_curves(plan, curves)),
+    )  # fmt: skip
+
+
+def typeset(plain: str) -> str:
+    """Text with a typographic minus in front of numbers; `--per-day` stays what is typed."""
+    return _MINUS.sub("−", plain)
+
+
+@cache
+def environment() -> Environment:
+    """The templates: everything is escaped, and a name that is not there is an error."""
+    found = Environment(
+        loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
+    )  # fmt: skip
+    found.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
+    found.filters["typeset"] = typeset
+    found.globals |= {
+        "asset": _asset, "chart_library": _chart_library, "classes": _classes, "policy": _policy,
+        "transposed": transposed,
+    }  # fmt: skip
+    return found
+
+
+def _page(template: str, **given: object) -> str:
+    return environment().get_template(template).render(given)
+
+
+@cache
+def _asset(name: str) -> str:
+    """A style sheet or a script beside the templates, as it is."""
+    return (_TEMPLATES / name).read_text(encoding="utf-8")
+
+
+@cache
+def _chart_library() -> str:
+    """Vega, Vega-Lite and Vega-Embed as one browser script (about 0.9 MB, offline)."""
+    import vl_convert  # heavy, and only pages with charts need it
+
+    source = str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
+    return source.replace("</script", "<\\/script")
+
+
+def _drawn(spec: Spec) -> dict[str, str]:
+    """A chart for pages that carry no chart library: drawn once for light, once for dark."""
+    import vl_convert
+
+    return {
+        mode: vl_convert.vegalite_to_svg(
+            {**spec, "width": _DRAWN_WIDTH, "config": theme(dark=mode == "dark")}
+        )
+        for mode in ("light", "dark")
+    }
+
+
+def _policy(scripts: Sequence[str]) -> str:
+    """The page's content security policy: it loads nothing and runs these scripts alone, by their hash."""
+    digests = (base64.b64encode(hashlib.sha256(code.encode()).digest()).decode() for code in scripts)
+    allowed = " ".join(f"'sha256-{digest}'" for digest in digests) or "'none'"
+    return f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src {allowed}"
+
+
+@cache
+def _classes(*names: str) -> Markup:
+    """The attribute of these classes; nothing where all are empty or plain."""
+    kept = [name for name in names if name and name != Tone.PLAIN]
+    return Markup(' class="{}"').format(" ".join(kept)) if kept else Markup("")
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A figure with its name above and its detail below; `reached` per cent of what is needed, as a meter."""
+
+    name: str
+    figure: str
+    detail: str
+    reached: float | None = None
+    tone: Tone = Tone.PLAIN
+
+
+def _tiles(result: ExperimentResult) -> list[Tile]:
+    """The figures of one experiment that are read first."""
+    matured, live = result.matured, result.live
+    tiles = [tile for m, c in primary_comparisons(matured) for tile in _comparison_tiles(m, c)]
+    if (ratio := overall_ratio(matured if matured.n else live)) is not None:
         said = ratio_finding(ratio).text
         observed = " / ".join(fmt.count(n) for n in ratio.observed)
         figure = said if ratio.p is None else fmt.p_is(ratio.p)
-        when = "" if result.matured.n else ", live"
-        tiles.append(_tile(f"Sample ratio{when}", figure, f"{said} · {observed} units"))
-    tiles.append(
-        _tile("Units, matured", fmt.count(result.matured.n), fmt.plural(result.matured.days, "exposure day"))
-    )
-    if result.live.n != result.matured.n:
-        days = fmt.plural(result.live.days, "exposure day")
-        tiles.append(_tile("Units, live", fmt.count(result.live.n), days))
-    return f'<div class="tiles">{"".join(tiles)}</div>'
+        name = "Sample ratio" if matured.n else "Sample ratio, live"
+        tiles.append(Tile(name, figure, f"{said} · {observed} units"))
+    tiles.append(Tile("Units, matured", fmt.count(matured.n), fmt.plural(matured.days, "exposure day")))
+    if live.n != matured.n:
+        tiles.append(Tile("Units, live", fmt.count(live.n), fmt.plural(live.days, "exposure day")))
+    return tiles
 
 
-def _comparison_tiles(metric: MetricReading, comparison: Comparison) -> list[str]:
-    tiles = []
+def _comparison_tiles(metric: MetricReading, comparison: Comparison) -> list[Tile]:
+    tiles, variant = [], comparison.variant
     estimate, enough = comparison.estimate, comparison.sufficiency
     if estimate is not None:
         read = deciding(comparison)
         shown, bounds = read or estimate, None if read is None else read.lift_interval
         values = [fmt.value_of(metric, v) for v in (shown.control_value, shown.variant_value)]
-        name, effect = f"{metric.key} lift, {comparison.variant}", fmt.effect_of(metric, shown.effect)
-        tiles.append(_tile(name, fmt.share(shown.lift, signed=True), fmt.lift_interval(bounds)))
-        tiles.append(_tile(f"{metric.key} effect, {comparison.variant}", effect, " → ".join(values)))
+        lift = fmt.share(shown.lift, signed=True)
+        effect = fmt.effect_of(metric, shown.effect)
+        tiles.append(Tile(f"{metric.key} lift, {variant}", lift, fmt.lift_interval(bounds)))
+        tiles.append(Tile(f"{metric.key} effect, {variant}", effect, " → ".join(values)))
     if enough is not None and enough.share is not None:
-        width = min(100.0, 100 * enough.share)
-        meter = (
-            f'<div class="meter tone-{"good" if enough.enough else "warn"}" role="meter" aria-valuemin="0" '
-            f'aria-valuemax="100" aria-valuenow="{width:.0f}" aria-label="units reached of units needed">'
-            f'<span style="width:{width:.1f}%"></span></div>'
-        )
         detail = f"{fmt.count(enough.n_now)} of {fmt.count(enough.n_needed)} units"
-        tiles.append(
-            _tile(f"Sample size, {comparison.variant}", fmt.share(enough.share, digits=0), detail, meter)
-        )
+        tiles.append(Tile(
+            f"Sample size, {variant}", fmt.share(enough.share, digits=0), detail,
+            reached=min(100.0, 100 * enough.share), tone=Tone.GOOD if enough.enough else Tone.WARN,
+        ))  # fmt: skip
     return tiles
 
 
-def _tile(name: str, figure: str, detail: str, extra: str = "") -> str:
-    return (
-        f'<div class="tile"><div class="name">{text(name)}</div><div class="figure">{text(figure)}</div>'
-        f'{extra}<div class="detail">{text(detail)}</div></div>'
+def _points(curves: Sequence[Curve]) -> Table:
+    """Units by power, a column per design."""
+    powers = [point.power for point in curves[0].powers]
+    rows = tuple(
+        (Cell(fmt.share(power)), *(Cell(fmt.count(c.powers[place].units)) for c in curves))
+        for place, power in enumerate(powers)
     )
-
-
-def _section(section: Section, result: ExperimentResult, specs: dict[str, Spec]) -> str:
-    chart = _CHART_OF.get(section.key, "")
-    figure = ""
-    if chart in specs:
-        caption = _CAPTION[chart]
-        figure = (
-            f'<figure><div class="chart" id="chart-{chart}" role="img" aria-label="{escape(caption)}">'
-            "<noscript>The table below holds the same numbers.</noscript></div>"
-            f"<figcaption>{escape(caption)}</figcaption></figure>"
-        )
-    if section.key == "effect":
-        figure += _daily_table(result)
-    if section.key == "thresholds" and section.table:
-        inner = f"<details><summary>show</summary>{table(section.table)}</details>"
-        return f"<section><h2>{text(section.title)}</h2>{inner}</section>"
-    return plain_section(section, figure)
-
-
-def _daily_table(result: ExperimentResult) -> str:
-    cells = daily_table(result)
-    if not cells.rows:
-        return ""
-    return f"<details><summary>Day by day, as a table</summary>{table(cells)}</details>"
-
-
-@cache
-def _bundle() -> str:
-    """Vega, Vega-Lite and Vega-Embed as one browser script (about 0.9 MB, offline)."""
-    import vl_convert  # heavy, and only this page needs it
-
-    return str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")).replace(
-        "</script", "<\\/script"
-    )
+    return Table(columns=("power", *(f"units, {fmt.design(c.design)}" for c in curves)), rows=rows)

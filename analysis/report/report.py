@@ -1,13 +1,20 @@
-"""The reports that users get: the results of a judgement, and what each rendering makes of them."""
+"""The reports that users get: the results of a judgement and their renderings, JSON, Markdown and HTML."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any
 
+from switchpoint.analysis.report.batch import batch_sections
+from switchpoint.analysis.report.section import Section, Table
+from switchpoint.analysis.report.sections import report_sections
 from switchpoint.analysis.results.batch import BatchResult
 from switchpoint.analysis.results.json import fields_of
 from switchpoint.analysis.results.judgement import ExperimentResult
+
+# what Markdown would read as markup
+_SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\`*_<>|#[]"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,16 +31,14 @@ class Report(ExperimentResult):
         return fields_of(self)
 
     def to_markdown(self) -> str:
-        """The whole report as one Markdown document."""
-        from switchpoint.analysis.report.markdown import markdown
-
-        return markdown(self)
+        """The whole report as one Markdown document (GitHub tables)."""
+        return _markdown(f"Experiment {self.header.key}", report_sections(self))
 
     def to_html(self) -> str:
         """The whole report as one page that needs nothing else."""
-        from switchpoint.analysis.report.html import html
+        from switchpoint.analysis.report.html import report_html  # Jinja: only pages need it
 
-        return html(self)
+        return report_html(self)
 
     _repr_markdown_ = to_markdown  # how a notebook shows it
 
@@ -52,15 +57,44 @@ class BatchReport(BatchResult):
         return fields_of(self)
 
     def to_markdown(self) -> str:
-        """The whole report as one Markdown document."""
-        from switchpoint.analysis.report.markdown import batch_markdown
-
-        return batch_markdown(self)
+        """The whole report as one Markdown document (GitHub tables)."""
+        return _markdown(f"Experiments of {self.header.key}", batch_sections(self))
 
     def to_html(self) -> str:
         """The whole report as one page that needs nothing else."""
-        from switchpoint.analysis.report.batch_html import batch_html
+        from switchpoint.analysis.report.html import batch_html  # as above
 
         return batch_html(self)
 
     _repr_markdown_ = to_markdown  # how a notebook shows it
+
+
+def _markdown(title: str, sections: Iterable[Section]) -> str:
+    return "\n\n".join([f"# {escape(title)}", *(_section(s) for s in sections)]) + "\n"
+
+
+def escape(text: str) -> str:
+    """Text that Markdown shows as it is, on one line."""
+    return " ".join(text.split()).translate(_SPECIAL)
+
+
+def _section(section: Section) -> str:
+    parts = [f"## {escape(section.title)}"]
+    parts += ["\n".join(f"- {escape(line)}" for line in section.lines)] if section.lines else []
+    parts += [_table(section.table)] if section.table else []
+    parts += [f"*{escape(note)}*" for note in section.notes]
+    return "\n\n".join(parts)
+
+
+def _table(table: Table) -> str:
+    align = ["---" if table.is_text(place) else "---:" for place in range(len(table.columns))]
+    lines = [
+        _row([escape(c) or " " for c in table.columns]),
+        _row(align),
+        *(_row([escape(cell.text) for cell in row]) for row in table.rows),
+    ]
+    return "\n".join(lines)
+
+
+def _row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"

@@ -10,39 +10,44 @@ import click
 from switchpoint.experiment.errors import BadInput
 
 if TYPE_CHECKING:
-    from switchpoint.analysis.report.report import Report
+    from switchpoint.analysis.report.report import BatchReport, Report
+
+_TERMINAL_ROWS = 20
 
 
-def write_report(found: Report, form: str, output: Path | None) -> None:
-    """Print or write a report in one of `FORMATS`."""
+def write_report(found: Report | BatchReport, form: str, output: Path | None) -> None:
+    """Print or write a report in one of `FORMATS`; the terminal shows the first of many experiments."""
     if form == "text" and output is None:
+        from switchpoint.analysis.report.batch import batch_sections
+        from switchpoint.analysis.report.report import BatchReport
         from switchpoint.analysis.report.section import verdict_tone
         from switchpoint.analysis.report.sections import report_sections
         from switchpoint.router.cli.render import show
 
-        show(report_sections(found), tone=verdict_tone(found.verdict))
+        if isinstance(found, BatchReport):
+            show(batch_sections(found, rows=_TERMINAL_ROWS, reasons=False))
+        else:
+            show(report_sections(found), tone=verdict_tone(found.verdict))
         return
     deliver(rendered(found, form), output)
 
 
-def rendered(found: Report, form: str) -> str:
+def rendered(found: Report | BatchReport, form: str) -> str:
     """A report as the text of a file."""
     if form == "json":
         import json
 
         return json.dumps(found.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     if form == "html":
-        from switchpoint.analysis.report.html import html
+        return found.to_html()
+    if form == "md":
+        return found.to_markdown()
+    from switchpoint.analysis.report.batch import batch_sections
+    from switchpoint.analysis.report.report import BatchReport
+    from switchpoint.analysis.report.sections import report_sections
+    from switchpoint.router.cli.render import as_text
 
-        return html(found)
-    if form == "text":
-        from switchpoint.analysis.report.sections import report_sections
-        from switchpoint.router.cli.render import as_text
-
-        return as_text(report_sections(found))
-    from switchpoint.analysis.report.markdown import markdown
-
-    return markdown(found)
+    return as_text(batch_sections(found) if isinstance(found, BatchReport) else report_sections(found))
 
 
 def deliver(text: str, output: Path | None) -> None:

@@ -16,14 +16,13 @@ from switchpoint.experiment.errors import BadInput, Refused
 from switchpoint.router.cli.context import Context, json_option, now_ms, pass_context, print_json
 from switchpoint.router.cli.failure import Exit
 from switchpoint.router.cli.options import at_option, compare_option, format_options, instant
-from switchpoint.router.cli.output import deliver, write_report
+from switchpoint.router.cli.output import write_report
 
 if TYPE_CHECKING:
     from switchpoint.analysis.report.report import BatchReport, Report
     from switchpoint.experiment.definition.types import Experiment, Spec
     from switchpoint.experiment.ledger.event import Event
 
-_TERMINAL_ROWS = 20
 _BATCH = 500
 
 _spec = click.option(
@@ -63,15 +62,11 @@ def analyze(  # noqa: PLR0913 - one parameter per option
       switchpoint analyze counts.csv --spec spec.yaml --compare B C
       switchpoint analyze sqlite:///log.db --table units --spec spec.yaml
     """
-    from switchpoint.analysis.report.report import BatchReport
+    from switchpoint.analysis.report.report import Report
 
     found = judged(file, spec_file, at=instant(at_text), table=table_name, sql=sql, compare=compare)
-    form = "json" if as_json else form
-    if isinstance(found, BatchReport):
-        _write_batch(found, form, output)
-        return
-    write_report(found, form, output)
-    if not found.verdict.kind.settled:
+    write_report(found, "json" if as_json else form, output)
+    if isinstance(found, Report) and not found.verdict.kind.settled:
         click.get_current_context().exit(Exit.RULE_SAYS_NO)
 
 
@@ -145,26 +140,6 @@ def _named(file: str | Path, second: str = "") -> Iterator[None]:
             raise
         place = f"{file}: {error.field}" if error.field else str(file)
         raise BadInput(error.message, field=place, value=error.value, fix=error.fix) from error
-
-
-def _write_batch(found: BatchReport, form: str, output: Path | None) -> None:
-    import json
-
-    from switchpoint.analysis.report.batch import batch_sections
-    from switchpoint.analysis.report.batch_html import batch_html
-    from switchpoint.analysis.report.markdown import batch_markdown
-    from switchpoint.router.cli.render import as_text, show
-
-    if form == "json":
-        deliver(json.dumps(found.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n", output)
-    elif form == "html":
-        deliver(batch_html(found), output)
-    elif form == "md":
-        deliver(batch_markdown(found), output)
-    elif output is not None:
-        deliver(as_text(batch_sections(found)), output)
-    else:
-        show(batch_sections(found, rows=_TERMINAL_ROWS, reasons=False))
 
 
 @click.command("import")

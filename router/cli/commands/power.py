@@ -285,7 +285,7 @@ class Plot:
 def _rendered(found: Needed, plot: Plot, form: str) -> str:
     """The answer with its power curves as the text of a file."""
     from switchpoint.analysis.planning.curves import curve
-    from switchpoint.analysis.report.power import power_html
+    from switchpoint.analysis.report.html import power_html
     from switchpoint.analysis.results.json import to_plain
 
     if form == "text":

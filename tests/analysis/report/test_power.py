@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from switchpoint.analysis.planning.curves import Planned, curve
-from switchpoint.analysis.report.power import power_html
+from switchpoint.analysis.report.html import power_html
 from switchpoint.experiment.definition.types import Design
 
 RATE = Planned(mean=0.1, variance=None, effect=0.005, ratio=1.0, alpha=0.05, power=0.8)

@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from jinja2 import UndefinedError
 
 from switchpoint.analysis.analyze import Project, analyze_ledger
 from switchpoint.analysis.evidence.facts import Backlog
 from switchpoint.analysis.report.charts import charts
-from switchpoint.analysis.report.html import html
-from switchpoint.analysis.report.markdown import escape, markdown
+from switchpoint.analysis.report.html import environment
 from switchpoint.analysis.report.marks import theme
-from switchpoint.analysis.report.report import Report
+from switchpoint.analysis.report.report import Report, escape
 from switchpoint.analysis.report.section import Cell, Table, transposed
 from switchpoint.analysis.report.sections import report_sections, status_sections
 from switchpoint.analysis.results.judgement import ExperimentResult
@@ -170,7 +170,7 @@ def test_every_design_has_its_headline_in_every_rendering(designed: Report) -> N
         "fixed": "interval", "sequential": "confidence sequence", "group_sequential": "repeated interval",
         "bayesian": "credible interval",
     }  # fmt: skip
-    for text in (text_of(designed), markdown(designed), html(designed)):
+    for text in (text_of(designed), designed.to_markdown(), designed.to_html()):
         assert f"{design} design" in text
         assert words[name] in text
         assert "Expected loss" in text
@@ -239,7 +239,7 @@ def test_a_young_report_shows_the_live_units_and_calls_nothing_checked(young: Re
     assert ratio is not None
     assert [row[-1].text for row in ratio.rows] == ["not checked", "ok"]
     assert "none has matured" in shown["sufficiency"].lines[0]
-    page = html(young)
+    page = young.to_html()
     assert "Units, live" in page
     assert "Sample ratio, live" in page
 
@@ -248,8 +248,8 @@ def test_a_report_without_data_says_so_in_every_rendering(empty: Report) -> None
     effect = next(s for s in report_sections(empty) if s.key == "effect")
     assert "matured" in " ".join((effect.title, *effect.lines, *effect.notes))
     assert charts(empty) == {}
-    assert "<script>" not in html(empty)
-    assert markdown(empty).startswith("# Experiment home")
+    assert "<script>" not in empty.to_html()
+    assert empty.to_markdown().startswith("# Experiment home")
 
 
 class _Page(HTMLParser):
@@ -272,7 +272,7 @@ class _Page(HTMLParser):
 
 
 def test_the_html_is_self_contained_and_escapes_everything(report: Report) -> None:
-    page = html(report)
+    page = report.to_html()
     parsed = _Page()
     parsed.feed(page)
     assert parsed.outside == []
@@ -288,15 +288,28 @@ def test_every_script_of_the_page_is_allowed_by_its_hash(report: Report) -> None
     from base64 import b64encode
     from hashlib import sha256
 
-    page = html(report)
+    page = report.to_html()
     policy = re.search(r"script-src ([^\"]+)\"", page)
     assert policy is not None
     for code in re.findall(r"<script>(.*?)</script>", page, re.DOTALL):
         assert f"'sha256-{b64encode(sha256(code.encode()).digest()).decode()}'" in policy.group(1)
 
 
+def test_a_page_of_ones_own_extends_the_base_and_escapes_and_refuses_what_is_not_there() -> None:
+    text = """{% extends "page.html.j2" %}
+    {% block title %}{{ name }}{% endblock %}{% block body %}<p>{{ name|typeset }}</p>{% endblock %}
+    {% block footer %}a footer{% endblock %}"""
+    own = environment().from_string(text)
+    page = own.render(name="<b> -3")
+    assert "<title>&lt;b&gt; -3</title>" in page
+    assert "<p>&lt;b&gt; −3</p>" in page
+    assert "script-src 'none'" in page
+    with pytest.raises(UndefinedError, match="name"):
+        own.render()
+
+
 def test_every_chart_has_its_place_and_its_table_in_the_page(report: Report) -> None:
-    page = html(report)
+    page = report.to_html()
     parsed = _Page()
     parsed.feed(page)
     assert set(charts(report)) == {"cumulative", "segments", "metrics", "ratio"}
@@ -324,7 +337,7 @@ def test_chart_points_are_the_numbers_of_the_report(report: Report) -> None:
 
 
 def test_markdown_escapes_what_would_be_markup(report: Report) -> None:
-    text = markdown(report)
+    text = report.to_markdown()
     assert "<script>" not in text.replace("\\<", "")
     assert escape("a|b\n*c*") == "a\\|b \\*c\\*"
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from switchpoint.analysis.report.markup import text
+from switchpoint.analysis.report.html import environment
 from switchpoint.analysis.results import format as fmt
 from switchpoint.analysis.results.judgement import Interval
 
@@ -87,4 +87,4 @@ def test_a_window_is_said_in_the_unit_in_which_it_is_whole(days: float, text: st
     ],
 )
 def test_only_numbers_get_a_typographic_minus(plain: str, html: str) -> None:
-    assert text(plain) == html
+    assert environment().from_string("{{ plain|typeset }}").render(plain=plain) == html

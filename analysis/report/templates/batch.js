@@ -1,49 +1,5 @@
-"""The style sheet and the scripts of the page of many experiments."""
-
-STYLE = """
-.wrap { max-width: 1320px; }
-button.tile { text-align: left; font: inherit; color: inherit; cursor: pointer; display: block; }
-button.tile { border-left: 6px solid var(--tone); }
-button.tile span { display: block; }
-button.tile .figure { color: var(--tone); }
-button.tile[aria-pressed="true"] { outline: 2px solid var(--accent); }
-.controls { display: flex; flex-wrap: wrap; gap: 8px 12px; align-items: center; margin: 4px 0 10px; }
-.controls input[type="search"] { flex: 1 1 240px; max-width: 420px; }
-.controls input[type="search"], .controls select, .more button {
-  font: inherit; color: inherit; background: var(--page); border: 1px solid var(--line);
-  border-radius: 8px; padding: 6px 10px;
-}
-.controls output { color: var(--soft); margin-left: auto; font-variant-numeric: tabular-nums; }
-html:not(.js) .controls, html:not(.js) .more { display: none; }
-table#experiments { font-size: 13px; }
-.many td, .many th { text-align: right; white-space: nowrap; padding: 5px 12px 5px 0; }
-.many .word { text-align: left; }
-.many tbody tr:first-child td { border-bottom: 0; }
-.many tbody { border-bottom: 1px solid var(--line); }
-.many th button {
-  font: inherit; color: inherit; background: none; border: 0; padding: 0; cursor: pointer;
-}
-.many th[aria-sort="ascending"] button::after { content: " \\25B2"; }
-.many th[aria-sort="descending"] button::after { content: " \\25BC"; }
-.many .why td {
-  text-align: left; white-space: normal; color: var(--soft); font-size: 13px; padding-top: 0; border: 0;
-}
-.js .many { max-height: 82vh; overflow: auto; }
-.js .many thead th { position: sticky; top: 0; background: var(--card); z-index: 1; }
-.js .many thead th { box-shadow: 0 1px 0 var(--line); }
-.js .many tbody.off, .js .many tbody:not(.open) .why { display: none; }
-.js .many tbody { cursor: pointer; }
-.js .many tbody:hover { background: var(--page); }
-.js .many.all .why { display: table-row !important; }
-@media print {
-  .controls, .more { display: none !important; }
-  .js .many { max-height: none; overflow: visible; }
-}
-"""
-
-ENHANCED = 'document.documentElement.className = "js";'
-
-SCRIPT = """
+// the table is complete without this script, which only hides, orders and reveals its rows
+document.documentElement.className = "js";
 (function () {
   "use strict";
   var table = document.getElementById("experiments"), heads = table.tHead.rows[0].cells;
@@ -79,7 +35,7 @@ SCRIPT = """
   // a number in a cell: "< 1e-300" is 0, an interval is its lower end, what is missing comes last
   function number(text) {
     if (text[0] === "<") { return 0; }
-    return parseFloat(text.replace(/\\u2212/g, "-").replace(/[[,+%]/g, function (sign, place, whole) {
+    return parseFloat(text.replace(/\u2212/g, "-").replace(/[[,+%]/g, function (sign, place, whole) {
       return sign === "," && whole[0] === "[" ? " " : "";
     }));
   }
@@ -129,4 +85,3 @@ SCRIPT = """
   document.querySelector("form.controls").addEventListener("submit", function (e) { e.preventDefault(); });
   draw();
 })();
-"""
