@@ -18,8 +18,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from switchpoint.analysis.planning.curves import Curve, Planned
-from switchpoint.analysis.report.batch import batch_title, row_table, summary_table, table_notes
 from switchpoint.analysis.report.charts import charts, lift_curves, power_curves, verdicts_by_group
+from switchpoint.analysis.report.effects import daily_table
 from switchpoint.analysis.report.marks import Spec, theme
 from switchpoint.analysis.report.section import (
     VERDICT_TONE,
@@ -31,7 +31,15 @@ from switchpoint.analysis.report.section import (
     transposed,
     verdict_tone,
 )
-from switchpoint.analysis.report.sections import daily_table, report_sections, said_once, verdict_label
+from switchpoint.analysis.report.sections import (
+    batch_title,
+    report_sections,
+    row_table,
+    said_once,
+    summary_table,
+    table_notes,
+    verdict_label,
+)
 from switchpoint.analysis.report.validity import overall_ratio, ratio_finding
 from switchpoint.analysis.results import format as fmt
 from switchpoint.analysis.results.batch import BatchResult

@@ -6,9 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any
 
-from switchpoint.analysis.report.batch import batch_sections
 from switchpoint.analysis.report.section import Section, Table
-from switchpoint.analysis.report.sections import report_sections
+from switchpoint.analysis.report.sections import batch_sections, report_sections
 from switchpoint.analysis.results.batch import BatchResult
 from switchpoint.analysis.results.json import fields_of
 from switchpoint.analysis.results.judgement import ExperimentResult

@@ -1,56 +1,20 @@
-"""A report as titled tables of formatted cells: the one layout that terminal, Markdown and HTML share."""
+"""One report and many experiments as titled tables of cells: the layouts that all renderings share."""
 
 from __future__ import annotations
 
-from switchpoint.analysis.report import designs as design_sections
-from switchpoint.analysis.report import segments as segment
-from switchpoint.analysis.report import validity
-from switchpoint.analysis.report.section import (
-    Cell,
-    Section,
-    Table,
-    Tone,
-    finding,
-    headline_interval,
-    primary,
-    primary_comparisons,
-)
+from switchpoint.analysis.report import effects, metrics, validity
+from switchpoint.analysis.report.section import SEVERITY_TONE, VERDICT_TONE, Cell, Section, Table, Tone
 from switchpoint.analysis.results import format as fmt
-from switchpoint.analysis.results.headline import deciding
-from switchpoint.analysis.results.judgement import (
-    Comparison,
-    ExperimentResult,
-    MetricReading,
-    Reading,
-    Verdict,
-)
+from switchpoint.analysis.results.batch import BatchResult, BatchRow
+from switchpoint.analysis.results.judgement import ExperimentResult, Verdict
 from switchpoint.experiment.registry.decision import VerdictKind
 
+_REASON = "reason"
 
-def verdict_label(verdict: Verdict) -> str:
-    """The verdict in two words: `PROMOTE treatment`, `INVALID`."""
-    if verdict.kind is VerdictKind.KEEP:
-        return "KEEP control"
-    return (
-        f"{verdict.kind.value.upper()} {verdict.variant}" if verdict.variant else verdict.kind.value.upper()
-    )
-
-
-# Column names of the wide tables, in the order of their row functions.
-_EFFECT_COLUMNS = (
-    "variant", "units", "control", "variant value", "effect", "confidence sequence", "lift", "lift sequence",
-    "anytime p", "fixed interval", "fixed p", "finding",
+_SPARE = (
+    "all units", "control", "variant value", "first day", "sample ratio p", "p", "flags", "lift interval",
 )  # fmt: skip
-_LIVE_COLUMNS = ("variant", "units", "control", "variant value", "effect", "headline interval", "lift")
-_METRIC_COLUMNS = (
-    "metric", "role", "variant", "control", "variant value", "effect", "headline interval", "lift", "p",
-    "finding",
-)  # fmt: skip
-
-_PAIR_COLUMNS = (
-    "metric", "pair", "against", "value", "effect", "headline interval", "lift",
-    "p after Holm", "finding",
-)  # fmt: skip
+"""What a narrow terminal leaves out, in this order."""
 
 
 def status_sections(result: ExperimentResult) -> tuple[Section, ...]:
@@ -58,8 +22,8 @@ def status_sections(result: ExperimentResult) -> tuple[Section, ...]:
     parts = (
         _verdict(result),
         validity.overlap(result),
-        _primary_effect(result),
-        _live(result),
+        effects.effect(result),
+        effects.live(result),
         validity.sufficiency(result),
         validity.sample_ratio(result, short=True),
     )
@@ -72,9 +36,9 @@ def report_sections(result: ExperimentResult) -> tuple[Section, ...]:
         _verdict(result),
         validity.overlap(result),
         _experiment(result),
-        _primary_effect(result),
-        _live(result),
-        design_sections.looks(result),
+        effects.effect(result),
+        effects.live(result),
+        effects.looks(result),
         *(_of_matured(result) if result.matured.n else ()),
         validity.sufficiency(result),
         validity.sample_ratio(result, short=False),
@@ -82,7 +46,7 @@ def report_sections(result: ExperimentResult) -> tuple[Section, ...]:
         validity.beside(result),
         validity.variants(result),
         validity.history(result),
-        _pooled(result),
+        effects.pooled(result),
         validity.thresholds(result),
     )
     return tuple(p for p in parts if p.lines or p.table)
@@ -91,12 +55,21 @@ def report_sections(result: ExperimentResult) -> tuple[Section, ...]:
 def _of_matured(result: ExperimentResult) -> tuple[Section, ...]:
     """Parts that are empty tables before anything has matured."""
     return (
-        design_sections.losses(result),
-        segment.segments(result),
-        segment.segment_data(result),
-        _metrics(result),
-        _pairs(result),
-        _guardrails(result),
+        effects.losses(result),
+        metrics.segments(result),
+        metrics.segment_data(result),
+        metrics.all_metrics(result),
+        metrics.pairs(result),
+        metrics.guardrails(result),
+    )
+
+
+def verdict_label(verdict: Verdict) -> str:
+    """The verdict in two words: `PROMOTE treatment`, `INVALID`."""
+    if verdict.kind is VerdictKind.KEEP:
+        return "KEEP control"
+    return (
+        f"{verdict.kind.value.upper()} {verdict.variant}" if verdict.variant else verdict.kind.value.upper()
     )
 
 
@@ -105,7 +78,7 @@ def said_once(verdict: Verdict) -> str:
     return "" if verdict.headline.rstrip(".").lower() == verdict_label(verdict).lower() else verdict.headline
 
 
-def unsaid(result: ExperimentResult) -> tuple[str, ...]:
+def _unsaid(result: ExperimentResult) -> tuple[str, ...]:
     """The warnings that are not among the verdict's reasons already."""
     return tuple(w for w in dict.fromkeys(result.warnings) if w not in result.verdict.reasons)
 
@@ -118,7 +91,7 @@ def _verdict(result: ExperimentResult) -> Section:
         key="verdict",
         title=f"Verdict: {verdict_label(verdict)}",
         lines=(*([headline] if headline else []), *verdict.reasons, *changes),
-        notes=unsaid(result),
+        notes=_unsaid(result),
     )
 
 
@@ -160,214 +133,120 @@ def _control(result: ExperimentResult) -> str:
     return f"{name}, taken by its name: the source does not say which variant is control"
 
 
-def _primary_effect(result: ExperimentResult) -> Section:
-    metric, matured = primary(result.matured), result.matured
-    if metric is None or not metric.comparisons or not matured.n:
-        line = "No exposure day has matured yet, so there is nothing the verdict may read."
-        return Section(key="effect", title="Effect on matured days", lines=(line,))
-    missing = [
-        (c.variant, c.missing or (c.estimate and c.estimate.sequence_missing)) for c in metric.comparisons
-    ]
-    rows = tuple(_effect_row(metric, c) for c in metric.comparisons if c.estimate)
-    return Section(
-        key="effect",
-        title=f"{metric.key} on matured days ({_size(matured)})",
-        lines=tuple(f"{variant}: {why.message}" for variant, why in missing if why),
-        table=Table(columns=_EFFECT_COLUMNS, rows=rows, spare=_spare(metric)) if rows else None,
-    )
+def batch_sections(
+    result: BatchResult, *, rows: int | None = None, reasons: bool = True
+) -> tuple[Section, ...]:
+    """The summary, then at most `rows` experiments (all when None), with or without reasons.
 
-
-def _spare(metric: MetricReading) -> tuple[int, ...]:
-    """What a narrow terminal leaves out first: what the rule does not decide by."""
-    sequential = metric.comparisons[0].headline == "sequence"
-    fixed, anytime = (9, 10), (5, 7, 8)
-    return (*(fixed if sequential else anytime), 2, 3, *((7,) if sequential else ()))
-
-
-def _effect_row(metric: MetricReading, comparison: Comparison) -> tuple[Cell, ...]:
-    estimate = comparison.estimate
-    if estimate is None:
-        return (Cell(comparison.variant), *(Cell(fmt.ABSENT, Tone.MUTED),) * 10, finding(comparison))
+    Where not all are shown, those with a decision come first, by their p.
+    """
+    shown = result.rows if rows is None else tuple(sorted(result.rows, key=_rank)[:rows])
+    table = row_table(result, shown, reasons=reasons)
+    hidden = len(result.rows) - len(shown)
+    notes = table_notes(result)
+    if hidden:
+        notes = (
+            *notes,
+            f"{fmt.count(hidden)} more rows with --format json, md or html; decided ones come first here.",
+        )
     return (
-        Cell(comparison.variant),
-        Cell(f"{fmt.count(estimate.n_control)} / {fmt.count(estimate.n_variant)}"),
-        Cell(fmt.value_of(metric, estimate.control_value)),
-        Cell(fmt.value_of(metric, estimate.variant_value)),
-        Cell(fmt.effect_of(metric, estimate.effect)),
-        Cell(fmt.interval_of(metric, estimate.sequence)),
-        Cell(fmt.share(estimate.lift, signed=True)),
-        Cell(fmt.lift_interval(estimate.lift_sequence)),
-        Cell(fmt.probability(estimate.anytime_p, estimate.log10_anytime_p)),
-        Cell(fmt.interval_of(metric, estimate.interval)),
-        Cell(fmt.probability(estimate.p, estimate.log10_p)),
-        finding(comparison),
+        Section(key="summary", title=batch_title(result), table=summary_table(result)),
+        Section(key="experiments", title="Experiments", table=table if shown else None, notes=notes),
     )
 
 
-def daily_table(result: ExperimentResult) -> Table:
-    """The cumulative effect on the primary metric after each matured exposure day."""
+def batch_title(result: BatchResult) -> str:
+    """`ctr: 2,471 experiments`."""
+    return f"{result.metric}: {fmt.plural(len(result.rows), 'experiment')}"
+
+
+def table_notes(result: BatchResult) -> tuple[str, ...]:
+    """What the columns of the rows mean."""
+    head = result.header
+    design = fmt.design(head.design)
+    rule = f"The {_p_name(result)} and interval are those the {design} design decides by at {head.alpha:g}"
+    holm = "; Holm corrects over the variants of one experiment, not over experiments" * _several(result)
+    return (f"{rule}{holm}.", "Units and needed count control and the variant of the row together.")
+
+
+def _several(result: BatchResult) -> bool:
+    """Whether any experiment has several variants beside control."""
+    return any(row.variants > 2 for row in result.rows)
+
+
+def _p_name(result: BatchResult) -> str:
+    """The name of the p-value the rule decides by."""
+    return "anytime p" if any(row.headline == "sequence" for row in result.rows) else "p"
+
+
+def row_table(result: BatchResult, rows: tuple[BatchRow, ...], *, reasons: bool) -> Table:
+    """A row per experiment; the Holm column only where an experiment has several other variants."""
+    several = _several(result)
+    names = {"p": _p_name(result)}
+    cells = [_cells(row, shares=result.shares) for row in rows]
+    columns = [
+        name
+        for name in (cells[0] if cells else {})
+        if (reasons or name != _REASON) and (several or name != "Holm p")
+    ]
+    return Table(
+        columns=tuple(names.get(name, name) for name in columns),
+        rows=tuple(tuple(row[name] for name in columns) for row in cells),
+        labels=4,
+        sentence=reasons,
+        spare=tuple(columns.index(name) for name in _SPARE if name in columns and (several or name != "p")),
+    )
+
+
+def summary_table(result: BatchResult) -> Table:
+    """Verdicts by group, in order of time."""
+    kinds = [kind.value for kind in VerdictKind if any(s.verdicts.get(kind.value) for s in result.summaries)]
+    columns = ("group", "experiments", "units", *kinds, "ratio broken", "share")
     rows = tuple(
         (
-            Cell(day.day),
-            Cell(c.variant),
-            Cell(fmt.count(day.n_control + day.n_variant)),
-            Cell(fmt.effect_of(metric, day.effect)),
-            Cell(fmt.interval_of(metric, day.sequence)),
+            Cell(summary.group),
+            Cell(fmt.count(summary.experiments)),
+            Cell(fmt.count(summary.units)),
+            *(Cell(fmt.count(summary.verdicts.get(kind, 0))) for kind in kinds),
+            Cell(fmt.count(summary.srm_flagged)),
+            Cell(fmt.share(summary.srm_share)),
         )
-        for metric, c in primary_comparisons(result.matured)
-        for day in c.daily
-        if day.effect is not None
+        for summary in result.summaries
     )
-    columns = ("day", "variant", "units so far", "effect so far", "confidence sequence")
-    return Table(columns=columns, rows=rows, labels=2)
+    return Table(columns=columns, rows=rows, spare=(2, len(columns) - 1))
 
 
-def _metrics(result: ExperimentResult) -> Section:
-    rows = tuple(_metric_row(m, c) for m in result.matured.metrics for c in m.comparisons)
-    if not rows:
-        return Section(key="metrics", title="Metrics")
-    table = Table(columns=_METRIC_COLUMNS, rows=rows, labels=3, spare=(1, 3, 7, 4))
-    # the family of the segments is told beside them
-    notes = tuple(line for line in result.family if not line.startswith(("Segments", "Pairs")))
-    return Section(key="metrics", title="All metrics", table=table, notes=notes)
+def _rank(row: BatchRow) -> tuple[bool, float]:
+    decided = row.verdict in {VerdictKind.PROMOTE, VerdictKind.ROLLBACK}
+    return (not decided, 2.0 if row.adjusted_p is None else row.adjusted_p)
 
 
-def _pairs(result: ExperimentResult) -> Section:
-    """Variants compared with each other."""
-    rows = tuple(
-        (Cell(metric.key), Cell(f"{c.variant} against {c.control}"), *_metric_row(metric, c)[3:8],
-         Cell(fmt.probability(c.adjusted_p)), finding(c))
-        for metric in result.pairs
-        for c in metric.comparisons
-    )  # fmt: skip
-    note = next((line for line in result.family if line.startswith("Pairs")), "")
-    return Section(
-        key="pairs",
-        title="Variants compared with each other",
-        table=Table(columns=_PAIR_COLUMNS, rows=rows, labels=2, spare=(6, 2, 3)) if rows else None,
-        notes=(note,) if rows and note else (),
+def _reason(row: BatchRow) -> str:
+    """Why the verdict is what it is, and what the checks found."""
+    first = row.missing.message if row.missing else row.reason
+    return " ".join([first, *(flag.message for flag in row.flags if flag.message not in first)])
+
+
+def _cells(row: BatchRow, *, shares: bool) -> dict[str, Cell]:
+    control, variant = (
+        fmt.share(value, digits=2) if shares else fmt.amount(value)
+        for value in (row.control_value, row.variant_value)
     )
-
-
-def _metric_row(metric: MetricReading, comparison: Comparison) -> tuple[Cell, ...]:
-    names = Cell(metric.key), Cell(metric.role, Tone.MUTED), Cell(comparison.variant)
-    estimate = comparison.estimate
-    if estimate is None:
-        return (*names, *(Cell(fmt.ABSENT, Tone.MUTED),) * 6, finding(comparison))
-    read = deciding(comparison)
-    shown = read or estimate
-    interval = fmt.ABSENT
-    if read is not None:
-        believed = read.better is not None
-        interval = (
-            f"lift {fmt.lift_interval(read.lift_interval)}"
-            if believed
-            else fmt.interval_of(metric, read.interval)
-        )
-    return (
-        *names,
-        Cell(fmt.value_of(metric, shown.control_value)),
-        Cell(fmt.value_of(metric, shown.variant_value)),
-        Cell(fmt.effect_of(metric, shown.effect)),
-        Cell(interval),
-        Cell(fmt.share(shown.lift, signed=True)),
-        Cell(fmt.ABSENT if read is None else fmt.probability(read.p, read.log10_p)),
-        finding(comparison),
-    )
-
-
-def _guardrails(result: ExperimentResult) -> Section:
-    rows = []
-    for metric in result.matured.metrics:
-        for comparison in metric.comparisons:
-            guard = comparison.guard
-            if guard is None:
-                continue
-            margin = fmt.effect_of(metric, guard.margin).lstrip("+")
-            if guard.margin_relative is not None:
-                margin = f"{fmt.share(guard.margin_relative)} = {margin}"
-            rows.append((
-                Cell(metric.key),
-                Cell(comparison.variant),
-                Cell(margin),
-                Cell(fmt.effect_of(metric, guard.loss)),
-                Cell(fmt.effect_of(metric, guard.loss_bound)),
-                finding(comparison),
-            ))  # fmt: skip
-    if not rows:
-        return Section(key="guardrails", title="Guardrails")
-    return Section(
-        key="guardrails",
-        title="Guardrails (positive loss is worse)",
-        table=Table(
-            columns=("metric", "variant", "margin", "loss", "worst loss", "finding"),
-            rows=tuple(rows),
-            labels=2,
-        ),
-    )
-
-
-def _pooled(result: ExperimentResult) -> Section:
-    rows = []
-    for metric, comparison in primary_comparisons(result.matured):
-        pooled = comparison.pooled
-        if pooled is None or comparison.estimate is None:
-            continue
-        rows.append((
-            Cell(comparison.variant),
-            Cell(fmt.effect_of(metric, comparison.estimate.effect)),
-            Cell(fmt.effect_of(metric, pooled.effect)),
-            Cell(fmt.interval_of(metric, pooled.interval)),
-            Cell(fmt.effect_of(metric, pooled.between)),
-            Cell("Simpson's paradox", Tone.BAD) if pooled.simpson else Cell("same sign", Tone.MUTED),
-        ))  # fmt: skip
-    if not rows:
-        return Section(key="pooled", title="Naive reading")
-    columns = ("variant", "stratified", "pooled", "pooled interval", "between strata", "finding")
-    return Section(
-        key="pooled",
-        title="Naive pooled reading, for comparison",
-        table=Table(columns=columns, rows=tuple(rows)),
-        notes=("The pooled reading mixes segments of different allocation; the verdict does not use it.",),
-    )
-
-
-def _live(result: ExperimentResult) -> Section:
-    """The state with open windows, where it differs from the matured one."""
-    live, metric, next_ = result.live, primary(result.live), result.matures
-    if metric is None or live.n == result.matured.n:
-        return Section(key="live", title="Live")
-    lines = []
-    if next_ is not None:
-        which = "the first exposure day" if not result.matured.n else "the next exposure day"
-        lines.append(
-            f"{which.capitalize()} to mature is {next_.day}: its window closes at {fmt.moment(next_.at)}."
-        )
-    if not result.matured.n:
-        units = ", ".join(f"{v.variant} {fmt.count(v.n)}" for v in live.variants)
-        lines.append(f"Units so far: {units}.")
-    return Section(
-        key="live",
-        title=f"{metric.key} live, unmatured days included ({_size(live)})",
-        lines=tuple(lines),
-        table=Table(
-            columns=_LIVE_COLUMNS,
-            rows=tuple((*_effect_row(metric, c)[:5], *_headline(metric, c)) for c in metric.comparisons),
-        ),
-        notes=("Windows of the latest days are still open; the verdict reads matured days only.",),
-    )
-
-
-def _headline(metric: MetricReading, comparison: Comparison) -> tuple[Cell, Cell]:
-    """The interval the rule reads, and the lift."""
-    estimate = comparison.estimate
-    if estimate is None:
-        return Cell(fmt.ABSENT, Tone.MUTED), Cell(fmt.ABSENT, Tone.MUTED)
-    interval = headline_interval(comparison, estimate)
-    return Cell(fmt.interval_of(metric, interval)), Cell(fmt.share(estimate.lift, signed=True))
-
-
-def _size(reading: Reading) -> str:
-    """How much a reading holds; days only where they are recorded."""
-    units = fmt.plural(reading.n, "unit")
-    return f"{units}, {fmt.plural(reading.days, 'day')}" if reading.days else units
+    return {
+        "experiment": Cell(row.experiment),
+        "first day": Cell(row.first_day or fmt.ABSENT, Tone.MUTED),
+        "verdict": Cell(row.verdict.value, VERDICT_TONE[row.verdict]),
+        "variant": Cell(row.variant or fmt.ABSENT),
+        "lift": Cell(fmt.share(row.lift, signed=True)),
+        "lift interval": Cell(fmt.lift_interval(row.headline_lift)),
+        "p": Cell(fmt.probability(row.headline_p)),
+        "Holm p": Cell(fmt.probability(row.adjusted_p)),
+        "units": Cell(fmt.count(row.n_compared)),
+        "needed": Cell(fmt.count(row.n_needed)),
+        "flags": Cell(", ".join(flag.name for flag in row.flags)),
+        "sample ratio p": Cell(fmt.probability(row.srm_p), SEVERITY_TONE[row.srm]),
+        "control": Cell(control),
+        "variant value": Cell(variant),
+        "all units": Cell(fmt.count(row.n)),
+        _REASON: Cell(_reason(row)),
+    }

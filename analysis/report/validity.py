@@ -226,43 +226,6 @@ def variants(result: ExperimentResult) -> Section:
     )
 
 
-def mix(result: ExperimentResult) -> Section:
-    """What each stratum adds to the naive reading, where that misleads."""
-    told = any(check.name == "mix" and check.severity is not Severity.OK for check in result.checks)
-    rows = tuple(
-        (
-            Cell(row.stratum),
-            Cell(comparison.variant),
-            Cell(fmt.share(row.share_control)),
-            Cell(fmt.share(row.share_variant)),
-            Cell(fmt.effect_of(metric, row.effect)),
-            Cell(fmt.effect_of(metric, row.contribution)),
-        )
-        for metric, comparison in primary_comparisons(result.matured)
-        if told and comparison.pooled is not None
-        for row in comparison.pooled.mix
-    )
-    columns = (
-        "stratum",
-        "variant",
-        "share of control",
-        "share of variant",
-        "effect within",
-        "adds to pooled",
-    )
-    table = Table(columns=columns, rows=rows, labels=2) if rows else None
-    return Section(key="mix", title="Where the naive reading comes from", table=table)
-
-
-def sensitivity(result: ExperimentResult) -> Section:
-    """How strong a hidden cause would have to be; empty where units were randomised."""
-    return Section(
-        key="sensitivity",
-        title="Sensitivity to hidden causes",
-        lines=tuple(found.sentence for found in result.sensitivity),
-    )
-
-
 def overlap(result: ExperimentResult) -> Section:
     """Why a comparison is not identified and what could be done; empty where it is."""
     overlap = result.overlap

@@ -18,10 +18,9 @@ _TERMINAL_ROWS = 20
 def write_report(found: Report | BatchReport, form: str, output: Path | None) -> None:
     """Print or write a report in one of `FORMATS`; the terminal shows the first of many experiments."""
     if form == "text" and output is None:
-        from switchpoint.analysis.report.batch import batch_sections
         from switchpoint.analysis.report.report import BatchReport
         from switchpoint.analysis.report.section import verdict_tone
-        from switchpoint.analysis.report.sections import report_sections
+        from switchpoint.analysis.report.sections import batch_sections, report_sections
         from switchpoint.router.cli.render import show
 
         if isinstance(found, BatchReport):
@@ -42,9 +41,8 @@ def rendered(found: Report | BatchReport, form: str) -> str:
         return found.to_html()
     if form == "md":
         return found.to_markdown()
-    from switchpoint.analysis.report.batch import batch_sections
     from switchpoint.analysis.report.report import BatchReport
-    from switchpoint.analysis.report.sections import report_sections
+    from switchpoint.analysis.report.sections import batch_sections, report_sections
     from switchpoint.router.cli.render import as_text
 
     return as_text(batch_sections(found) if isinstance(found, BatchReport) else report_sections(found))

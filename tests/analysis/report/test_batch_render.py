@@ -11,12 +11,12 @@ import pyarrow as pa
 import pytest
 
 from switchpoint.analysis.frame import analyze
-from switchpoint.analysis.report.batch import batch_sections
 from switchpoint.analysis.report.charts import verdicts_by_group
 from switchpoint.analysis.report.html import SHOWN, batch_html
 from switchpoint.analysis.report.marks import theme
 from switchpoint.analysis.report.report import BatchReport
 from switchpoint.analysis.report.section import Section, Table
+from switchpoint.analysis.report.sections import batch_sections
 from switchpoint.experiment.language.experiment import load_spec
 from switchpoint.router.cli import render
 
