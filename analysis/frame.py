@@ -28,7 +28,7 @@ from switchpoint.analysis.tables import events as event_rows
 from switchpoint.analysis.tables import grouped as unit_groups
 from switchpoint.analysis.tables import visits as unit_rows
 from switchpoint.analysis.tables.aggregated import Read
-from switchpoint.analysis.tables.columns import Columns, Frame, as_frame, eligible_columns
+from switchpoint.analysis.tables.columns import Columns, Frame, as_frame, eligible_columns, written
 from switchpoint.analysis.tables.extremes import extremes
 from switchpoint.analysis.tables.facts import Rows, Units, events_seen, groups_seen, units_seen
 from switchpoint.analysis.tables.group_extremes import group_extremes
@@ -53,6 +53,7 @@ def analyze(
     at: datetime | None = None,
     compare: Sequence[tuple[str, str]] = (),
     limits: Thresholds = DEFAULT,
+    reading: Sequence[str] = (),
 ) -> Report | BatchReport:
     """Judge a data frame under a spec (or a definition with a `source`).
 
@@ -61,6 +62,7 @@ def analyze(
         outcomes: the second table of the shape events.
         at: the instant of this look, only shown.
         compare: pairs of variants to compare with each other, the second with the first.
+        reading: what is to be said of how the table came out of its file, a sentence each.
 
     Returns:
         A `Report`, or a `BatchReport` when `source.experiment` names a column.
@@ -76,7 +78,7 @@ def analyze(
             fix="keep the rows of one with `eligible`, and leave `experiment` out of the source.",
         )  # fmt: skip
     evidence = evidence_of(frame, spec, outcomes)
-    header = table_header(spec, evidence, at)
+    header = replace(table_header(spec, evidence, at), reading=(*reading, *evidence.reading))
     if many:
         return BatchReport.of(batch(evidence, header, limits=limits))
     return Report.of(build(evidence, header, compare=compare, limits=limits))
@@ -100,12 +102,13 @@ def evidence_of(frame: Any, spec: Spec | Experiment, outcomes: Any = None) -> Ev
             fix="give the outcomes beside the exposures, or choose the shape of your one table.",
         )  # fmt: skip
     columns, excluded = eligible_columns(frame, source, check_columns(source, as_frame(frame).columns))
+    second = None if outcomes is None else event_columns(outcomes, source)
     if not len(columns):
         raise BadInput("no rows are left to analyse", field="source.eligible", fix="widen the condition.")
-    table = _Table(spec=spec, frame=as_frame(frame), columns=columns, excluded=excluded, outcomes=outcomes)
-    if source.experiment is None:
-        return _evidence(table)
-    return _of_many(table, source.experiment)
+    table = _Table(spec=spec, frame=as_frame(frame), columns=columns, excluded=excluded, outcomes=second)
+    evidence = _evidence(table) if source.experiment is None else _of_many(table, source.experiment)
+    said = (*columns.notation.said(), *(() if second is None else second.notation.said()))
+    return replace(evidence, reading=tuple(dict.fromkeys(said)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +119,7 @@ class _Table:
     frame: Frame
     columns: Columns
     excluded: Columns
-    outcomes: Any
+    outcomes: Columns | None
 
     @property
     def source(self) -> Source:
@@ -246,7 +249,9 @@ def _as_served(units: UnitTable, table: _Table) -> Cells | None:
 
 
 def _of_events(read: Read, table: _Table) -> _Sums:
-    folded = event_rows.folded(read, event_columns(table.outcomes, table.source))
+    if table.outcomes is None:
+        raise ValueError("events have outcomes")
+    folded = event_rows.folded(read, table.outcomes)
     metrics, cells = _clustered(folded.units, table)
     size = len(read.layout.subjects)
 
@@ -315,7 +320,7 @@ def event_columns(outcomes: Any, source: Source) -> Columns:
     frame = as_frame(outcomes)
     frame = frame.select(*check_outcome_columns(source, frame.columns))
     name = source.outcomes.table if source.outcomes is not None else ""
-    return Columns(frame=frame, table=name)
+    return written(frame, source, name)
 
 
 def table_header(spec: Spec | Experiment, evidence: Evidence, at: datetime | None) -> Header:

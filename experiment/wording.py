@@ -27,6 +27,11 @@ def show(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
+def plainly(name: str) -> str:
+    """A name without what careless spellings differ in: case, and white space around and within it."""
+    return " ".join(name.split()).casefold()
+
+
 def suggest(word: str, known: Iterable[str]) -> str:
     """A did-you-mean, or the list of what is known."""
     options = tuple(known)

@@ -118,7 +118,7 @@ class Evidence:
     from the one it was assigned. `clustered`: cells count clusters. `unreadable`: experiments of the table
     that are not among the subjects, because a row of them cannot be read, and why. `history` is what was
     measured of other models. `gaps`, of one experiment: the days between that only history has, for all
-    variants together, then for each other one.
+    variants together, then for each other one. `reading` says what is not plain in how a table was read.
     """
 
     metrics: tuple[Metric, ...]
@@ -136,6 +136,7 @@ class Evidence:
     unreadable: Mapping[str, str] = field(default_factory=dict)
     history: History | None = None
     gaps: tuple[Index, ...] = ()
+    reading: tuple[str, ...] = ()
 
     @property
     def series(self) -> Cells:

@@ -85,10 +85,12 @@ class Copies:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Eligibility:
-    """Rows per variant that the condition kept, and those it excluded."""
+    """Rows per variant that the condition kept, and those it excluded; `outcomes` are the columns it reads
+    that a metric measures."""
 
     kept: Mapping[str, int]
     excluded: Mapping[str, int]
+    outcomes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -114,6 +114,7 @@ def _experiment(result: ExperimentResult) -> Section:
         ("looked at", head.at),
         ("evidence", result.evidence.sentence),
         ("control", _control(result)),
+        ("table", " ".join(head.reading)),
         *(
             (f"variant {v.key}" + (" (control)" if v.control else ""), v.model or fmt.ABSENT)
             for v in head.variants

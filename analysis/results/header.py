@@ -27,6 +27,8 @@ class Header:
     tables. `assignment` is "randomised" or "unknown". `at` is the instant of this look ("" for a closed table
     without days). `plan` says in words what a group sequential or Bayesian design adds to the rule.
     `control_named`: nobody said which variant is control, so the one that is called so was taken.
+    `reading`: what is not plain in how a table was read (separator, decimal sign, order of dates), a sentence
+    each.
     """
 
     key: str
@@ -54,6 +56,7 @@ class Header:
     window_days: float
     plan: str = ""
     control_named: bool = False
+    reading: tuple[str, ...] = ()
 
 
 def instant(ms: int) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import ROUND_HALF_EVEN, Decimal
+from functools import partial
 from typing import Any, TypeVar
 
 import narwhals.stable.v2 as nw
@@ -17,13 +18,23 @@ from numpy.typing import NDArray
 
 from switchpoint.analysis.evidence.moments import Integers, integers
 from switchpoint.experiment.definition.condition import attribute_names, compile_condition
-from switchpoint.experiment.definition.source import Source
+from switchpoint.experiment.definition.source import TIDY, Source
 from switchpoint.experiment.definition.types import DAY_MS, TOTAL_BOUND
 from switchpoint.experiment.errors import BadInput
-from switchpoint.experiment.ledger.columns import count_of, instant_of, label_of, number_of
+from switchpoint.experiment.ledger.columns import (
+    TYPED,
+    Notation,
+    advice,
+    label_of,
+    notation_of,
+    number_columns,
+    time_columns,
+)
 from switchpoint.experiment.ledger.event import Event
+from switchpoint.experiment.ledger.numbers import count_of, number_of
 from switchpoint.experiment.ledger.plan import Slot
-from switchpoint.experiment.wording import show
+from switchpoint.experiment.ledger.times import PERIODS
+from switchpoint.experiment.wording import plainly, show
 
 T = TypeVar("T")
 _TIE = 1e-3
@@ -59,12 +70,15 @@ class Instants:
 class Columns:
     """The eligible rows of a frame; `places` are their places in the table as it was given, None for all.
 
-    `table` names it in errors, where there is a second one.
+    `table` names it in errors, where there is a second one; `notation` is how its texts write numbers and
+    times, `tidy` whether names that differ in case or white space alone are one.
     """
 
     frame: Frame
     places: Index | None = None
     table: str = ""
+    notation: Notation = TYPED
+    tidy: bool = False
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -78,8 +92,9 @@ class Columns:
         holds, asked = compile_condition(condition), sorted(attribute_names(condition))
         if len(asked) == 1:
             codes, values = _codes(self.frame[asked[0]])
-            return np.array([bool(holds({asked[0]: value})) for value in values], dtype=bool)[codes]
-        rows = self.frame.select(*asked).iter_rows(named=True)
+            said = [self.notation.compared({asked[0]: value}) for value in values]
+            return np.array([bool(holds(row)) for row in said], dtype=bool)[codes]
+        rows = map(self.notation.compared, self.frame.select(*asked).iter_rows(named=True))
         return np.fromiter((bool(holds(row)) for row in rows), dtype=bool, count=len(self))
 
     def take(self, places: Index) -> Columns:
@@ -101,7 +116,7 @@ class Columns:
         """A text column; numbers become text."""
         codes, values = _codes(self.frame[column])
         read = [self._meaning(column, codes, place, value, label_of) for place, value in enumerate(values)]
-        merged, names = _distinct(read)
+        merged, names = _distinct(_tidied(read, codes) if self.tidy else read)
         return Labels(names=tuple(names), codes=merged[codes])
 
     def texts(self, column: str) -> tuple[str, ...]:
@@ -123,7 +138,7 @@ class Columns:
         codes, values = _distinct(self.frame[column].to_list())
 
         def count(value: object) -> int:
-            found = count_of(value)
+            found = count_of(self.notation.number(column, value))
             if found > TOTAL_BOUND:
                 raise ValueError(f"{value} is beyond 2^40")
             return found
@@ -137,7 +152,7 @@ class Columns:
         least, most = _MEASURED[power]
 
         def number(value: object) -> float:
-            found = number_of(value)
+            found = number_of(self.notation.number(column, value))
             if not (found == 0 or least <= abs(found) <= most):
                 size = f"beyond {most:g}" if abs(found) > most else f"below {least:g} and not 0"
                 raise ValueError(f"{value} is {size}: measure the metric in another unit")
@@ -156,7 +171,7 @@ class Columns:
         codes, values = _distinct(self.frame[column].to_list())
 
         def amount(value: object) -> int:
-            properties = {str(slot.value): number_of(value)}
+            properties = {str(slot.value): number_of(self.notation.number(column, value))}
             try:
                 return slot.amount(Event(id="", type=slot.event, unit="", at=0, properties=properties))
             except BadInput as error:
@@ -170,7 +185,7 @@ class Columns:
         codes, values = _distinct(self.frame[column].to_list())
 
         def whole(value: object) -> int:
-            found = number_of(value)
+            found = number_of(self.notation.number(column, value))
             if abs(found) > _MEASURED[power][1]:
                 raise ValueError(f"{value} is beyond {_MEASURED[power][1]:g}")
             number = Decimal(repr(found)).scaleb(decimals)
@@ -196,7 +211,12 @@ class Columns:
             # NaN is the one value that does not equal itself
             known = [0 if value is None or value != value else value for value in series.to_list()]  # noqa: PLR0124
             codes, said = _distinct(known)
-            read = [self._meaning(column, codes, place, value, number_of) for place, value in enumerate(said)]
+
+            def before(value: object) -> int | float:
+                number = self.notation.number(column, value)
+                return 0 if number is None else number_of(number)
+
+            read = [self._meaning(column, codes, place, value, before) for place, value in enumerate(said)]
             values = np.array(read, dtype=np.float64)[codes]
         beyond = ~(np.abs(values) * 10.0 ** (decimals or 0) <= TOTAL_BOUND)
         self.refuse(column, beyond, "a covariate beyond 2^40", "correct the row, or use a larger unit.")
@@ -221,11 +241,13 @@ class Columns:
             ms = series.cast(nw.Datetime("ms")).dt.timestamp("ms").to_numpy().astype(np.int64)
             return Instants(ms=ms, days=ms // DAY_MS, width=1)
         codes, values = _codes(series)
-        read = [self._meaning(column, codes, place, value, instant_of) for place, value in enumerate(values)]
+        reader = partial(self.notation.instant, column)
+        read = [self._meaning(column, codes, place, value, reader) for place, value in enumerate(values)]
         widths = {width for _, width in read}
         if len(widths) > 1:
+            mixed = " and ".join(PERIODS[width] for width in sorted(widths))
             raise BadInput(
-                "days and weeks are mixed", field=f"column {column}", fix="write all of them the same way."
+                f"{mixed} are mixed", field=f"column {column}", fix="write all of them the same way."
             )
         ms = np.array([when for when, _ in read], dtype=np.int64)[codes]
         return Instants(ms=ms, days=ms // DAY_MS, width=widths.pop() if widths else 1)
@@ -248,7 +270,7 @@ class Columns:
             row = self.row(int(np.flatnonzero(codes == place)[0]))
             raise BadInput(
                 str(error), field=self._field(row, column), value=show(value),
-                fix="correct the row, or leave it out with `eligible`.",
+                fix=advice(value, amount=column in self.notation.amounts),
             ) from error  # fmt: skip
 
 
@@ -307,6 +329,15 @@ def _label(value: object) -> str | None:
         return None
 
 
+def _tidied(names: Sequence[str], codes: Index) -> list[str]:
+    """Names that differ in case or white space alone as the one of them that most rows have."""
+    size = np.bincount(codes, minlength=len(names))
+    spelled: dict[str, str] = {}
+    for place in np.argsort(-size, kind="stable").tolist():
+        spelled.setdefault(plainly(names[place]), " ".join(names[place].split()))
+    return [spelled[plainly(name)] for name in names]
+
+
 def _distinct(values: Sequence[Any]) -> tuple[Index, list[Any]]:
     """Codes by first appearance, and the distinct values (NaN counts as one value)."""
     seen: dict[Any, int] = {}
@@ -326,16 +357,39 @@ def eligible_columns(native: Any, source: Source, names: Sequence[str]) -> tuple
     Raises:
         BadInput: the object is no data frame.
     """
-    frame = as_frame(native).select(*names)
-    every = Columns(frame=frame)
+    every = written(as_frame(native).select(*names), source)
     if not source.eligible:
         return every, every.take(np.zeros(0, dtype=np.int64))
-    keep = np.ones(len(frame), dtype=bool)
+    keep = np.ones(len(every), dtype=bool)
     for part in _parts(source.eligible):
         keep &= every.meets(part)
     if keep.all():
         return every, every.take(np.zeros(0, dtype=np.int64))
     return every.take(np.flatnonzero(keep)), every.take(np.flatnonzero(~keep))
+
+
+def written(frame: Frame, source: Source, table: str = "") -> Columns:
+    """A frame's columns with how they are written; the texts of a column are looked at all together.
+
+    Raises:
+        BadInput: a column that can be read in two ways, and the source does not say in which.
+    """
+    there = (number_columns(source) | time_columns(source)) & set(frame.columns)
+    values = {name: _codes(frame[name])[1] for name in sorted(there) if not _typed(frame.schema[name])}
+    integers_too = {
+        name: frame[name].unique().to_list()
+        for name in sorted(time_columns(source) & set(frame.columns))
+        if frame.schema[name].is_integer()
+    }
+    return Columns(
+        frame=frame, table=table, notation=notation_of(source, values | integers_too),
+        tidy=source.labels == TIDY,
+    )  # fmt: skip
+
+
+def _typed(kind: nw.dtypes.DType) -> bool:
+    """Whether a column's type says what its values are."""
+    return kind.is_numeric() or kind.is_temporal() or isinstance(kind, nw.Boolean)
 
 
 def _parts(condition: Mapping[str, Any]) -> list[Mapping[str, Any]]:

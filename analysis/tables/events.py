@@ -22,6 +22,8 @@ from switchpoint.experiment.definition.source import Source, Table
 from switchpoint.experiment.definition.types import DAY_MS, Measure, Metric, MetricType
 from switchpoint.experiment.errors import BadInput
 from switchpoint.experiment.ledger.columns import slot_of
+from switchpoint.experiment.ledger.times import MONTH, QUARTER, WEEK
+from switchpoint.experiment.wording import plainly
 
 HOUR_MS = 3_600_000
 _MONDAY = 3
@@ -147,7 +149,7 @@ def _outcomes(
 
 
 def _as_finely(first_at: Index, outcomes: Instants) -> Index:
-    """Times of first exposures, as exact as those of the outcomes: the beginning of their day, or week.
+    """Times of first exposures, as exact as those of the outcomes: the beginning of their day or period.
 
     A date without a time of day says nothing about before and after on the day of the exposure; it is read as
     midnight, which would put every outcome of that day before it.
@@ -155,7 +157,11 @@ def _as_finely(first_at: Index, outcomes: Instants) -> Index:
     if (outcomes.ms % DAY_MS).any():
         return first_at
     days = first_at // DAY_MS
-    return (days - ((days + _MONDAY) % 7 if outcomes.width == 7 else 0)) * DAY_MS
+    if outcomes.width in {MONTH, QUARTER}:
+        months = first_at.astype("datetime64[ms]").astype("datetime64[M]")
+        months -= months.astype(np.int64) % 3 if outcomes.width == QUARTER else 0
+        return months.astype("datetime64[ms]").astype(np.int64)
+    return (days - ((days + _MONDAY) % WEEK if outcomes.width == WEEK else 0)) * DAY_MS
 
 
 def _refuse_other_spellings(read: Read, kinds: Labels, units: Labels, names: Sequence[str]) -> None:
@@ -188,7 +194,7 @@ def _refuse_other_spellings(read: Read, kinds: Labels, units: Labels, names: Seq
 
 def _plainly(name: str) -> str:
     """A name without what spellings differ in: white space around it, case, leading zeros."""
-    return name.strip().casefold().lstrip("0")
+    return plainly(name).lstrip("0")
 
 
 def _units_of(rows: Index, code: Index, units: Index, order: Index) -> tuple[Index, Index]:

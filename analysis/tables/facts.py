@@ -23,6 +23,7 @@ from switchpoint.analysis.tables import row_facts
 from switchpoint.analysis.tables.columns import Columns, Frame
 from switchpoint.analysis.tables.events import Folded
 from switchpoint.analysis.tables.units import UnitTable
+from switchpoint.experiment.definition.condition import attribute_names
 from switchpoint.experiment.definition.source import Shape, Source
 
 _GROUPS = "a row counts many units"
@@ -190,7 +191,9 @@ def _eligibility(rows: Rows) -> Sequence[Eligibility | Unseen]:
         return [Eligibility(kept={}, excluded={})] * experiments
     kept = _by_label(rows.columns, column, rows.owner, experiments)
     gone = _by_label(rows.excluded, column, rows.outside, experiments)
-    return [Eligibility(kept=a, excluded=b) for a, b in zip(kept, gone, strict=True)]
+    measured = {c for roles in rows.source.columns.values() for role, c in roles.items() if role != "n"}
+    asked = tuple(sorted(attribute_names(rows.source.eligible) & measured))
+    return [Eligibility(kept=a, excluded=b, outcomes=asked) for a, b in zip(kept, gone, strict=True)]
 
 
 def _by_label(columns: Columns, column: str, owner: Index, experiments: int) -> list[dict[str, int]]:

@@ -237,7 +237,7 @@ def _assembled(
     n = np.concatenate(
         [groups[engine.UNITS].to_numpy().astype(np.int64), np.ones(len(again), dtype=np.int64)]
     )[order]
-    placed = Columns(frame=places[order.tolist()])
+    placed = replace(columns, frame=places[order.tolist()], places=None)
     read = Read(
         columns=placed, source=source, metrics=spec.metrics, layout=layout(placed, spec, source, n),
         instants=None if source.day is None else placed.instants(source.day), window_ms=spec.window_ms or 0,

@@ -13,7 +13,7 @@ from switchpoint.analysis.tables.columns import Columns, Labels
 from switchpoint.experiment.definition.source import FIRST, LARGEST, RANDOMISED, UNKNOWN, Source
 from switchpoint.experiment.definition.types import BUCKETS, Experiment, Spec
 from switchpoint.experiment.errors import BadInput
-from switchpoint.experiment.wording import suggest
+from switchpoint.experiment.wording import plainly, suggest
 
 Index = NDArray[np.int64]
 EVERYBODY = "all"
@@ -49,6 +49,9 @@ def layout(columns: Columns, spec: Spec | Experiment, source: Source, weight: In
     members, local = _members(who, variant, weight, source.control)
     places = segment or Labels(names=(EVERYBODY,), codes=np.zeros(len(columns), dtype=np.int64))
     held, stratum = _members(who, places, weight, FIRST)
+    for column, sets in ((source.variant, members), (source.segment, held)):
+        if column is not None:
+            _refuse_twins(column, sets)
     subjects = tuple(
         Subject(
             key=key,
@@ -122,6 +125,24 @@ def _members(
         local[[found[i] for i in order]] = np.arange(len(order))
         members.append(tuple(names[i] for i in order))
     return members, local[inverse]
+
+
+def _refuse_twins(column: str, sets: list[tuple[str, ...]]) -> None:
+    """Two spellings of one name would be two variants, or two segments.
+
+    Raises:
+        BadInput: names of one experiment that differ in case or white space alone.
+    """
+    for names in sets:
+        spelled: dict[str, str] = {}
+        for name in names:
+            twin = spelled.setdefault(plainly(name), name)
+            if twin != name:
+                raise BadInput(
+                    f"{twin!r} and {name!r} differ in case or white space alone", field=f"column {column}",
+                    value=name, fix="write both alike; or write `labels: tidy` in the source to read them as "
+                    "one, if they are.",
+                )  # fmt: skip
 
 
 def _control(names: list[str], size: list[float], control: str | None, experiment: str) -> int:

@@ -27,6 +27,7 @@ from switchpoint.analysis.validity.outliers import Carried
 from switchpoint.analysis.validity.sample_ratio import SampleRatio
 from switchpoint.analysis.validity.series import Effects, Levels
 from switchpoint.experiment.definition.types import Direction, Metric, MetricType, Role
+from switchpoint.experiment.ledger.times import PERIODS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +49,8 @@ def days(evidence: Evidence, looks: DayLooks, single: Sequence[Totals]) -> tuple
         single: totals of every metric on each day alone.
     """
     if evidence.day_width != 1:
-        why = "the table says weeks, not days" if evidence.day_width else "no column `day` is named"
+        period = PERIODS.get(evidence.day_width)
+        why = "no column `day` is named" if period is None else f"the table says {period}, not days"
         return (Unseen(why),) * len(evidence.subjects)
     impossible = np.zeros((len(single), *looks.shape), dtype=bool)
     known = list(single)

@@ -103,6 +103,13 @@ def eligibility(found: Eligibility | Unseen, limits: Thresholds) -> Check:
             "does, so what is left cannot be compared. Use only what was known before exposure."
         )
         return Check(name="eligibility", severity=Severity.INVALID, message=text, numbers=numbers)
+    if found.outcomes:
+        text += (
+            f", by {', '.join(found.outcomes)}, which a metric measures after assignment: what is left is "
+            "not what was randomised. Use only what was known before exposure; where an empty cell means 0, "
+            "write `empty: 0` in the source"
+        )
+        return Check(name="eligibility", severity=Severity.GATE, message=f"{text}.", numbers=numbers)
     return Check(name="eligibility", severity=Severity.WARN, message=f"{text}.", numbers=numbers)
 
 

@@ -21,6 +21,9 @@ RANDOMISED = "randomised"
 UNKNOWN = "unknown"
 FIRST = "first"
 LARGEST = "largest"
+AS_WRITTEN = "as written"
+TIDY = "tidy"
+DECIMAL_SIGNS = (".", ",")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +55,9 @@ class Source:
     "denominator"). `served`: what was actually shown, translated by `served_map` (variant → served value).
     `weights`: intended shares out of 10,000 by variant, "equal", or None = unknown. `columns`: metric key →
     role → column, with the roles of `COLUMN_ROLES`. `eligible`: a condition on the row's columns.
+    `separator` and `encoding` of a text file, `decimal` (sign) and `date_format` (strptime) of its columns;
+    None: read off the table. `empty`: the metrics whose empty cells are 0; else they are missing values.
+    `labels`: "tidy" when names that differ in case or white space alone are the same one.
     """
 
     shape: Shape
@@ -74,6 +80,12 @@ class Source:
     eligible: Mapping[str, Any] | None = None
     exposures: Table | None = None
     outcomes: Table | None = None
+    separator: str | None = None
+    encoding: str | None = None
+    decimal: str | None = None
+    date_format: str | None = None
+    empty: tuple[str, ...] = ()
+    labels: str = AS_WRITTEN
 
     @property
     def assignment_column(self) -> str | None:

@@ -11,7 +11,7 @@ from dataclasses import fields
 from decimal import Decimal
 from typing import Any
 
-from switchpoint.experiment.definition.source import Source, Table
+from switchpoint.experiment.definition.source import TIDY, Source, Table
 from switchpoint.experiment.definition.types import (
     BUCKETS,
     TOTAL_BOUND,
@@ -160,7 +160,8 @@ def _source(source: Source) -> dict[str, Any]:
     key = parts.pop("experiment_key")
     parts["experiment"] = {"key": key} if key else source.experiment
     parts["shape"], parts["cumulative"] = source.shape.value, source.cumulative or None
-    parts["dimensions"] = list(source.dimensions)
+    parts["dimensions"], parts["empty"] = list(source.dimensions), dict.fromkeys(source.empty, 0)
+    parts["labels"] = source.labels if source.labels == TIDY else None
     parts["exposures"], parts["outcomes"] = _table(source.exposures), _table(source.outcomes)
     if isinstance(source.weights, Mapping):
         parts["weights"] = {variant: weight / BUCKETS for variant, weight in source.weights.items()}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from switchpoint.experiment.definition.condition import OPERATORS
-from switchpoint.experiment.definition.source import Shape, Table
+from switchpoint.experiment.definition.source import AS_WRITTEN, DECIMAL_SIGNS, TIDY, Shape, Table
 from switchpoint.experiment.definition.types import Design, Direction, Grade, MetricType, Role, Spending
 
 SCHEMA_ID = "https://switchpoint.invalid/schemas/experiment.json"
@@ -301,5 +301,19 @@ def _source() -> Schema:
         "eligible": _condition("Eligible", "Rows that count."),
         "exposures": table,
         "outcomes": table,
+        "separator": {**_text("Separator", "Of a text file; left out: read off it."), "maxLength": 1},
+        "encoding": _text("Encoding", "Of a text file; left out: read off it."),
+        "decimal": {"title": "Decimal", "description": "Decimal sign.", "enum": list(DECIMAL_SIGNS)},
+        "date_format": _text("Date format", "As strptime has it.", "%d.%m.%Y"),
+        "empty": {
+            "title": "Empty",
+            "description": "0, or the metrics of which an empty cell is 0.",
+            "anyOf": [{"const": 0}, _map("Metrics", "Metric to 0.", {"const": 0})],
+        },
+        "labels": {
+            "title": "Labels",
+            "description": "Whether names that differ in case or white space alone are one (tidy).",
+            "enum": [AS_WRITTEN, TIDY],
+        },
     }
     return _object("Source", "Where the data of units assigned elsewhere stand.", properties, ["shape"])

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import fields as dataclass_fields
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 from switchpoint.experiment.definition.condition import ConditionError, compile_condition
-from switchpoint.experiment.definition.source import COLUMN_ROLES, UNKNOWN, Shape, Source, Table
+from switchpoint.experiment.definition.source import (
+    AS_WRITTEN,
+    COLUMN_ROLES,
+    DECIMAL_SIGNS,
+    TIDY,
+    UNKNOWN,
+    Shape,
+    Source,
+    Table,
+)
 from switchpoint.experiment.definition.types import BUCKETS
 from switchpoint.experiment.language.fields import Fields, Place, choice, each, key, mapping_of, share, text
 from switchpoint.experiment.wording import show, suggest
@@ -47,8 +57,16 @@ def parse_source(place: Place, *, metrics: Collection[str], variants: Collection
         eligible=block.take("eligible", condition, None),
         exposures=block.take("exposures", _table, None),
         outcomes=block.take("outcomes", _table, None),
+        separator=block.take("separator", _separator, None),
+        encoding=block.take("encoding", _encoding, None),
+        decimal=block.take("decimal", _decimal, None),
+        date_format=block.take("date_format", _date_format, None),
+        empty=block.take("empty", _empty, ()),
+        labels=block.take("labels", _labels, AS_WRITTEN),
     )
     block.done()
+    if source.empty == _EVERY_METRIC:
+        source = replace(source, empty=tuple(metrics))
     _check_names(block, source, metrics, variants)
     _check_shape(block, source)
     block.done()
@@ -101,6 +119,56 @@ def flag(place: Place) -> bool:
     return bool(place.value)
 
 
+_EVERY_METRIC = ("*",)
+
+
+def _separator(place: Place) -> str:
+    if not isinstance(place.value, str) or len(place.value) != 1 or place.value in '"\r\n':
+        place.fail(f"{show(place.value)} is not a separator", "write one character, such as ';' or \"\\t\".")
+    return str(place.value)
+
+
+def _encoding(place: Place) -> str:
+    name = text(place)
+    try:
+        "".encode(name)
+    except LookupError:
+        place.fail(f"no encoding is called {show(name)}", "write utf-8, utf-16, cp1252 or another known one.")
+    return name
+
+
+def _decimal(place: Place) -> str:
+    if place.value not in DECIMAL_SIGNS:
+        place.fail(f"{show(place.value)} is not a decimal sign", "write '.' or ','.")
+    return str(place.value)
+
+
+def _date_format(place: Place) -> str:
+    form = text(place)
+    if "%" not in form:
+        place.fail(f"{show(form)} is not a form of dates", "write it as strptime has it: '%d.%m.%Y'.")
+    return form
+
+
+def _empty(place: Place) -> tuple[str, ...]:
+    """`0`, or the metrics of which an empty cell is 0: `{revenue: 0}`."""
+    if place.value == 0 and not isinstance(place.value, bool):
+        return _EVERY_METRIC
+    return tuple(mapping_of(_zero)(place))
+
+
+def _zero(place: Place) -> int:
+    if isinstance(place.value, bool) or place.value != 0:
+        place.fail(f"an empty cell cannot be {show(place.value)}", "write 0, or leave the metric out.")
+    return 0
+
+
+def _labels(place: Place) -> str:
+    if place.value not in {AS_WRITTEN, TIDY}:
+        place.fail(f"{show(place.value)} is no way to read names", f"write {TIDY!r} or {AS_WRITTEN!r}.")
+    return str(place.value)
+
+
 def _experiment(place: Place) -> tuple[str | None, str | None]:
     """A column, or `{key: home-ranker}` for the one live experiment all rows belong to."""
     if isinstance(place.value, dict):
@@ -134,7 +202,7 @@ def _table(place: Place) -> Table:
 def _check_names(
     block: Fields, source: Source, metrics: Collection[str], variants: Collection[str] | None
 ) -> None:
-    named = [("columns", source.columns), ("covariate", source.covariate)]
+    named = [("columns", source.columns), ("covariate", source.covariate), ("empty", source.empty)]
     for part, found in named:
         for metric in found:
             if metric not in metrics:

@@ -6,21 +6,20 @@ same everywhere.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Iterator, Mapping
-from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
+from dataclasses import dataclass
 from math import isfinite
 
 from switchpoint.experiment.definition.condition import attribute_names
 from switchpoint.experiment.definition.source import Source, Table
 from switchpoint.experiment.definition.types import Measure, Metric, MetricType
 from switchpoint.experiment.errors import BadInput
+from switchpoint.experiment.ledger.numbers import MISSING, Numbers, numbers_of
 from switchpoint.experiment.ledger.plan import Slot
-from switchpoint.experiment.wording import show, suggest
+from switchpoint.experiment.ledger.times import PLAIN, Moment, Times, times_of
+from switchpoint.experiment.wording import suggest
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND = timedelta(milliseconds=1)
-_LEAST_MS = 10**11
 _PARTS = ("experiment", "variant", "unit", "cluster", "day", "segment", "served")
 
 
@@ -50,6 +49,106 @@ def label_columns(source: Source) -> frozenset[str]:
     named = {getattr(source, part) for part in _PARTS if part != "day"} | {source.assignment_column}
     named |= {*source.dimensions, *(table.id for table in tables), *(table.type for table in tables)}
     return frozenset(filter(None, named)) - _compared_with_numbers(source.eligible)
+
+
+def text_columns(source: Source, *, numbers: bool = False) -> frozenset[str]:
+    """The columns that are read as text: labels, and those of numbers where only all of them together tell
+    how they are written (asked for with `numbers`, or where the source names the decimal sign)."""
+    amounts = numbers or source.decimal is not None
+    return label_columns(source) | (number_columns(source) if amounts else frozenset())
+
+
+def number_columns(source: Source) -> frozenset[str]:
+    """The columns that hold numbers: amounts, counts, covariates, and those `eligible` compares with some."""
+    roles = (*source.columns.values(), *source.covariate.values())
+    named = {column for columns in roles for column in columns.values()}
+    if source.outcomes is not None and source.outcomes.value is not None:
+        named.add(source.outcomes.value)
+    return frozenset(named | _compared_with_numbers(source.eligible)) - label_columns(source)
+
+
+def time_columns(source: Source) -> frozenset[str]:
+    """The columns that hold times or days."""
+    tables = [table for table in (source.exposures, source.outcomes) if table is not None]
+    return frozenset(filter(None, (source.day, *(table.at for table in tables))))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notation:
+    """How the columns of one table write numbers and times; `amounts` are those that metrics measure, `zero`
+    those in which an empty cell is 0."""
+
+    amounts: frozenset[str] = frozenset()
+    numbers: Mapping[str, Numbers] = dataclasses.field(default_factory=dict)
+    times: Mapping[str, Times] = dataclasses.field(default_factory=dict)
+    zero: frozenset[str] = frozenset()
+
+    def number(self, column: str, value: object) -> object:
+        """A cell as a number where it writes one, None where it is empty; what is typed stays as it is.
+
+        Raises:
+            ValueError: a text that is no number.
+        """
+        if isinstance(value, str) and column in self.numbers:
+            value = self.numbers[column].number(value)
+        empty = value is None or value != value  # noqa: PLR0124 - NaN
+        return 0 if empty and column in self.zero else value
+
+    def instant(self, column: str, value: object) -> Moment:
+        """A cell as a time; see `Times.instant`."""
+        return self.times.get(column, PLAIN).instant(value)
+
+    def compared(self, row: Mapping[str, object]) -> dict[str, object]:
+        """A row as conditions compare it: texts that are numbers are numbers in columns of numbers."""
+        return {name: self._compared(name, value) for name, value in row.items()}
+
+    def _compared(self, column: str, value: object) -> object:
+        try:
+            return self.number(column, value) if isinstance(value, str) else value
+        except ValueError:
+            return value
+
+    def said(self) -> tuple[str, ...]:
+        """What a reader has to know about how columns were read, a sentence each; nothing of plain ones."""
+        parts = {name: own.said() for name, own in sorted(self.numbers.items())}
+        parts |= {name: own.said() for name, own in sorted(self.times.items())}
+        return tuple(f"{name}: {', '.join(said)}." for name, said in parts.items() if said) + tuple(
+            f"{name}: an empty cell is 0." for name in sorted(self.zero)
+        )
+
+
+TYPED = Notation()
+"""The notation of a table whose types say what its values are."""
+
+
+def notation_of(source: Source, columns: Mapping[str, Collection[object]]) -> Notation:
+    """How a table is written, from the distinct values of its columns of numbers and times.
+
+    Raises:
+        BadInput: a column that can be read in two ways and does not say in which (see `numbers_of`,
+            `times_of`).
+    """
+    numbers = {
+        name: texts
+        for name in sorted(number_columns(source) & set(columns))
+        if (texts := [value for value in columns[name] if isinstance(value, str)])
+    }
+    return Notation(
+        amounts=number_columns(source) - _compared_with_numbers(source.eligible),
+        numbers=numbers_of(numbers, source.decimal),
+        times={
+            name: times_of(name, columns[name], source.date_format)
+            for name in sorted(time_columns(source) & set(columns))
+        },
+        zero=frozenset(column for metric in source.empty for column in _amounts(source, metric)),
+    )
+
+
+def _amounts(source: Source, metric: str) -> Iterator[str]:
+    """The columns that hold a metric's amounts."""
+    yield from source.columns.get(metric, {}).values()
+    if source.outcomes is not None and source.outcomes.value is not None:
+        yield source.outcomes.value
 
 
 def _compared_with_numbers(condition: object) -> set[str]:
@@ -162,70 +261,6 @@ def slot_of(metric: Metric, measure: Measure) -> Slot:
     return Slot(measure.event, measure.value, metric.decimals, measure.cap)
 
 
-def instant_of(value: object) -> tuple[int, int]:
-    """A time as (ms since 1970 UTC, days it stands for: 1, or 7 for a week).
-
-    Accepts ISO 8601 dates and date-times (without zone: UTC), `YYYYMMDD` and `YYYYWW` as integers (week
-    00-53 as `%W` counts: week 01 starts with the year's first Monday; read as its Monday), and integer
-    milliseconds.
-
-    Raises:
-        ValueError: anything else.
-    """
-    if isinstance(value, str):
-        value = _text_instant(value)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return _integer_instant(value)
-    if isinstance(value, date):
-        when = (
-            value if isinstance(value, datetime) else datetime(value.year, value.month, value.day, tzinfo=UTC)
-        )
-        return ((when if when.tzinfo else when.replace(tzinfo=UTC)) - _EPOCH) // _MILLISECOND, 1
-    raise ValueError("a missing value" if value is None else f"{show(value)} is not a time")
-
-
-def _text_instant(value: str) -> int | date:
-    text = value.strip()
-    if text.isascii() and text.isdigit():
-        return int(text)
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        raise ValueError(f"{show(value)} is not a time such as 2026-03-01 or 2026-03-01T12:00:00Z") from None
-
-
-def _integer_instant(value: int) -> tuple[int, int]:
-    if value >= _LEAST_MS:
-        return value, 1
-    year, rest = divmod(value, 100)
-    if len(str(value)) == 6 and rest <= 53:
-        return instant_of(datetime.strptime(f"{value} 1 +0000", "%Y%W %w %z"))[0], 7
-    if len(str(value)) == 8:
-        return instant_of(date(year // 100, year % 100, rest))
-    raise ValueError(f"{value} is neither YYYYMMDD, YYYYWW nor milliseconds")
-
-
-def number_of(value: object) -> int | float:
-    """A finite number; raises ValueError for text, a missing value, NaN or infinity."""
-    if isinstance(value, int):
-        return int(value)
-    if isinstance(value, float | Decimal):
-        if not isfinite(value):
-            raise ValueError(f"{value} is not a number")
-        return float(value)
-    raise ValueError("a missing value" if value is None else f"{show(value)} is not a number")
-
-
-def count_of(value: object) -> int:
-    """A whole number of at least 0; raises ValueError for anything else."""
-    number = number_of(value)
-    if number < 0:
-        raise ValueError(f"{number} is negative")
-    if number != int(number):
-        raise ValueError(f"{number} is not a whole number")
-    return int(number)
-
-
 def label_of(value: object) -> str:
     """A value of a text column (variant, segment, unit) as text: `1.0` and `1` are the same label."""
     if value is None or (isinstance(value, float) and not isfinite(value)):
@@ -235,6 +270,16 @@ def label_of(value: object) -> str:
     if isinstance(value, float) and value == int(value):
         return str(int(value))
     return str(value)
+
+
+def advice(value: object, *, amount: bool) -> str:
+    """What to do about a cell that cannot be read. A condition on what a metric measures would change what is
+    measured, so it is no cure there."""
+    if not amount:
+        return "correct the row, or leave it out with `eligible`."
+    if value is None or value != value or (isinstance(value, str) and value.strip().lower() in MISSING):  # noqa: PLR0124
+        return "complete the row; where an empty cell means 0, write `empty: 0` in the source."
+    return "correct the row."
 
 
 def served_variant(source: Source, variant: str, shown: str) -> str:

@@ -18,16 +18,17 @@ from switchpoint.experiment.definition.source import Shape, Source
 from switchpoint.experiment.definition.types import BUCKETS, Experiment
 from switchpoint.experiment.errors import BadInput
 from switchpoint.experiment.ledger.columns import (
+    TYPED,
+    Notation,
+    advice,
     check_metrics,
-    count_of,
     covariate_columns,
-    instant_of,
     label_of,
     measured_columns,
-    number_of,
     served_variant,
 )
 from switchpoint.experiment.ledger.event import Event, Exposure, dimension_value, unit_id
+from switchpoint.experiment.ledger.numbers import count_of, number_of
 from switchpoint.experiment.wording import suggest
 
 T = TypeVar("T")
@@ -42,13 +43,15 @@ class _Outcome:
 
 
 def events(
-    definition: Experiment, rows: Iterable[Mapping[str, Any]], *, revision: int = 1, epoch: int = 1
-) -> Iterator[Event]:
+    definition: Experiment, rows: Iterable[Mapping[str, Any]], notation: Notation = TYPED, *,
+    revision: int = 1, epoch: int = 1,
+) -> Iterator[Event]:  # fmt: skip
     """Exposures and outcomes of an experiment whose units were assigned elsewhere, row by row.
 
     Args:
         definition: with a `source` of the shape units that names `variant` and `day` columns.
         rows: in the order of the file; each a mapping of column to value.
+        notation: how the table writes numbers and times.
         revision, epoch: of the experiment that collects them.
 
     Raises:
@@ -59,13 +62,14 @@ def events(
     eligible = compile_condition(source.eligible)
     columns = sorted({c for roles in source.columns.values() for c in roles.values()})
     for position, row in enumerate(rows, start=1):
-        if not eligible(row):
+        if not eligible(notation.compared(row)):
             continue
-        reader = _Row(row=row, position=position)
+        reader = _Row(row=row, position=position, notation=notation)
         shown = exposure(definition, source, reader, revision=revision, epoch=epoch)
         token = _token(reader, source, columns)
         unit = reader.read(source.unit, _unit) if source.unit is not None else f"row-{token}"
-        at, _ = reader.read(str(source.day), instant_of)
+        day = str(source.day)
+        at, _ = reader.read(day, partial(notation.instant, day))
         yield Event(id=f"{token}-x", type="exposure", unit=unit, at=at, exposure=shown)
         for kind, outcome in outcomes.items():
             yield from _outcome_events(kind, outcome, reader, Event(id=token, type=kind, unit=unit, at=at))
@@ -75,6 +79,11 @@ def events(
 class _Row:
     row: Mapping[str, Any]
     position: int
+    notation: Notation
+
+    def number(self, column: str, meaning: Callable[[object], T]) -> T:
+        """A column's number; see `read`."""
+        return self.read(column, lambda value: meaning(self.notation.number(column, value)))
 
     def read(self, column: str, meaning: Callable[[object], T]) -> T:
         """A column's value; raises BadInput naming row and column."""
@@ -90,7 +99,7 @@ class _Row:
         except ValueError as error:
             raise BadInput(
                 str(error), field=f"row {self.position}, column {column}", value=self.row[column],
-                fix="correct the row, or leave it out with `eligible`.",
+                fix=advice(self.row[column], amount=column in self.notation.amounts),
             ) from error  # fmt: skip
 
 
@@ -168,7 +177,7 @@ def _covariates(definition: Experiment, source: Source, row: _Row) -> dict[str, 
         columns = covariate_columns(source, metric)
         names = columns if metric.covariate is None else metric.covariate.names
         for name, column in zip(names, columns, strict=True):
-            number = row.read(column, _known_number)
+            number = row.number(column, _known_number)
             if number is not None:
                 found[name] = number
     return found
@@ -211,9 +220,9 @@ def _token(row: _Row, source: Source, columns: list[str]) -> str:
 
 def _outcome_events(kind: str, outcome: _Outcome, row: _Row, model: Event) -> Iterator[Event]:
     """The row's events of one type; the first carries the amounts, further ones count only."""
-    values = {name: row.read(column, number_of) for name, column in outcome.values.items()}
+    values = {name: row.number(column, number_of) for name, column in outcome.values.items()}
     worth = any(values.values())
-    times = int(worth) if outcome.count is None else row.read(outcome.count, count_of)
+    times = int(worth) if outcome.count is None else row.number(outcome.count, count_of)
     if worth and not times:
         raise BadInput(
             f"no {kind} but an amount", field=f"row {row.position}, column {outcome.count}", value=0,

@@ -20,8 +20,10 @@ from switchpoint.router.cli.output import write_report
 
 if TYPE_CHECKING:
     from switchpoint.analysis.report.report import BatchReport, Report
+    from switchpoint.experiment.definition.source import Source
     from switchpoint.experiment.definition.types import Experiment, Spec
     from switchpoint.experiment.ledger.event import Event
+    from switchpoint.experiment.store.dialect import Choose, Dialect
 
 _BATCH = 500
 
@@ -84,16 +86,17 @@ def judged(
 
     spec = load_either_file(spec_file)
     with _named(file, spec.source.outcomes.table if spec.source and spec.source.outcomes else ""):
-        first, second = _tables(file, spec, table, sql)
+        first, second, said = read_tables(file, spec, table, sql)
         when = datetime.fromtimestamp(at / 1000, UTC)
-        return judge(first, spec, outcomes=second, at=when, compare=compare)
+        return judge(first, spec, outcomes=second, at=when, compare=compare, reading=said)
 
 
-def _tables(file: str, spec: Spec | Experiment, table: str | None, sql: str | None) -> tuple[Any, Any]:
-    """The table to judge, and of events the outcomes."""
-    from switchpoint.experiment.ledger.columns import check_columns, check_outcome_columns, label_columns
+def read_tables(
+    file: str, spec: Spec | Experiment, table: str | None = None, sql: str | None = None
+) -> tuple[Any, Any, tuple[str, ...]]:
+    """The table to judge, of events the outcomes, and what is to be said of how they are written."""
+    from switchpoint.experiment.ledger.columns import check_columns, check_outcome_columns
     from switchpoint.experiment.store import sqlite as database
-    from switchpoint.experiment.store.tables import read
 
     source = spec.source
     exposures, outcomes = (None, None) if source is None else (source.exposures, source.outcomes)
@@ -101,20 +104,45 @@ def _tables(file: str, spec: Spec | Experiment, table: str | None, sql: str | No
     if database.is_database(file):
         named = table or (None if sql is not None or exposures is None else exposures.table)
         found = database.read(file, table=named, sql=sql)
-        return found, None if second is None else database.read(file, table=second)
-    if table is not None or sql is not None:
+        return found, None if second is None else database.read(file, table=second), ()
+    sheets = file.lower().endswith((".xlsx", ".xlsm", ".xls", ".ods"))
+    if sql is not None or (table is not None and not sheets):
         raise BadInput(
             "only a database has tables and queries", field="--sql" if table is None else "--table",
             value=file, fix="leave it out, or name a database: sqlite:///log.db.",
         )  # fmt: skip
     if source is None:
-        return read(file), None
-    labels = label_columns(source)
-    found = read(file, columns=partial(check_columns, source), labels=labels)
+        raise BadInput("the definition has no source", field="source", fix="add a `source` block.")
+    found, said = _file(file, source, partial(check_columns, source), table)
     if second is None:
-        return found, None
-    path, choose = _beside(Path(file), second), partial(check_outcome_columns, source)
-    return found, read(path, columns=choose, labels=labels)
+        return found, None, said
+    outcomes_found, more = _file(_beside(Path(file), second), source, partial(check_outcome_columns, source))
+    return found, outcomes_found, (*said, *more)
+
+
+def _file(
+    path: str | Path, source: Source, choose: Choose, sheet: str | None = None
+) -> tuple[Any, tuple[str, ...]]:
+    """A file as a table, and what is to be said of how it is written."""
+    from switchpoint.experiment.ledger.columns import text_columns
+    from switchpoint.experiment.store.tables import read
+
+    form = _dialect(path, source, choose)
+    texts = text_columns(source, numbers=form is not None and form.grouping)
+    return read(path, columns=choose, labels=texts, form=form, sheet=sheet), (
+        () if form is None else form.said(Path(path).name)
+    )
+
+
+def _dialect(path: str | Path, source: Source, choose: Choose) -> Dialect | None:
+    """How a file is written, by what the source says of it."""
+    from switchpoint.experiment.ledger.columns import number_columns
+    from switchpoint.experiment.store.tables import dialect
+
+    return dialect(
+        path, columns=choose, numbers=number_columns(source), separator=source.separator,
+        encoding=source.encoding,
+    )  # fmt: skip
 
 
 def _beside(file: Path, named: str) -> Path:
@@ -157,9 +185,15 @@ def import_(context: Context, file: Path, spec_file: Path, *, as_json: bool) -> 
     Example:
       switchpoint import obd_small_men.parquet --spec docs/examples/open_bandit.yaml
     """
-    from switchpoint.experiment.ledger.columns import check_columns, label_columns
+    from switchpoint.experiment.ledger.columns import (
+        check_columns,
+        notation_of,
+        number_columns,
+        text_columns,
+        time_columns,
+    )
     from switchpoint.experiment.ledger.importing import events
-    from switchpoint.experiment.store.tables import rows
+    from switchpoint.experiment.store.tables import rows, values
 
     definition = _collecting(context, spec_file)
     source = definition.source
@@ -168,10 +202,15 @@ def import_(context: Context, file: Path, spec_file: Path, *, as_json: bool) -> 
             f"{spec_file} has no source", field="--spec", value=str(spec_file), fix="add a `source` block"
         )
     state = context.catalog.experiment(definition.key)
-    table = rows(file, columns=partial(check_columns, source), labels=label_columns(source))
+    choose = partial(check_columns, source)
+    form = _dialect(file, source, choose)
+    texts = text_columns(source, numbers=form is not None and form.grouping)
+    table = rows(file, columns=choose, labels=texts, form=form)
+    asked = number_columns(source) | time_columns(source)
+    notation = notation_of(source, values(file, asked, texts, form))
     epoch = state.epoch.number if state.epoch else 1
     with _named(file):
-        found = _record(context, events(definition, table, revision=state.revision, epoch=epoch))
+        found = _record(context, events(definition, table, notation, revision=state.revision, epoch=epoch))
     if as_json:
         print_json({"experiment": definition.key, "events": dict(found)})
         return

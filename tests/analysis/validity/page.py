@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from switchpoint.analysis.report.markdown import escape
+
 from switchpoint.analysis.report.report import BatchReport, Report
 from switchpoint.analysis.results.judgement import Check, CheckName
 from switchpoint.analysis.results.thresholds import DEFAULT

@@ -2,63 +2,46 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta, timezone
-from decimal import Decimal
-
 import pytest
 
 from switchpoint.experiment.definition.source import Shape, Source, Table
 from switchpoint.experiment.errors import BadInput
 from switchpoint.experiment.ledger.columns import (
+    advice,
     check_columns,
-    count_of,
-    instant_of,
     label_columns,
     label_of,
     named_columns,
-    number_of,
+    notation_of,
     served_variant,
 )
 
-NEW_YEAR = 1_577_836_800_000
 
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        ("2020-01-01", (NEW_YEAR, 1)),
-        ("2020-01-01T01:00:00+01:00", (NEW_YEAR, 1)),
-        ("2020-01-01 00:00:00.001999+00:00", (NEW_YEAR + 1, 1)),
-        (date(2020, 1, 1), (NEW_YEAR, 1)),
-        (datetime(2020, 1, 1), (NEW_YEAR, 1)),  # noqa: DTZ001 - times without a zone are UTC, which is the point
-        (datetime(2020, 1, 1, 2, tzinfo=timezone(timedelta(hours=2))), (NEW_YEAR, 1)),
-        (20200101, (NEW_YEAR, 1)),
-        ("20200101", (NEW_YEAR, 1)),
-        (NEW_YEAR, (NEW_YEAR, 1)),
-        (202001, (NEW_YEAR + 5 * 86_400_000, 7)),  # the first Monday of 2020 is the 6th
-        (201500, (int(datetime(2014, 12, 29, tzinfo=UTC).timestamp() * 1000), 7)),
-    ],
-)
-def test_a_time_is_read_in_every_usual_form(value: object, expected: tuple[int, int]) -> None:
-    assert instant_of(value) == expected
-
-
-@pytest.mark.parametrize("value", [None, True, 1.5, "soon", "", 202054, 20201301, 12])
-def test_anything_else_is_no_time(value: object) -> None:
-    with pytest.raises(ValueError, match=r".+"):
-        instant_of(value)
-
-
-def test_numbers_are_finite_counts_whole_and_labels_text() -> None:
-    assert number_of(Decimal("1.10")) == 1.1
-    assert count_of(3.0) == 3
+def test_labels_are_text() -> None:
     assert [label_of(v) for v in (1, 1.0, "1", True)] == ["1", "1", "1", "true"]
-    for bad in (float("inf"), None, "1"):
-        with pytest.raises(ValueError, match=r"number|missing"):
-            number_of(bad)
-    for bad in (-1, 0.5):
-        with pytest.raises(ValueError, match=r"negative|whole"):
-            count_of(bad)
+
+
+def test_a_notation_is_of_the_columns_that_hold_numbers_and_times() -> None:
+    source = Source(
+        shape=Shape.UNITS, variant="v", day="d", columns={"revenue": {"value": "r"}, "buyers": {"value": "b"}},
+        empty=("revenue",),
+    )  # fmt: skip
+    notation = notation_of(source, {"r": ["1,5", ""], "b": ["ja", "nein"], "d": ["31.12.2026"], "v": ["1,5"]})
+    assert [notation.number("r", v) for v in ("1,5", "", None, 2.5)] == [1.5, 0, 0, 2.5]
+    assert [notation.number("b", v) for v in ("ja", "nein", "", None)] == [1, 0, None, None]
+    assert notation.number("v", "1,5") == "1,5"
+    assert notation.instant("d", "01.02.2026")[0] == 1_769_904_000_000
+    assert notation.said() == (
+        "b: words for yes and no as 1 and 0.", "r: decimal comma.",
+        "d: dates with the day first (08.03. is in March).", "r: an empty cell is 0.",
+    )  # fmt: skip
+
+
+def test_the_advice_never_changes_what_is_measured() -> None:
+    assert "`eligible`" in advice("x", amount=False)
+    for value in (None, float("nan"), "", "n/a", "x"):
+        assert "eligible" not in advice(value, amount=True)
+    assert "`empty: 0`" in advice("", amount=True)
 
 
 def test_every_named_column_is_checked_and_the_nearest_is_offered() -> None:

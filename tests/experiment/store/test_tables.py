@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import sys
+from datetime import date
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from openpyxl import Workbook
 from pyarrow import parquet
 
 from switchpoint.experiment.errors import BadInput
@@ -79,10 +82,11 @@ def test_a_wanted_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
     ("name", "content", "message"),
     [
         ("missing.csv", None, "no such file"),
-        ("table.xls", b"x", "not a table this reads"),
+        ("table.doc", b"x", "not a table this reads"),
+        ("table.xlsx", b"x", "cannot be read as a spreadsheet"),
         ("broken.parquet", b"PAR1 no", "cannot be read as a table"),
         ("ragged.csv", b"a,b\n1\n", "cannot be read as a table"),
-        ("latin.csv", b"a,b\n1,\xff\n", "cannot be read as a table"),
+        ("latin.csv", b"a,b\n1,\x81\n", "cannot be read as a table"),
         ("empty.csv", b"", "cannot be read as a table"),
     ],
 )
@@ -96,3 +100,91 @@ def test_a_file_that_is_no_table_is_named(
         with pytest.raises(BadInput, match=message) as caught:
             reader(path)
         assert caught.value.field == str(path)
+
+
+SHEET = [
+    ["user", "v", "paid", "when", ""],
+    ["007", "a", 12.5, date(2026, 3, 8), None],
+    [8, "b", None, date(2026, 3, 9), None],
+]
+
+
+def book(path: Path) -> Path:
+    """A spreadsheet whose table begins below an empty row, beside an empty sheet."""
+    made = Workbook()
+    made.active.append([])
+    for row in SHEET:
+        made.active.append(row)
+    made.create_sheet("other").append(["x"])
+    made.save(path)
+    return path
+
+
+def test_a_spreadsheet_is_a_table(tmp_path: Path) -> None:
+    """Numbers and dates by their cells, names as text, an empty cell is a missing value."""
+    path = book(tmp_path / "t.xlsx")
+    found = table.read(path, columns=lambda _: ["user", "paid", "when"], labels=["user"])
+    assert found.to_pylist() == [
+        {"user": "007", "paid": 12.5, "when": date(2026, 3, 8)},
+        {"user": "8", "paid": None, "when": date(2026, 3, 9)},
+    ]
+    assert list(table.rows(path, columns=lambda _: ["v"])) == [{"v": "a"}, {"v": "b"}]
+    assert table.read(path, sheet="other").column_names == ["x"]
+    with pytest.raises(BadInput, match=r"no such sheet.*known: Sheet, other"):
+        table.read(path, sheet="third")
+
+
+def test_a_spreadsheet_needs_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "python_calamine", None)
+    with pytest.raises(BadInput, match=r"pip install 'switchpoint\[xlsx\]'"):
+        table.read(book(tmp_path / "t.xlsx"))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"a;b\n1;x,y\n", ("t.csv: cells are separated by a semicolon.",)),
+        (b"a\tb\n1\tx,y\n", ("t.csv: cells are separated by a tab.",)),
+        (b"sep=|\r\na|b\r\n1|x,y\r\n", ("t.csv: cells are separated by a bar.",)),
+        (b"a, b\n1, 'x,y'\n", None),
+        (b"'a','b'\n'1','x,y'\n", ("t.csv: cells are quoted by '.",)),
+        (b'"a","b"\n"1","x,y"\n', ()),
+        ("a;b\n1;x,y\n".encode("utf-16"), ("t.csv: cells are separated by a semicolon, the encoding is utf-16.",)),
+        ("a;b\n1;x,y\n".encode("utf-16-le"), ("t.csv: cells are separated by a semicolon, the encoding is utf-16-le.",)),
+        ("\ufeffa;b\n1;x,y\n".encode(), ("t.csv: cells are separated by a semicolon.",)),
+    ],
+)  # fmt: skip
+def test_a_text_file_is_read_as_it_is_written(
+    tmp_path: Path, content: bytes, said: tuple[str, ...] | None
+) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(content)
+    form = table.dialect(path, columns=lambda names: names)
+    assert form is not None
+    if said is not None:
+        assert form.said(path.name) == said
+        assert table.read(path, labels=["b"], form=form).to_pylist() == [{"a": 1, "b": "x,y"}]
+
+
+def test_padded_cells_lose_their_spaces(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(b"variant, n, day\na, 1, 2026-03-08\nb, 2, 2026-03-08\n")
+    form = table.dialect(path)
+    assert form is not None
+    assert form.said("t.csv") == ("t.csv: white space around cells is left out.",)
+    found = table.read(path, columns=lambda names: [n for n in names if n != "day"], labels=["variant"])
+    assert found.to_pylist() == [{"variant": "a", "n": 1}, {"variant": "b", "n": 2}]
+
+
+def test_a_letter_late_in_the_file_tells_its_encoding(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(b"v,n\n" + b"a,1\n" * 1_500_000 + "Köln,2\n".encode("cp1252"))
+    assert table.read(path, labels=["v"])["v"][-1].as_py() == "Köln"
+    with pytest.raises(BadInput, match=r"cannot be read as a table"):
+        table.read(path, form=table.dialect(path, encoding="utf-8"))
+
+
+def test_cells_may_hold_line_breaks(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("v,n\n" + '"two\nlines",1\n' * 200_000)
+    assert table.read(path).num_rows == 200_000
