@@ -71,14 +71,13 @@ class Columns:
     """The eligible rows of a frame; `places` are their places in the table as it was given, None for all.
 
     `table` names it in errors, where there is a second one; `notation` is how its texts write numbers and
-    times, `tidy` whether names that differ in case or white space alone are one.
+    times.
     """
 
     frame: Frame
     places: Index | None = None
     table: str = ""
     notation: Notation = TYPED
-    tidy: bool = False
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -116,7 +115,7 @@ class Columns:
         """A text column; numbers become text."""
         codes, values = _codes(self.frame[column])
         read = [self._meaning(column, codes, place, value, label_of) for place, value in enumerate(values)]
-        merged, names = _distinct(_tidied(read, codes) if self.tidy else read)
+        merged, names = _distinct(read)
         return Labels(names=tuple(names), codes=merged[codes])
 
     def texts(self, column: str) -> tuple[str, ...]:
@@ -329,15 +328,6 @@ def _label(value: object) -> str | None:
         return None
 
 
-def _tidied(names: Sequence[str], codes: Index) -> list[str]:
-    """Names that differ in case or white space alone as the one of them that most rows have."""
-    size = np.bincount(codes, minlength=len(names))
-    spelled: dict[str, str] = {}
-    for place in np.argsort(-size, kind="stable").tolist():
-        spelled.setdefault(plainly(names[place]), " ".join(names[place].split()))
-    return [spelled[plainly(name)] for name in names]
-
-
 def _distinct(values: Sequence[Any]) -> tuple[Index, list[Any]]:
     """Codes by first appearance, and the distinct values (NaN counts as one value)."""
     seen: dict[Any, int] = {}
@@ -376,15 +366,29 @@ def written(frame: Frame, source: Source, table: str = "") -> Columns:
     """
     there = (number_columns(source) | time_columns(source)) & set(frame.columns)
     values = {name: _codes(frame[name])[1] for name in sorted(there) if not _typed(frame.schema[name])}
-    integers_too = {
+    whole = {
         name: frame[name].unique().to_list()
         for name in sorted(time_columns(source) & set(frame.columns))
         if frame.schema[name].is_integer()
     }
-    return Columns(
-        frame=frame, table=table, notation=notation_of(source, values | integers_too),
-        tidy=source.labels == TIDY,
-    )  # fmt: skip
+    if source.labels == TIDY:
+        named = (source.variant, source.segment, source.served, source.experiment, source.epoch)
+        frame = frame.with_columns(_tidied(frame[name]) for name in named if name in frame.columns)
+    return Columns(frame=frame, table=table, notation=notation_of(source, values | whole))
+
+
+def _tidied(series: nw.Series[Any]) -> nw.Series[Any]:
+    """Names that differ in case or white space alone as the one of them that most rows have."""
+    codes, values = _codes(series)
+    names = {place: label for place, value in enumerate(values) if (label := _label(value)) is not None}
+    size = np.bincount(codes, minlength=len(values))
+    spelled: dict[str, str] = {}
+    for place in sorted(names, key=lambda place: -size[place]):
+        spelled.setdefault(plainly(names[place]), " ".join(names[place].split()))
+    tidy = [spelled[plainly(names[place])] if place in names else None for place in range(len(values))]
+    return nw.new_series(
+        series.name, [tidy[code] for code in codes.tolist()], nw.String, backend=series.implementation
+    )
 
 
 def _typed(kind: nw.dtypes.DType) -> bool:

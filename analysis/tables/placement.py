@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from switchpoint.analysis.evidence.evidence import Stratum, Subject, configured_strata
 from switchpoint.analysis.tables.columns import Columns, Labels
 from switchpoint.experiment.definition.source import FIRST, LARGEST, RANDOMISED, UNKNOWN, Source
-from switchpoint.experiment.definition.types import BUCKETS, Experiment, Spec
+from switchpoint.experiment.definition.types import BUCKETS, DAY_MS, Experiment, Spec
 from switchpoint.experiment.errors import BadInput
 from switchpoint.experiment.wording import plainly, suggest
 
@@ -48,15 +48,23 @@ def layout(columns: Columns, spec: Spec | Experiment, source: Source, weight: In
         return _defined(spec, source, variant, segment, assigned)
     members, local = _members(who, variant, weight, source.control)
     places = segment or Labels(names=(EVERYBODY,), codes=np.zeros(len(columns), dtype=np.int64))
-    held, stratum = _members(who, places, weight, FIRST)
-    for column, sets in ((source.variant, members), (source.segment, held)):
-        if column is not None:
-            _refuse_twins(column, sets)
+    for column, labels in ((source.variant, variant), (source.segment, segment)):
+        if column is not None and labels is not None:
+            _refuse_twins(column, who, labels)
+    epochs = _epochs(columns, source)
+    strata = [(epoch + 1, name) for epoch in range(len(epochs.names)) for name in places.names]
+    both = Labels(
+        names=tuple(map(str, range(len(strata)))), codes=epochs.codes * len(places.names) + places.codes
+    )
+    held, stratum = _members(who, both, weight, FIRST)
     subjects = tuple(
         Subject(
             key=key,
             variants=members[e],
-            strata=tuple(Stratum(epoch=1, segment=s, weights=_weights(source, members[e])) for s in held[e]),
+            strata=tuple(
+                Stratum(epoch=epoch, segment=name, weights=_weights(source, members[e], epochs, epoch, name))
+                for epoch, name in (strata[int(place)] for place in held[e])
+            ),
             segmented_by=source.segment or "segment",
             assignment=assigned[e],
         )
@@ -127,13 +135,15 @@ def _members(
     return members, local[inverse]
 
 
-def _refuse_twins(column: str, sets: list[tuple[str, ...]]) -> None:
+def _refuse_twins(column: str, who: Labels, what: Labels) -> None:
     """Two spellings of one name would be two variants, or two segments.
 
     Raises:
         BadInput: names of one experiment that differ in case or white space alone.
     """
-    for names in sets:
+    if len({plainly(name) for name in what.names}) == len(what.names):
+        return
+    for names in _members(who, what, np.ones(len(what.codes), dtype=np.int64), FIRST)[0]:
         spelled: dict[str, str] = {}
         for name in names:
             twin = spelled.setdefault(plainly(name), name)
@@ -190,8 +200,55 @@ def _listed(names: list[str], most: int = 8) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def _weights(source: Source, variants: tuple[str, ...]) -> tuple[float, ...] | None:
-    given = source.weights
+def _epochs(columns: Columns, source: Source) -> Labels:
+    """The epoch of every row, by the key of its weights: a value of the column `epoch`, or the day from which
+    on they held; one epoch where weights are the same for all, or differ by segment.
+
+    Raises:
+        BadInput: rows before the first day of weights, an epoch without weights, or a key that is no day.
+    """
+    keys = list(source.weights_by)
+    if source.epoch is not None:
+        named = columns.labels(source.epoch)
+        for name in named.names if keys else ():
+            if name not in source.weights_by:
+                raise BadInput(
+                    f"no weights for the epoch {name!r}", field="source.weights", value=name,
+                    fix=suggest(name, keys),
+                )  # fmt: skip
+        return named
+    if not keys or source.day is None:
+        return Labels(names=("",), codes=np.zeros(len(columns), dtype=np.int64))
+    starts = []
+    for key in keys:
+        try:
+            starts.append(columns.notation.instant(source.day, key)[0] // DAY_MS)
+        except ValueError as error:
+            raise BadInput(
+                f"weights are by day, and {error}", field="source.weights", value=key,
+                fix="write the days from which on they held, or name the column `epoch`.",
+            ) from error  # fmt: skip
+    order, instants = np.argsort(starts), columns.instants(source.day)
+    codes = np.searchsorted(np.sort(starts), instants.days, side="right") - 1
+    columns.refuse(
+        source.day, codes < 0, "a day before the first one that has weights", "give the weights of that day."
+    )
+    return Labels(names=tuple(keys[place] for place in order), codes=codes.astype(np.int64))
+
+
+def _weights(
+    source: Source, variants: tuple[str, ...], epochs: Labels, epoch: int, segment: str
+) -> tuple[float, ...] | None:
+    """The intended shares of a stratum; None where they are not known."""
+    given: Mapping[str, int] | str | None = source.weights
+    if source.weights_by:
+        key = epochs.names[epoch - 1] or segment
+        if key not in source.weights_by:
+            raise BadInput(
+                f"no weights for the segment {key!r}", field="source.weights", value=key,
+                fix=suggest(key, source.weights_by),
+            )  # fmt: skip
+        given = source.weights_by[key]
     if given == "equal":
         return (1 / len(variants),) * len(variants)
     if not isinstance(given, Mapping):

@@ -53,8 +53,10 @@ class Source:
     randomised instead of units. `cumulative`: a row of a day (counts, moments) holds all days up to it.
     `covariate`: metric key → role → column measured before exposure ("value", for ratios "numerator" and
     "denominator"). `served`: what was actually shown, translated by `served_map` (variant → served value).
-    `weights`: intended shares out of 10,000 by variant, "equal", or None = unknown. `columns`: metric key →
-    role → column, with the roles of `COLUMN_ROLES`. `eligible`: a condition on the row's columns.
+    `weights`: intended shares out of 10,000 by variant, "equal", or None = unknown; `weights_by` instead the
+    shares by epoch (a value of the column `epoch`), by the day from which on they held, or by segment.
+    `columns`: metric key → role → column, with the roles of `COLUMN_ROLES`. `eligible`: a condition on the
+    row's columns.
     `separator` and `encoding` of a text file, `decimal` (sign) and `date_format` (strptime) of its columns;
     None: read off the table. `empty`: the metrics whose empty cells are 0; else they are missing values.
     `labels`: "tidy" when names that differ in case or white space alone are the same one.
@@ -70,12 +72,14 @@ class Source:
     cluster: str | None = None
     day: str | None = None
     segment: str | None = None
+    epoch: str | None = None
     dimensions: tuple[str, ...] = ()
     cumulative: bool = False
     covariate: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     served: str | None = None
     served_map: Mapping[str, str] = field(default_factory=dict)
     weights: Mapping[str, int] | str | None = None
+    weights_by: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     eligible: Mapping[str, Any] | None = None
     exposures: Table | None = None

@@ -164,8 +164,14 @@ def _source(source: Source) -> dict[str, Any]:
     parts["labels"] = source.labels if source.labels == TIDY else None
     parts["exposures"], parts["outcomes"] = _table(source.exposures), _table(source.outcomes)
     if isinstance(source.weights, Mapping):
-        parts["weights"] = {variant: weight / BUCKETS for variant, weight in source.weights.items()}
+        parts["weights"] = _shares(source.weights)
+    by = parts.pop("weights_by")
+    parts["weights"] = {key: _shares(shares) for key, shares in by.items()} or parts["weights"]
     return _compact(**parts)
+
+
+def _shares(weights: Mapping[str, int]) -> dict[str, float]:
+    return {variant: weight / BUCKETS for variant, weight in weights.items()}
 
 
 def _table(table: Table | None) -> dict[str, str] | None:

@@ -126,6 +126,12 @@ def _shares(title: str, description: str) -> Schema:
     return {"title": title, "description": description, "anyOf": [{"const": "equal"}, shares]}
 
 
+def _weights() -> Schema:
+    every = _shares("Weights", "Intended shares; left out: unknown.")
+    by = _map("By epoch, day or segment", "A day's shares hold until the next one's.", every["anyOf"][1])
+    return {**every, "anyOf": [*every["anyOf"], by]}
+
+
 def _condition(title: str, description: str) -> Schema:
     known = ", ".join(OPERATORS)
     return {
@@ -282,7 +288,7 @@ def _source() -> Schema:
             "description": "A column, or {key: ...}.",
             "anyOf": [column, live],
         },
-        **dict.fromkeys(("variant", "unit", "cluster", "day", "segment", "served"), column),
+        **dict.fromkeys(("variant", "unit", "cluster", "day", "segment", "epoch", "served"), column),
         "control": {
             "title": "Control",
             "description": "A value of variant, or first | largest. Left out: by name.",
@@ -296,7 +302,7 @@ def _source() -> Schema:
         },
         "covariate": _map("Covariate", "Metric to its columns measured before exposure.", roles),
         "served_map": _map("Served map", "Variant to the value of the served column.", value),
-        "weights": _shares("Weights", "Intended shares; left out: unknown."),
+        "weights": _weights(),
         "columns": _map("Columns", "Metric to its columns.", roles),
         "eligible": _condition("Eligible", "Rows that count."),
         "exposures": table,

@@ -23,7 +23,7 @@ from switchpoint.experiment.definition.types import BUCKETS
 from switchpoint.experiment.language.fields import Fields, Place, choice, each, key, mapping_of, share, text
 from switchpoint.experiment.wording import show, suggest
 
-_KEYS = tuple(f.name for f in dataclass_fields(Source) if f.name != "experiment_key")
+_KEYS = tuple(f.name for f in dataclass_fields(Source) if f.name not in {"experiment_key", "weights_by"})
 
 
 def parse_source(place: Place, *, metrics: Collection[str], variants: Collection[str] | None) -> Source:
@@ -35,6 +35,8 @@ def parse_source(place: Place, *, metrics: Collection[str], variants: Collection
     """
     block = Fields(place, _KEYS)
     nowhere: tuple[str | None, str | None] = (None, None)
+    unknown: _Weights = (None, {})
+    shares, by = block.take("weights", _weights, unknown)
     column, experiment_key = block.take("experiment", _experiment, nowhere)
     source = Source(
         shape=block.need("shape", choice(Shape), "counts"),
@@ -47,12 +49,14 @@ def parse_source(place: Place, *, metrics: Collection[str], variants: Collection
         cluster=block.take("cluster", text, None),
         day=block.take("day", text, None),
         segment=block.take("segment", text, None),
+        epoch=block.take("epoch", text, None),
         dimensions=block.take("dimensions", lambda p: each(p, text), ()),
         cumulative=block.take("cumulative", flag, default=False),
         covariate=block.take("covariate", mapping_of(_roles), {}),
         served=block.take("served", text, None),
         served_map=block.take("served_map", mapping_of(scalar), {}),
-        weights=block.take("weights", weights, None),
+        weights=shares,
+        weights_by=by,
         columns=block.take("columns", mapping_of(_roles), {}),
         eligible=block.take("eligible", condition, None),
         exposures=block.take("exposures", _table, None),
@@ -103,6 +107,27 @@ def weights(place: Place) -> Mapping[str, int] | str:
             "change one of them, or write `equal`.",
         )
     return shares
+
+
+_Weights = tuple[Mapping[str, int] | str | None, Mapping[str, Mapping[str, int]]]
+
+
+def _weights(place: Place) -> _Weights:
+    """The same for every row, or by epoch, by day or by segment."""
+    if (
+        isinstance(place.value, dict)
+        and place.value
+        and all(isinstance(v, dict) for v in place.value.values())
+    ):
+        return None, {str(name): dict(found) for name, found in mapping_of(_shares)(place).items()}
+    return weights(place), {}
+
+
+def _shares(place: Place) -> Mapping[str, int]:
+    found = weights(place)
+    if isinstance(found, str):
+        place.fail(f"{show(found)} is not a share per variant", "write {control: 0.9, treatment: 0.1}.")
+    return found
 
 
 def scalar(place: Place) -> str:
@@ -207,6 +232,11 @@ def _check_names(
         for metric in found:
             if metric not in metrics:
                 block.record(f"no metric {metric!r}", suggest(metric, metrics), part, metric)
+    if source.weights_by and variants is not None:
+        block.record(
+            "a definition has its allocation per segment, and a new epoch for another one",
+            "give one share per variant, or leave `weights` out.", "weights",
+        )  # fmt: skip
     if variants is None:
         return
     if isinstance(source.weights, Mapping) and set(source.weights) != set(variants):
@@ -245,6 +275,12 @@ def _check_shape(block: Fields, source: Source) -> None:
         block.record("'type' is missing", "name the column of the event type.", "outcomes")
     if source.cumulative and source.day is None:
         block.record("'day' is missing", "cumulative rows need the day they run up to.", "cumulative")
+    if source.weights_by and source.cumulative:
+        block.record("cumulative rows hold the units of all weights before", "give one set.", "weights")
+    if source.weights_by and not (source.epoch or source.day or source.segment):
+        block.record(
+            "nothing says which weights a row has", "name the column `epoch`, `day` or `segment`.", "weights"
+        )
     if source.served_map and source.served is None:
         block.record("'served' is missing", "name the column of what was shown.", "served_map")
 

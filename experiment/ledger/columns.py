@@ -20,7 +20,7 @@ from switchpoint.experiment.ledger.plan import Slot
 from switchpoint.experiment.ledger.times import PLAIN, Moment, Times, times_of
 from switchpoint.experiment.wording import suggest
 
-_PARTS = ("experiment", "variant", "unit", "cluster", "day", "segment", "served")
+_PARTS = ("experiment", "variant", "unit", "cluster", "day", "segment", "epoch", "served")
 
 
 def named_columns(source: Source) -> dict[str, str]:
