@@ -163,7 +163,10 @@ _REMEDY: Mapping[str, str] = {
     CheckName.SAMPLE_RATIO: (
         "find where units are lost or moved (assignment, redirects, logging), start a new epoch."
     ),
-    CheckName.SAMPLE_RATIO_BY_DAY: "find what broke on that day; a new epoch starts clean.",
+    CheckName.SAMPLE_RATIO_BY_DAY: (
+        "find what broke on that day (of a table whose allocation was changed, give the weights by day); a "
+        "new epoch starts clean."
+    ),
     CheckName.ELIGIBILITY: "use a condition on what was known before exposure.",
     CheckName.BEFORE_EXPOSURE: (
         "find why the variants differed before the start, then randomise anew (a new salt)."
@@ -180,6 +183,7 @@ _LACKING: Mapping[str, str] = {
     CheckName.EVENTS: "too few events yet",
     CheckName.CLUSTERS: "too few clusters",
     CheckName.EVIDENCE: "the evidence is weaker than the rule asks",
+    CheckName.ELIGIBILITY: "rows are left out by what is measured",
     CheckName.UNIT_OF_ANALYSIS: "rows are not what was randomised",
     CheckName.IDS: "unit ids look damaged",
     CheckName.EARLY_OUTCOMES: "outcomes lie before their exposure",
@@ -189,6 +193,7 @@ _LACKING: Mapping[str, str] = {
 _NEXT: Mapping[str, str] = {
     CheckName.SAMPLE_RATIO: "the intended weights in the source: `weights: equal`, or a share per variant.",
     CheckName.EVIDENCE: "randomise units within each segment, or state that they were.",
+    CheckName.ELIGIBILITY: "a condition that reads nothing a metric measures.",
     CheckName.IDS: "whole unit ids, as text, from the sender of the events.",
     CheckName.EARLY_OUTCOMES: "exposures recorded when they happen, by the clock of the outcomes.",
     CheckName.OUTCOMES: "the same unit ids in exposures and outcomes.",

@@ -8,9 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from switchpoint.analysis.report.markdown import escape
-
-from switchpoint.analysis.report.report import BatchReport, Report
+from switchpoint.analysis.report.report import BatchReport, Report, escape
 from switchpoint.analysis.results.judgement import Check, CheckName
 from switchpoint.analysis.results.thresholds import DEFAULT
 from tests.analysis.validity.more_worlds import (
@@ -101,7 +99,8 @@ CHECKS = {
         f"warn above {T.carried_warn:.0%} of the units"),
     "eligibility": Told(
         "Rows do not meet the condition, perhaps because of what the variant did.",
-        f"warn; invalid where variants lose different shares (p < {T.srm_invalid:g})"),
+        "warn; gate where the condition reads what a metric measures; invalid where variants lose different "
+        f"shares (p < {T.srm_invalid:g})"),
     "other experiments": Told(
         "The same units are in another experiment.",
         f"warn: in a table where the variants of both go together (p < {T.shared_p:g}), for a live experiment "

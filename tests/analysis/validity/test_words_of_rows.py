@@ -249,6 +249,19 @@ CASES: dict[str, Case] = {
             {"excluded": 1030, "share": 0.09338168631006347, "p": pytest.approx(0.3734367413086951)},
         ),
     ),
+    "eligible by what is measured": (
+        lambda: rows.eligibility(
+            Eligibility(kept={"a": 5000, "b": 5000}, excluded={"b": 530, "a": 500}, outcomes=("x", "y")),
+            DEFAULT,
+        ),
+        gate(
+            "eligibility",
+            "1,030 rows (9.3%) do not meet the condition and are left out, by x, y, which a metric measures after "
+            "assignment: what is left is not what was randomised. Use only what was known before exposure; where an "
+            "empty cell means 0, write `empty: 0` in the source.",
+            {"excluded": 1030, "share": 0.09338168631006347, "p": pytest.approx(0.3734367413086951)},
+        ),
+    ),
     "eligible by variant": (
         lambda: rows.eligibility(
             Eligibility(kept={"b": 500, "a": 400}, excluded={"a": 200, "c": 400}), DEFAULT
