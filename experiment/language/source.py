@@ -36,7 +36,7 @@ def parse_source(place: Place, *, metrics: Collection[str], variants: Collection
     block = Fields(place, _KEYS)
     nowhere: tuple[str | None, str | None] = (None, None)
     unknown: _Weights = (None, {})
-    shares, by = block.take("weights", _weights, unknown)
+    shares, by = block.take("weights", _weights, unknown) or unknown
     column, experiment_key = block.take("experiment", _experiment, nowhere)
     source = Source(
         shape=block.need("shape", choice(Shape), "counts"),
