@@ -36,7 +36,7 @@ def parse_source(place: Place, *, metrics: Collection[str], variants: Collection
     block = Fields(place, _KEYS)
     nowhere: tuple[str | None, str | None] = (None, None)
     unknown: _Weights = (None, {})
-    shares, by = block.take("weights", _weights, unknown) or unknown
+    intended = block.take("weights", _weights, unknown)
     column, experiment_key = block.take("experiment", _experiment, nowhere)
     source = Source(
         shape=block.need("shape", choice(Shape), "counts"),
@@ -55,8 +55,6 @@ def parse_source(place: Place, *, metrics: Collection[str], variants: Collection
         covariate=block.take("covariate", mapping_of(_roles), {}),
         served=block.take("served", text, None),
         served_map=block.take("served_map", mapping_of(scalar), {}),
-        weights=shares,
-        weights_by=by,
         columns=block.take("columns", mapping_of(_roles), {}),
         eligible=block.take("eligible", condition, None),
         exposures=block.take("exposures", _table, None),
@@ -69,6 +67,7 @@ def parse_source(place: Place, *, metrics: Collection[str], variants: Collection
         labels=block.take("labels", _labels, AS_WRITTEN),
     )
     block.done()
+    source = replace(source, weights=intended[0], weights_by=intended[1])
     if source.empty == _EVERY_METRIC:
         source = replace(source, empty=tuple(metrics))
     _check_names(block, source, metrics, variants)
