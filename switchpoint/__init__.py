@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from switchpoint.analysis.results.judgement import Check, CheckName, Severity, Verdict
     from switchpoint.analysis.results.numbers import Comparison, Interval, MetricReading
     from switchpoint.analysis.results.thresholds import Thresholds
+    from switchpoint.analysis.tables.suggest import Suggestion, suggest
     from switchpoint.experiment.definition.types import Direction, Experiment, Spec
     from switchpoint.experiment.errors import BadInput, DefinitionError, PlatformError, SwitchpointError
     from switchpoint.experiment.language.experiment import load_spec, load_spec_file
@@ -53,12 +54,12 @@ if TYPE_CHECKING:
 __all__ = [
     "Alternative", "BadInput", "BatchReport", "BatchRow", "Check", "CheckName", "Choice", "Client",
     "Comparison", "DefinitionError", "Direction", "EffectPrior", "Estimate", "Estimates", "Experiment",
-    "Interval", "MetricReading", "PlatformError", "Report", "Severity", "Spec", "Spread",
+    "Interval", "MetricReading", "PlatformError", "Report", "Severity", "Spec", "Spread", "Suggestion",
     "SwitchpointError", "Thresholds", "Units", "Verdict", "VerdictKind", "__version__", "analyze",
     "boschloo", "clopper_pearson", "clustered_effect", "covariate_spread", "effect_posterior",
     "empirical_prior", "equal_spread", "fisher", "least_squares", "lin_effect", "load_spec",
     "load_spec_file", "mantel_haenszel", "newcombe", "noninferiority_score", "order_interval",
-    "pool_effects", "power", "proportion_spread", "smallest_effect", "studentised_effect",
+    "pool_effects", "power", "proportion_spread", "smallest_effect", "studentised_effect", "suggest",
     "units_for_proportions", "units_needed", "wilson",
 ]  # fmt: skip
 
@@ -80,6 +81,7 @@ _ROOMS = {
     "analysis.results.judgement": "Check CheckName Severity Verdict",
     "analysis.results.numbers": "Comparison Interval MetricReading",
     "analysis.results.thresholds": "Thresholds",
+    "analysis.tables.suggest": "Suggestion suggest",
     "experiment.definition.types": "Direction Experiment Spec",
     "experiment.errors": "BadInput DefinitionError PlatformError SwitchpointError",
     "experiment.language.experiment": "load_spec load_spec_file",

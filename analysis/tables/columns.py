@@ -90,7 +90,7 @@ class Columns:
         """Rows that meet a condition; one on a single column is asked once per distinct value."""
         holds, asked = compile_condition(condition), sorted(attribute_names(condition))
         if len(asked) == 1:
-            codes, values = _codes(self.frame[asked[0]])
+            codes, values = coded(self.frame[asked[0]])
             said = [self.notation.compared({asked[0]: value}) for value in values]
             return np.array([bool(holds(row)) for row in said], dtype=bool)[codes]
         rows = map(self.notation.compared, self.frame.select(*asked).iter_rows(named=True))
@@ -103,29 +103,29 @@ class Columns:
 
     def codes(self, column: str) -> Index:
         """A number per distinct value of a column, whatever it holds."""
-        return _codes(self.frame[column])[0]
+        return coded(self.frame[column])[0]
 
     def ids(self, column: str) -> Index:
         """A number per distinct label; the labels are not read where the type keeps them apart."""
         series = self.frame[column]
         plain = series.dtype.is_integer() or isinstance(series.dtype, nw.String)
-        return _codes(series)[0] if plain and not series.null_count() else self.labels(column).codes
+        return coded(series)[0] if plain and not series.null_count() else self.labels(column).codes
 
     def labels(self, column: str) -> Labels:
         """A text column; numbers become text."""
-        codes, values = _codes(self.frame[column])
+        codes, values = coded(self.frame[column])
         read = [self._meaning(column, codes, place, value, label_of) for place, value in enumerate(values)]
         merged, names = _distinct(read)
         return Labels(names=tuple(names), codes=merged[codes])
 
     def texts(self, column: str) -> tuple[str, ...]:
         """The labels of a text column that can be read, in order of appearance."""
-        found = (_label(value) for value in _codes(self.frame[column])[1])
+        found = (_label(value) for value in coded(self.frame[column])[1])
         return tuple(dict.fromkeys(name for name in found if name is not None))
 
     def among(self, column: str, names: Sequence[str]) -> Index:
         """The place of every row's label among `names`; −1 where it is none of them or cannot be read."""
-        codes, values = _codes(self.frame[column])
+        codes, values = coded(self.frame[column])
         known = {name: place for place, name in enumerate(names)}
         return np.array([known.get(_label(value) or "", -1) for value in values], dtype=np.int64)[codes]
 
@@ -239,7 +239,7 @@ class Columns:
         if isinstance(series.dtype, nw.Date) and not series.null_count():
             ms = series.cast(nw.Datetime("ms")).dt.timestamp("ms").to_numpy().astype(np.int64)
             return Instants(ms=ms, days=ms // DAY_MS, width=1)
-        codes, values = _codes(series)
+        codes, values = coded(series)
         reader = partial(self.notation.instant, column)
         read = [self._meaning(column, codes, place, value, reader) for place, value in enumerate(values)]
         widths = {width for _, width in read}
@@ -304,7 +304,7 @@ def _amount(slot: Slot, number: float) -> int:
     return slot.amount(Event(id="", type=slot.event, unit="", at=0, properties={str(slot.value): number}))
 
 
-def _codes(series: nw.Series[Any]) -> tuple[Index, list[Any]]:
+def coded(series: nw.Series[Any]) -> tuple[Index, list[Any]]:
     """Codes by first appearance and the distinct values of a column, by its own library where it can."""
     array = series.to_numpy() if series.dtype.is_integer() and not series.null_count() else None
     if array is not None and array.dtype.kind in "iu":
@@ -365,7 +365,7 @@ def written(frame: Frame, source: Source, table: str = "") -> Columns:
         BadInput: a column that can be read in two ways, and the source does not say in which.
     """
     there = (number_columns(source) | time_columns(source)) & set(frame.columns)
-    values = {name: _codes(frame[name])[1] for name in sorted(there) if not _typed(frame.schema[name])}
+    values = {name: coded(frame[name])[1] for name in sorted(there) if not _typed(frame.schema[name])}
     whole = {
         name: frame[name].unique().to_list()
         for name in sorted(time_columns(source) & set(frame.columns))
@@ -379,7 +379,7 @@ def written(frame: Frame, source: Source, table: str = "") -> Columns:
 
 def _tidied(series: nw.Series[Any]) -> nw.Series[Any]:
     """Names that differ in case or white space alone as the one of them that most rows have."""
-    codes, values = _codes(series)
+    codes, values = coded(series)
     names = {place: label for place, value in enumerate(values) if (label := _label(value)) is not None}
     size = np.bincount(codes, minlength=len(values))
     spelled: dict[str, str] = {}

@@ -1,6 +1,11 @@
-"""The commented definition that `switchpoint init` writes."""
+"""Specs and definitions written for people: the one of `switchpoint init`, and those of tables."""
 
 from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 INIT_YAML = """\
 # One experiment per file, kept in git. `switchpoint validate` checks it, `plan` shows what would change,
@@ -59,3 +64,38 @@ decision:                           # frozen at start
   max_runtime: 42d
   evidence: randomised
 """
+
+_RULE = (
+    "decision: {design: fixed, alpha: 0.05, power: 0.8, mde: 5%, min_runtime: 7d, max_runtime: 42d, "
+    "evidence: randomised}"
+)
+_PLAIN, _WORDS = re.compile(r"[A-Za-z_][\w-]*"), {"true", "false", "null", "yes", "no", "on", "off"}
+
+
+def spec_yaml(
+    metrics: Sequence[Mapping[str, Any]], source: Mapping[str, Any], doubtful: Sequence[str]
+) -> str:
+    """A spec as YAML with the usual rule, and what is doubtful as comments."""
+    lines = [
+        "# Written from the table; what is doubtful stands here, and is yours to decide.",
+        *(f"# - {line}" for line in doubtful),
+        "metrics:",
+        *(f"  - {_flow(metric)}" for metric in metrics),
+        _RULE,
+        "source:",
+    ]
+    for key, value in source.items():
+        if isinstance(value, Mapping):
+            lines += [f"  {key}:", *(f"    {metric}: {_flow(part)}" for metric, part in value.items())]
+        else:
+            lines.append(f"  {key}: {_flow(value)}")
+    return "\n".join([*lines, "  # weights: equal", ""])
+
+
+def _flow(value: object) -> str:
+    """A value as YAML writes it on one line; quoted where a plain one would mean something else."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {_flow(part)}" for key, part in value.items()) + "}"
+    if not isinstance(value, str) or (_PLAIN.fullmatch(value) and value.lower() not in _WORDS):
+        return str(value)
+    return json.dumps(value, ensure_ascii=False)

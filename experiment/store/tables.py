@@ -44,7 +44,7 @@ def dialect(
 
 
 def read(
-    path: str | Path, *, columns: Choose | None = None, labels: Collection[str] = (),
+    path: str | Path, *, columns: Choose | None = None, labels: Collection[str] | None = (),
     form: Dialect | None = None, sheet: str | None = None,
 ) -> pa.Table:  # fmt: skip
     """The whole table.
@@ -52,8 +52,8 @@ def read(
     Args:
         path: of the file.
         columns: those that are wanted; None for all.
-        labels: columns of a text file or spreadsheet that are text, whatever their values look like; a blank
-            one is missing.
+        labels: columns of a text file or spreadsheet that are text, whatever their values look like (None:
+            all of them); a blank one is missing.
         form: how a text file is written; None: read off its beginning.
         sheet: of a spreadsheet; None: the first.
 
@@ -106,7 +106,7 @@ def values(
     }
 
 
-def _text(path: Path, columns: Choose | None, labels: Collection[str], form: Dialect) -> pa.Table:
+def _text(path: Path, columns: Choose | None, labels: Collection[str] | None, form: Dialect) -> pa.Table:
     reading = csv.ReadOptions(encoding=form.encoding, skip_rows=form.skip)
     parsing = csv.ParseOptions(
         delimiter=form.separator, quote_char=form.quote, newlines_in_values=form.broken
@@ -119,7 +119,7 @@ def _text(path: Path, columns: Choose | None, labels: Collection[str], form: Dia
     kept = header if wanted is None else wanted
     if not kept:
         return pa.table({})
-    texts = [name for name in labels if name in kept]
+    texts = [name for name in (kept if labels is None else labels) if name in kept]
     as_written = {name: written[header.index(name)] for name in kept}
     conversion = csv.ConvertOptions(
         include_columns=[] if wanted is None else [as_written[name] for name in wanted],
@@ -132,7 +132,7 @@ def _text(path: Path, columns: Choose | None, labels: Collection[str], form: Dia
     return _without_blanks(_trimmed(table) if form.padded else table, texts)
 
 
-def _sheet(path: Path, columns: Choose | None, labels: Collection[str], sheet: str | None) -> pa.Table:
+def _sheet(path: Path, columns: Choose | None, labels: Collection[str] | None, sheet: str | None) -> pa.Table:
     """A sheet whose first row that is not empty holds the names of the columns."""
     try:
         import python_calamine
@@ -157,7 +157,9 @@ def _sheet(path: Path, columns: Choose | None, labels: Collection[str], sheet: s
     _refuse_twins(path, header, wanted)
     places = [header.index(name) for name in wanted]
     cells = {name: [row[place] for row in lines[1:]] for name, place in zip(wanted, places, strict=True)}
-    return pa.table({name: _column(own, text=name in set(labels)) for name, own in cells.items()})
+    return pa.table(
+        {name: _column(own, text=labels is not None and name in labels) for name, own in cells.items()}
+    )
 
 
 def _column(cells: list[Any], *, text: bool) -> pa.Array:

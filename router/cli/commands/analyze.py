@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -20,12 +22,15 @@ from switchpoint.router.cli.output import write_report
 
 if TYPE_CHECKING:
     from switchpoint.analysis.report.report import BatchReport, Report
+    from switchpoint.analysis.tables.suggest import Suggestion
     from switchpoint.experiment.definition.source import Source
     from switchpoint.experiment.definition.types import Experiment, Spec
     from switchpoint.experiment.ledger.event import Event
     from switchpoint.experiment.store.dialect import Choose, Dialect
 
 _BATCH = 500
+
+_SHEETS = (".xlsx", ".xlsm", ".xls", ".ods")
 
 _spec = click.option(
     "--spec",
@@ -38,42 +43,119 @@ _spec = click.option(
 
 @click.command()
 @click.argument("file")
-@_spec
-@click.option("--table", "table_name", help="The table or view to read, of a database.")
+@click.option(
+    "--spec",
+    "spec_file",
+    type=click.Path(path_type=Path),
+    help="Spec with metrics, decision and source; or a definition with a source. Without one: what the table "
+    "seems to hold.",
+)
+@click.option("--suggest-spec", is_flag=True, help="Write the spec that says how the table is understood.")
+@click.option("--judge", is_flag=True, help="Judge under the suggested spec, which never promotes.")
+@click.option("--table", "table_name", help="The table, view or sheet to read, of a database or spreadsheet.")
 @click.option("--sql", help="A query to read instead of a table, of a database.")
 @compare_option
 @at_option
 @format_options
 def analyze(  # noqa: PLR0913 - one parameter per option
-    file: str, spec_file: Path, table_name: str | None, sql: str | None, compare: tuple[tuple[str, str], ...],
-    at_text: str | None, form: str, output: Path | None, *, as_json: bool,
+    file: str, spec_file: Path | None, table_name: str | None, sql: str | None,
+    compare: tuple[tuple[str, str], ...], at_text: str | None, form: str, output: Path | None, *,
+    suggest_spec: bool, judge: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Judge FILE under a spec; needs no server.
 
-    FILE is a CSV or Parquet file, or a SQLite database (sqlite:///log.db, or a file ending in .db, .sqlite or
-    .sqlite3) with --table or --sql. The shape `events` finds its second table beside the first: a file in the
-    same folder, a table of the same database. A table of many experiments gives a batch report: a summary,
-    then a row per experiment.
+    Without a spec it says how the table is understood (shape, roles, variants, metrics, what is doubtful);
+    --suggest-spec writes that down as a spec to correct, --judge judges by it with the assignment unknown.
+
+    FILE is a CSV or Parquet file, a spreadsheet (--table names the sheet), or a SQLite database
+    (sqlite:///log.db, or a file ending in .db, .sqlite or .sqlite3) with --table or --sql. The shape `events`
+    finds its second table beside the first: a file in the same folder, a table of the same database. A table
+    of many experiments gives a batch report: a summary, then a row per experiment.
 
     Exit code 1 when the verdict on one experiment is neither promote nor keep; 0 for a table of many.
 
     \b
     Examples:
+      switchpoint analyze counts.csv
+      switchpoint analyze counts.csv --suggest-spec > spec.yaml
       switchpoint analyze upworthy.parquet --spec docs/examples/upworthy.yaml
       switchpoint analyze counts.csv --spec spec.yaml --format html --output report.html
       switchpoint analyze counts.csv --spec spec.yaml --compare B C
       switchpoint analyze sqlite:///log.db --table units --spec spec.yaml
     """
     from switchpoint.analysis.report.report import Report
+    from switchpoint.experiment.language.experiment import load_either_file, load_spec
 
-    found = judged(file, spec_file, at=instant(at_text), table=table_name, sql=sql, compare=compare)
+    if spec_file is not None and (suggest_spec or judge):
+        raise BadInput(
+            "a spec is given", field="--suggest-spec" if suggest_spec else "--judge", value=str(spec_file),
+            fix="leave out one of the two.",
+        )  # fmt: skip
+    spec = None if spec_file is None else load_either_file(spec_file)
+    if spec is None:
+        suggestion = suggested(file, table_name, sql)
+        if not judge:
+            form = "spec" if suggest_spec else "json" if as_json else form
+            _say(suggestion, form, output)
+            return
+        spec = load_spec(suggestion.spec, file="the suggested spec")
+    found = judged(file, spec, at=instant(at_text), table=table_name, sql=sql, compare=compare)
     write_report(found, "json" if as_json else form, output)
     if isinstance(found, Report) and not found.verdict.kind.settled:
         click.get_current_context().exit(Exit.RULE_SAYS_NO)
 
 
+def suggested(file: str, table: str | None = None, sql: str | None = None) -> Suggestion:
+    """How a file or database is understood.
+
+    Raises:
+        BadInput: names the table, and what in it is not understood.
+    """
+    from switchpoint.analysis.tables.suggest import suggest
+    from switchpoint.experiment.store import sqlite as database
+    from switchpoint.experiment.store.tables import read
+
+    with _named(file):
+        if database.is_database(file):
+            return suggest(database.read(file, table=table, sql=sql))
+        _refuse_table_of_file(file, table, sql)
+        return suggest(read(file, columns=_named_once, labels=None, sheet=table))
+
+
+def _named_once(names: Collection[str]) -> list[str]:
+    """The columns that have a name of their own."""
+    count = Counter(names)
+    return [name for name in names if name.strip() and count[name] == 1]
+
+
+def _say(found: Suggestion, form: str, output: Path | None) -> None:
+    """Write a suggestion: as the spec, as JSON, or in words."""
+    from switchpoint.router.cli.output import deliver
+    from switchpoint.router.cli.render import show_table
+
+    if form == "spec":
+        deliver(found.spec, output)
+        return
+    if form == "json":
+        deliver(json.dumps(asdict(found), indent=2, ensure_ascii=False) + "\n", output)
+        return
+    variants = ", ".join(found.variants)
+    click.echo(f"Understood as {_SHAPES[found.shape]}; variants {variants} (the first is control).")
+    rows = [(one.column, one.role, one.why) for one in found.roles]
+    show_table(("column", "taken for", "because"), rows, labels=3)
+    click.echo("\n".join(["Doubtful:", *(f"  - {line}" for line in found.doubtful)]))
+    click.echo("--suggest-spec writes the spec to correct; --judge judges by it, the assignment unknown.")
+
+
+_SHAPES = {
+    "units": "a row per unit",
+    "counts": "a row per variant with counts",
+    "moments": "a row per variant with means and variances",
+}
+
+
 def judged(
-    file: str, spec_file: Path, *, at: int, table: str | None = None, sql: str | None = None,
+    file: str, spec: Spec | Experiment, *, at: int, table: str | None = None, sql: str | None = None,
     compare: Sequence[tuple[str, str]] = (),
 ) -> Report | BatchReport:  # fmt: skip
     """The report of a file or database under a spec, at the instant `at` (ms).
@@ -82,9 +164,7 @@ def judged(
         BadInput: names the table, and what in it does not fit.
     """
     from switchpoint.analysis.frame import analyze as judge
-    from switchpoint.experiment.language.experiment import load_either_file
 
-    spec = load_either_file(spec_file)
     with _named(file, spec.source.outcomes.table if spec.source and spec.source.outcomes else ""):
         first, second, said = read_tables(file, spec, table, sql)
         when = datetime.fromtimestamp(at / 1000, UTC)
@@ -105,12 +185,7 @@ def read_tables(
         named = table or (None if sql is not None or exposures is None else exposures.table)
         found = database.read(file, table=named, sql=sql)
         return found, None if second is None else database.read(file, table=second), ()
-    sheets = file.lower().endswith((".xlsx", ".xlsm", ".xls", ".ods"))
-    if sql is not None or (table is not None and not sheets):
-        raise BadInput(
-            "only a database has tables and queries", field="--sql" if table is None else "--table",
-            value=file, fix="leave it out, or name a database: sqlite:///log.db.",
-        )  # fmt: skip
+    _refuse_table_of_file(file, table, sql)
     if source is None:
         raise BadInput("the definition has no source", field="source", fix="add a `source` block.")
     found, said = _file(file, source, partial(check_columns, source), table)
@@ -118,6 +193,15 @@ def read_tables(
         return found, None, said
     outcomes_found, more = _file(_beside(Path(file), second), source, partial(check_outcome_columns, source))
     return found, outcomes_found, (*said, *more)
+
+
+def _refuse_table_of_file(file: str, table: str | None, sql: str | None) -> None:
+    """Only a database has queries, only it and a spreadsheet have tables."""
+    if sql is not None or (table is not None and not file.lower().endswith(_SHEETS)):
+        raise BadInput(
+            "only a database has tables and queries", field="--sql" if table is None else "--table",
+            value=file, fix="leave it out, or name a database: sqlite:///log.db.",
+        )  # fmt: skip
 
 
 def _file(

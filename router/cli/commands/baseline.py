@@ -51,13 +51,14 @@ def of_file(file: str, spec_file: Path | None, metric: str | None) -> tuple[Base
 
     if spec_file is None:
         raise click.UsageError("--file needs --spec, which says how to read it")
-    report = judged(file, spec_file, at=now_ms())
+    spec = load_either_file(spec_file)
+    report = judged(file, spec, at=now_ms())
     if isinstance(report, BatchReport):
         raise BadInput(
             "a table of many experiments has no single history", field="--file", value=file,
             fix="leave `experiment` out of the source, or take the rows of one experiment.",
         )  # fmt: skip
-    return _history(report, metric, Path(file).name, "--file"), load_either_file(spec_file).decision
+    return _history(report, metric, Path(file).name, "--file"), spec.decision
 
 
 def with_covariate(baseline: Baseline, correlation: float) -> Baseline:

@@ -217,3 +217,24 @@ def test_two_spellings_of_a_variant_are_named_and_may_be_one(cli: Cli, tmp_path:
     spec = (tmp_path / "spec.yaml").read_text()
     (tmp_path / "spec.yaml").write_text(spec.replace("weights: equal", "weights: equal, labels: tidy"))
     assert [v["key"] for v in cli(*arguments).json()["header"]["variants"]] == ["a", "b"]
+
+
+def test_without_a_spec_the_table_is_understood_and_the_suggestion_can_be_judged(
+    cli: Cli, tmp_path: Path
+) -> None:
+    (tmp_path / "t.csv").write_text("group,users,buyers\ncontrol,5000,500\ntreatment,5000,560\n")
+    file = str(tmp_path / "t.csv")
+    said = cli("analyze", file)
+    assert (said.code, "Understood as a row per variant with counts" in said.out) == (0, True)
+    assert "How units were assigned" in said.out
+    assert cli("analyze", file, "--json").json()["variants"] == ["control", "treatment"]
+    spec = tmp_path / "spec.yaml"
+    assert cli("analyze", file, "--suggest-spec", "--output", str(spec)).code == 0
+    assert cli("validate", str(spec)).code == 0
+    by_hand = cli("analyze", file, "--spec", str(spec), "--json", "--at", "2026-03-01T00:00:00Z")
+    judged = cli("analyze", file, "--judge", "--json", "--at", "2026-03-01T00:00:00Z")
+    assert by_hand.json() == judged.json()
+    assert judged.json()["verdict"]["kind"] == "continue"
+    for flag in ("--judge", "--suggest-spec"):
+        done = cli("analyze", file, "--spec", str(spec), flag)
+        assert (done.code, "a spec is given" in done.err) == (2, True), done.err
