@@ -93,7 +93,7 @@ _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names.split
 
 if not TYPE_CHECKING:  # which see the names above, and no others
 
-    def __getattr__(name):
+    def __getattr__(name: str) -> object:
         """The object of that name, fetched from its room once."""
         if name == "__version__":
             from importlib.metadata import version

@@ -44,7 +44,7 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
-    """This look in the plan, and what it means for the reader.
+    """The look in its plan, and what it means for the reader.
 
     `fraction`: units now over units planned. `bound`: |Z| to pass here. `spent`: alpha spent so far.
     `decided_at`: index of the look whose reading counts (this one, or the one that ended the plan).

@@ -108,7 +108,7 @@ def spending_bounds(
         )
     by = fractions if shares is None else _shares(shares, len(fractions))
     z, spent = _solve(
-        tuple(fractions.tolist()), tuple(by.tolist()), alpha, alternative, spending, gamma, final
+        tuple(fractions.tolist()), tuple(by.tolist()), alpha, alternative, spending, gamma, final=final
     )
     return Bounds(times=fractions, shares=by, z=np.array(z), spent=np.array(spent), alternative=alternative)
 
@@ -121,6 +121,7 @@ def _solve(
     alternative: Alternative,
     spending: Spending,
     gamma: float,
+    *,
     final: bool,
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Each look's bound so that first crossing there has the probability newly spent."""

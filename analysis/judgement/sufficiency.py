@@ -87,13 +87,13 @@ def _answer(
         mde_now=_number(visible * absolute),
         mde_now_relative=_number(visible * relative),
         mde_by_deadline_relative=_number(float(enough.visible_by_deadline[at]) * relative),
-        message=_message(now, needed, done, fast, slow, _number(visible * relative)),
+        message=_message(now, needed, fast, slow, _number(visible * relative), done=done),
         missing=missing,
     )
 
 
 def _message(
-    now: int, needed: int, done: bool, fast: float | None, slow: float | None, visible: float | None
+    now: int, needed: int, fast: float | None, slow: float | None, visible: float | None, *, done: bool
 ) -> str:
     if done:
         return f"Enough data: {now:,} units of the {needed:,} needed."

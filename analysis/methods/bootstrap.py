@@ -83,7 +83,7 @@ def _assemble(
         "log_p": np.log(p), "low": low, "high": high, "alpha": alpha,
     }  # fmt: skip
     return estimates(
-        "bootstrap-t", alternative, first_reason((np.asarray(False), Reason.ZERO_VARIANCE)), columns
+        "bootstrap-t", alternative, first_reason((np.zeros((), dtype=bool), Reason.ZERO_VARIANCE)), columns
     )
 
 

@@ -85,7 +85,7 @@ def _log_p(statistic: float, load: Float, df: float, alternative: Alternative) -
     """
     two_sided = alternative is Alternative.TWO_SIDED
     value = abs(statistic) if two_sided else statistic if alternative is Alternative.GREATER else -statistic
-    p = min(1.0, _exceeds(value, load, df, two_sided))
+    p = min(1.0, _exceeds(value, load, df, two_sided=two_sided))
     if p > _DEEP:
         return float(np.log(p))
     return float(log_upper_tail(value, df) + np.log(load.size * (2 if two_sided else 1)))
@@ -95,16 +95,17 @@ def _critical(alpha: float, load: Float, df: float, alternative: Alternative) ->
     two_sided = alternative is Alternative.TWO_SIDED
 
     def surplus(c: Float) -> Float:
-        return np.asarray(np.log(max(_exceeds(float(c), load, df, two_sided), 1e-300)) - np.log(alpha))
+        beyond = _exceeds(float(c), load, df, two_sided=two_sided)
+        return np.asarray(np.log(max(beyond, 1e-300)) - np.log(alpha))
 
     low = 0.0 if two_sided else -20.0
     high = 20.0
-    while _exceeds(high, load, df, two_sided) > alpha:
+    while _exceeds(high, load, df, two_sided=two_sided) > alpha:
         high *= 2
     return float(bracketed_root(surplus, np.asarray(low), np.asarray(high), precision=1e-12))
 
 
-def _exceeds(c: float, load: Float, df: float, two_sided: bool) -> float:
+def _exceeds(c: float, load: Float, df: float, *, two_sided: bool) -> float:
     """P(max T_i > c) or P(max |T_i| > c), T_i sharing a normal part λ_i·Z and a chi scale S.
 
     1 − E Π Φ(...) is formed as E(1 − Π Φ) in logs, so tails keep their digits.

@@ -139,7 +139,7 @@ def enough_events(comparison: Comparison) -> bool:
 _ORDER = (Grade.RANDOMISED, Grade.CLUSTERED, Grade.QUASI, Grade.DESCRIPTIVE)
 
 
-def grade(assignment: str, aliased: bool, *, clustered: bool = False) -> tuple[Grade, str]:
+def grade(assignment: str, *, aliased: bool, clustered: bool = False) -> tuple[Grade, str]:
     """The evidence grade reached, and why."""
     if aliased:
         return (

@@ -94,7 +94,9 @@ class Findings:
     @property
     def grade(self) -> tuple[Grade, str]:
         """The evidence grade reached, and why."""
-        return gates.grade(self.subject.assignment, bool(self.overlap.aliased), clustered=self.clustered)
+        return gates.grade(
+            self.subject.assignment, aliased=bool(self.overlap.aliased), clustered=self.clustered
+        )
 
 
 def run(found: Findings, limits: Thresholds) -> tuple[Check, ...]:

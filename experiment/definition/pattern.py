@@ -1,8 +1,8 @@
-"""Patterns of conditions: JavaScript's regular expressions, as every browser evaluates them, in linear time.
+r"""Patterns of conditions: JavaScript's regular expressions, as every browser evaluates them, in linear time.
 
 A pattern means what `new RegExp(pattern).test(text)` says (with `i` where case is folded), because the SDKs
 of the web evaluate the same rules. It is parsed here and given to RE2 as classes of UTF-16 code units, so
-that neither `\\d`, `\\w`, `\\s`, `.`, `$` nor case depend on the engine or on Python's tables. RE2 has no
+that neither `\d`, `\w`, `\s`, `.`, `$` nor case depend on the engine or on Python's tables. RE2 has no
 backtracking: an attribute cannot stall a worker. What RE2 cannot do (back-references, look-around) and what
 dialects read differently (octal escapes, a lone brace, an empty class) is refused with the cure.
 """
@@ -57,7 +57,7 @@ def compile_pattern(pattern: str, *, fold: bool = False) -> Callable[[str], bool
     options = re2.Options()
     options.log_errors, options.never_capture = False, True
     try:
-        search = re2.compile(_Parser(pattern, fold).translation().encode(), options).search
+        search = re2.compile(_Parser(pattern, fold=fold).translation().encode(), options).search
     except re2.error as error:
         raise PatternError(f"too large: {error}", "repeat less") from None
     return lambda text: len(text) <= MAX_TEXT and search(_as_units(text)) is not None
@@ -144,7 +144,7 @@ def _emit(units: Units) -> str:
 class _Parser:
     """Reads one pattern from left to right; every rule gives RE2's text and the size of what it read."""
 
-    def __init__(self, pattern: str, fold: bool) -> None:
+    def __init__(self, pattern: str, *, fold: bool) -> None:
         self._pattern, self._fold = pattern, fold
         self._at = self._depth = 0
         self._between_characters = False

@@ -146,7 +146,7 @@ def numbers_of(columns: Mapping[str, Iterable[str]], decimal: str | None = None)
     # a table is written in one country: what one column leaves open, another one may say
     told = {sign for sign in signs.values() if sign in DECIMAL_SIGNS}
     return {
-        name: _notation(name, own, words, _settled(name, signs[name], told, own))
+        name: _notation(name, own, _settled(name, signs[name], told, own), words=words)
         for name, (own, words) in cells.items()
     }
 
@@ -196,7 +196,7 @@ def _settled(name: str, sign: str | None, told: Collection[str], cells: Mapping[
     )  # fmt: skip
 
 
-def _notation(name: str, cells: Mapping[str, _Cell], words: bool, decimal: str | None) -> Numbers:
+def _notation(name: str, cells: Mapping[str, _Cell], decimal: str | None, *, words: bool) -> Numbers:
     signs = {cell.money for cell in cells.values()} - {None}
     if len(signs) > 1:
         raise BadInput(

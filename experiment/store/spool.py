@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 from switchpoint.experiment.errors import Corrupt, PlatformError, SpoolFull
 
@@ -201,7 +201,7 @@ class Spool:
         with self._lock:
             self._run(self._disconnect)
 
-    def __enter__(self) -> Spool:
+    def __enter__(self) -> Self:
         """The spool itself, closed on exit."""
         return self
 

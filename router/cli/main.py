@@ -81,7 +81,7 @@ class LazyGroup(click.Group):
 @click.option("--debug", is_flag=True, help="Show tracebacks and log to stderr.")
 @click.version_option(package_name="switchpoint", prog_name="switchpoint")
 @click.pass_context
-def cli(ctx: click.Context, data: Path | None, project: str, debug: bool) -> None:
+def cli(ctx: click.Context, *, data: Path | None, project: str, debug: bool) -> None:
     """When should we switch models? Route units to variants, count exactly once, decide with evidence."""
     ctx.obj = Context.create(data=data, project=project, debug=debug)
     ctx.call_on_close(ctx.obj.close)

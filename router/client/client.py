@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from uuid import uuid4
 
 from switchpoint.experiment.assignment.assign import Assignment, Reason
@@ -283,7 +283,7 @@ class Client:
         self._spool.close()
         return empty
 
-    def __enter__(self) -> Client:
+    def __enter__(self) -> Self:
         """The client, closed on exit."""
         return self
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 import math
 from collections import deque
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from enum import Enum
@@ -48,7 +49,7 @@ def json_value(value: object, field: str, depth: int = _DEEPEST) -> JsonValue:
         return json_value(value.value, field, depth)
     if isinstance(value, str):
         return str.__str__(value)
-    if isinstance(value, Mapping | Sequence | Set | deque) and not isinstance(value, _BYTES):
+    if isinstance(value, Mapping | Sequence | AbstractSet | deque) and not isinstance(value, _BYTES):
         return _container(value, field, depth)
     return _scalar(value, field, depth)
 
@@ -114,7 +115,8 @@ def _container(value: Any, field: str, depth: int) -> JsonValue:
             _key(key, field): json_value(item, f"{field}.{key}", depth - 1) for key, item in value.items()
         }
     items = [json_value(item, f"{field}[]", depth - 1) for item in value]
-    if isinstance(value, Set):  # without an order of its own: the same set is the same list in every process
+    if isinstance(value, AbstractSet):
+        # without an order of its own: the same set is the same list in every process
         items.sort(key=lambda item: (item.__class__.__name__, str(item)))
     return items
 

@@ -43,7 +43,7 @@ def main(descriptor: int) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel buries the dead
     _import_what_models_need()
     control = socket.socket(fileno=descriptor)
-    control.setblocking(True)
+    control.settimeout(None)
     while True:
         said, descriptors, _, _ = socket.recv_fds(control, 1, 1)
         if not said:
@@ -73,7 +73,7 @@ def _import_what_models_need() -> None:
 
 def _run(connection: socket.socket) -> None:
     _limit()
-    connection.setblocking(True)
+    connection.settimeout(None)
     connection.sendall(b"started\n")
     lines = connection.makefile("rb")
     order = orjson.loads(lines.readline())

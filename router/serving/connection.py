@@ -204,7 +204,7 @@ class Connection:
 
     # gunicorn's own way to bound its waiting, which `expect` replaces
 
-    def setblocking(self, flag: bool) -> None:
+    def setblocking(self, flag: bool) -> None:  # noqa: FBT001 - a socket's signature
         """Nothing: every wait has its end already."""
 
     def settimeout(self, seconds: float | None) -> None:

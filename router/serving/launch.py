@@ -19,6 +19,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType, TracebackType
+from typing import Self
 
 from switchpoint.experiment.errors import BadInput, PlatformError
 from switchpoint.experiment.store.embedded.process import alive
@@ -218,7 +219,7 @@ class ServingProcess:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
-    def __enter__(self) -> ServingProcess:
+    def __enter__(self) -> Self:
         """Started and answering."""
         self.start()
         return self

@@ -83,7 +83,7 @@ class Master(Arbiter):  # type: ignore[misc]  # gunicorn has no annotations
                 self.cfg.child_exit(self, before[pid])
             self.reap_workers()  # there may be more of them
 
-    def stop(self, graceful: bool = True) -> None:
+    def stop(self, graceful: bool = True) -> None:  # noqa: FBT001, FBT002 - gunicorn's signature
         """End all workers; quickly where whoever started us was killed, for he is started again."""
         if os.getppid() != self._owner or not alive(self._owner):  # it dies thread by thread
             self.cfg.set("graceful_timeout", _ORPHANED_SECONDS)

@@ -111,6 +111,16 @@ ALLOCATIONS = [(4000, 3000, 3000), (5000, 5000, 0), (5000, 0, 5000), (2000, 4000
 """The second and third drop a variant; leaving them adds it again."""
 
 
+def live_a_day(draw: st.DrawFn, life: Life, allocation: tuple[int, ...]) -> None:
+    """A few units in each variant that has a weight, and one of those before in a variant at random."""
+    for where in ("us", "rest"):
+        for key, weight in zip(KEYS, allocation, strict=True):
+            life.expose(key, where, draw(st.sampled_from([0, 3, 5])) if weight else 0)
+    if life.notes and draw(st.booleans()):
+        life.again(draw(st.integers(0, 99)), draw(st.sampled_from(KEYS)), "us")
+    life.day += 1
+
+
 @st.composite
 def lives(draw: st.DrawFn) -> Life:
     """Days of exposures between ramps, pauses, new allocations, new models and models that come back."""
@@ -140,12 +150,7 @@ def lives(draw: st.DrawFn) -> Life:
             life.day += draw(st.integers(0, 2))
             life.state = resume(paused, at=life.day * DAY, actor="a")
         for _ in range(draw(st.integers(0, 2))):
-            for where in ("us", "rest"):
-                for key, weight in zip(KEYS, allocation, strict=True):
-                    life.expose(key, where, draw(st.sampled_from([0, 3, 5])) if weight else 0)
-            if life.notes and draw(st.booleans()):
-                life.again(draw(st.integers(0, 99)), draw(st.sampled_from(KEYS)), "us")
-            life.day += 1
+            live_a_day(draw, life, allocation)
     return life
 
 

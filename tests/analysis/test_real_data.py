@@ -9,6 +9,7 @@ import pytest
 from switchpoint.analysis.analyze import analyze_ledger
 from switchpoint.analysis.frame import analyze
 from switchpoint.analysis.report.report import BatchReport, Report
+from switchpoint.experiment.definition.source import Source
 from switchpoint.experiment.definition.types import Experiment
 from switchpoint.experiment.language.experiment import load_file, load_spec_file
 from switchpoint.experiment.ledger import importing as history
@@ -85,7 +86,7 @@ def test_an_imported_log_and_its_file_agree_to_the_last_digit(shared: Path, samp
     assert of_sums(file) == of_sums(live)
 
 
-def source_of(definition: Experiment):  # type: ignore[no-untyped-def]  # a two-line helper of this file
+def source_of(definition: Experiment) -> Source:
     assert definition.source is not None
     return definition.source
 

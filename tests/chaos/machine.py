@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import redis
 
@@ -114,7 +114,7 @@ class Machine:
         self._ended = threading.Event()
         self._open = ExitStack()
 
-    def __enter__(self) -> Machine:
+    def __enter__(self) -> Self:
         with ExitStack() as stack:
             self.shim = Shim(self.folder)
             self.supervisor = stack.enter_context(Supervisor(self.folder))

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 _CHUNK = 262_144
 
@@ -55,7 +56,7 @@ class Proxy:
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
 
-    def __enter__(self) -> Proxy:
+    def __enter__(self) -> Self:
         """Forwarding."""
         threading.Thread(target=self._accept, daemon=True).start()
         return self

@@ -185,7 +185,6 @@ def _await_drained(serving: ServingProcess) -> None:
 
 def test_eviction_policy_makes_a_store_unfit(project: Project) -> None:
     """A store that may forget counts is not ready, and says what to change."""
-
     assert isinstance(project.server, EmbeddedServer)
     with patient(project.server.url) as client:
         client.config_set("maxmemory-policy", "allkeys-lru")

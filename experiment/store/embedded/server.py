@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 from urllib.parse import quote
 
 from redis.exceptions import BusyLoadingError, RedisError
@@ -94,7 +95,7 @@ class EmbeddedServer:
 
     def __init__(
         self, data: Path, binary: ServerBinary, lock: DirectoryLock, *, maxmemory: int, detach: bool
-    ):
+    ) -> None:
         """Take over a locked directory; use `start`."""
         self.data, self.binary, self.detached = data, binary, detach
         self._lock, self._maxmemory = lock, maxmemory
@@ -193,7 +194,7 @@ class EmbeddedServer:
         _remove_socket_folder(self.socket)
         self._lock.release()
 
-    def __enter__(self) -> EmbeddedServer:
+    def __enter__(self) -> Self:
         """The server itself, stopped on exit."""
         return self
 

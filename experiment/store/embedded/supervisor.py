@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from switchpoint.experiment.errors import PlatformError
 from switchpoint.experiment.store.embedded.server import EmbeddedServer
@@ -96,7 +97,7 @@ class Supervisor:
             last_error=self._last_error,
         )
 
-    def __enter__(self) -> Supervisor:
+    def __enter__(self) -> Self:
         """Start."""
         self.start()
         return self

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -142,7 +142,9 @@ OPTIONS = {
 }  # fmt: skip
 
 
-def unit_rows(rng: np.random.Generator, key: str, n: int, variants: int, faults: Set[str]) -> pd.DataFrame:
+def unit_rows(
+    rng: np.random.Generator, key: str, n: int, variants: int, faults: AbstractSet[str]
+) -> pd.DataFrame:
     """A small experiment with some faults of every kind."""
     group = rng.integers(0, variants, n)
     users = np.array([f"{key}-{i}" for i in range(n)], dtype=object)
@@ -173,7 +175,9 @@ def unit_rows(rng: np.random.Generator, key: str, n: int, variants: int, faults:
     return frame
 
 
-def count_rows(rng: np.random.Generator, key: str, n: int, variants: int, faults: Set[str]) -> pd.DataFrame:
+def count_rows(
+    rng: np.random.Generator, key: str, n: int, variants: int, faults: AbstractSet[str]
+) -> pd.DataFrame:
     """The same counted per day, or where it stood on each day."""
     rows = [
         {"experiment": key, "group": "abc"[v], "day": f"2026-03-{day + 2:02}", "country": country, "users": users,
@@ -230,11 +234,11 @@ def text_of(design: str, *, counted: bool) -> str:
     return f"decision: {DESIGNS[design]}\n{measuring(names)}{source}{''.join(OPTIONS[n] for n in known)}"
 
 
-def measuring(names: Set[str]) -> str:
+def measuring(names: AbstractSet[str]) -> str:
     return "metrics:\n" + "".join(f"  - {text}\n" for name, text in METRICS.items() if name in names)
 
 
-def of_units(names: Set[str]) -> str:
+def of_units(names: AbstractSet[str]) -> str:
     return UNITS + f"  columns: {{{', '.join(f'{n}: {c}' for n, c in COLUMNS.items() if n in names)}}}\n"
 
 

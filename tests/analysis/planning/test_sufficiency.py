@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from switchpoint.analysis.inference.sample import from_moments, proportion
+from switchpoint.analysis.inference.sample import Sample, from_moments, proportion
 from switchpoint.analysis.numerics.reasons import Reason
 from switchpoint.analysis.planning import power
 from switchpoint.analysis.planning.accrual import constant_accrual, fit_accrual
@@ -303,7 +303,9 @@ def test_strata_of_nobody_and_of_one_unit_change_nothing() -> None:
         (from_moments(10, 0.0, 1.0), from_moments(10, 0.0, 1.0), Reason.ZERO_CONTROL),
     ],
 )
-def test_where_nothing_can_be_said_there_is_a_reason(control, treatment, reason) -> None:  # type: ignore[no-untyped-def]
+def test_where_nothing_can_be_said_there_is_a_reason(
+    control: Sample, treatment: Sample, reason: Reason
+) -> None:
     found = only(sufficiency(progress(control, treatment), _rule()))
     assert found.reason == reason.code
     assert np.isnan([found.n_needed, found.fraction, found.visible_now]).all()

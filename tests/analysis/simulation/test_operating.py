@@ -18,7 +18,7 @@ from switchpoint.analysis.judgement.rule import KINDS
 from switchpoint.analysis.numerics.rates import rate, rate_of
 from switchpoint.analysis.planning.accrual import constant_accrual
 from switchpoint.analysis.planning.cost import plan_cost
-from switchpoint.analysis.results.header import blank
+from switchpoint.analysis.results.header import Header, blank
 from switchpoint.analysis.simulation import runs as draw
 from switchpoint.analysis.simulation.operating import Operating, fixed_units, operating
 from switchpoint.analysis.simulation.runs import Baseline, Scenario, World
@@ -122,7 +122,7 @@ def one_look(found: T, look: int) -> T:
     return replace(found, **{f.name: getattr(found, f.name)[:, look : look + 1] for f in fields(found)})
 
 
-def header(experiment: Experiment):  # type: ignore[no-untyped-def]  # the type is private to the report
+def header(experiment: Experiment) -> Header:
     return replace(blank(experiment.decision, 0), key="shop", assignment="randomised")
 
 

@@ -247,7 +247,7 @@ def test_sums_are_exact_when_rows_come_in_several_chunks(monkeypatch: pytest.Mon
 @given(
     st.lists(
         st.integers(-(10**12), 10**12).map(lambda n: n / 1000)
-        | st.floats(-1e9, 1e9, allow_nan=False).filter(lambda v: v == v)
+        | st.floats(-1e9, 1e9, allow_nan=False)
         | st.integers(-(10**9), 10**9).map(lambda n: float(np.nextafter((2 * n + 1) / 200, np.inf))),
         min_size=1,
         max_size=20,

@@ -10,9 +10,9 @@ import shutil
 import sqlite3
 import threading
 import weakref
-from collections import namedtuple
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -196,12 +196,11 @@ def test_opening_on_a_full_disk_gives_up_the_reserve(tmp_path: Path, disk: Disk)
 
 
 def test_a_check_wants_room_for_another_reserve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    usage = namedtuple("usage", ("total", "used", "free"))
     with Spool(tmp_path / "spool") as spool:
         asked: list[Path] = []
         for free, full in ((RESERVE - 1, True), (RESERVE, False)):
             monkeypatch.setattr(
-                shutil, "disk_usage", lambda path, free=free: asked.append(path) or usage(9, 9, free)
+                shutil, "disk_usage", lambda path, free=free: asked.append(path) or SimpleNamespace(free=free)
             )
             if full:
                 with pytest.raises(SpoolFull) as caught:

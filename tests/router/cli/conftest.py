@@ -39,7 +39,7 @@ class Ran:
 
 
 def environment(given: Mapping[str, str]) -> dict[str, str]:
-    """This process's environment without its SWITCHPOINT variables, and what is given."""
+    """The environment of this process without its SWITCHPOINT variables, and what is given."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("SWITCHPOINT_")}
     return own | {"SWITCHPOINT_ACTOR": "tester"} | given
 
@@ -90,7 +90,6 @@ Cli = Callable[..., Ran]
 @pytest.fixture(scope="module")
 def cli(server: EmbeddedServer) -> Cli:
     """Commands on the module's server."""
-
     return functools.partial(call, data=server.data)
 
 
