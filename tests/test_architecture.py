@@ -60,6 +60,14 @@ def test_nothing_is_imported_by_a_name_without_the_package() -> None:
             "import switchpoint.analysis.frame, switchpoint.analysis.analyze, switchpoint.router.cli.output",
             {"jinja2", "vl_convert", "redis", "flask"},
         ),
+        (  # scipy.stats takes over a second
+            (
+                "from switchpoint.analysis.inference import fixed, multiplicity, proportion, sequential;"
+                "from switchpoint.analysis.methods import exact_tests;"
+                "import switchpoint.analysis.planning.sufficiency, switchpoint.analysis.validity.sample_ratio"
+            ),
+            {"scipy.stats", "scipy.optimize", "statsmodels", "pandas"},
+        ),
         (
             "import switchpoint.analysis.judgement.verdict",
             {"redis", "flask", "pyarrow", "statsmodels", "sklearn"},

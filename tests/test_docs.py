@@ -1,7 +1,9 @@
-"""What the documents say is there: links, commands, environment variables."""
+"""What the documents say is there: links, commands, environment variables; and every example is true."""
 
 from __future__ import annotations
 
+import doctest
+import importlib
 import re
 from pathlib import Path
 from typing import Any
@@ -17,10 +19,38 @@ PAGES = sorted(
         *(ROOT / "docs").rglob("*.md"),
     ]
 )
+WITH_PYTHON = [
+    page
+    for page in PAGES
+    # the README's needs a service: tests/router/client/test_client.py runs it there
+    if page.name != "README.md" and "```python\n" in page.read_text(encoding="utf-8")
+]
+WITH_EXAMPLES = sorted(
+    ".".join(("switchpoint", *file.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__")
+    for package in ("experiment", "analysis", "router")
+    for file in (ROOT / package).rglob("*.py")
+    if ">>> " in file.read_text(encoding="utf-8")
+)
 
 
 def name(page: Path) -> str:
     return str(page.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("module", WITH_EXAMPLES)
+def test_docstring_examples_hold(module: str) -> None:
+    result = doctest.testmod(importlib.import_module(module))
+    assert result.attempted > 0
+    assert result.failed == 0
+
+
+@pytest.mark.parametrize("page", WITH_PYTHON, ids=name)
+def test_python_blocks_run_as_printed(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the root of a checkout, each after those before it."""
+    monkeypatch.chdir(ROOT)
+    names: dict[str, Any] = {}
+    for block in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL):
+        exec(block, names)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
@@ -46,8 +76,8 @@ def test_every_command_named_in_a_shell_block_exists(page: Path) -> None:
             assert words[0] in COMMANDS, f"{name(page)}: {line}"
 
 
-def test_the_notebook_lines_run_as_printed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And a notebook shows the report as the tables of the Markdown document."""
+def test_a_notebook_shows_the_report_of_the_printed_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the tables of the Markdown document."""
     monkeypatch.chdir(ROOT)
     text = (ROOT / "docs" / "getting-started.md").read_text(encoding="utf-8")
     (lines,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
