@@ -25,9 +25,10 @@ WITH_PYTHON = [
     # the README's needs a service: tests/router/client/test_client.py runs it there
     if page.name != "README.md" and "```python\n" in page.read_text(encoding="utf-8")
 ]
+PACKAGES = ("experiment", "analysis", "router")
 WITH_EXAMPLES = sorted(
     ".".join(("switchpoint", *file.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__")
-    for package in ("experiment", "analysis", "router")
+    for package in PACKAGES
     for file in (ROOT / package).rglob("*.py")
     if ">>> " in file.read_text(encoding="utf-8")
 )
@@ -89,10 +90,30 @@ def test_a_notebook_shows_the_report_of_the_printed_lines(monkeypatch: pytest.Mo
     assert report.to_html().startswith("<!doctype html>")
 
 
+def test_the_glossary_has_the_words_of_documents_and_code() -> None:
+    """And the README explains some of them in the same words."""
+    rows = r"^\| ([^|`]+?) \| (.+?) \|"
+    page, readme = (
+        re.findall(rows, (ROOT / at).read_text(encoding="utf-8"), re.MULTILINE)
+        for at in ("docs/glossary.md", "README.md")
+    )
+    words = [word for row, _ in page if row != "word" for word in row.split(", ")]
+    assert len(words) == len(set(words))
+    elsewhere = "\n".join(
+        file.read_text(encoding="utf-8")
+        for file in [*PAGES, *(f for package in PACKAGES for f in (ROOT / package).rglob("*.py"))]
+        if file.name != "glossary.md"
+    )
+    assert [word for word in words if not re.search(rf"\b{word}\b", elsewhere)] == []
+    explained = [row for row in readme if row[0] in set(dict(page))]
+    assert len(explained) > 10
+    assert set(explained) <= set(page)
+
+
 def test_every_environment_variable_is_documented() -> None:
     """And none is documented that the code does not read."""
     read: set[str] = set()
-    for package in ("experiment", "analysis", "router"):
+    for package in PACKAGES:
         for module in (ROOT / "switchpoint" / package).rglob("*.py"):
             read |= set(re.findall(r"SWITCHPOINT_[A-Z_]+[A-Z]", module.read_text(encoding="utf-8")))
     page = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
