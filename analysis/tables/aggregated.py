@@ -126,7 +126,7 @@ def _measured_totals(read: Read, metric: Metric) -> Centred:
     columns, roles = read.columns, read.source.columns[metric.key]
     n = columns.counts(roles["n"]).astype(np.float64)
     below = np.maximum(n - 1, 0)
-    x, xx = columns.numbers(roles["mean"]), _variance(columns, roles["variance"]) * below
+    x, xx = columns.numbers(roles["mean"]), _variance(columns, roles["variance"], below) * below
     if metric.type is not MetricType.RATIO:
         return Centred(n=n, x=x, xx=xx)
     if "denominator_mean" not in roles:
@@ -136,13 +136,14 @@ def _measured_totals(read: Read, metric: Metric) -> Centred:
         )  # fmt: skip
     return Centred(
         n=n, x=x, xx=xx, y=columns.numbers(roles["denominator_mean"]),
-        yy=_variance(columns, roles["denominator_variance"]) * below,
-        xy=columns.numbers(roles["covariance"], power=2) * below,
+        yy=_variance(columns, roles["denominator_variance"], below) * below,
+        xy=columns.numbers(roles["covariance"], power=2, where=below > 0) * below,
     )  # fmt: skip
 
 
-def _variance(columns: Columns, column: str) -> NDArray[np.float64]:
-    found = columns.numbers(column, power=2)
+def _variance(columns: Columns, column: str, below: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The variance of every row's units; a single unit has none, whatever stands there."""
+    found = columns.numbers(column, power=2, where=below > 0)
     columns.refuse(column, found < 0, "a variance below 0", "give the variance of the units (ddof 1).")
     return found
 

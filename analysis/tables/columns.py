@@ -145,9 +145,17 @@ class Columns:
         read = [self._meaning(column, codes, place, value, count) for place, value in enumerate(values)]
         return np.array(read, dtype=np.int64)[codes]
 
-    def numbers(self, column: str, power: int = 1) -> NDArray[np.float64]:
-        """Numbers that are 0 or of a size whose products doubles hold; variances have the `power` 2."""
-        codes, values = _distinct(self.frame[column].to_list())
+    def numbers(
+        self, column: str, power: int = 1, where: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.float64]:
+        """Numbers that are 0 or of a size whose products doubles hold; variances have the `power` 2.
+
+        Rows outside `where` are not looked at, and 0.
+        """
+        cells = self.frame[column].to_list()
+        if where is not None:
+            cells = [cell if there else 0 for cell, there in zip(cells, where.tolist(), strict=True)]
+        codes, values = _distinct(cells)
         least, most = _MEASURED[power]
 
         def number(value: object) -> float:

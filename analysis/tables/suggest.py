@@ -23,8 +23,8 @@ from switchpoint.experiment.ledger.columns import label_of
 from switchpoint.experiment.ledger.numbers import number_of, numbers_of
 from switchpoint.experiment.ledger.times import times_of
 
-_VARIANTS, _ROWS_PER_TEST, _SEGMENTS, _FINEST = 12, 50, 50, 6
-"""Most variants, rows of one experiment, and segments that are expected, and most decimals of an amount."""
+_VARIANTS, _ROWS_PER_TEST, _SEGMENTS, _METRICS, _FINEST = 12, 50, 50, 6, 6
+"""Most variants, rows of one experiment, segments, metrics, and decimals of an amount that are expected."""
 _TREATMENTS = ("treatment", "test", "variant", "b", "challenger", "new", "experiment")
 _NAMES: Mapping[str, str] = {
     "experiment": r"(experiment|test)([_ ]?(id|key|name))?|.*_test_id",
@@ -41,8 +41,6 @@ _NAMES: Mapping[str, str] = {
     "variance": r"var(iance)?|.*_var(iance)?|var(iance)?_.*",
     "before": r"(?:pre|before|prior|past|previous|baseline)_(?P<head>.+)|(?P<tail>.+)_(?:pre|before|prior)",
 }  # fmt: skip
-_METRICS = 6
-"""Most metrics that are suggested."""
 _NO_METRIC = re.compile(
     r".*[_ ]?(id|index|position|rank|score|propensity.*)|.*_\d+|.*feature.*|age|year|zip.*|p_value"
 )

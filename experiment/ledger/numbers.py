@@ -16,7 +16,9 @@ from switchpoint.experiment.definition.source import DECIMAL_SIGNS
 from switchpoint.experiment.errors import BadInput
 from switchpoint.experiment.wording import show
 
-MISSING = frozenset({"", "#n/a", "#n/a n/a", "#na", "n/a", "na", "nan", "-nan", "null", "none", "-", "–"})
+MISSING = frozenset(
+    {"", "#n/a", "#div/0!", "#n/a n/a", "#na", "n/a", "na", "nan", "-nan", "null", "none", "-", "–"}
+)
 """Cells (in lower case, without white space around them) that hold no number."""
 _TRUE = ("true", "t", "yes", "y", "ja", "j", "oui", "si", "sí", "sim", "wahr", "vrai", "on")
 _FALSE = ("false", "f", "no", "n", "nein", "non", "não", "falsch", "faux", "off")

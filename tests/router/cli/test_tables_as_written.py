@@ -238,3 +238,64 @@ def test_without_a_spec_the_table_is_understood_and_the_suggestion_can_be_judged
     for flag in ("--judge", "--suggest-spec"):
         done = cli("analyze", file, "--spec", str(spec), flag)
         assert (done.code, "a spec is given" in done.err) == (2, True), done.err
+
+
+def test_a_single_unit_has_no_variance_and_needs_none(cli: Cli, tmp_path: Path) -> None:
+    """A spreadsheet's VAR of one cell is an error or empty."""
+    (tmp_path / "t.csv").write_text(
+        "day,arm,n,mean,var\n2026-03-02,a,1,3,\n2026-03-02,b,1,4,#DIV/0!\n2026-03-03,a,90,3,2\n2026-03-03,b,95,4,2\n"
+    )
+    (tmp_path / "spec.yaml").write_text(
+        "metrics:\n  - {key: revenue, type: mean, role: primary, event: buy, value: amount, decimals: 2}\n"
+        + RULE
+        + "source: {shape: moments, assignment: randomised, variant: arm, control: a, day: day, weights: equal,\n"
+        "  columns: {revenue: {n: n, mean: mean, variance: var}}}\n"
+    )
+    done = cli("analyze", str(tmp_path / "t.csv"), "--spec", str(tmp_path / "spec.yaml"), "--json")
+    assert [value["value"] for value in done.json()["matured"]["metrics"][0]["values"]] == [3, 4]
+    (tmp_path / "t.csv").write_text("day,arm,n,mean,var\n2026-03-02,a,2,3,\n2026-03-02,b,2,4,1\n")
+    done = cli("analyze", str(tmp_path / "t.csv"), "--spec", str(tmp_path / "spec.yaml"), "--json")
+    assert (done.code, "row 1, column var: a missing value" in done.err) == (2, True), done.err
+
+
+@pytest.mark.parametrize("file", ["campaigns.csv", "comma.csv", "utf16.csv"])
+def test_the_campaigns_of_a_country_with_commas_are_read(cli: Cli, shared: Path, file: str) -> None:
+    folder = shared / "cases" / "dialects"
+    report = cli("analyze", str(folder / file), "--spec", str(folder / "spec.yaml"), "--json").json()
+    assert [v["n"] for v in report["matured"]["variants"]] == [203_742, 140_269]
+    assert (report["matured"]["first_day"], report["matured"]["last_day"]) == ("2019-08-01", "2019-08-02")
+
+
+@pytest.mark.parametrize(
+    ("spec", "effect", "said"),
+    [
+        ("spec.yaml", -0.004563, "give the weights by day"),
+        ("by-day-as-segment.yaml", 0.002399, "the intended weights in the source"),
+        ("per-day-weights.yaml", 0.002399, "5 more matured days"),
+    ],
+)
+def test_a_ramp_in_a_table_is_no_harm(cli: Cli, shared: Path, spec: str, effect: float, said: str) -> None:
+    folder = shared / "cases" / "ramp-in-a-table"
+    report = cli("analyze", str(folder / "ramp.csv"), "--spec", str(folder / spec), "--json").json()
+    (comparison,) = report["matured"]["metrics"][0]["comparisons"]
+    assert round(comparison["estimate"]["effect"], 6) == effect
+    assert any(said in text for text in report["verdict"]["what_would_change"])
+
+
+def test_nothing_bought_is_no_reason_to_leave_a_user_out(cli: Cli, shared: Path, tmp_path: Path) -> None:
+    """3.10 a user, not 31 a buyer."""
+    folder = shared / "cases" / "empty-value"
+    done = cli("analyze", str(folder / "units.csv"), "--spec", str(folder / "spec.yaml"))
+    assert (done.code, "`empty: 0`" in done.err) == (2, True), done.err
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(
+        (folder / "spec.yaml").read_text().replace("weights: equal", "weights: equal\n  empty: 0")
+    )
+    assert rates(cli("analyze", str(folder / "units.csv"), "--spec", str(spec), "--json").json()) == [
+        3.1,
+        2.0995,
+    ]
+    report = cli(
+        "analyze", str(folder / "units.csv"), "--spec", str(folder / "eligible.yaml"), "--json"
+    ).json()
+    assert report["verdict"]["kind"] == "continue"
