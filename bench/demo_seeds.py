@@ -20,8 +20,8 @@ from switchpoint.experiment.registry.catalog import Catalog
 from switchpoint.experiment.store.artifacts import Artifacts
 from switchpoint.experiment.store.memory_ledger import MemoryLedger
 from switchpoint.experiment.store.memory_records import MemoryRecords
-from switchpoint.router.demo.offline import Offline, run_offline
 from switchpoint.router.demo.plan import SHOPPERS, DemoPlan
+from tests.router.demo.offline import Offline, run_offline
 
 
 def run(plan: DemoPlan) -> Offline:

@@ -21,8 +21,8 @@ from gevent.threadpool import ThreadPool
 from switchpoint.experiment.errors import Conflict, StoreReverted, StoreUnavailable
 from switchpoint.experiment.registry.records import Kind, Records
 from switchpoint.experiment.store.known import StoreMemory, serving_folder
-from switchpoint.experiment.store.redis.clock import newest_finding
 from switchpoint.experiment.store.redis.connection import ServerFinding, check_server, connect, server_time
+from switchpoint.experiment.store.redis.days import newest_finding
 from switchpoint.experiment.store.redis.ledger import RedisLedger
 from switchpoint.experiment.store.redis.records import RedisRecords
 from switchpoint.experiment.store.spool import Run, Spool, run_here

@@ -17,9 +17,9 @@ from switchpoint.experiment.registry.decision import VerdictKind
 from switchpoint.experiment.store.artifacts import Artifacts
 from switchpoint.experiment.store.memory_ledger import MemoryLedger
 from switchpoint.experiment.store.memory_records import MemoryRecords
-from switchpoint.router.demo.offline import Offline, run_offline
 from switchpoint.router.demo.plan import DemoPlan
 from tests.router.cli.conftest import COMMAND, ROOT, run
+from tests.router.demo.offline import Offline, run_offline
 from tests.waiting import HUNG, until
 
 SHOPPERS = "5000"

@@ -24,14 +24,12 @@ from switchpoint.experiment.store.redis.batch import (
     record_call,
     sort_events,
 )
-from switchpoint.experiment.store.redis.clock import NewestDay, ShardClock
+from switchpoint.experiment.store.redis.days import Days, NewestDay, ShardClock
 from switchpoint.experiment.store.redis.dimensions import DimensionNumbers
 from switchpoint.experiment.store.redis.errors import store_errors
-from switchpoint.experiment.store.redis.ids import Days
 from switchpoint.experiment.store.redis.keys import ProjectKeys, ShardKeys
 from switchpoint.experiment.store.redis.layout import TYPE_PLACE, Reader, ScriptPlan, script_plan
-from switchpoint.experiment.store.redis.letters import Letters
-from switchpoint.experiment.store.redis.log import read_log
+from switchpoint.experiment.store.redis.log import Letters, read_log
 from switchpoint.experiment.store.redis.meant import SAME_STORE, MeantStore
 from switchpoint.experiment.store.redis.refold import Refold, halved
 

@@ -1,4 +1,4 @@
-"""init, doctor and restore: a definition to start from, is this machine sound, records from their journal."""
+"""init, serve, doctor, restore: a project from its first definition to its repair."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from switchpoint.experiment.errors import BadInput, StoreReverted, SwitchpointError
-from switchpoint.router.cli.commands.events import refused_text
+from switchpoint.router.cli.commands.ledger import refused_text
 from switchpoint.router.cli.context import Context, json_option, pass_context, print_json
 from switchpoint.router.cli.failure import Exit
 
@@ -153,7 +153,7 @@ def _stored(context: Context) -> list[_Line]:
     """The records, the ledger and the model files; raises StoreReverted for a store that went back."""
     from switchpoint.experiment.registry.records import check
     from switchpoint.experiment.store.artifacts import check_files
-    from switchpoint.experiment.store.redis.clock import newest_finding
+    from switchpoint.experiment.store.redis.days import newest_finding
 
     catalog, identity = context.catalog, context.records.identity()
     name = f"{identity}, revision {catalog.revision()}" if identity else "new, nothing was committed yet"
@@ -207,3 +207,34 @@ def restore(context: Context, journal: Path, *, as_json: bool) -> None:
         print_json({"project": context.project, "written": written, "revision": revision})
         return
     click.echo(f"{context.project}: {written:,} entries restored from {journal}, revision {revision:,}")
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
+@click.option(
+    "--workers", type=click.IntRange(1, 64), default=2, show_default=True, help="Serving processes."
+)
+@pass_context
+@click.pass_context
+def serve(ctx: click.Context, context: Context, host: str, port: int, workers: int) -> None:
+    """Serve /v1/assign, /v1/predict, /v1/events and health until Ctrl-C.
+
+    Without SWITCHPOINT_REDIS_URL an embedded server is started on the data directory and supervised; it
+    binds no TCP port, and serving then listens on loopback only.
+
+    \b
+    Examples:
+      switchpoint serve
+      SWITCHPOINT_REDIS_URL=redis://db:6379/0 switchpoint serve --host 0.0.0.0 --workers 8
+    """
+    from switchpoint.router.cli.own_store import own_store
+    from switchpoint.router.serving.launch import require_free
+    from switchpoint.router.serving.launch import serve as run
+
+    require_free(host, port, data=context.data)
+    with own_store(context.data, host=host) as url:
+        click.echo(f"serving on http://{host}:{port} (data {context.data}); Ctrl-C stops", err=True)
+        environ = {"SWITCHPOINT_PROJECT": context.project}
+        code = run(redis_url=url, data=context.data, host=host, port=port, workers=workers, environ=environ)
+    ctx.exit(code)

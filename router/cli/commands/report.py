@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from switchpoint.router.cli.commands.events import refused_text
+from switchpoint.router.cli.commands.ledger import refused_text
 from switchpoint.router.cli.context import Context, json_option, pass_context, print_json
 from switchpoint.router.cli.options import at_option, compare_option, format_options, instant
 from switchpoint.router.cli.output import write_report

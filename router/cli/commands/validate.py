@@ -11,7 +11,7 @@ import click
 
 from switchpoint.experiment.errors import BadInput, DefinitionError, Refused
 from switchpoint.experiment.registry.diff import PlannedChange
-from switchpoint.router.cli.commands.operating import Asked, documents, measure, operating_options, show
+from switchpoint.router.cli.commands.calibrate import Asked, documents, measure, operating_options, show
 from switchpoint.router.cli.context import Context, json_option, now_ms, pass_context, print_json
 from switchpoint.router.cli.failure import Exit, message
 

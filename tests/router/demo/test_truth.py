@@ -13,10 +13,10 @@ from switchpoint.experiment.registry.decision import VerdictKind
 from switchpoint.experiment.store.artifacts import Artifacts
 from switchpoint.experiment.store.memory_ledger import MemoryLedger
 from switchpoint.experiment.store.memory_records import MemoryRecords
-from switchpoint.router.demo.offline import run_offline
 from switchpoint.router.demo.plan import DemoPlan
 from switchpoint.router.demo.training import train
 from switchpoint.router.demo.truth import judge
+from tests.router.demo.offline import run_offline
 
 Judge = Callable[..., bool | None]
 

@@ -104,10 +104,10 @@ def send_each(client: redis.Redis) -> dict[str, dict[str, int]]:
     return {
         "`records.lua`": {"C": 2},
         "`_CREATE` in `ledger.py`": {"F": SETTINGS},
-        "`_REFUSE` in `letters.py`": {"R": 3, "L": 3},
-        "`_SWEEP` in `ids.py`": {"B": BUCKETS},
-        "`_TAKE_BACK` in `clock.py`": {},
-        "`_SETTLE` in `clock.py`": {},
+        "`_REFUSE` in `log.py`": {"R": 3, "L": 3},
+        "`_SWEEP` in `days.py`": {"B": BUCKETS},
+        "`_TAKE_BACK` in `days.py`": {},
+        "`_SETTLE` in `days.py`": {},
     }
 
 

@@ -27,8 +27,8 @@ from switchpoint.experiment.ledger.verify import verify
 from switchpoint.experiment.store.embedded.server import EmbeddedServer
 from switchpoint.experiment.store.memory_ledger import MemoryLedger
 from switchpoint.experiment.store.redis.batch import LAYOUT
-from switchpoint.experiment.store.redis.clock import NewestDay
 from switchpoint.experiment.store.redis.connection import connect
+from switchpoint.experiment.store.redis.days import NewestDay
 from switchpoint.experiment.store.redis.keys import ShardKeys, bucket_of, shard_of, unit_digest
 from switchpoint.experiment.store.redis.ledger import RedisLedger
 from tests.experiment.store.conftest import ENGINES
