@@ -14,7 +14,7 @@ from switchpoint.analysis.results.header import Header, VariantHeader, blank, in
 from switchpoint.analysis.results.thresholds import DEFAULT, Thresholds
 from switchpoint.analysis.validity import concurrent
 from switchpoint.experiment.definition.state import ExperimentState
-from switchpoint.experiment.language.canonical import digest
+from switchpoint.experiment.language.experiment import digest
 from switchpoint.experiment.ledger.moments import Moments
 
 _SETTLED = Backlog(pending=0, late=0)

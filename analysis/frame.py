@@ -39,7 +39,7 @@ from switchpoint.analysis.tables.units import cells as summed
 from switchpoint.experiment.definition.source import Shape, Source
 from switchpoint.experiment.definition.types import DAY_MS, Experiment, Metric, Spec
 from switchpoint.experiment.errors import BadInput
-from switchpoint.experiment.language.canonical import digest, rule_digest
+from switchpoint.experiment.language.experiment import digest, rule_digest
 from switchpoint.experiment.ledger.columns import check_columns, check_metrics, check_outcome_columns
 
 MISMATCHES = COUNTS.index("mismatches")

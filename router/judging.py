@@ -10,7 +10,7 @@ from importlib.metadata import version
 from switchpoint.analysis.report.report import Report
 from switchpoint.experiment.definition.state import ExperimentState
 from switchpoint.experiment.errors import BadInput
-from switchpoint.experiment.language.canonical import digest, rule_digest
+from switchpoint.experiment.language.experiment import digest, rule_digest
 from switchpoint.experiment.ledger.moments import Moments
 from switchpoint.experiment.ledger.plan import ledger_plan
 from switchpoint.experiment.ledger.protocol import Ledger, settle

@@ -15,6 +15,18 @@ from typing import Any
 
 from switchpoint.experiment.definition.source import Source
 
+KEY_PATTERN = "[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+"""Keys and names of models; they stand in URLs, Redis keys and hash seeds."""
+
+ATTRIBUTE_PATTERN = "[A-Za-z_][A-Za-z0-9_-]{0,63}"
+"""An attribute of a unit, or a number its exposures carry; no dots, which are paths in conditions."""
+
+EVENT_PATTERN = "[a-z][a-z0-9_.-]{0,63}"
+"""The type of an event, at the events door and in metrics."""
+
+EXPOSURE = "exposure"
+"""The type of the event by which a unit is counted; no metric reads it."""
+
 BUCKETS = 10_000
 """Granularity of every share: GrowthBook hash v2 yields 0..9999."""
 

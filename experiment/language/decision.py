@@ -1,42 +1,32 @@
-"""Strict parsing of the decision rule, which definitions and specs share."""
+"""The decision rule, which definitions and specs share: the table of its fields."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from decimal import Decimal
 from statistics import NormalDist
+from typing import Any
 
 from switchpoint.experiment.definition.types import Belief, DecisionRule, Design, Grade, LookPlan, Spending
-from switchpoint.experiment.language.fields import Fields, Place, choice, days, fraction, number, whole
-from switchpoint.experiment.language.metrics import size
-from switchpoint.experiment.wording import show
-
-MAX_UNITS = 10**12
-_COMMON = ("design", "alpha", "power", "mde", "min_runtime", "max_runtime", "evidence")
-_OWN: Mapping[Design, tuple[str, ...]] = {
-    Design.GROUP_SEQUENTIAL: ("looks_every", "spending", "gamma", "units"),
-    Design.BAYESIAN: ("prior", "loss"),
-}
+from switchpoint.experiment.language.kinds import SIZE, between, choice, whole, whole_days
+from switchpoint.experiment.language.record import Block, Field, record
 
 
-def parse_decision(place: Place) -> DecisionRule:
-    """The `decision` block. Defaults: sequential, alpha 0.05, power 0.8, 7 to 42 days, randomised."""
-    block = Fields(place, (*_COMMON, *(name for names in _OWN.values() for name in names)))
-    design = block.take("design", choice(Design), Design.SEQUENTIAL)
-    _refuse_others(block, design)
-    rule = DecisionRule(
-        design=design,
-        alpha=block.take("alpha", _between(Decimal(0), Decimal("0.5")), 0.05),
-        power=block.take("power", _between(Decimal("0.5"), Decimal(1)), 0.8),
-        mde=block.need("mde", size, "2%"),
-        min_runtime_days=block.take("min_runtime", days, 7),
-        max_runtime_days=block.take("max_runtime", days, 42),
-        evidence=block.take("evidence", choice(Grade), Grade.RANDOMISED),
-        looks=_looks(block),
-        belief=_belief(block),
+def _build(block: Block) -> DecisionRule:
+    values = block.values
+    looks = LookPlan(
+        every_days=values["looks_every"],
+        spending=values["spending"],
+        gamma=values["gamma"],
+        units=values["units"],
     )
-    block.done()
+    rule = DecisionRule(
+        **{name: values[name] for name in ("design", "alpha", "power", "mde", "evidence")},
+        min_runtime_days=values["min_runtime"],
+        max_runtime_days=values["max_runtime"],
+        looks=looks,
+        belief=replace(values["prior"], loss=values["loss"]),
+    )
     if rule.min_runtime_days > rule.max_runtime_days:
         block.record(
             f"min_runtime {rule.min_runtime_days}d is longer than max_runtime {rule.max_runtime_days}d",
@@ -44,79 +34,59 @@ def parse_decision(place: Place) -> DecisionRule:
             "max_runtime" if block.has("max_runtime") else "min_runtime",
         )
     if abs(rule.belief.mean) >= NormalDist().inv_cdf(1 - rule.alpha / 2) * rule.belief.sd:
-        block.record(
-            "this prior alone would decide, without any data", "widen its sd, or move its mean to 0.", "prior"
-        )
-    block.done()
+        message = "this prior alone would decide, without any data"
+        block.record(message, "widen its sd, or move its mean to 0.", "prior")
     return rule
 
 
-def _refuse_others(block: Fields, design: Design | None) -> None:
-    """A key that only another design reads would be silently without effect."""
-    for other, names in _OWN.items():
-        for name in names:
-            if design is not None and other is not design and block.has(name):
-                block.record(
-                    f"{name!r} belongs to the design {other.value}, this one is {design.value}",
-                    f"write `design: {other.value}`, or remove {name!r}.",
-                    name,
-                )
+def _parts(rule: DecisionRule) -> Mapping[str, Any]:
+    return {
+        "min_runtime": rule.min_runtime_days,
+        "max_runtime": rule.max_runtime_days,
+        "looks_every": rule.looks.every_days,
+        "spending": rule.looks.spending,
+        "gamma": rule.looks.gamma,
+        "units": rule.looks.units,
+        "prior": rule.belief,
+        "loss": rule.belief.loss,
+    }
 
 
-def _looks(block: Fields) -> LookPlan:
-    spending = block.take("spending", choice(Spending), Spending.OBRIEN_FLEMING)
-    if block.has("gamma") and spending not in {None, Spending.POWER}:
-        block.record(
-            f"'gamma' is the exponent of the spending function power, this one is {spending.value}",
-            "write `spending: power`, or remove 'gamma'.",
-            "gamma",
-        )
-    return LookPlan(
-        every_days=block.take("looks_every", _step, LookPlan().every_days),
-        spending=spending,
-        gamma=block.take("gamma", _between(Decimal(0), Decimal(20)), LookPlan().gamma),
-        units=block.take("units", _units, None),
-    )
+_PRIOR = record(
+    "Prior",
+    "A normal prior of the lift.",
+    Field("mean", between("-1", "10"), "Expected lift.", default=Belief().mean),
+    Field("sd", between("0", "10"), "Standard deviation of the lift.", needed=True, example="30%"),
+    build=lambda block: Belief(**block.values),
+)
 
+_DESIGNS = (
+    "group_sequential: planned looks share alpha; sequential: valid at every look; fixed: one look; "
+    "bayesian: posterior probability, error not controlled when watched."
+)
+_PLANNED = whole(4, 10**12, "planned units", "give the units of control and one other variant, 4 to 10^12.")
+_LOOKS, _BELIEF = (Design.GROUP_SEQUENTIAL,), (Design.BAYESIAN,)
+_PLAN = LookPlan()
 
-def _belief(block: Fields) -> Belief:
-    prior = block.take("prior", _prior, Belief())
-    loss = block.take("loss", _between(Decimal(0), Decimal(1)), None)
-    block.done()
-    return replace(prior, loss=loss)
-
-
-def _prior(place: Place) -> Belief:
-    block = Fields(place, ("mean", "sd"))
-    found = Belief(
-        mean=block.take("mean", _between(Decimal(-1), Decimal(10)), Belief().mean),
-        sd=block.need("sd", _between(Decimal(0), Decimal(10)), "30%"),
-    )
-    block.done()
-    return found
-
-
-def _step(place: Place) -> int:
-    found = days(place)
-    if not 1 <= found <= 366:
-        place.fail(f"{show(place.value)} between two looks", "write 7d: whole weeks, at most 366d.")
-    return found
-
-
-def _units(place: Place) -> int:
-    found = whole(place)
-    if not 4 <= found <= MAX_UNITS:
-        place.fail(
-            f"{found} planned units", "give the units of control and one other variant, 4 to 1000000000000."
-        )
-    return found
-
-
-def _between(low: Decimal, high: Decimal) -> Callable[[Place], float]:
-    def reader(place: Place) -> float:
-        exact = fraction(place) if isinstance(place.value, str) else number(place)
-        if not low < exact < high:
-            place.fail(f"{show(place.value)} is out of range", f"between {low} and {high}.")
-        return float(exact)
-
-    return reader
+DECISION = record(
+    "Decision",
+    "The rule, frozen at start.",
+    Field("design", choice(Design), _DESIGNS, default=Design.SEQUENTIAL),
+    Field("alpha", between("0", "0.5"), "False alarms tolerated.", default=0.05),
+    Field("power", between("0.5", "1"), "Chance to see the MDE.", default=0.8),
+    Field("mde", SIZE, "Smallest effect worth knowing; 2% is relative.", needed=True, example="2%"),
+    Field("min_runtime", whole_days(3_650), "Whole days.", default=7, example="14d"),
+    Field("max_runtime", whole_days(3_650), "Whole days.", default=42, example="8w"),
+    Field("evidence", choice(Grade), "Weakest grade that may promote.", default=Grade.RANDOMISED),
+    Field("looks_every", whole_days(366), "Days between looks.", default=_PLAN.every_days, only=_LOOKS),
+    Field("spending", choice(Spending), "Alpha spent over the plan.", default=_PLAN.spending, only=_LOOKS),
+    Field(
+        "gamma", between("0", "20"), "Exponent of the fraction.", default=_PLAN.gamma, only=(Spending.POWER,)
+    ),
+    Field("units", _PLANNED, "Of control and one other variant; left out: what the MDE needs.", only=_LOOKS),
+    Field("prior", _PRIOR, "What is believed before any data.", default=Belief(), only=_BELIEF),
+    Field("loss", between("0", "1"), "Most a promotion may cost on average.", only=_BELIEF, example="0.1%"),
+    build=_build,
+    parts=_parts,
+)
+"""The `decision` block."""

@@ -1,94 +1,279 @@
-"""Definitions and specs from text: strict, with every error under its file, line, field and fix.
+"""Definitions and specs from text, strict, with every error under its file, line, field and fix; and back.
 
     experiment = load_file("home-ranker.yaml")
 
-The language is YAML 1.2 core (`experiment.language.yaml` says what is left out); design and defaults are
-documented in `experiment.language.schema`, which describes the same language to editors.
+The language is YAML 1.2 core (`experiment.language.yaml` says what is left out). Its keys stand in tables of
+fields: here those of a definition and of a spec, beside it those of metrics, segments, decision and source.
+Parser, JSON Schema and canonical form are all read from these tables.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import Any, TypeVar
 
 from switchpoint.experiment.definition.source import Shape, Source
-from switchpoint.experiment.definition.types import (
-    Experiment,
-    Layer,
-    Metric,
-    ModelRef,
-    Segment,
-    Spec,
-    Variant,
-)
+from switchpoint.experiment.definition.types import Experiment, Layer, Metric, Spec, Variant
 from switchpoint.experiment.errors import DefinitionError
-from switchpoint.experiment.language.canonical import digest, rule_digest, to_document
-from switchpoint.experiment.language.decision import parse_decision
-from switchpoint.experiment.language.fields import (
-    DefinitionErrors,
-    Fields,
-    Place,
-    Problems,
+from switchpoint.experiment.language.decision import DECISION
+from switchpoint.experiment.language.document import digest_of
+from switchpoint.experiment.language.kinds import (
+    ATTRIBUTE,
+    KEY,
+    MODEL,
+    SHARE,
+    TEXT,
+    Kind,
+    Schema,
     duration,
-    each,
-    key,
-    name,
-    share,
-    text,
-    unique,
+    list_of,
 )
-from switchpoint.experiment.language.metrics import parse_metrics
-from switchpoint.experiment.language.segments import everyone, parse_segments
-from switchpoint.experiment.language.source import parse_source
-from switchpoint.experiment.wording import Lines, show
-
-__all__ = [
-    "digest",
-    "from_document",
-    "load",
-    "load_file",
-    "load_spec",
-    "parse_decision",
-    "parse_metrics",
-    "parse_source",
-    "rule_digest",
-    "to_document",
-]
+from switchpoint.experiment.language.metrics import METRICS, METRICS_OF_TABLES
+from switchpoint.experiment.language.node import DefinitionErrors, Node, read_document, unique
+from switchpoint.experiment.language.record import Block, Field, record, said
+from switchpoint.experiment.language.segments import SEGMENTS, everyone, with_variants, without_variants
+from switchpoint.experiment.language.source import NESTED_WEIGHTS, SOURCE, with_metrics
+from switchpoint.experiment.wording import suggest
 
 T = TypeVar("T")
 
-MAX_WINDOW_MS = 366 * 86_400_000
-MAX_VARIANTS = 32
-MAX_DIMENSIONS = 20
-
-_KEYS = (
-    "$schema", "key", "hypothesis", "owner", "unit", "model", "layer", "variants", "segments", "dimensions",
-    "metrics", "window", "decision", "source",
-)  # fmt: skip
+SCHEMA_ID = "https://switchpoint.invalid/schemas/experiment.json"
 
 _ASSIGNED = ("key", "unit", "variants", "segments")
 """Keys by which a file is a definition, not a spec of somebody else's table."""
 
+_FROZEN = ("metrics", "dimensions", "window", "decision")
+"""What may not change after the start."""
+
+
+# -- the tables ----------------------------------------------------------------------------------------------
+
+
+def _layer(block: Block) -> Layer:
+    start, end = block.values["slice"]
+    if not start < end:
+        block.record("a slice is [start, end) with start below end", "write [0.0, 0.5].", "slice")
+    return Layer(key=block.values["key"], start=start, end=end)
+
+
+_LAYER = record(
+    "Layer",
+    "Experiments with disjoint slices of one layer share no units.",
+    Field("key", KEY, "Name of the layer.", needed=True, example="home"),
+    Field(
+        "slice",
+        list_of(SHARE, "bound", least=2, most=2),
+        "[start, end) of the layer.",
+        needed=True,
+        example=[0.0, 0.5],
+    ),
+    build=_layer,
+    parts=lambda layer: {"slice": (layer.start, layer.end)},
+)
+
+_VARIANT = record(
+    "Variant",
+    "One treatment.",
+    Field("key", KEY, "Name of the variant.", needed=True, example="control"),
+    Field("model", MODEL, "name@version.", example="ranker@1"),
+    build=lambda block: Variant(**block.values),
+)
+
+_VARIANTS = list_of(
+    _VARIANT,
+    "variant",
+    least=2,
+    most=32,
+    check=lambda node, variants: unique(node, [variant.key for variant in variants], "variant"),
+)
+
+_DIMENSIONS = list_of(ATTRIBUTE, "dimension", most=20, distinct=True)
+_PAIR = [{"key": "control"}, {"key": "treatment"}]
+
+_SCHEMA = Field("$schema", TEXT, "Where editors find this schema.")
+_WINDOW = Field("window", duration(366), "Outcomes count this long after the first exposure.", example="7d")
+_DECISION = Field("decision", DECISION, "The rule, frozen at start.", needed=True, example={"mde": "2%"})
+
+
+def _compare(block: Block) -> None:
+    """What the fields of a definition say of each other."""
+    values = block.values
+    variants, metrics, source = values.get("variants"), values.get("metrics"), values.get("source")
+    if not block.has("segments") and not block.has("source"):
+        block.record("'segments' is missing", "add a list; a segment without `when` takes every unit.")
+    if variants is not None:
+        names = [variant.key for variant in variants]
+        if values.get("segments") is not None:
+            values["segments"] = with_variants(block, values["segments"], names)
+        if source is not None:
+            _compare_variants(block, source, names)
+        if "model" in values and "source" in values:
+            _compare_models(block, variants, values["model"], outside=source is not None)
+    if metrics is not None and source is not None:
+        _compare_metrics(block, metrics, source)
+
+
+def _compare_variants(block: Block, source: Source, names: list[str]) -> None:
+    if source.weights_by:
+        message = "a definition has its allocation per segment, and a new epoch for another one"
+        block.record(message, "give one share per variant, or leave `weights` out.", "source", "weights")
+    if isinstance(source.weights, Mapping) and set(source.weights) != set(names):
+        message, fix = "weights must name every variant", f"name {', '.join(names)}."
+        block.record(message, fix, "source", "weights")
+    for variant in source.served_map:
+        if variant not in names:
+            block.record(f"no variant {variant!r}", suggest(variant, names), "source", "served_map", variant)
+
+
+def _compare_models(block: Block, variants: tuple[Variant, ...], model: str | None, *, outside: bool) -> None:
+    """Variants are versions of the one model that callers ask for; only foreign assignments have none."""
+    for index, variant in enumerate(variants):
+        if variant.model is None:
+            if model is not None or not outside:
+                message = f"{variant.key!r} names no model version"
+                block.record(message, "add `model: ranker@1`.", "variants", index)
+        elif model is None:
+            block.record("'model' is missing", f"add `model: {variant.model.name}`: what callers ask for.")
+            return
+        elif variant.model.name != model:
+            message = f"{variant.model} is not a version of {model}"
+            block.record(message, f"use {model}@N.", "variants", index, "model")
+
+
+_ALL_MODELS_OR_NONE: Schema = {
+    "if": said("model"),
+    "then": {"properties": {"variants": {"items": said("model")}}},
+    "else": {
+        **said("source"),
+        "allOf": [{"properties": {"variants": {"items": {"properties": {"model": {"type": "null"}}}}}}],
+    },
+}
+
+
+def _compare_metrics(block: Block, metrics: tuple[Metric, ...], source: Source) -> None:
+    """A source names known metrics; where a table is read, a covariate is one of its columns."""
+    known = [metric.key for metric in metrics]
+    block.values["source"] = source = with_metrics(source, known)
+    named_in = {"columns": source.columns, "covariate": source.covariate, "empty": source.empty}
+    for part, named in named_in.items():
+        for key in named:
+            if key not in known:
+                block.record(f"no metric {key!r}", suggest(key, known), "source", part, key)
+    for index, metric in enumerate(metrics):
+        if metric.covariate is not None and metric.key not in source.covariate:
+            fix = "name it in the source's `covariate`."
+            if source.shape in {Shape.COUNTS, Shape.MOMENTS}:
+                fix = f"remove it: rows of the shape {source.shape} do not say how units varied together."
+            message = f"no column for the covariate of {metric.key!r}"
+            block.record(message, fix, "metrics", index, "covariate")
+
+
+def _experiment(block: Block) -> Experiment:
+    values = dict(block.values)
+    del values["$schema"]
+    names = [variant.key for variant in values["variants"]]
+    segments = values.pop("segments") or (everyone(names, values["source"]),)
+    window = values.pop("window")
+    return Experiment(**values, window_ms=window, segments=segments)
+
+
+def _parts(experiment: Experiment) -> Mapping[str, Any]:
+    names = [variant.key for variant in experiment.variants]
+    segments = [without_variants(segment, names) for segment in experiment.segments]
+    return {"segments": segments, "window": experiment.window_ms}
+
+
+EXPERIMENT = record(
+    "Experiment",
+    "One experiment definition.",
+    _SCHEMA,
+    Field("key", KEY, "Identity of the experiment.", needed=True, example="home-ranker"),
+    Field("hypothesis", TEXT, "What you expect, and why.", default="", example="Model 2 raises CTR."),
+    Field("owner", TEXT, "Who answers for it.", default="", example="search-team"),
+    Field("unit", ATTRIBUTE, "Attribute that is randomised; text.", needed=True, example="user_id"),
+    Field("model", KEY, "What callers ask for; variants name its versions.", example="ranker"),
+    Field("layer", _LAYER, "Slice of traffic that experiments share out between them."),
+    Field("variants", _VARIANTS, "The first is control.", needed=True, example=_PAIR),
+    Field("segments", SEGMENTS, "The first that matches routes the unit; not needed with a source."),
+    Field("dimensions", _DIMENSIONS, "Attributes for breakdowns only.", default=()),
+    Field("metrics", METRICS, "Exactly one has the role primary.", needed=True),
+    replace(_WINDOW, needed=True),
+    _DECISION,
+    Field("source", SOURCE, "Where the data stand, if units are assigned elsewhere."),
+    build=_experiment,
+    parts=_parts,
+    check=_compare,
+    rules=(
+        {"anyOf": [said("segments"), said("source")]},
+        {"not": {"required": ["source"], "properties": {"source": NESTED_WEIGHTS}}},
+        _ALL_MODELS_OR_NONE,
+    ),
+)  # fmt: skip
+"""A definition."""
+
+
+def _spec(metrics: Kind[tuple[Metric, ...]]) -> Kind[Spec]:
+    def compare(block: Block) -> None:
+        if block.values.keys() >= {"metrics", "source"}:
+            _compare_metrics(block, block.values["metrics"], block.values["source"])
+
+    def build(block: Block) -> Spec:
+        values = block.values
+        return Spec(
+            metrics=values["metrics"],
+            decision=values["decision"],
+            window_ms=values["window"],
+            source=values["source"],
+        )
+
+    return record(
+        "Spec",
+        "How to read and judge somebody else's table.",
+        _SCHEMA,
+        Field("metrics", metrics, "Exactly one has the role primary.", needed=True),
+        _WINDOW,
+        _DECISION,
+        Field("source", SOURCE, "Where the data stand.", needed=True, example={"shape": "counts"}),
+        build=build,
+        check=compare,
+    )
+
+
+SPECS = {True: _spec(METRICS), False: _spec(METRICS_OF_TABLES)}
+"""A spec, by whether its rows are events: then its metrics say which they read."""
+
+
+def json_schema() -> Schema:
+    """The JSON Schema (draft-07) of a definition, for editors and for `openapi.json`.
+
+    It says everything the parser checks but comparisons of one value with another and arithmetic.
+    """
+    return {"$schema": "http://json-schema.org/draft-07/schema#", "$id": SCHEMA_ID, **EXPERIMENT.schema}
+
+
+# -- reading -------------------------------------------------------------------------------------------------
+
 
 def load(text: str, *, file: str = "<text>") -> Experiment:
     """The experiment a YAML text defines. Raises DefinitionErrors with everything that is wrong."""
-    return _load(text, file, _experiment)
+    return _load(text, file, EXPERIMENT.read)
 
 
 def load_file(path: FilePath | str) -> Experiment:
     """The experiment a UTF-8 file defines. Raises DefinitionErrors."""
-    return _load(_text(FilePath(path)), str(path), _experiment)
+    return _load(_text(FilePath(path)), str(path), EXPERIMENT.read)
 
 
 def load_spec(text: str, *, file: str = "<text>") -> Spec:
     """A spec: metrics, decision, source and, where outcomes are timed, a window. Raises DefinitionErrors."""
-    return _load(text, file, _spec)
+    return _load(text, file, _read_spec)
 
 
 def load_spec_file(path: FilePath | str) -> Spec:
     """The spec a UTF-8 file holds. Raises DefinitionErrors."""
-    return _load(_text(FilePath(path)), str(path), _spec)
+    return _load(_text(FilePath(path)), str(path), _read_spec)
 
 
 def load_either_file(path: FilePath | str) -> Experiment | Spec:
@@ -97,17 +282,23 @@ def load_either_file(path: FilePath | str) -> Experiment | Spec:
     Raises:
         DefinitionErrors: everything that is wrong, with file, line and fix.
     """
-    text = _text(FilePath(path))
-    return _load(text, str(path), lambda place: _experiment(place) if _assigns(place.value) else _spec(place))
 
+    def read(node: Node) -> Experiment | Spec:
+        assigns = not isinstance(node.value, dict) or not node.value.keys().isdisjoint(_ASSIGNED)
+        return EXPERIMENT.read(node) if assigns else _read_spec(node)
 
-def _assigns(document: object) -> bool:
-    return not isinstance(document, dict) or not document.keys().isdisjoint(_ASSIGNED)
+    return _load(_text(FilePath(path)), str(path), read)
 
 
 def from_document(document: Mapping[str, Any]) -> Experiment:
     """The experiment of a canonical document. Raises DefinitionErrors."""
-    return _run(dict(document), {}, "", _experiment)
+    return read_document(dict(document), {}, "", EXPERIMENT.read)
+
+
+def _read_spec(node: Node) -> Spec:
+    source = node.value.get("source") if isinstance(node.value, dict) else None
+    events = isinstance(source, dict) and source.get("shape") == Shape.EVENTS
+    return SPECS[events].read(node)
 
 
 def _text(path: FilePath) -> str:
@@ -124,7 +315,7 @@ def _text(path: FilePath) -> str:
         raise DefinitionErrors([error]) from None
 
 
-def _load(text: str, file: str, read: Callable[[Place], T]) -> T:
+def _load(text: str, file: str, read: Callable[[Node], T]) -> T:
     # the YAML reader is loaded only where text is read: serving and the client start without it
     from switchpoint.experiment.language.yaml import read as read_yaml
 
@@ -132,147 +323,28 @@ def _load(text: str, file: str, read: Callable[[Place], T]) -> T:
         value, lines = read_yaml(text, file)
     except DefinitionError as error:
         raise DefinitionErrors([error]) from None
-    return _run(value, lines, file, read)
+    return read_document(value, lines, file, read)
 
 
-def _run(value: Any, lines: Lines, file: str, read: Callable[[Place], T]) -> T:
-    problems = Problems(file=file, lines=lines)
-    return problems.run(read, Place(value, (), problems))
+# -- the canonical form --------------------------------------------------------------------------------------
 
 
-def _spec(place: Place) -> Spec:
-    block = Fields(place, ("$schema", "metrics", "window", "decision", "source"))
-    events = _shape(place) == Shape.EVENTS
-    metrics = block.need("metrics", lambda p: parse_metrics(p, events=events), "[...]")
-    window = block.take("window", _window, None)
-    decision = block.need("decision", parse_decision, "{mde: 2%}")
-    if block.failed:
-        block.done()
-    known = [metric.key for metric in metrics]
-    source = block.need("source", lambda p: parse_source(p, metrics=known, variants=None), "{shape: counts}")
-    block.done()
-    _check_covariates(block, metrics, source)
-    block.done()
-    return Spec(metrics=metrics, decision=decision, window_ms=window, source=source)
+def to_document(experiment: Experiment) -> dict[str, Any]:
+    """The definition as JSON values, written out in full; keys with nothing to say are left out.
+
+    `from_document` reads it with the parser that reads YAML, so stored definitions are held to the same rules
+    as written ones, and the digest covers what a definition means, not how it was typed.
+    """
+    document: dict[str, Any] = EXPERIMENT.write(experiment)
+    return document
 
 
-def _shape(place: Place) -> object:
-    source = place.value.get("source") if isinstance(place.value, dict) else None
-    return source.get("shape") if isinstance(source, dict) else None
+def digest(experiment: Experiment) -> str:
+    """`sha256:...` of the canonical form."""
+    return digest_of(to_document(experiment))
 
 
-def _experiment(place: Place) -> Experiment:
-    block = Fields(place, _KEYS)
-    outside = block.has("source")
-    variants = block.need("variants", _variants, "[{key: control}, {key: treatment}]")
-    names = [variant.key for variant in variants] if variants else []
-    metrics = block.need("metrics", parse_metrics, "[...]")
-    known = [metric.key for metric in metrics] if metrics else []
-    nothing: tuple[Segment, ...] = ()
-    source = None
-    if names and known:
-        source = block.take("source", lambda p: parse_source(p, metrics=known, variants=names), None)
-    segments = block.take("segments", lambda p: parse_segments(p, names), nothing) if names else nothing
-    if not block.has("segments") and not outside:
-        block.record("'segments' is missing", "add a list; a segment without `when` takes every unit.")
-    experiment = Experiment(
-        key=block.need("key", key, "home-ranker"),
-        hypothesis=block.take("hypothesis", text, ""),
-        owner=block.take("owner", text, ""),
-        unit=block.need("unit", name, "user_id"),
-        model=block.take("model", key, None),
-        layer=block.take("layer", _layer, None),
-        variants=variants,
-        segments=segments or (everyone(len(names), names, source),),
-        dimensions=block.take("dimensions", _dimensions, ()),
-        metrics=metrics,
-        window_ms=block.need("window", _window, "7d"),
-        decision=block.need("decision", parse_decision, "{mde: 2%}"),
-        source=source,
-    )
-    block.done()
-    _check_models(block, experiment)
-    _check_covariates(block, metrics, source)
-    block.done()
-    return experiment
-
-
-def _check_covariates(block: Fields, metrics: tuple[Metric, ...], source: Source | None) -> None:
-    """Where a table is read, a covariate is one of its columns."""
-    for index, metric in enumerate(metrics):
-        if source is None or metric.covariate is None or metric.key in source.covariate:
-            continue
-        message, fix = (
-            f"no column for the covariate of {metric.key!r}",
-            "name it in the source's `covariate`.",
-        )
-        if source.shape in {Shape.COUNTS, Shape.MOMENTS}:
-            fix = f"remove it: rows of the shape {source.shape} do not say how units varied together."
-        block.record(message, fix, "metrics", index, "covariate")
-
-
-def _check_models(block: Fields, experiment: Experiment) -> None:
-    """Variants are versions of the one model that callers ask for; only foreign assignments have none."""
-    model = experiment.model
-    for index, variant in enumerate(experiment.variants):
-        if variant.model is None:
-            if model is not None or experiment.source is None:
-                block.record(
-                    f"{variant.key!r} names no model version", "add `model: ranker@1`.", "variants", index
-                )
-        elif model is None:
-            block.record("'model' is missing", f"add `model: {variant.model.name}`: what callers ask for.")
-            return
-        elif variant.model.name != model:
-            block.record(
-                f"{variant.model} is not a version of {model}", f"use {model}@N.", "variants", index, "model"
-            )
-
-
-def _variants(place: Place) -> tuple[Variant, ...]:
-    variants = each(place, _variant)
-    if not 2 <= len(variants) <= MAX_VARIANTS:
-        place.fail(f"{len(variants)} variants", f"give 2 to {MAX_VARIANTS}; the first is control.")
-    unique(place, [variant.key for variant in variants], "variant")
-    return variants
-
-
-def _variant(place: Place) -> Variant:
-    block = Fields(place, ("key", "model"))
-    variant = Variant(key=block.need("key", key, "treatment"), model=block.take("model", _model_ref, None))
-    block.done()
-    return variant
-
-
-def _model_ref(place: Place) -> ModelRef:
-    model, _, version = text(place).rpartition("@")
-    if not (model and version.isascii() and version.isdigit() and 0 < int(version[:10]) < 10**9):
-        place.fail(f"{show(place.value)} is not a model version", "write it as ranker@2.")
-    key(Place(model, place.path, place.problems))
-    return ModelRef(model, int(version))
-
-
-def _layer(place: Place) -> Layer:
-    block = Fields(place, ("key", "slice"))
-    layer_key = block.need("key", key, "home")
-    bounds = block.need("slice", lambda p: each(p, share), "[0.0, 0.5]")
-    block.done()
-    if len(bounds) != 2 or not bounds[0] < bounds[1]:
-        block.record("a slice is [start, end) with start below end", "write [0.0, 0.5].", "slice")
-    block.done()
-    return Layer(key=layer_key, start=bounds[0], end=bounds[1])
-
-
-def _dimensions(place: Place) -> tuple[str, ...]:
-    dimensions = each(place, name)
-    if len(dimensions) > MAX_DIMENSIONS:
-        place.fail(f"{len(dimensions)} dimensions", f"give at most {MAX_DIMENSIONS}.")
-    unique(place, list(dimensions), "dimension")
-    return dimensions
-
-
-def _window(place: Place) -> int:
-    ms = duration(place)
-    if ms > MAX_WINDOW_MS:
-        place.fail(f"{show(place.value)} is too long", "at most 366d.")
-    return ms
+def rule_digest(experiment: Experiment) -> str:
+    """`sha256:...` of what freezes at start: metrics, dimensions, window and decision rule."""
+    document = to_document(experiment)
+    return digest_of({part: document.get(part) for part in _FROZEN})

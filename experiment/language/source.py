@@ -1,14 +1,11 @@
-"""Strict parsing of the `source` block (the columns of somebody else's table) and of conditions."""
+"""The `source` block, the columns of somebody else's table: the table of its fields."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import fields as dataclass_fields
+from collections.abc import Mapping
 from dataclasses import replace
-from decimal import Decimal
 from typing import Any
 
-from switchpoint.experiment.definition.condition import ConditionError, compile_condition
 from switchpoint.experiment.definition.source import (
     AS_WRITTEN,
     COLUMN_ROLES,
@@ -19,279 +16,227 @@ from switchpoint.experiment.definition.source import (
     Source,
     Table,
 )
-from switchpoint.experiment.definition.types import BUCKETS
-from switchpoint.experiment.language.fields import Fields, Place, choice, each, key, mapping_of, share, text
-from switchpoint.experiment.wording import show, suggest
+from switchpoint.experiment.language.kinds import (
+    CONDITION,
+    EQUAL_OR_WEIGHTS,
+    FLAG,
+    KEY,
+    LABEL,
+    TEXT,
+    WEIGHTS,
+    Kind,
+    Schema,
+    choice,
+    list_of,
+    map_of,
+    one_of,
+    text_or,
+)
+from switchpoint.experiment.language.node import Node
+from switchpoint.experiment.language.record import Block, Field, record, said
+from switchpoint.experiment.wording import show
 
-_KEYS = tuple(f.name for f in dataclass_fields(Source) if f.name not in {"experiment_key", "weights_by"})
-
-
-def parse_source(place: Place, *, metrics: Collection[str], variants: Collection[str] | None) -> Source:
-    """The `source` block.
-
-    `metrics` are the keys its `columns` and `covariate` may name; `variants` those `weights` and
-    `served_map` may name (None: any, the table decides). Raises DefinitionError, or Recorded when the
-    errors are already noted.
-    """
-    block = Fields(place, _KEYS)
-    nowhere: tuple[str | None, str | None] = (None, None)
-    unknown: _Weights = (None, {})
-    intended = block.take("weights", _weights, unknown)
-    column, experiment_key = block.take("experiment", _experiment, nowhere)
-    source = Source(
-        shape=block.need("shape", choice(Shape), "counts"),
-        assignment=block.take("assignment", text, UNKNOWN),
-        experiment=column,
-        experiment_key=experiment_key,
-        variant=block.take("variant", text, None),
-        control=block.take("control", scalar, None),
-        unit=block.take("unit", text, None),
-        cluster=block.take("cluster", text, None),
-        day=block.take("day", text, None),
-        segment=block.take("segment", text, None),
-        epoch=block.take("epoch", text, None),
-        dimensions=block.take("dimensions", lambda p: each(p, text), ()),
-        cumulative=block.take("cumulative", flag, default=False),
-        covariate=block.take("covariate", mapping_of(_roles), {}),
-        served=block.take("served", text, None),
-        served_map=block.take("served_map", mapping_of(scalar), {}),
-        columns=block.take("columns", mapping_of(_roles), {}),
-        eligible=block.take("eligible", condition, None),
-        exposures=block.take("exposures", _table, None),
-        outcomes=block.take("outcomes", _table, None),
-        separator=block.take("separator", _separator, None),
-        encoding=block.take("encoding", _encoding, None),
-        decimal=block.take("decimal", _decimal, None),
-        date_format=block.take("date_format", _date_format, None),
-        empty=block.take("empty", _empty, ()),
-        labels=block.take("labels", _labels, AS_WRITTEN),
-    )
-    block.done()
-    source = replace(source, weights=intended[0], weights_by=intended[1])
-    if source.empty == _EVERY_METRIC:
-        source = replace(source, empty=tuple(metrics))
-    _check_names(block, source, metrics, variants)
-    _check_shape(block, source)
-    block.done()
-    return source
-
-
-def condition(place: Place) -> dict[str, Any]:
-    """A condition that compiles, with numbers as JSON has them."""
-    raw = _plain(place.value)
-    try:
-        compile_condition(raw)
-    except ConditionError as error:
-        raise place.error(error.message, error.fix, *error.path) from None
-    found: dict[str, Any] = raw
-    return found
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        return float(value)
-    if isinstance(value, Mapping):
-        return {part: _plain(item) for part, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def weights(place: Place) -> Mapping[str, int] | str:
-    """`equal`, or shares by variant that sum to one."""
-    if place.value == "equal":
-        return "equal"
-    shares = mapping_of(share)(place)
-    if sum(shares.values()) != BUCKETS:
-        place.fail(
-            f"the shares sum to {Decimal(sum(shares.values())) / BUCKETS}, not 1",
-            "change one of them, or write `equal`.",
-        )
-    return shares
-
-
-_Weights = tuple[Mapping[str, int] | str | None, Mapping[str, Mapping[str, int]]]
-
-
-def _weights(place: Place) -> _Weights:
-    """The same for every row, or by epoch, by day or by segment."""
-    if (
-        isinstance(place.value, dict)
-        and place.value
-        and all(isinstance(v, dict) for v in place.value.values())
-    ):
-        return None, {str(name): dict(found) for name, found in mapping_of(_shares)(place).items()}
-    return weights(place), {}
-
-
-def _shares(place: Place) -> Mapping[str, int]:
-    found = weights(place)
-    if isinstance(found, str):
-        place.fail(f"{show(found)} is not a share per variant", "write {control: 0.9, treatment: 0.1}.")
-    return found
-
-
-def scalar(place: Place) -> str:
-    """A value of a column, as text: `control`, `1`."""
-    if isinstance(place.value, bool) or not isinstance(place.value, str | int):
-        place.fail(f"{show(place.value)} is not a value", "write text or a whole number.")
-    return str(place.value)
-
-
-def flag(place: Place) -> bool:
-    """`true` or `false`."""
-    if not isinstance(place.value, bool):
-        place.fail(f"{show(place.value)} is neither true nor false", "write `true` or `false`.")
-    return bool(place.value)
-
-
+COUNTS, UNITS, MOMENTS, EVENTS = Shape.COUNTS, Shape.UNITS, Shape.MOMENTS, Shape.EVENTS
 _EVERY_METRIC = ("*",)
 
 
-def _separator(place: Place) -> str:
-    if not isinstance(place.value, str) or len(place.value) != 1 or place.value in '"\r\n':
-        place.fail(f"{show(place.value)} is not a separator", "write one character, such as ';' or \"\\t\".")
-    return str(place.value)
+# -- the forms only a source has -----------------------------------------------------------------------------
 
 
-def _encoding(place: Place) -> str:
-    name = text(place)
+def _columns(complete: tuple[tuple[str, ...], ...], of: str) -> Kind[dict[str, dict[str, str]]]:
+    """Columns by metric and role, in complete sets of roles; plain text is short for `{value: text}`."""
+    options = " or ".join("{" + ", ".join(roles) + "}" for roles in complete)
+    by_role = map_of(TEXT)
+
+    def read(node: Node) -> dict[str, str]:
+        columns = {"value": TEXT.read(node)} if isinstance(node.value, str) else by_role.read(node)
+        if not any(columns.keys() == set(roles) for roles in complete):
+            node.fail(f"{node.path[-1]!r} has the columns {', '.join(columns)}", f"{of} {options}.")
+        return columns
+
+    forms: list[Schema] = [TEXT.schema] if ("value",) in complete else []
+    for roles in complete:
+        columns = dict.fromkeys(roles, TEXT.schema)
+        forms.append({"type": "object", "properties": columns, "required": list(roles)})
+        forms[-1]["additionalProperties"] = False
+    return map_of(Kind(read, {"anyOf": forms}))
+
+
+def _columns_of(shape: Shape) -> Field:
+    complete = COLUMN_ROLES[shape]
+    kind = _columns(complete, f"the shape {shape} needs")
+    example = {"ctr": {role: f"the_{role}" for role in complete[0]}}
+    return Field("columns", kind, "Metric to its columns.", {}, example, only=(shape,), needed=True)
+
+
+def _table(*, typed: bool) -> Kind[Table]:
+    return record(
+        "Table",
+        "One table of events.",
+        Field("table", TEXT, "File or table.", needed=True, example="events.parquet"),
+        Field("id", TEXT, "Column that identifies a row; left out: its content and position."),
+        Field("type", TEXT, "Column of the event type.", needed=typed, example="type"),
+        Field("at", TEXT, "Column of the time.", needed=True, example="time"),
+        Field("value", TEXT, "Column of the value property of every metric."),
+        build=lambda block: Table(**block.values),
+    )
+
+
+_LIVE: Kind[dict[str, str]] = record(
+    "Live experiment",
+    "All rows belong to it.",
+    Field("key", KEY, "Key of the experiment.", needed=True, example="home-ranker"),
+)
+_COVARIATE = _columns((("value",), ("numerator", "denominator")), "name")
+
+NESTED_WEIGHTS: Schema = {
+    "required": ["weights"],
+    "properties": {"weights": {"type": "object", "additionalProperties": {"type": "object"}}},
+}
+"""The schema of a source whose weights are not the same for every row."""
+
+_BY_ROW = map_of(WEIGHTS)
+
+
+def _nested(weights: object) -> bool:
+    return isinstance(weights, Mapping) and all(isinstance(shares, Mapping) for shares in weights.values())
+
+
+_WEIGHTS: Kind[Any] = Kind(
+    lambda node: (_BY_ROW if _nested(node.value) else EQUAL_OR_WEIGHTS).read(node),
+    {"anyOf": [*EQUAL_OR_WEIGHTS.schema["anyOf"], _BY_ROW.schema]},
+    lambda weights: (_BY_ROW if _nested(weights) else EQUAL_OR_WEIGHTS).write(weights),
+)
+
+
+def _separator(node: Node) -> str:
+    if not isinstance(node.value, str) or len(node.value) != 1 or node.value in '"\r\n':
+        node.fail(f"{show(node.value)} is not a separator", "write one character, such as ';' or \"\\t\".")
+    return node.value
+
+
+def _encoding(node: Node) -> str:
+    name = TEXT.read(node)
     try:
         "".encode(name)
-    except LookupError:
-        place.fail(f"no encoding is called {show(name)}", "write utf-8, utf-16, cp1252 or another known one.")
+    except (LookupError, ValueError):
+        node.fail(f"no encoding is called {show(name)}", "write utf-8, utf-16, cp1252 or another known one.")
     return name
 
 
-def _decimal(place: Place) -> str:
-    if place.value not in DECIMAL_SIGNS:
-        place.fail(f"{show(place.value)} is not a decimal sign", "write '.' or ','.")
-    return str(place.value)
-
-
-def _date_format(place: Place) -> str:
-    form = text(place)
+def _date_format(node: Node) -> str:
+    form = TEXT.read(node)
     if "%" not in form:
-        place.fail(f"{show(form)} is not a form of dates", "write it as strptime has it: '%d.%m.%Y'.")
+        node.fail(f"{show(form)} is not a form of dates", "write it as strptime has it: '%d.%m.%Y'.")
     return form
 
 
-def _empty(place: Place) -> tuple[str, ...]:
-    """`0`, or the metrics of which an empty cell is 0: `{revenue: 0}`."""
-    if place.value == 0 and not isinstance(place.value, bool):
-        return _EVERY_METRIC
-    return tuple(mapping_of(_zero)(place))
-
-
-def _zero(place: Place) -> int:
-    if isinstance(place.value, bool) or place.value != 0:
-        place.fail(f"an empty cell cannot be {show(place.value)}", "write 0, or leave the metric out.")
+def _zero(node: Node) -> int:
+    if isinstance(node.value, bool) or node.value != 0:
+        node.fail(f"an empty cell cannot be {show(node.value)}", "write 0, or leave the metric out.")
     return 0
 
 
-def _labels(place: Place) -> str:
-    if place.value not in {AS_WRITTEN, TIDY}:
-        place.fail(f"{show(place.value)} is no way to read names", f"write {TIDY!r} or {AS_WRITTEN!r}.")
-    return str(place.value)
+_ZERO = Kind(_zero, {"const": 0})
+_ZEROS = map_of(_ZERO)
 
 
-def _experiment(place: Place) -> tuple[str | None, str | None]:
-    """A column, or `{key: home-ranker}` for the one live experiment all rows belong to."""
-    if isinstance(place.value, dict):
-        block = Fields(place, ("key",))
-        found = block.need("key", key, "home-ranker")
-        block.done()
-        return None, found
-    return text(place), None
+def _empty(node: Node) -> tuple[str, ...]:
+    """`0`, or the metrics of which an empty cell is 0: `{revenue: 0}`."""
+    if isinstance(node.value, dict):
+        return tuple(_ZEROS.read(node))
+    _zero(node)
+    return _EVERY_METRIC
 
 
-def _roles(place: Place) -> dict[str, str]:
-    """A metric's columns by role; plain text is short for `{value: text}`."""
-    if isinstance(place.value, str):
-        return {"value": text(place)}
-    return mapping_of(text)(place)
+# -- the table -----------------------------------------------------------------------------------------------
 
 
-def _table(place: Place) -> Table:
-    block = Fields(place, ("table", "id", "type", "at", "value"))
-    table = Table(
-        table=block.need("table", text, "events.parquet"),
-        id=block.take("id", text, None),
-        type=block.take("type", text, None),
-        at=block.need("at", text, "time"),
-        value=block.take("value", text, None),
-    )
-    block.done()
-    return table
+def _check_weights(block: Block) -> None:
+    if _nested(block.values.get("weights")):
+        if block.has("cumulative"):
+            block.record("cumulative rows hold the units of all weights before", "give one set.", "weights")
+        if not any(block.has(column) for column in ("epoch", "day", "segment")):
+            fix = "name the column `epoch`, `day` or `segment`."
+            block.record("nothing says which weights a row has", fix, "weights")
 
 
-def _check_names(
-    block: Fields, source: Source, metrics: Collection[str], variants: Collection[str] | None
-) -> None:
-    named = [("columns", source.columns), ("covariate", source.covariate), ("empty", source.empty)]
-    for part, found in named:
-        for metric in found:
-            if metric not in metrics:
-                block.record(f"no metric {metric!r}", suggest(metric, metrics), part, metric)
-    if source.weights_by and variants is not None:
-        block.record(
-            "a definition has its allocation per segment, and a new epoch for another one",
-            "give one share per variant, or leave `weights` out.", "weights",
-        )  # fmt: skip
-    if variants is None:
-        return
-    if isinstance(source.weights, Mapping) and set(source.weights) != set(variants):
-        block.record("weights must name every variant", f"name {', '.join(variants)}.", "weights")
-    for variant in source.served_map:
-        if variant not in variants:
-            block.record(f"no variant {variant!r}", suggest(variant, variants), "served_map", variant)
+def _build(block: Block) -> Source:
+    values = dict(block.values)
+    experiment, weights = values.pop("experiment"), values["weights"]
+    if isinstance(experiment, Mapping):
+        values["experiment_key"] = experiment["key"]
+    else:
+        values["experiment"] = experiment
+    if _nested(weights):
+        values |= {"weights": None, "weights_by": weights}
+    return Source(**values)
 
 
-_NEEDED = {
-    Shape.EVENTS: ("exposures", "outcomes", "unit", "variant"),
-    Shape.UNITS: ("variant", "columns"),
-    Shape.MOMENTS: ("variant", "columns"),
-    Shape.COUNTS: ("columns",),
-}
-_REFUSED = {
-    Shape.EVENTS: ("columns", "cumulative"),
-    Shape.UNITS: ("exposures", "outcomes", "cumulative"),
-    Shape.MOMENTS: ("exposures", "outcomes", "unit", "cluster", "served", "covariate"),
-    Shape.COUNTS: ("exposures", "outcomes", "unit", "cluster", "served", "covariate"),
-}
+def _parts(source: Source) -> Mapping[str, Any]:
+    return {
+        "experiment": {"key": source.experiment_key} if source.experiment_key else source.experiment,
+        "cumulative": source.cumulative or None,
+        "weights": source.weights_by or source.weights,
+        "empty": dict.fromkeys(source.empty, 0),
+        "labels": source.labels if source.labels == TIDY else None,
+    }
 
 
-def _check_shape(block: Fields, source: Source) -> None:
-    shape = source.shape
-    for part in _NEEDED[shape]:
-        if not getattr(source, part):
-            block.record(f"{part!r} is missing", f"the shape {shape} needs it.")
-    for part in _REFUSED[shape]:
-        if getattr(source, part):
-            block.record(
-                f"{part!r} does not go with the shape {shape}", "remove it or change the shape.", part
-            )
-    _check_roles(block, source)
-    if source.outcomes is not None and source.outcomes.type is None:
-        block.record("'type' is missing", "name the column of the event type.", "outcomes")
-    if source.cumulative and source.day is None:
-        block.record("'day' is missing", "cumulative rows need the day they run up to.", "cumulative")
-    if source.weights_by and source.cumulative:
-        block.record("cumulative rows hold the units of all weights before", "give one set.", "weights")
-    if source.weights_by and not (source.epoch or source.day or source.segment):
-        block.record(
-            "nothing says which weights a row has", "name the column `epoch`, `day` or `segment`.", "weights"
-        )
-    if source.served_map and source.served is None:
-        block.record("'served' is missing", "name the column of what was shown.", "served_map")
+SOURCE = record(
+    "Source",
+    "Where the data of units assigned elsewhere stand; texts name columns unless said otherwise.",
+    Field("shape", choice(Shape), "What one row is.", needed=True),
+    Field("assignment", TEXT, "randomised, unknown, or a column.", default=UNKNOWN, example="randomised"),
+    Field("experiment", text_or(TEXT, _LIVE), "A column, or {key: ...} of the live experiment of all rows."),
+    Field("variant", TEXT, "Column of the variant.", needed=(EVENTS, UNITS, MOMENTS), example="variant"),
+    Field("control", LABEL, "A value of variant, or first | largest. Left out: by name.", example="control"),
+    Field("unit", TEXT, "Column of the unit.", needed=(EVENTS,), only=(EVENTS, UNITS), example="user_id"),
+    Field("cluster", TEXT, "Column of what was randomised instead of units.", only=(EVENTS, UNITS)),
+    Field("day", TEXT, "Column of the day."),
+    Field("segment", TEXT, "Column of the segment."),
+    Field("epoch", TEXT, "Column of the epoch."),
+    Field("dimensions", list_of(TEXT, "dimension"), "Columns for breakdowns.", default=()),
+    Field(
+        "cumulative", FLAG, "A row of a day holds all days up to it.", default=False, only=(COUNTS, MOMENTS),
+        needs=("day",), because="cumulative rows need the day they run up to",
+    ),
+    Field("covariate", _COVARIATE, "Metric to its columns from before exposure.", {}, only=(EVENTS, UNITS)),
+    Field("served", TEXT, "Column of what was shown.", only=(EVENTS, UNITS)),
+    Field(
+        "served_map", map_of(LABEL), "Variant to its value in the column `served`.", default={},
+        needs=("served",), because="no column of what was shown",
+    ),
+    Field("weights", _WEIGHTS, "Intended shares, also by epoch, first day or segment; left out: unknown."),
+    *(_columns_of(shape) for shape in (COUNTS, UNITS, MOMENTS)),
+    Field("eligible", CONDITION, "Rows that count."),
+    Field("exposures", _table(typed=False), "Table of exposures.", only=(EVENTS,), needed=True),
+    Field("outcomes", _table(typed=True), "Table of outcome events.", only=(EVENTS,), needed=True),
+    Field("separator", Kind(_separator, {"type": "string", "pattern": '^[^"\\r\\n]$'}), "Of a text file."),
+    Field("encoding", Kind(_encoding, TEXT.schema), "Of a text file; left out: read off it."),
+    Field("decimal", one_of(DECIMAL_SIGNS, "a decimal sign"), "Sign; left out: read off the columns."),
+    Field("date_format", Kind(_date_format, {**TEXT.schema, "pattern": "%"}), "As strptime has it."),
+    Field(
+        "empty", Kind(_empty, {"anyOf": [_ZERO.schema, _ZEROS.schema]}),
+        "0, or the metrics whose empty cells are 0.", default=(), example={"revenue": 0},
+    ),
+    Field(
+        "labels", one_of((AS_WRITTEN, TIDY), "a way to read names"),
+        "tidy: names that differ in case or white space alone are one.", default=AS_WRITTEN,
+    ),
+    build=_build,
+    parts=_parts,
+    check=_check_weights,
+    rules=(
+        {
+            "if": NESTED_WEIGHTS,
+            "then": {"anyOf": [said("epoch"), said("day"), said("segment")], "not": said("cumulative")},
+        },
+    ),
+)  # fmt: skip
+"""The `source` block."""
 
 
-def _check_roles(block: Fields, source: Source) -> None:
-    allowed, shape = COLUMN_ROLES[source.shape], source.shape
-    for metric, roles in source.columns.items():
-        if allowed and not any(set(roles) == set(complete) for complete in allowed):
-            options = " or ".join("{" + ", ".join(complete) + "}" for complete in allowed)
-            message = f"{metric!r} has the columns {', '.join(roles)}"
-            block.record(message, f"the shape {shape} needs {options}.", "columns", metric)
-    for metric, roles in source.covariate.items():
-        if set(roles) not in ({"value"}, {"numerator", "denominator"}):
-            message = f"the covariate of {metric!r} has the columns {', '.join(roles)}"
-            block.record(message, "name one column, or {numerator, denominator}.", "covariate", metric)
+def with_metrics(source: Source, metrics: list[str]) -> Source:
+    """The source with the names of these metrics where it means all of them."""
+    return replace(source, empty=tuple(metrics)) if source.empty == _EVERY_METRIC else source

@@ -16,6 +16,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from switchpoint.experiment.definition.types import EVENT_PATTERN, EXPOSURE
 from switchpoint.experiment.errors import EventError
 from switchpoint.experiment.ledger.event import (
     NAME_LENGTH,
@@ -30,14 +31,11 @@ from switchpoint.experiment.ledger.event import (
     unit_id,
 )
 
-EXPOSURE = "exposure"
 PROPERTIES_LENGTH = 8192
 """Longest canonical JSON of an event's properties, in characters."""
 PROPERTIES_DEPTH = 5
 ENTRIES = 100
 """Most dimensions, and most covariates, of an exposure."""
-TYPE_PATTERN = "[a-z][a-z0-9_.-]{0,63}"
-"""An event's type."""
 INTEGER_BOUND = 2**63
 """Integers of properties lie below: JSON readers keep no larger ones. What metrics read has closer bounds."""
 AHEAD_MS = 300_000
@@ -47,7 +45,7 @@ DRIFT_SECONDS = 2.0
 EARLIEST, LATEST = 10**11, 2**43
 """Times accepted, in ms: 1973-03-03 (smaller numbers are seconds, sent by mistake) to 2248-09-26."""
 
-_TYPE = re.compile(TYPE_PATTERN)
+_TYPE = re.compile(EVENT_PATTERN)
 _EVENT_FIELDS = frozenset({"id", "type", "unit", "at", "properties"})
 _NAMED = ("experiment", "variant", "segment")
 _EXPOSURE_FIELDS = frozenset(
@@ -72,7 +70,7 @@ def parse_event(raw: object, *, now: int | None) -> Event:
     kind = raw.get("type")
     if not isinstance(kind, str) or not _TYPE.fullmatch(kind):
         raise EventError(
-            f"not an event type: {shown(kind)}", field="type", value=kind, fix=f"use {TYPE_PATTERN}"
+            f"not an event type: {shown(kind)}", field="type", value=kind, fix=f"use {EVENT_PATTERN}"
         )
     _refuse_unknown(raw, _EVENT_FIELDS | _EXPOSURE_FIELDS if kind == EXPOSURE else _EVENT_FIELDS)
     event = Event(

@@ -16,7 +16,7 @@ from typing import Generic, Protocol, TypeVar
 from switchpoint.experiment.definition.state import Change, ExperimentState, Status
 from switchpoint.experiment.definition.types import Experiment, ModelRef
 from switchpoint.experiment.errors import Conflict, NotFound, Superseded
-from switchpoint.experiment.language.canonical import digest
+from switchpoint.experiment.language.experiment import digest
 from switchpoint.experiment.ledger.plan import LedgerPlan, ledger_plan
 from switchpoint.experiment.registry import lifecycle, stored
 from switchpoint.experiment.registry.admission import (

@@ -10,7 +10,7 @@ from typing import Any
 from switchpoint.experiment.definition.state import ExperimentState, Status
 from switchpoint.experiment.definition.types import BUCKETS, Experiment, Segment
 from switchpoint.experiment.errors import BadInput
-from switchpoint.experiment.language.canonical import to_document
+from switchpoint.experiment.language.experiment import to_document
 from switchpoint.experiment.registry.lifecycle import opens_epoch, refuse_frozen
 
 

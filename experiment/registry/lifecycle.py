@@ -15,10 +15,10 @@ from typing import Any
 from switchpoint.experiment.definition.state import Change, Epoch, ExperimentState, Status
 from switchpoint.experiment.definition.types import BUCKETS, Experiment, Segment
 from switchpoint.experiment.errors import BadInput, LifecycleError
-from switchpoint.experiment.language.canonical import rule_digest
-from switchpoint.experiment.language.canonical import to_document as definition_document
 from switchpoint.experiment.language.document import from_body, to_body
 from switchpoint.experiment.language.experiment import from_document as definition_from_document
+from switchpoint.experiment.language.experiment import rule_digest
+from switchpoint.experiment.language.experiment import to_document as definition_document
 
 
 def create(definition: Experiment, *, ordinal: int, at: int, actor: str) -> ExperimentState:

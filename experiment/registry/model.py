@@ -14,11 +14,11 @@ from enum import StrEnum
 from typing import Any
 from urllib.parse import urlsplit
 
-from switchpoint.experiment.definition.types import ModelRef
+from switchpoint.experiment.definition.types import KEY_PATTERN, ModelRef
 from switchpoint.experiment.errors import BadInput, NotFound
 from switchpoint.experiment.language.document import canonical, digest_of, to_body
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_NAME = re.compile(KEY_PATTERN)
 _FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,254}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from switchpoint.experiment.definition.state import ExperimentState
 from switchpoint.experiment.definition.types import ModelRef
 from switchpoint.experiment.errors import LifecycleError, NotFound, Refused
-from switchpoint.experiment.language.canonical import digest
+from switchpoint.experiment.language.experiment import digest
 from switchpoint.experiment.registry.champion import Champion, Grounds, promote, rules_for
 from switchpoint.experiment.registry.decision import DecisionRecord, InForce, require_promotion
 

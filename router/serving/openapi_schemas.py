@@ -6,15 +6,14 @@ from collections.abc import Iterable
 from typing import Any
 
 from switchpoint.experiment.assignment.assign import Reason
-from switchpoint.experiment.language.schema import json_schema
+from switchpoint.experiment.definition.types import EVENT_PATTERN, EXPOSURE
+from switchpoint.experiment.language.experiment import json_schema
 from switchpoint.experiment.ledger.codec import (
     EARLIEST,
     ENTRIES,
-    EXPOSURE,
     LATEST,
     PROPERTIES_DEPTH,
     PROPERTIES_LENGTH,
-    TYPE_PATTERN,
 )
 from switchpoint.experiment.ledger.event import (
     ATTRIBUTE_DEPTH,
@@ -144,7 +143,7 @@ def _number() -> Schema:
 def _event() -> dict[str, Schema]:
     return {
         "id": _text(NAME_LENGTH, description="Counted once per unit and event day."),
-        "type": {"type": "string", "pattern": f"^{TYPE_PATTERN}$", "not": {"const": EXPOSURE}},
+        "type": {"type": "string", "pattern": f"^{EVENT_PATTERN}$", "not": {"const": EXPOSURE}},
         "unit": ref("Unit"),
         "at": {
             "anyOf": [

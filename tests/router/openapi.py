@@ -21,8 +21,11 @@ class Description:
 
     def __init__(self) -> None:
         self.document = json.loads(json.dumps(document()))
-        for schema in self.document["components"]["schemas"].values():
-            _close(schema)
+        for name, schema in self.document["components"]["schemas"].items():
+            if (
+                name != "Definition"
+            ):  # closed by itself; what it says of properties under conditions stays open
+                _close(schema)
         resource = DRAFT202012.create_resource(self.document)
         self._registry: Registry[Any] = Registry().with_resource(_ROOT, resource)
 

@@ -16,7 +16,7 @@ from switchpoint.router.cli.context import Context, json_option, now_ms, pass_co
 from switchpoint.router.cli.failure import Exit, message
 
 if TYPE_CHECKING:
-    from switchpoint.experiment.language.fields import DefinitionErrors
+    from switchpoint.experiment.language.node import DefinitionErrors
 
 _file = click.argument("file", type=click.Path(path_type=Path))
 
@@ -37,7 +37,7 @@ def validate(ctx: click.Context, files: tuple[Path, ...], *, schema: bool, as_js
       switchpoint validate --schema > definition.schema.json
     """
     if schema:
-        from switchpoint.experiment.language.schema import json_schema
+        from switchpoint.experiment.language.experiment import json_schema
 
         print_json(json_schema())
         return
@@ -58,9 +58,8 @@ def validate(ctx: click.Context, files: tuple[Path, ...], *, schema: bool, as_js
 def _checked(path: Path) -> dict[str, object]:
     """What there is to say about one file: what it defines, or what is wrong with it."""
     from switchpoint.experiment.definition.types import Spec
-    from switchpoint.experiment.language.canonical import digest
-    from switchpoint.experiment.language.experiment import load_either_file
-    from switchpoint.experiment.language.fields import DefinitionErrors
+    from switchpoint.experiment.language.experiment import digest, load_either_file
+    from switchpoint.experiment.language.node import DefinitionErrors
 
     try:
         definition = load_either_file(path)

@@ -11,7 +11,7 @@ from switchpoint.experiment.definition.source import Shape, Table
 from switchpoint.experiment.definition.types import Measure
 from switchpoint.experiment.errors import DefinitionError
 from switchpoint.experiment.language import experiment as parsing
-from switchpoint.experiment.language.fields import DefinitionErrors
+from switchpoint.experiment.language.node import DefinitionErrors
 from tests.experiment.definitions import experiment
 
 UPWORTHY = """\
@@ -104,9 +104,15 @@ def test_events_have_two_tables() -> None:
         ),
         (UPWORTHY, "{ctr: {n", "{cvr: {n", "source.columns.cvr", "did you mean 'ctr'"),
         (UPWORTHY, "weights: equal", "weights: {a: 0.5, b: 0.4}", "source.weights", "sum to 0.9"),
-        (UPWORTHY, "control: first", "unit: id", "source.unit", "does not go with the shape counts"),
+        (
+            UPWORTHY,
+            "control: first",
+            "unit: id",
+            "source.unit",
+            "belongs to the shape events or units, this one is counts",
+        ),
         (UPWORTHY, "  columns: {ctr: {n: impressions, sum: clicks}}\n", "", "source", "'columns' is missing"),
-        (UNITS, "  served: landing_page\n", "", "source.served_map", "'served' is missing"),
+        (UNITS, "  served: landing_page\n", "", "source.served_map", "name `served`"),
         (UNITS, "$in", "$inn", "source.eligible.country.$inn", "did you mean '$in'"),
         (UNITS, "served: landing_page", "serve: landing_page", "source.serve", "did you mean 'served'"),
         (EVENTS, "  unit: user\n", "", "source", "'unit' is missing"),
@@ -117,7 +123,7 @@ def test_events_have_two_tables() -> None:
             "variant: arm",
             "variant: arm\n  columns: {ctr: clicked}",
             "source.columns",
-            "does not go with",
+            "this one is events",
         ),
     ],
 )

@@ -18,7 +18,7 @@ from switchpoint.experiment.definition.state import Change, ExperimentState, Sta
 from switchpoint.experiment.definition.types import BUCKETS, Segment
 from switchpoint.experiment.errors import BadInput, DefinitionError, LifecycleError
 from switchpoint.experiment.language import experiment as parsing
-from switchpoint.experiment.language.canonical import rule_digest
+from switchpoint.experiment.language.experiment import rule_digest
 from switchpoint.experiment.registry import lifecycle
 from switchpoint.experiment.registry.diff import movements, plan_change
 from tests.experiment.definitions import DESIGN_EXAMPLE, digests, experiment, minimal, running
