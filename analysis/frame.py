@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from switchpoint.analysis.evidence.evidence import COUNTS, Cells, Evidence
+from switchpoint.analysis.evidence.evidence import Cells, Evidence, Subject
 from switchpoint.analysis.evidence.facts import Facts
 from switchpoint.analysis.judgement.batch import batch
 from switchpoint.analysis.judgement.build import build
@@ -25,24 +25,23 @@ from switchpoint.analysis.results.header import Header, VariantHeader, blank, in
 from switchpoint.analysis.results.thresholds import DEFAULT, Thresholds
 from switchpoint.analysis.tables import aggregated as shapes
 from switchpoint.analysis.tables import events as event_rows
-from switchpoint.analysis.tables import grouped as unit_groups
-from switchpoint.analysis.tables import visits as unit_rows
+from switchpoint.analysis.tables import unit_sums
 from switchpoint.analysis.tables.aggregated import Read
 from switchpoint.analysis.tables.columns import Columns, Frame, as_frame, eligible_columns, written
 from switchpoint.analysis.tables.extremes import extremes
-from switchpoint.analysis.tables.facts import Rows, Units, events_seen, groups_seen, units_seen
-from switchpoint.analysis.tables.group_extremes import group_extremes
-from switchpoint.analysis.tables.grouped import Grouped
+from switchpoint.analysis.tables.facts import Rows, events_seen, groups_seen, units_seen
 from switchpoint.analysis.tables.placement import layout
-from switchpoint.analysis.tables.units import UnitTable, as_served, clustered, clustered_metrics, merged
+from switchpoint.analysis.tables.units import UnitTable, as_served, clustered, clustered_metrics
 from switchpoint.analysis.tables.units import cells as summed
 from switchpoint.experiment.definition.source import Shape, Source
 from switchpoint.experiment.definition.types import DAY_MS, Experiment, Metric, Spec
 from switchpoint.experiment.errors import BadInput
 from switchpoint.experiment.language.experiment import digest, rule_digest
 from switchpoint.experiment.ledger.columns import check_columns, check_metrics, check_outcome_columns
+from switchpoint.experiment.ledger.sql import Engine
 
-MISMATCHES = COUNTS.index("mismatches")
+_SMALL = 100_000
+"""Rows below which one thread is done before several have begun."""
 
 
 def analyze(
@@ -105,8 +104,14 @@ def evidence_of(frame: Any, spec: Spec | Experiment, outcomes: Any = None) -> Ev
     second = None if outcomes is None else event_columns(outcomes, source)
     if not len(columns):
         raise BadInput("no rows are left to analyse", field="source.eligible", fix="widen the condition.")
-    table = _Table(spec=spec, frame=as_frame(frame), columns=columns, excluded=excluded, outcomes=second)
-    evidence = _evidence(table) if source.experiment is None else _of_many(table, source.experiment)
+    from switchpoint.experiment.store.query import session
+
+    with session(threads=1 if len(columns) < _SMALL else None) as engine:
+        table = _Table(
+            spec=spec, frame=as_frame(frame), columns=columns, excluded=excluded, outcomes=second,
+            engine=engine,
+        )  # fmt: skip
+        evidence = _evidence(table) if source.experiment is None else _of_many(table, source.experiment)
     said = (*columns.notation.said(), *(() if second is None else second.notation.said()))
     return replace(evidence, reading=tuple(dict.fromkeys(said)))
 
@@ -120,6 +125,7 @@ class _Table:
     columns: Columns
     excluded: Columns
     outcomes: Columns | None
+    engine: Engine
 
     @property
     def source(self) -> Source:
@@ -169,14 +175,12 @@ def _unreadable(
 
 def _evidence(table: _Table) -> Evidence:
     found = _sums(table)
-    read, source = found.read, table.source
-    last = int(np.max(found.cells.day)) + 1 if read.instants is not None else 0
+    last = int(np.max(found.cells.day)) + 1 if found.day_width else 0
     return Evidence(
-        metrics=found.metrics, rule=table.spec.decision, window_ms=read.window_ms, at=last * DAY_MS,
-        closed=True, day_width=0 if read.instants is None else read.instants.width,
-        subjects=read.layout.subjects, cells=found.cells, snapshots=found.snapshots,
-        as_served=found.as_served, facts=found.facts(),
-        clustered=source.cluster is not None,
+        metrics=found.metrics, rule=table.spec.decision, window_ms=table.spec.window_ms or 0,
+        at=last * DAY_MS, closed=True, day_width=found.day_width, subjects=found.subjects, cells=found.cells,
+        snapshots=found.snapshots, as_served=found.as_served, facts=found.facts(),
+        clustered=table.source.cluster is not None,
     )  # fmt: skip
 
 
@@ -193,42 +197,46 @@ def _read(columns: Columns, spec: Spec | Experiment, source: Source) -> Read:
 class _Sums:
     """The sums of a table, and how to see what only its rows show."""
 
-    read: Read
+    subjects: tuple[Subject, ...]
     metrics: tuple[Metric, ...]
     cells: Cells
+    day_width: int
     facts: Callable[[], tuple[Facts, ...]]
     snapshots: Cells | None = None
     as_served: Cells | None = None
 
 
 def _sums(table: _Table) -> _Sums:
-    columns, spec, source = table.columns, table.spec, table.source
-    groups = unit_groups.grouped(columns, spec, source)
-    if groups is not None:
-        return _of_groups(groups, table)
-    read = _read(columns, spec, source)
-    match source.shape:
-        case Shape.COUNTS | Shape.MOMENTS:
-            cells = (shapes.counted if source.shape is Shape.COUNTS else shapes.measured)(read, spec.primary)
-            snapshots = cells if source.cumulative else None
-            last = cells if snapshots is None else shapes.last(read, snapshots)
-            return _Sums(
-                read=read, metrics=spec.metrics, cells=last, snapshots=snapshots,
-                facts=lambda: groups_seen(_rows(table, read)),
-            )  # fmt: skip
-        case Shape.EVENTS:
-            return _of_events(read, table)
-        case Shape.UNITS:
-            return _of_units(read, table)
+    if table.source.shape is Shape.UNITS:
+        return _of_units(table)
+    read = _read(table.columns, table.spec, table.source)
+    return _of_events(read, table) if table.source.shape is Shape.EVENTS else _of_groups(read, table)
 
 
-def _rows(table: _Table, read: Read, owner: NDArray[np.int64] | None = None) -> Rows:
-    places = table.columns.places
+def _of_groups(read: Read, table: _Table) -> _Sums:
+    """Of rows that count many units."""
+    count = shapes.counted if table.source.shape is Shape.COUNTS else shapes.measured
+    cells = count(read, table.spec.primary)
+    snapshots = cells if table.source.cumulative else None
+    return _Sums(
+        subjects=read.layout.subjects, metrics=table.spec.metrics, day_width=_width(read),
+        cells=cells if snapshots is None else shapes.last(read, snapshots), snapshots=snapshots,
+        facts=lambda: groups_seen(_rows(table, read.layout.subjects)),
+    )  # fmt: skip
+
+
+def _width(read: Read) -> int:
+    return 0 if read.instants is None else read.instants.width
+
+
+def _rows(table: _Table, subjects: Sequence[Subject]) -> Rows:
+    places, experiment = table.columns.places, table.source.experiment
+    one = np.zeros(len(table.columns), dtype=np.int64)
     return Rows(
         source=table.source, columns=table.columns, excluded=table.excluded,
         whole=table.frame if places is None else table.frame[places.tolist()],
-        experiments=[subject.key for subject in read.layout.subjects],
-        owner=read.layout.subject if owner is None else owner,
+        experiments=[subject.key for subject in subjects],
+        owner=one if experiment is None else table.columns.labels(experiment).codes,
     )  # fmt: skip
 
 
@@ -253,66 +261,25 @@ def _of_events(read: Read, table: _Table) -> _Sums:
         raise ValueError("events have outcomes")
     folded = event_rows.folded(read, table.outcomes)
     metrics, cells = _clustered(folded.units, table)
-    size = len(read.layout.subjects)
+    subjects = read.layout.subjects
 
     def facts() -> tuple[Facts, ...]:
         own = summed(folded.units, read.metrics)
-        return events_seen(_rows(table, read), folded, extremes(folded.units, read.metrics, own, size))
+        farthest = extremes(folded.units, read.metrics, own, len(subjects))
+        return events_seen(_rows(table, subjects), folded, farthest)
 
     return _Sums(
-        read=read, metrics=metrics, cells=cells, facts=facts, as_served=_as_served(folded.units, table)
-    )
+        subjects=subjects, metrics=metrics, cells=cells, day_width=_width(read), facts=facts,
+        as_served=_as_served(folded.units, table),
+    )  # fmt: skip
 
 
-def _of_units(read: Read, table: _Table) -> _Sums:
-    visits = unit_rows.visits(read)
-    units = unit_rows.unit_table(read, visits)
-    metrics, cells = _clustered(units, table)
-    subjects, unit = read.layout.subjects, read.source.unit
-
-    def facts() -> tuple[Facts, ...]:
-        own = summed(units, read.metrics)
-        seen = Units(
-            several=np.arange(len(read.columns)), first=lambda: visits.first,
-            variant=lambda: read.layout.variant,
-            extremes=extremes(units, read.metrics, own, len(subjects)), table=units,
-            unit=None if unit is None else read.columns.ids(unit)[visits.first],
-        )  # fmt: skip
-        return units_seen(_rows(table, read), seen, [len(subject.variants) for subject in subjects])
-
-    return _Sums(read=read, metrics=metrics, cells=cells, facts=facts, as_served=_as_served(units, table))
-
-
-def _of_groups(found: Grouped, table: _Table) -> _Sums:
-    """The sums of the units with one row, and of those with several, which are read on their own."""
-    metrics, columns = table.spec.metrics, table.columns
-    visits = None if found.visits is None else unit_rows.visits(found.visits)
-    units = None if found.visits is None or visits is None else unit_rows.unit_table(found.visits, visits)
-    cells = merged([found.cells, *([] if units is None else [summed(units, metrics)])])
-
-    def first() -> NDArray[np.int64]:
-        lone = np.ones(len(columns), dtype=bool)
-        lone[found.repeated] = False
-        again = found.repeated[:0] if visits is None else found.repeated[visits.first]
-        return np.sort(np.concatenate([np.flatnonzero(lone), again]))
-
-    def facts() -> tuple[Facts, ...]:
-        seen = Units(
-            several=found.repeated, first=first,
-            variant=lambda: columns.codes(str(found.read.source.variant)),
-            extremes=(group_extremes(found, units, cells),),
-        )  # fmt: skip
-        rows = _rows(table, found.read, np.zeros(len(columns), dtype=np.int64))
-        return units_seen(rows, seen, [len(found.read.layout.subjects[0].variants)])
-
-    met = None
-    if cells.counts[:, MISMATCHES].any():
-        known = np.flatnonzero(found.served >= 0)
-        met = merged([
-            found.cells.taken(known, variant=found.served[known]),
-            *([] if units is None else [as_served(units, metrics)]),
-        ])  # fmt: skip
-    return _Sums(read=found.read, metrics=metrics, cells=cells, facts=facts, as_served=met)
+def _of_units(table: _Table) -> _Sums:
+    found = unit_sums.unit_sums(table.engine, table.columns, table.spec, table.source)
+    return _Sums(
+        subjects=found.places.subjects, metrics=found.metrics, cells=found.cells, day_width=found.day_width,
+        facts=lambda: units_seen(_rows(table, found.places.subjects), found), as_served=found.as_served,
+    )  # fmt: skip
 
 
 def event_columns(outcomes: Any, source: Source) -> Columns:

@@ -34,9 +34,6 @@ from switchpoint.analysis.evidence.moments import (
 from switchpoint.analysis.numerics.estimates import Float
 from switchpoint.experiment.definition.types import Metric, MetricType
 
-SIZE = "unit"
-"""Event name of the denominator that counts the units of a cluster."""
-
 
 class Counted(StrEnum):
     """What the smaller variant needs enough of.

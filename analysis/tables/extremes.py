@@ -65,17 +65,6 @@ def _away(units: UnitTable, column: Column, chosen: Index, typical: Floats) -> F
     return np.asarray(np.abs(x - typical[units.subject[chosen], units.variant[chosen]] * y))
 
 
-def farthest(units: UnitTable, column: Column, variant: int, typical: float) -> tuple[int, int, int] | None:
-    """(x, y, stratum) of the unit of a variant with the largest |x − typical·y|, in a table of one
-    experiment; y is 0 but for ratios."""
-    mine = np.flatnonzero((units.variant == variant) & ~units.contaminated)
-    if not len(mine):
-        return None
-    one = np.full((1, int(units.variant.max()) + 1), typical)
-    (_, _, unit), *_ = _farthest(units, column, mine, one)
-    return totals_of(units, column, unit)
-
-
 def totals_of(units: UnitTable, column: Column, unit: int) -> tuple[int, int, int]:
     """(x, y, stratum) of one unit; y is 0 but for ratios."""
     below = int(column.sides[1][unit]) if len(column.sides) > 1 else 0

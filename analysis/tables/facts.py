@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import narwhals.stable.v2 as nw
@@ -22,7 +22,7 @@ from switchpoint.analysis.evidence.moments import Index
 from switchpoint.analysis.tables import row_facts
 from switchpoint.analysis.tables.columns import Columns, Frame
 from switchpoint.analysis.tables.events import Folded
-from switchpoint.analysis.tables.units import UnitTable
+from switchpoint.analysis.tables.unit_sums import UnitSums, extremes
 from switchpoint.experiment.definition.condition import attribute_names
 from switchpoint.experiment.definition.source import Shape, Source
 
@@ -64,29 +64,14 @@ def groups_seen(rows: Rows) -> tuple[Facts, ...]:
     return _each(rows, Facts.unseen(_GROUPS), copies=_copies(rows, rows.whole, rows.owner))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Units:
-    """The units of a table: the places of the `several` rows whose unit may have more than one, one row of
-    every unit (`first`), and the `variant` of every eligible row.
-
-    `unit`: of every unit of a table of many experiments, one number for the same unit in each of them.
-    """
-
-    several: Index
-    first: Callable[[], Index]
-    variant: Callable[[], Index]
-    extremes: tuple[tuple[Extreme, ...], ...]
-    table: UnitTable | None = None
-    unit: Index | None = None
-
-
-def units_seen(rows: Rows, units: Units, variants: Sequence[int]) -> tuple[Facts, ...]:
-    """Of a table of units or visits; `variants` is how many every experiment has."""
+def units_seen(rows: Rows, units: UnitSums) -> tuple[Facts, ...]:
+    """Of a table of units or visits."""
     source = rows.source
     copies: Sequence[Copies | Unseen] = [Unseen(_NO_UNIT)] * len(rows.experiments)
     if source.unit is not None:
-        several = rows.whole if len(units.several) == len(rows.owner) else rows.whole[units.several.tolist()]
-        copies = _copies(rows, several, rows.owner[units.several])
+        several = units.repeated_rows()  # a copy is of the same unit
+        whole = rows.whole if len(several) == len(rows.owner) else rows.whole[several.tolist()]
+        copies = _copies(rows, whole, rows.owner[several])
     base = replace(
         Facts.unseen("a table of units has no times of outcomes"),
         served=None if source.served is not None else Unseen("no column `served` is named"),
@@ -95,32 +80,33 @@ def units_seen(rows: Rows, units: Units, variants: Sequence[int]) -> tuple[Facts
         nesting=Unseen(f"the source says what was randomised (`cluster: {source.cluster}`)"),
         sharing=Unseen("the table holds one experiment"),
         arrived=Unseen(_TABLE),
+        extremes=Unseen("clusters are compared, not units"),
     )
     found = _each(rows, base, copies=copies)
     if source.cluster is None:
-        nested = _nesting(rows, units)
-        found = tuple(replace(facts, nesting=own) for facts, own in zip(found, nested, strict=True))
-        found = tuple(replace(facts, extremes=own) for facts, own in zip(found, units.extremes, strict=True))
-    else:
-        found = tuple(replace(facts, extremes=Unseen("clusters are compared, not units")) for facts in found)
-    return _shared(found, rows, units.table, units.unit, variants)
+        seen = zip(found, _nesting(rows, units), extremes(units), strict=True)
+        found = tuple(replace(facts, nesting=nested, extremes=far) for facts, nested, far in seen)
+    if len(found) == 1:
+        return found
+    if source.unit is None:
+        return tuple(replace(facts, sharing=Unseen(_NO_UNIT)) for facts in found)
+    first, subject, variant = units.each()
+    return _shared(found, rows, rows.columns.ids(source.unit)[first], subject, variant)
 
 
-def _nesting(rows: Rows, units: Units) -> tuple[tuple[Nesting, ...], ...]:
+def _nesting(rows: Rows, units: UnitSums) -> tuple[tuple[Nesting, ...], ...]:
     """Columns that may be the unit, read on one row of every unit."""
-    first = units.first()
-    whole, owner, variant = rows.whole, rows.owner, units.variant
-    if len(first) < len(owner):
-        whole, owner = whole[first.tolist()], owner[first]
-        return row_facts.nesting(
-            whole, rows.columns.frame.columns, owner, lambda: variant()[first], len(rows.experiments)
-        )
-    return row_facts.nesting(whole, rows.columns.frame.columns, owner, variant, len(rows.experiments))
+    names = row_facts.may_be_units(rows.whole, rows.columns.frame.columns)
+    if not names:
+        return ((),) * len(rows.experiments)
+    first, subject, variant = units.each()
+    whole = rows.whole[first.tolist()] if units.repeated else rows.whole
+    return row_facts.nesting(whole, names, subject, variant, len(rows.experiments))
 
 
-def events_seen(rows: Rows, folded: Folded, extremes: tuple[tuple[Extreme, ...], ...]) -> tuple[Facts, ...]:
+def events_seen(rows: Rows, folded: Folded, farthest: tuple[tuple[Extreme, ...], ...]) -> tuple[Facts, ...]:
     """Of two tables of events."""
-    source, units, experiments = rows.source, folded.units, len(rows.experiments)
+    source, units = rows.source, folded.units
     copies = _copies(rows, rows.whole, rows.owner)
     if source.exposures is None or source.exposures.id is not None:
         copies = [replace(own, copies=0) for own in copies]
@@ -140,13 +126,11 @@ def events_seen(rows: Rows, folded: Folded, extremes: tuple[tuple[Extreme, ...],
             outcomes=Outcomes(
                 early=int(folded.early[e]), before=int(folded.before[e]), counted=int(folded.counted[e])
             ),
-            extremes=facts.extremes if source.cluster is not None else extremes[e],
+            extremes=facts.extremes if source.cluster is not None else farthest[e],
         )
         for e, (facts, own) in enumerate(zip(_each(rows, base, copies=copies), copies, strict=True))
     )
-    variants = np.zeros(experiments, dtype=np.int64)
-    np.maximum.at(variants, units.subject, units.variant + 1)
-    return _shared(found, rows, units, folded.unit, [int(n) for n in variants])
+    return found if len(found) == 1 else _shared(found, rows, folded.unit, units.subject, units.variant)
 
 
 def _each(rows: Rows, base: Facts, *, copies: Sequence[Copies | Unseen]) -> tuple[Facts, ...]:
@@ -210,13 +194,12 @@ def _by_label(columns: Columns, column: str, owner: Index, experiments: int) -> 
 
 
 def _shared(
-    found: tuple[Facts, ...], rows: Rows, table: UnitTable | None, unit: Index | None, variants: Sequence[int]
+    found: tuple[Facts, ...], rows: Rows, unit: Index, subject: Index, variant: Index
 ) -> tuple[Facts, ...]:
-    """How the experiments of one table share their units."""
-    if len(found) == 1 or table is None:
-        return found
-    if unit is None:
-        return tuple(replace(facts, sharing=Unseen(_NO_UNIT)) for facts in found)
-    sizes = list(zip(rows.experiments, variants, strict=True))
-    own = row_facts.sharing(unit, table.subject, table.variant, sizes)
+    """How the experiments of one table share their units: of every unit row one number for the same unit in
+    every experiment, its experiment and its variant."""
+    most = np.zeros(len(found), dtype=np.int64)
+    np.maximum.at(most, subject, variant + 1)
+    sizes = list(zip(rows.experiments, most.tolist(), strict=True))
+    own = row_facts.sharing(unit, subject, variant, sizes)
     return tuple(replace(facts, sharing=sharing) for facts, sharing in zip(found, own, strict=True))

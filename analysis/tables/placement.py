@@ -51,10 +51,10 @@ def layout(columns: Columns, spec: Spec | Experiment, source: Source, weight: In
     for column, labels in ((source.variant, variant), (source.segment, segment)):
         if column is not None and labels is not None:
             _refuse_twins(column, who, labels)
-    epochs = _epochs(columns, source)
-    strata = [(epoch + 1, name) for epoch in range(len(epochs.names)) for name in places.names]
+    known = epochs(columns, source)
+    strata = [(epoch + 1, name) for epoch in range(len(known.names)) for name in places.names]
     both = Labels(
-        names=tuple(map(str, range(len(strata)))), codes=epochs.codes * len(places.names) + places.codes
+        names=tuple(map(str, range(len(strata)))), codes=known.codes * len(places.names) + places.codes
     )
     held, stratum = _members(who, both, weight, FIRST)
     subjects = tuple(
@@ -62,7 +62,7 @@ def layout(columns: Columns, spec: Spec | Experiment, source: Source, weight: In
             key=key,
             variants=members[e],
             strata=tuple(
-                Stratum(epoch=epoch, segment=name, weights=_weights(source, members[e], epochs, epoch, name))
+                Stratum(epoch=epoch, segment=name, weights=_weights(source, members[e], known, epoch, name))
                 for epoch, name in (strata[int(place)] for place in held[e])
             ),
             segmented_by=source.segment or "segment",
@@ -200,7 +200,7 @@ def _listed(names: list[str], most: int = 8) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def _epochs(columns: Columns, source: Source) -> Labels:
+def epochs(columns: Columns, source: Source) -> Labels:
     """The epoch of every row, by the key of its weights: a value of the column `epoch`, or the day from which
     on they held; one epoch where weights are the same for all, or differ by segment.
 
@@ -237,12 +237,12 @@ def _epochs(columns: Columns, source: Source) -> Labels:
 
 
 def _weights(
-    source: Source, variants: tuple[str, ...], epochs: Labels, epoch: int, segment: str
+    source: Source, variants: tuple[str, ...], known: Labels, epoch: int, segment: str
 ) -> tuple[float, ...] | None:
     """The intended shares of a stratum; None where they are not known."""
     given: Mapping[str, int] | str | None = source.weights
     if source.weights_by:
-        key = epochs.names[epoch - 1] or segment
+        key = known.names[epoch - 1] or segment
         if key not in source.weights_by:
             raise BadInput(
                 f"no weights for the segment {key!r}", field="source.weights", value=key,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from math import isnan
 from typing import Any
 
@@ -105,28 +105,35 @@ def _damage(value: object, texts: set[str]) -> list[str]:
     return ["upper and lower case mixed"] if text != text.lower() and text.lower() in texts else []
 
 
+def may_be_units(frame: Frame, named: Sequence[str]) -> list[str]:
+    """The columns called as units are, of those that the source does not name."""
+    return [
+        name
+        for name, kind in frame.schema.items()
+        if name not in named and not kind.is_nested() and _ID_NAME.search(name)
+    ]
+
+
 def nesting(
-    frame: Frame, named: Sequence[str], owner: Index, variants: Callable[[], Index], experiments: int
+    frame: Frame, names: Sequence[str], owner: Index, variant: Index, experiments: int
 ) -> tuple[tuple[Nesting, ...], ...]:
-    """Per experiment the columns that were not named but may be the unit, because their values repeat.
+    """Per experiment the columns that may be the unit, because their values repeat.
 
     Had rows been randomised, a value with several rows would hold several variants about as often as chance
     says; a column whose values hold one each says that it is what was randomised.
 
     Args:
-        frame: one row per unit. named: columns of the source. owner, variants: of every row.
+        frame: one row per unit. names: its columns to look at. owner, variant: of every row.
     """
     every: list[list[Nesting]] = [[] for _ in range(experiments)]
-    for name in frame.columns:
-        nested = frame.schema[name].is_nested()
-        if name not in named and not nested and _ID_NAME.search(name):
-            for e, found in _nested(frame, name, owner, variants, experiments):
-                every[e].append(found)
+    for name in names:
+        for e, found in _nested(frame, name, owner, variant, experiments):
+            every[e].append(found)
     return tuple(map(tuple, every))
 
 
 def _nested(
-    frame: Frame, name: str, owner: Index, variants: Callable[[], Index], experiments: int
+    frame: Frame, name: str, owner: Index, variants: Index, experiments: int
 ) -> Iterator[tuple[int, Nesting]]:
     missing = (
         frame[name].is_null() | frame[name].is_nan()
@@ -140,7 +147,7 @@ def _nested(
         return
     whole = len(there) == len(frame)
     codes = Columns(frame=frame.select(name) if whole else frame.select(name)[there.tolist()]).codes(name)
-    who, variant = owner[there], variants()[there]
+    who, variant = owner[there], variants[there]
     pair, where = np.unique(who * (int(codes.max()) + 1) + codes, return_inverse=True)
     of = pair // (int(codes.max()) + 1)
     size = np.bincount(where)

@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from switchpoint.analysis.evidence.event_gate import SIZE
 from switchpoint.analysis.evidence.evidence import COUNTS, Cells
-from switchpoint.analysis.evidence.moments import Covariates, Exact, Index, Integers, add_into, integers, join
+from switchpoint.analysis.evidence.moments import Covariates, Exact, Index, Integers, add_into, integers
 from switchpoint.experiment.definition.types import Measure, Metric, MetricType
+from switchpoint.experiment.ledger.sql import SIZE
 
 Change = Callable[[Integers], Integers]
 
@@ -147,23 +147,7 @@ def as_served(units: UnitTable, metrics: Sequence[Metric]) -> Cells:
     return cells(chosen, metrics)
 
 
-def merged(parts: Sequence[Cells]) -> Cells:
-    """Cells of different units as one entry per place."""
-    names = ("subject", "stratum", "variant", "day", "contaminated", "counts")
-    columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
-    every = Cells(
-        **columns, totals=tuple(join(same) for same in zip(*(p.totals for p in parts), strict=True))
-    )
-    first, cell = _places(every)
-    counts = [add_into(every.counts[:, column], cell, first.shape) for column in range(len(COUNTS))]
-    return Cells(
-        **{name: column[first] for name, column in columns.items() if name != "counts"},
-        counts=np.stack(counts, axis=1),
-        totals=tuple(totals.grouped(cell, first.shape) for totals in every.totals),
-    )
-
-
-def _places(held: UnitTable | Cells) -> tuple[Index, Index]:
+def _places(held: UnitTable) -> tuple[Index, Index]:
     """The first row of every place of a cell, and each row's cell."""
     place = np.zeros(len(held.subject), dtype=np.int64)
     for part in (held.subject, held.stratum, held.variant, held.day, held.contaminated.astype(np.int64)):

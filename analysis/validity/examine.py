@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from switchpoint.analysis.evidence import pairs as estimates
-from switchpoint.analysis.evidence.event_gate import SIZE
 from switchpoint.analysis.evidence.evidence import DayLooks, Evidence
 from switchpoint.analysis.evidence.facts import Extreme, Unseen
 from switchpoint.analysis.evidence.moments import Exact, Totals, minor_units
@@ -27,6 +26,7 @@ from switchpoint.analysis.validity.outliers import Carried
 from switchpoint.analysis.validity.sample_ratio import SampleRatio
 from switchpoint.analysis.validity.series import Effects, Levels
 from switchpoint.experiment.definition.types import Direction, Metric, MetricType, Role
+from switchpoint.experiment.ledger.sql import SIZE
 from switchpoint.experiment.ledger.times import PERIODS
 
 

@@ -27,7 +27,7 @@ _SERIAL_START_MS = -25_569 * DAY_MS
 """30 December 1899, from which spreadsheets count days."""
 _SERIALS = (20_000, 80_000)
 """Spreadsheets' days that are read as dates: 1954 to 2119."""
-_SECONDS, _MS = (10**9, 10**11), (10**11, 10**13)
+_SECONDS, MILLISECONDS = (10**9, 10**11), (10**11, 10**13)
 _FINER = {16: 1_000, 19: 1_000_000}
 """Digits of micro- and nanoseconds since 1970, and how many of them are a millisecond."""
 _NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -136,7 +136,7 @@ class Times:
 
     def _number(self, value: float) -> Moment:
         for (least, most), scale, start in (
-            (_SERIALS, DAY_MS, _SERIAL_START_MS), (_SECONDS, 1_000, 0), (_MS, 1, 0),
+            (_SERIALS, DAY_MS, _SERIAL_START_MS), (_SECONDS, 1_000, 0), (MILLISECONDS, 1, 0),
         ):  # fmt: skip
             if least <= value < most:
                 return start + round(value * scale), DAY
