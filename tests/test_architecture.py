@@ -62,7 +62,7 @@ def test_nothing_is_imported_by_a_name_without_the_package() -> None:
         ),
         (  # scipy.stats takes over a second
             (
-                "from switchpoint.analysis.inference import fixed, multiplicity, proportion, sequential;"
+                "from switchpoint.analysis.inference import contrast, multiplicity, proportion, sequential;"
                 "from switchpoint.analysis.methods import exact_tests;"
                 "import switchpoint.analysis.planning.sufficiency, switchpoint.analysis.validity.sample_ratio"
             ),

@@ -1,4 +1,4 @@
-"""Anytime-valid comparisons: the asymptotic confidence sequence with a normal mixture boundary.
+"""Anytime-valid reading: the boundary and the e-value of the asymptotic confidence sequence (normal mixture).
 
 With N = n_control + n_treatment units and a standard error SE at this look, the interval is
 estimate ± SE·√((N + k)/N · ln((N + k)/(k·α²))), k = n_star / (ln(1 − 2 ln α) − 2 ln α), which is tightest
@@ -22,12 +22,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from switchpoint.analysis.inference import fixed
-from switchpoint.analysis.inference.fixed import fieller, lift_estimate, lift_statistic
-from switchpoint.analysis.inference.sample import Sample
 from switchpoint.analysis.numerics.estimates import Alternative, Estimates, Float, estimates
-from switchpoint.analysis.numerics.reasons import Codes, Reason, first_code, first_reason
-from switchpoint.analysis.numerics.tail import open_side
+from switchpoint.analysis.numerics.reasons import Reason, first_code
 
 
 def mixing_units(
@@ -83,65 +79,6 @@ def running_p(log_e: ArrayLike, *, axis: int = -1) -> Float:
     return np.asarray(np.exp(np.minimum(0.0, -np.maximum.accumulate(np.asarray(log_e, float), axis=axis))))
 
 
-def from_standard_error(
-    estimate: ArrayLike,
-    standard_error: ArrayLike,
-    n: ArrayLike,
-    *,
-    n_star: ArrayLike,
-    alpha: ArrayLike = 0.05,
-    alternative: Alternative = Alternative.TWO_SIDED,
-    null: ArrayLike = 0.0,
-    reason: Codes | None = None,
-) -> Estimates:
-    """Confidence sequence at this look for any asymptotically normal estimate.
-
-    Args:
-        estimate, standard_error: of the effect (stratified, adjusted, relative, ...).
-        n: units of both variants together.
-        n_star: where the sequence is tightest: the planned number of units of both variants.
-        reason: codes carried along from the estimate.
-    """
-    value, error, units = (np.asarray(part, float) for part in (estimate, standard_error, n))
-    k = mixing_units(n_star, alpha, alternative)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        z = (value - np.asarray(null, float)) / error
-        half = boundary(units, alpha, k, alternative) * error
-        log_e = log_e_value(z, units, k, alternative)
-    low, high = open_side(value - half, value + half, alternative)
-    codes = first_reason((~(error > 0), Reason.ZERO_VARIANCE))
-    columns: dict[str, ArrayLike] = {
-        "estimate": value, "standard_error": error, "statistic": z, "low": low, "high": high, "alpha": alpha,
-    }  # fmt: skip
-    return _finish(
-        "asymptotic-cs", alternative, first_code(*([] if reason is None else [reason]), codes), columns, log_e
-    )
-
-
-def effect(
-    control: Sample,
-    treatment: Sample,
-    *,
-    n_star: ArrayLike,
-    alpha: ArrayLike = 0.05,
-    alternative: Alternative = Alternative.TWO_SIDED,
-    null: ArrayLike = 0.0,
-) -> Estimates:
-    """Confidence sequence of mean_treatment − mean_control at this look."""
-    once = fixed.effect(control, treatment, alpha=alpha, alternative=alternative, null=null)
-    found = from_standard_error(
-        treatment.mean - control.mean,
-        np.sqrt(control.error_variance + treatment.error_variance),
-        control.n + treatment.n,
-        n_star=n_star,
-        alpha=alpha,
-        alternative=alternative,
-        null=null,
-        reason=first_code(control.reason, treatment.reason),
-    )
-    return no_surer(found, once)
-
-
 def no_surer(sequence: Estimates, once: Estimates) -> Estimates:
     """A sequence that claims no more at this look than the fixed test `once` of the same data: the larger p
     (the smaller e-value) and the hull of both intervals. Where the fixed set of lifts has no bound, the
@@ -162,43 +99,3 @@ def no_surer(sequence: Estimates, once: Estimates) -> Estimates:
     }  # fmt: skip
     codes = first_code(sequence.reason, np.where(unbounded, once.reason, 0).astype(np.uint8))
     return estimates(sequence.method, sequence.alternative, codes, columns, log_e)
-
-
-def lift(
-    control: Sample,
-    treatment: Sample,
-    *,
-    n_star: ArrayLike,
-    alpha: ArrayLike = 0.05,
-    alternative: Alternative = Alternative.TWO_SIDED,
-    null: ArrayLike = 0.0,
-) -> Estimates:
-    """Confidence sequence of mean_treatment / mean_control − 1 at this look.
-
-    Inverts the sequential test of m_treatment − (1 + l)·m_control = 0 in l (Fieller's set with the
-    sequential boundary in place of the quantile), so it excludes zero exactly when `effect` does.
-    """
-    once = fixed.lift(control, treatment, alpha=alpha, alternative=alternative, null=null)
-    units = control.n + treatment.n
-    k = mixing_units(n_star, alpha, alternative)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        quantile = boundary(units, alpha, k, alternative)
-        low, high, unbounded = fieller(control, treatment, quantile)
-        z, error = lift_statistic(control, treatment, null)
-        log_e = log_e_value(z, units, k, alternative)
-    low, high = open_side(low, high, alternative)
-    ratio, reason = lift_estimate(control, treatment)
-    codes = first_code(reason, first_reason((unbounded, Reason.UNBOUNDED_LIFT)))
-    columns: dict[str, ArrayLike] = {
-        "estimate": ratio, "standard_error": error, "statistic": z, "low": low, "high": high, "alpha": alpha,
-    }  # fmt: skip
-    return no_surer(_finish("asymptotic-cs-fieller", alternative, codes, columns, log_e), once)
-
-
-def _finish(
-    method: str, alternative: Alternative, reason: Codes, columns: dict[str, ArrayLike], log_e: Float
-) -> Estimates:
-    p, log_p = anytime_p(log_e)
-    return estimates(
-        method, alternative, reason, columns | {"p_value": p, "log_p": log_p, "df": np.inf}, log_e=log_e
-    )

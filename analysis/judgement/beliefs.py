@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from switchpoint.analysis.evidence.pairs import Pairs, score_statistic, widened
 from switchpoint.analysis.inference import contrast, group_sequential
 from switchpoint.analysis.inference.effect_prior import EffectPosterior, EffectPrior, normal_posterior
+from switchpoint.analysis.inference.group_sequential import Looks
 from switchpoint.analysis.inference.lift_posterior import binomial_lift
-from switchpoint.analysis.inference.repeated import Looks
 from switchpoint.analysis.judgement.looks import Watched
+from switchpoint.analysis.numerics.arrays import rows
 from switchpoint.analysis.numerics.estimates import Estimates, Float
 from switchpoint.analysis.numerics.reasons import Reason, first_code, first_reason
 from switchpoint.analysis.planning.sufficiency import Sufficiency
@@ -39,10 +40,10 @@ def planned(given: Pairs, row: int, v: int, looks: Looks, alpha: float) -> tuple
             group_sequential.score_effect(counts, looks, alpha=alpha),
             group_sequential.score_lift(counts, looks, alpha=alpha),
         )
-    found = widened(given)[row : row + 1, v]
+    found = rows(widened(given), np.s_[row : row + 1, v])
     return (
-        group_sequential.contrast_effect(found, looks, alpha=alpha),
-        group_sequential.contrast_lift(found, looks, alpha=alpha),
+        group_sequential.effect(found, looks, alpha=alpha),
+        group_sequential.lift(found, looks, alpha=alpha),
     )
 
 
@@ -60,15 +61,15 @@ class Series:
 
 def watch(given: Pairs, enough: Sufficiency, series: Series) -> Watched:
     """What a group sequential plan reads; `enough` is the metric's sufficiency at every row of `given`."""
-    rows = series.rows
+    at = series.rows
     with np.errstate(divide="ignore", invalid="ignore"):
         information = 1 / given.progress.error_variance
     z = statistic(given)
     ready = given.enough & np.isfinite(z)
     share = np.where(enough.reason == 0, enough.fraction, np.nan)
     return Watched(
-        days=np.broadcast_to(series.days, z[rows].shape), variants=series.variants, z=z[rows],
-        share=share[rows], information=information[rows], ready=ready[rows],
+        days=np.broadcast_to(series.days, z[at].shape), variants=series.variants, z=z[at],
+        share=share[at], information=information[at], ready=ready[at],
     )  # fmt: skip
 
 

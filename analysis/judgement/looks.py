@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from switchpoint.analysis.inference.repeated import Looks
+from switchpoint.analysis.inference.group_sequential import Looks
 from switchpoint.analysis.numerics.estimates import Float
 from switchpoint.experiment.definition.looks import first_look
 from switchpoint.experiment.definition.types import DecisionRule

@@ -12,8 +12,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from switchpoint.analysis.inference import fixed
-from switchpoint.analysis.inference.contrast import Contrast
+from switchpoint.analysis.inference.contrast import Contrast, from_standard_error, once
 from switchpoint.analysis.numerics.estimates import Alternative, Estimates, Float
 from switchpoint.analysis.numerics.reasons import CannotEstimate, Reason
 from switchpoint.experiment.errors import BadInput
@@ -55,10 +54,8 @@ class Fit:
     ) -> Estimates:
         """Test and dual interval of one coefficient."""
         error = np.sqrt(self.covariance[index, index])
-        return fixed.from_standard_error(
-            method, np.asarray(self.coefficient[index]), np.asarray(error), df=self.df[index], alpha=alpha,
-            alternative=alternative,
-        )  # fmt: skip
+        criterion = once(self.df[index], alpha=alpha, alternative=alternative, method=method)
+        return from_standard_error(self.coefficient[index], error, criterion)
 
 
 def least_squares(

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 T = TypeVar("T")
-Index = slice | NDArray[np.int64]
+Index = slice | NDArray[np.int64] | tuple[int | slice, ...]
 
 
 def joined(parts: Sequence[T]) -> T:

@@ -14,7 +14,7 @@ from switchpoint.analysis.evidence import pairs as estimates
 from switchpoint.analysis.evidence.evidence import DayLooks, Evidence
 from switchpoint.analysis.evidence.facts import Extreme, Unseen
 from switchpoint.analysis.evidence.moments import Exact, Totals, minor_units
-from switchpoint.analysis.inference import contrast, fixed
+from switchpoint.analysis.inference import contrast
 from switchpoint.analysis.inference.sample import Sample
 from switchpoint.analysis.inference.stratify import stratify
 from switchpoint.analysis.numerics.arrays import joined, rows
@@ -220,7 +220,7 @@ def _differences(evidence: Evidence, given: Sequence[_Given], none: str) -> Diff
     swapped = Sample(**{f.name: np.swapaxes(getattr(sample, f.name), -1, -2) for f in fields(sample)})
     weight = np.concatenate([np.asarray(one.totals.n, dtype=np.float64).sum(axis=-1) for one in given])
     sides = stratify(swapped[:, :1], swapped[:, 1:], weight[:, None, :])
-    effect = fixed.effect(sides.control, sides.treatment)
+    effect = contrast.effect(contrast.from_samples(sides.control, sides.treatment))
 
     def difference(place: int, e: int, v: int) -> Difference:
         one, row = given[place], place * len(subjects) + e

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from switchpoint.analysis.analyze import analyze_ledger
 from switchpoint.analysis.frame import analyze
-from switchpoint.analysis.inference.repeated import Looks
+from switchpoint.analysis.inference.group_sequential import Looks
 from switchpoint.analysis.judgement.looks import Watched, course, follow
 from switchpoint.analysis.report.report import Report
 from switchpoint.analysis.results.numbers import Comparison, Planned

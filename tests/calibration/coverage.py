@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from switchpoint.analysis.inference import fixed, group_sequential, proportion, sequential
-from switchpoint.analysis.inference.repeated import Looks
+from switchpoint.analysis.inference import contrast, group_sequential, proportion
+from switchpoint.analysis.inference.group_sequential import Looks
 from switchpoint.analysis.inference.spending import spending_bounds
 from switchpoint.analysis.numerics.estimates import Alternative, Estimates
 from switchpoint.analysis.planning.cost import PLANNING_LOOKS, looks_cost, sequential_cost
@@ -82,14 +82,17 @@ def _intervals(stream: Stream) -> dict[str, tuple[Estimates, Estimates]]:
     planned_units = float(stream.n[:, -1].sum(axis=-1).mean())
     looks = Looks(times=(0.25, 0.5, 0.75, 1.0))
     methods = {
-        "Welch, Fieller": (fixed.effect(control, treatment), fixed.lift(control, treatment)),
+        "Welch, Fieller": (
+            contrast.effect(contrast.from_samples(control, treatment)),
+            contrast.lift(contrast.from_samples(control, treatment)),
+        ),
         "group sequential, 4th of 4 looks": (
-            group_sequential.effect(control, treatment, looks),
-            group_sequential.lift(control, treatment, looks),
+            group_sequential.effect(contrast.from_samples(control, treatment), looks),
+            group_sequential.lift(contrast.from_samples(control, treatment), looks),
         ),
         "confidence sequence": (
-            sequential.effect(control, treatment, n_star=planned_units),
-            sequential.lift(control, treatment, n_star=planned_units),
+            contrast.sequence(contrast.from_samples(control, treatment), n_star=planned_units),
+            contrast.lift_sequence(contrast.from_samples(control, treatment), n_star=planned_units),
         ),
     }
     if stream.counts is None:
@@ -166,7 +169,7 @@ def _run(
     times = np.arange(1, traffic.looks + 1) / traffic.looks
     assert stream.counts is not None
     if design == "sequential":
-        stops = sequential.effect(*stream.sample, n_star=traffic.units).significant
+        stops = contrast.sequence(contrast.from_samples(*stream.sample), n_star=traffic.units).significant
     else:
         z = (
             spending_bounds(times, alpha=ALPHA).z if design == "group sequential"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from switchpoint.analysis.inference import fixed, proportion, sequential
+from switchpoint.analysis.inference import contrast, proportion
 from switchpoint.analysis.inference.spending import spending_bounds
 from switchpoint.analysis.numerics.estimates import Alternative
 from switchpoint.analysis.numerics.tail import critical, p_values
@@ -135,7 +135,7 @@ def _fixed(stream: Stream, planned: int, widening: streams.Array) -> NDArray[np.
         x, n = (column[:, -1] for column in stream.counts)
         none[:, -1] = proportion.score_difference(x[:, 0], n[:, 0], x[:, 1], n[:, 1], alpha=ALPHA).significant
         return none
-    found = fixed.effect(*(side[:, -1] for side in stream.sample), alpha=ALPHA)
+    found = contrast.effect(contrast.from_samples(*(side[:, -1] for side in stream.sample)), alpha=ALPHA)
     p, _ = p_values(found.statistic / widening[:, -1], found.df, Alternative.TWO_SIDED)
     none[:, -1] = (found.reason == 0) & (p < ALPHA)
     return none
@@ -145,9 +145,8 @@ def _sequential(stream: Stream, planned: int, widening: streams.Array) -> NDArra
     """Every look by the confidence sequence, tightest at the plan's end."""
     control, treatment = stream.sample
     error = widening * np.sqrt(control.error_variance + treatment.error_variance)
-    return sequential.from_standard_error(
-        treatment.mean - control.mean, error, control.n + treatment.n, n_star=planned, alpha=ALPHA
-    ).significant
+    criterion = contrast.anytime(control.n + treatment.n, n_star=planned, alpha=ALPHA)
+    return contrast.from_standard_error(treatment.mean - control.mean, error, criterion).significant
 
 
 def _group_sequential(stream: Stream, planned: int, widening: streams.Array) -> NDArray[np.bool_]:
@@ -155,7 +154,7 @@ def _group_sequential(stream: Stream, planned: int, widening: streams.Array) -> 
     times = np.arange(1, LOOKS + 1) / LOOKS
     bounds = spending_bounds(times, alpha=ALPHA).z
     if stream.counts is None:
-        found = fixed.effect(*stream.sample, alpha=ALPHA)
+        found = contrast.effect(contrast.from_samples(*stream.sample), alpha=ALPHA)
         statistic = np.where(found.reason == 0, np.abs(found.statistic) / widening, 0.0)
     else:
         statistic = score_statistic(*stream.counts)

@@ -13,7 +13,6 @@ from switchpoint.analysis.frame import analyze
 from switchpoint.analysis.inference import (
     adjust,
     contrast,
-    fixed,
     joint,
     poststratify,
     random_effects,
@@ -195,7 +194,7 @@ def _quantiles(inputs: Inputs, *, test: Callable[..., Any]) -> Outputs:
             read_at=part.get("n_star"),
         )  # fmt: skip
 
-    return outputs(test(*pair(inputs, one), alpha=inputs["alpha"]))
+    return outputs(test(contrast.from_samples(*pair(inputs, one)), alpha=inputs["alpha"]))
 
 
 def _clustered_quantiles(inputs: Inputs, *, test: Callable[..., Any]) -> Outputs:
@@ -209,7 +208,7 @@ def _clustered_quantiles(inputs: Inputs, *, test: Callable[..., Any]) -> Outputs
             probability=part["nu"], read_at=part["n_star"], inflation=inflation,
         )  # fmt: skip
 
-    found = test(*pair(inputs, one), alpha=inputs["alpha"])
+    found = test(contrast.from_samples(*pair(inputs, one)), alpha=inputs["alpha"])
     if found.why_not() is Reason.IMPOSSIBLE_MOMENTS:
         raise Declined(
             "the sums contradict each other (the covariance of events and rows exceeds the product of their "
@@ -271,9 +270,9 @@ METHODS: dict[str, Method] = {
     "mantelhaen.UCBAdmissions": _mantelhaen,
     "simpson.kidney_stones": _simpson,
     "order_statistic_ci": _order_interval,
-    "quantile_diff.absolute": partial(_quantiles, test=fixed.effect),
-    "quantile_diff.relative": partial(_quantiles, test=fixed.delta_lift),
-    "quantile_diff.clustered": partial(_clustered_quantiles, test=fixed.effect),
+    "quantile_diff.absolute": partial(_quantiles, test=contrast.effect),
+    "quantile_diff.relative": partial(_quantiles, test=contrast.delta_lift),
+    "quantile_diff.clustered": partial(_clustered_quantiles, test=contrast.effect),
     "random_effects_blup.REML": _random_effects,
     "random_effects_hartung_knapp.REML": partial(_random_effects, reference=_KNHA),
     "random_effects.REML": _random_effects,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from switchpoint.analysis.inference import fixed, multiplicity, proportion, sample, sequential
+from switchpoint.analysis.inference import contrast, multiplicity, proportion, sample, sequential
 from switchpoint.analysis.inference.multiplicity import Correction
 from switchpoint.analysis.methods import exact_tests as exact
 from switchpoint.analysis.numerics.estimates import Alternative, Distribution
@@ -24,13 +24,19 @@ def _ratio(inputs: Inputs) -> sample.Sample:
 
 def _welch(inputs: Inputs, *, alternative: Alternative = Alternative.TWO_SIDED) -> Outputs:
     chosen = side(inputs, alternative)
-    return outputs(fixed.effect(*pair(inputs, moments), alpha=inputs.get("alpha", 0.05), alternative=chosen))
+    return outputs(
+        contrast.effect(
+            contrast.from_samples(*pair(inputs, moments)), alpha=inputs.get("alpha", 0.05), alternative=chosen
+        )
+    )
 
 
 def _welch_values(inputs: Inputs) -> Outputs:
     if inputs.get("trim"):
         raise Declined("a trimmed mean is another quantity, and nothing is left of one with 80 % zeros")
-    return outputs(fixed.effect(*pair(inputs, sample.from_values), alternative=side(inputs)))
+    return outputs(
+        contrast.effect(contrast.from_samples(*pair(inputs, sample.from_values)), alternative=side(inputs))
+    )
 
 
 def _both_scales(inputs: Inputs, *, build: Callable[[Inputs], sample.Sample]) -> Outputs:
@@ -38,11 +44,11 @@ def _both_scales(inputs: Inputs, *, build: Callable[[Inputs], sample.Sample]) ->
 
 
 def _delta(inputs: Inputs, *, build: Callable[[Inputs], sample.Sample]) -> Outputs:
-    return outputs(fixed.delta_lift(*pair(inputs, build), alpha=inputs["alpha"]))
+    return outputs(contrast.delta_lift(contrast.from_samples(*pair(inputs, build)), alpha=inputs["alpha"]))
 
 
 def _ratio_effect(inputs: Inputs) -> Outputs:
-    return outputs(fixed.effect(*pair(inputs, _ratio), alpha=inputs["alpha"]))
+    return outputs(contrast.effect(contrast.from_samples(*pair(inputs, _ratio)), alpha=inputs["alpha"]))
 
 
 def _clustered_rows(inputs: Inputs) -> Outputs:
@@ -50,25 +56,27 @@ def _clustered_rows(inputs: Inputs) -> Outputs:
         sample.ratio_from_values(*np.transpose(inputs[f"{side}_clicks_impressions_per_user"]), ddof=0)
         for side in ("control", "treatment")
     )
-    return outputs(fixed.effect(*sides, distribution=Distribution.NORMAL))
+    return outputs(contrast.effect(contrast.from_samples(*sides), distribution=Distribution.NORMAL))
 
 
 def _sequence(inputs: Inputs, *, alternative: Alternative = Alternative.TWO_SIDED) -> Outputs:
     both = pair(inputs, moments)
     return outputs(
-        sequential.effect(*both, n_star=inputs["n_star"], alpha=inputs["alpha"], alternative=alternative)
+        contrast.sequence(
+            contrast.from_samples(*both),
+            n_star=inputs["n_star"],
+            alpha=inputs["alpha"],
+            alternative=alternative,
+        )
     )
 
 
 def _sequence_relative(inputs: Inputs) -> Outputs:
     control, treatment = pair(inputs, _ratio)
-    delta = fixed.delta_lift(control, treatment)
+    delta = contrast.delta_lift(contrast.from_samples(control, treatment))
     units = np.add(control.n, treatment.n)
-    return outputs(
-        sequential.from_standard_error(
-            delta.estimate, delta.standard_error, units, n_star=inputs["n_star"], alpha=inputs["alpha"]
-        )
-    )
+    criterion = contrast.anytime(units, n_star=inputs["n_star"], alpha=inputs["alpha"])
+    return outputs(contrast.from_standard_error(delta.estimate, delta.standard_error, criterion))
 
 
 def _tables(inputs: Inputs) -> tuple[Any, Any, Any, Any]:
@@ -93,7 +101,7 @@ def _newcombe(inputs: Inputs) -> Outputs:
 
 def _log_ratio(inputs: Inputs) -> Outputs:
     xc, nc, xt, nt = _tables(inputs)
-    result = fixed.log_ratio_lift(
+    result = contrast.log_ratio_lift(
         sample.proportion(nc, xc, ddof=0),
         sample.proportion(nt, xt, ddof=0),
         alpha=inputs["alpha"],
@@ -121,12 +129,14 @@ def _farrington_manning(inputs: Inputs) -> Outputs:
 
 def _tost(inputs: Inputs) -> Outputs:
     control, treatment = pair(inputs, sample.from_values)
-    both = fixed.equivalence(control, treatment, lower=inputs["low"], upper=inputs["high"])
+    found = contrast.from_samples(control, treatment)
+    above, below = (
+        contrast.effect(found, alternative=way, null=inputs[bound])
+        for way, bound in ((Alternative.GREATER, "low"), (Alternative.LESS, "high"))
+    )
     return {
-        "p_value": both.p_value,
-        "p_lower": both.above_lower.p_value,
-        "p_upper": both.below_upper.p_value,
-    }
+        "p_value": max(above.p_value, below.p_value), "p_lower": above.p_value, "p_upper": below.p_value,
+    }  # fmt: skip
 
 
 def _adjust(inputs: Inputs, *, correction: Correction) -> Outputs:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from switchpoint.analysis.inference import effect_prior, families, fixed, sample, spending
+from switchpoint.analysis.inference import contrast, effect_prior, families, sample, spending
 from switchpoint.analysis.inference import shares as share_sequence
 from switchpoint.analysis.inference.effect_prior import EffectPrior
 from switchpoint.analysis.inference.spending import Bounds
@@ -101,7 +101,7 @@ def _gaussian(inputs: Inputs) -> Outputs:
     given = inputs["prior"]
     prior = EffectPrior(mean=given["mean"], sd=float(np.sqrt(given["variance"]))) if given["proper"] else None
     found = effect_prior.effect_posterior(
-        fixed.delta_lift(*pair(inputs, moments)), prior=prior, alpha=inputs["alpha"],
+        contrast.delta_lift(contrast.from_samples(*pair(inputs, moments))), prior=prior, alpha=inputs["alpha"],
         direction=Direction.DECREASE if inputs["lower_is_better"] else Direction.INCREASE,
     )  # fmt: skip
     return {

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from switchpoint.analysis.inference import fixed, sample
+from switchpoint.analysis.inference import contrast, sample
 from switchpoint.analysis.numerics.estimates import Alternative, Distribution, Estimates
 
 Inputs = dict[str, Any]
@@ -59,8 +59,8 @@ def both_scales(inputs: Inputs, control: sample.Sample, treatment: sample.Sample
         "alternative": side(inputs),
         "distribution": Distribution.T if inputs.get("use_t", True) else Distribution.NORMAL,
     }
-    absolute = fixed.effect(control, treatment, **options)
-    relative = fixed.log_ratio_lift(control, treatment, **options)
+    absolute = contrast.effect(contrast.from_samples(control, treatment), **options)
+    relative = contrast.log_ratio_lift(control, treatment, **options)
     return {
         "control": control.mean, "treatment": treatment.mean,
         "diff": absolute.estimate, "diff_ci_low": absolute.low, "diff_ci_high": absolute.high,

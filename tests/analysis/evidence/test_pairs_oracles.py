@@ -16,7 +16,7 @@ from switchpoint.analysis.evidence import pairs as estimates
 from switchpoint.analysis.evidence.moments import Centred, Covariates, Exact, Totals, integers
 from switchpoint.analysis.evidence.pairs import Pairs, pairs, stacked_pairs
 from switchpoint.analysis.inference.contrast import Contrast
-from switchpoint.analysis.numerics.arrays import joined
+from switchpoint.analysis.numerics.arrays import joined, rows
 from switchpoint.analysis.numerics.reasons import Reason
 from switchpoint.experiment.definition.types import Direction, Measure, Metric, MetricType, Size
 from tests.analysis.cases import BUYERS
@@ -101,11 +101,11 @@ def test_covariates_over_strata_are_regressions_within_each_of_them() -> None:
             variance += w**2 * sum(np.var(a - theta * b, ddof=1) / len(a) for a, b in ((yc, zc), (yt, zt)))
             raw_variance += w**2 * sum(np.var(a, ddof=1) / len(a) for a in (yc, yt))
             blinded += w**2 * np.var(y, ddof=1) * (1 / len(yc) + 1 / len(yt))
-        one = found.contrast[0, v - 1]
+        one = rows(found.contrast, (0, v - 1))
         assert one.effect == pytest.approx(effect, rel=1e-12)
         assert one.variance == pytest.approx(variance, rel=1e-12)
         assert one.baseline == pytest.approx(weights @ [units[s, 0][0].mean() for s in range(2)])
-        plain = found.plain[0, v - 1]
+        plain = rows(found.plain, (0, v - 1))
         assert (plain.effect, plain.variance) == pytest.approx((raw, raw_variance), rel=1e-12)
         assert found.reduction[0, v - 1] == pytest.approx(1 - variance / raw_variance, rel=1e-9)
         # the blinded error shrinks by what the covariate takes from that of the effect

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from switchpoint.analysis.inference import adjust, contrast, fixed, joint
+from switchpoint.analysis.inference import adjust, contrast, joint
 from switchpoint.analysis.inference.adjust import Adjusted, Theta
 from switchpoint.analysis.inference.joint import Joint
 from switchpoint.analysis.numerics.reasons import Reason
@@ -25,8 +25,11 @@ def test_a_strong_covariate_removes_its_share_of_the_variance() -> None:
     found = adjust.adjust_mean(control, treatment)
     rho2 = 0.8**2 / (1 + 0.8**2)
     assert float(found.reduction) == pytest.approx(rho2, abs=0.03)
-    plain = fixed.effect(*(one_column(side) for side in (control, treatment)))
-    assert fixed.effect(found.control, found.treatment).standard_error < plain.standard_error
+    plain = contrast.effect(contrast.from_samples(*(one_column(side) for side in (control, treatment))))
+    assert (
+        contrast.effect(contrast.from_samples(found.control, found.treatment)).standard_error
+        < plain.standard_error
+    )
     np.testing.assert_allclose(contrast.effect(found.unadjusted).p_value, plain.p_value)
 
 

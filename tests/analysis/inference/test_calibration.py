@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from switchpoint.analysis.evidence.event_gate import NEEDED, Counted, rarer
-from switchpoint.analysis.inference import fixed, proportion, sequential
+from switchpoint.analysis.inference import contrast, proportion, sequential
 from switchpoint.analysis.inference.sample import from_moments, from_sums
 from switchpoint.analysis.inference.sample import proportion as rate
 from switchpoint.analysis.inference.stratify import stratify
@@ -24,7 +24,7 @@ def test_score_and_welch_keep_their_level_without_an_effect() -> None:
     runs, n = 5000, (2000, 1000)
     control, treatment = (rng.binomial(size, 0.05, runs) for size in n)
     score = proportion.score_difference(control, n[0], treatment, n[1])
-    welch = fixed.effect(rate(n[0], control), rate(n[1], treatment))
+    welch = contrast.effect(contrast.from_samples(rate(n[0], control), rate(n[1], treatment)))
     for result in (score, welch):
         assert abs(result.significant.mean() - 0.05) < 4 * np.sqrt(0.05 * 0.95 / runs) + 0.002
 
@@ -36,8 +36,8 @@ def test_lift_intervals_cover_the_true_lift(lift: float) -> None:
     control, treatment = rng.binomial(n, 0.1, runs), rng.binomial(n, 0.1 * (1 + lift), runs)
     for result in (
         proportion.score_lift(control, n, treatment, n),
-        fixed.lift(rate(n, control), rate(n, treatment)),
-        fixed.log_ratio_lift(rate(n, control), rate(n, treatment)),
+        contrast.lift(contrast.from_samples(rate(n, control), rate(n, treatment))),
+        contrast.log_ratio_lift(rate(n, control), rate(n, treatment)),
     ):
         covered = (result.low <= lift) & (lift <= result.high)
         assert covered.mean() == pytest.approx(0.95, abs=4 * np.sqrt(0.05 * 0.95 / runs) + 0.002)
@@ -54,12 +54,11 @@ def test_a_hundred_looks_do_not_raise_the_error_once_the_gate_passes(share: floa
     n = n.cumsum(axis=1)
     sides = [from_sums(n[..., v], x[..., v], x[..., v]) for v in range(2)]
     both = stratify(*sides, n.sum(axis=-1))
-    result = sequential.effect(both.control, both.treatment, n_star=total)
+    result = contrast.sequence(contrast.from_samples(both.control, both.treatment), n_star=total)
     enough = rarer(n.sum(axis=2), x.sum(axis=2), n.sum(axis=2)).min(axis=-1) >= NEEDED[Counted.OUTCOMES]
     held = both.widening * np.sqrt(both.control.error_variance + both.treatment.error_variance)
-    gated = sequential.from_standard_error(
-        both.treatment.mean - both.control.mean, held, n.sum(axis=(2, 3)), n_star=total
-    )
+    criterion = contrast.anytime(n.sum(axis=(2, 3)), n_star=total)
+    gated = contrast.from_standard_error(both.treatment.mean - both.control.mean, held, criterion)
     false_alarms = (gated.significant & enough).any(axis=1).mean()
     assert enough[:, -1].mean() > 0.99
     assert false_alarms <= _limit(0.05, runs)
@@ -86,7 +85,7 @@ def test_revenue_of_few_payers_waits_for_the_gate() -> None:
     n, x, xx = columns.cumsum(axis=2)
     variance = np.maximum(xx - x**2 / n, 0) / (n - 1)
     sides = [from_moments(n[..., v], (x / n)[..., v], variance[..., v]) for v in range(2)]
-    result = sequential.effect(*sides, n_star=total)
+    result = contrast.sequence(contrast.from_samples(*sides), n_star=total)
     assert result.significant.any(axis=1).mean() > 0.05
     widening = stratify(*(side[..., None] for side in sides), n.sum(axis=-1)[..., None]).widening
     z = result.statistic / widening
@@ -119,12 +118,12 @@ def test_no_tail_misleads_a_canary_read_from_its_tenth_unit_on(kind: str, share:
         variance = np.where(n > 1, np.maximum(xx - n * mean**2, 0.0) / (n - 1), 0.0)
     sides = [from_moments(n[..., v], mean[..., v], variance[..., v]) for v in range(2)]
     widening = stratify(*(side[..., None] for side in sides), n.sum(axis=-1)[..., None]).widening
-    own = sequential.effect(*sides, n_star=total)
+    own = contrast.sequence(contrast.from_samples(*sides), n_star=total)
     log_e = sequential.log_e_value(
         own.statistic / widening, n.sum(axis=-1), sequential.mixing_units(total, 0.05)
     )
     shared = (own.reason == 0) & (sequential.anytime_p(log_e)[0] < 0.05) & (n.min(axis=-1) >= 10)
-    once = fixed.effect(*(side[:, -1] for side in sides))
+    once = contrast.effect(contrast.from_samples(*(side[:, -1] for side in sides)))
     last = p_values(once.statistic / widening[:, -1], once.df, Alternative.TWO_SIDED)[0] < 0.05
     assert own.significant.any(axis=1).mean() > 0.06
     assert shared.any(axis=1).mean() <= _limit(0.05, runs) / 3

@@ -7,41 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from switchpoint.analysis.inference import contrast, fixed, sequential
+from switchpoint.analysis.inference import contrast
 from switchpoint.analysis.inference.contrast import Contrast, from_samples
-from switchpoint.analysis.inference.sample import Sample, from_moments
+from switchpoint.analysis.inference.sample import from_moments
 from switchpoint.analysis.numerics.estimates import Alternative
 from switchpoint.analysis.numerics.reasons import Reason
-from tests.analysis.inference.strategies import pairs
-
-
-@given(pairs())
-def test_independent_samples_give_the_readings_of_fixed_and_sequential(pair: tuple[Sample, Sample]) -> None:
-    plain = from_samples(*pair)
-    for own, theirs, lift in (
-        (contrast.effect(plain), fixed.effect(*pair), 0.0),
-        (contrast.lift(plain), fixed.lift(*pair), 0.0),
-        (contrast.delta_lift(plain), fixed.delta_lift(*pair), float(plain.effect / plain.baseline)),
-        (contrast.sequence(plain, n_star=5000), sequential.effect(*pair, n_star=5000), 0.0),
-        (contrast.lift_sequence(plain, n_star=5000), sequential.lift(*pair, n_star=5000), 0.0),
-    ):
-        assert own.reason == theirs.reason
-        if own.reason == 0:
-            error = rounding(plain, lift)
-            np.testing.assert_allclose(own.standard_error, theirs.standard_error, rtol=error)
-            np.testing.assert_allclose(
-                own.p_value, theirs.p_value, rtol=1e-9 + error * float(own.statistic**2)
-            )
-            atol = error * float(own.high - own.low)
-            np.testing.assert_allclose([own.low, own.high], [theirs.low, theirs.high], rtol=1e-9, atol=atol)
-
-
-def rounding(plain: Contrast, lift: float) -> float:
-    """Relative error of the standard error of d − l·b: near l = −1 its variance is a small difference."""
-    crossed = 2 * lift * plain.covariance
-    own = lift**2 * plain.baseline_variance
-    lost = (plain.variance + abs(crossed) + own) / (plain.variance - crossed + own)
-    return 1e-15 * float(10 + lost)
 
 
 def test_a_lift_without_bounds_is_a_reason_also_where_a_root_overflows() -> None:

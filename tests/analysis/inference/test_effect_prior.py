@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from switchpoint.analysis.inference import fixed
+from switchpoint.analysis.inference import contrast
 from switchpoint.analysis.inference.effect_prior import EffectPrior, effect_posterior, empirical_prior
 from switchpoint.analysis.inference.sample import Sample, from_moments
 from switchpoint.analysis.numerics.reasons import CannotEstimate, Reason
@@ -20,7 +20,7 @@ from tests.analysis.inference.strategies import pairs
 def test_the_posterior_lies_between_prior_and_data_and_is_sharper_than_both(
     pair: tuple[Sample, Sample], sd: float, mean: float
 ) -> None:
-    lift = fixed.delta_lift(*pair)
+    lift = contrast.delta_lift(contrast.from_samples(*pair))
     if lift.reason != 0:
         return
     found = effect_posterior(lift, prior=EffectPrior(mean=mean, sd=sd))
@@ -33,7 +33,7 @@ def test_the_posterior_lies_between_prior_and_data_and_is_sharper_than_both(
 def test_the_decision_and_the_interval_agree_and_losses_balance(
     pair: tuple[Sample, Sample], direction: Direction
 ) -> None:
-    lift = fixed.delta_lift(*pair)
+    lift = contrast.delta_lift(contrast.from_samples(*pair))
     if lift.reason != 0:
         return
     found = effect_posterior(lift, prior=EffectPrior(), direction=direction, alpha=0.1)
@@ -45,13 +45,14 @@ def test_the_decision_and_the_interval_agree_and_losses_balance(
 
 def test_no_estimate_stays_a_reason_and_decides_nothing() -> None:
     none = effect_posterior(
-        fixed.delta_lift(from_moments(5, 0.0, 1.0), from_moments(5, 1.0, 1.0)), prior=EffectPrior()
+        contrast.delta_lift(contrast.from_samples(from_moments(5, 0.0, 1.0), from_moments(5, 1.0, 1.0))),
+        prior=EffectPrior(),
     )
     assert Reason.of(int(none.reason)) is Reason.ZERO_CONTROL
     assert not none.decided(loss=1.0)
     with pytest.raises(BadInput, match="proper"):
         effect_posterior(
-            fixed.delta_lift(from_moments(5, 1.0, 1.0), from_moments(5, 1.0, 1.0)),
+            contrast.delta_lift(contrast.from_samples(from_moments(5, 1.0, 1.0), from_moments(5, 1.0, 1.0))),
             prior=EffectPrior(sd=np.inf),
         )
 

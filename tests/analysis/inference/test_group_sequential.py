@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from switchpoint.analysis.inference import fixed, group_sequential, proportion
-from switchpoint.analysis.inference.group_sequential import Stage, position
-from switchpoint.analysis.inference.repeated import Looks, repeated_p
+from switchpoint.analysis.inference import contrast, group_sequential, proportion
+from switchpoint.analysis.inference.group_sequential import Looks, repeated_p
 from switchpoint.analysis.inference.sample import Sample, from_moments
 from switchpoint.analysis.numerics.estimates import Alternative
 from switchpoint.analysis.numerics.reasons import Reason
@@ -27,8 +26,8 @@ PLANS = [
 def test_effect_lift_p_and_bounds_agree(
     pair: tuple[Sample, Sample], looks: Looks, side: Alternative, alpha: float
 ) -> None:
-    effect = group_sequential.effect(*pair, looks, alpha=alpha, alternative=side)
-    lift = group_sequential.lift(*pair, looks, alpha=alpha, alternative=side)
+    effect = group_sequential.effect(contrast.from_samples(*pair), looks, alpha=alpha, alternative=side)
+    lift = group_sequential.lift(contrast.from_samples(*pair), looks, alpha=alpha, alternative=side)
     assert effect.significant == (effect.low > 0 or effect.high < 0)
     if lift.reason == 0:
         assert lift.significant == effect.significant == (lift.low > 0 or lift.high < 0)
@@ -38,10 +37,13 @@ def test_effect_lift_p_and_bounds_agree(
 def test_swapping_variants_negates_and_a_smaller_alpha_contains(
     pair: tuple[Sample, Sample], looks: Looks
 ) -> None:
-    there, back = group_sequential.effect(*pair, looks), group_sequential.effect(*pair[::-1], looks)
+    there, back = (
+        group_sequential.effect(contrast.from_samples(*pair), looks),
+        group_sequential.effect(contrast.from_samples(*pair[::-1]), looks),
+    )
     np.testing.assert_allclose([there.low, there.high], [-back.high, -back.low])
     np.testing.assert_allclose(there.p_value, back.p_value)
-    wide = group_sequential.effect(*pair, looks, alpha=0.005)
+    wide = group_sequential.effect(contrast.from_samples(*pair), looks, alpha=0.005)
     assert wide.low <= there.low <= there.high <= wide.high
 
 
@@ -57,8 +59,8 @@ def test_the_repeated_p_is_the_alpha_whose_bound_is_met() -> None:
 
 def test_one_look_at_the_plans_end_is_the_fixed_test() -> None:
     control, treatment = from_moments(4000, 1.0, 2.0), from_moments(4000, 1.07, 2.0)
-    once = group_sequential.effect(control, treatment, Looks(times=(1.0,)))
-    z = fixed.effect(control, treatment, distribution=fixed.Distribution.NORMAL)
+    once = group_sequential.effect(contrast.from_samples(control, treatment), Looks(times=(1.0,)))
+    z = contrast.effect(contrast.from_samples(control, treatment), distribution=contrast.Distribution.NORMAL)
     np.testing.assert_allclose([once.p_value, once.low], [z.p_value, z.low], rtol=1e-6)
 
 
@@ -89,30 +91,15 @@ def test_the_score_reading_is_the_score_test_with_this_looks_bound() -> None:
     assert group_sequential.score_effect((51, 50, 0, 50), looks).why_not() is Reason.IMPOSSIBLE_MOMENTS
 
 
-@pytest.mark.parametrize(
-    ("looks", "stage", "words"),
-    [
-        (Looks(times=(0.25, 0.5)), Stage.RUNNING, "50% of the planned units: |Z| has to pass 2.9"),
-        (Looks(times=(0.01,)), Stage.RUNNING, "no result can be called yet"),
-        (Looks(times=(0.5, 1.0)), Stage.FINAL, "completes the plan"),
-        (Looks(times=(0.5, 0.8), final=True), Stage.FINAL, "completes the plan"),
-        (Looks(times=(0.5, 1.08)), Stage.OVERRUN, "108% of them"),
-        (Looks(times=(0.5, 1.08, 1.3)), Stage.LATE, "Read the result of look 2"),
-    ],
-)
-def test_every_stage_of_the_plan_is_explained(looks: Looks, stage: Stage, words: str) -> None:
-    here = position(looks)
-    assert here.stage is stage
-    assert words in here.sentence
-
-
 def test_too_early_and_too_late_are_reasons_not_numbers() -> None:
     sides = from_moments(100, 1.0, 1.0), from_moments(100, 3.0, 1.0)
-    early = group_sequential.effect(*sides, Looks(times=(0.01,)))
+    early = group_sequential.effect(contrast.from_samples(*sides), Looks(times=(0.01,)))
     assert early.why_not() is Reason.TOO_EARLY
     assert np.isnan(early.p_value)
     assert float(early.estimate) == 2.0
-    late = group_sequential.lift(*sides, Looks(times=(1.0, 1.2)))
+    late = group_sequential.lift(contrast.from_samples(*sides), Looks(times=(1.0, 1.2)))
     assert late.why_not() is Reason.PLAN_ENDED
-    flat = group_sequential.effect(from_moments(9, 1.0, 0.0), from_moments(9, 1.0, 0.0), Looks(times=(0.5,)))
+    flat = group_sequential.effect(
+        contrast.from_samples(from_moments(9, 1.0, 0.0), from_moments(9, 1.0, 0.0)), Looks(times=(0.5,))
+    )
     assert flat.why_not() is Reason.ZERO_VARIANCE

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from switchpoint.analysis.inference import contrast, fixed
+from switchpoint.analysis.inference import contrast
 from switchpoint.analysis.inference.contrast import from_samples
 from switchpoint.analysis.inference.poststratify import combine, post_stratify
 from switchpoint.analysis.inference.sample import from_moments
@@ -19,7 +19,7 @@ TREATMENT = from_moments([580, 280, 140], [10.6, 31.5, 54.0], [26.0, 95.0, 150.0
 def test_without_the_composition_it_is_the_stratified_comparison() -> None:
     units = CONTROL.n + TREATMENT.n
     whole = stratify(CONTROL, TREATMENT, units)
-    theirs = fixed.effect(whole.control, whole.treatment)
+    theirs = contrast.effect(contrast.from_samples(whole.control, whole.treatment))
     own = contrast.effect(post_stratify(from_samples(CONTROL, TREATMENT), composition=False))
     np.testing.assert_allclose([own.low, own.high, own.df], [theirs.low, theirs.high, theirs.df], rtol=1e-9)
 

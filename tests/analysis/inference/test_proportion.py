@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import optimize, stats
 
-from switchpoint.analysis.inference import fixed, proportion, sample
+from switchpoint.analysis.inference import contrast, proportion, sample
 from switchpoint.analysis.inference.restricted import restricted_rates_difference, restricted_rates_ratio
 from switchpoint.analysis.methods import exact_tests as exact
 from switchpoint.analysis.numerics.estimates import Alternative
@@ -151,7 +151,9 @@ def test_single_proportion_intervals_hold_the_rate_and_mirror(n: int, share: flo
 
 def test_score_and_welch_agree_for_many_events() -> None:
     score = proportion.score_difference(5000, 100_000, 5300, 100_000).at()
-    welch = fixed.effect(sample.proportion(100_000, 5000), sample.proportion(100_000, 5300)).at()
+    welch = contrast.effect(
+        contrast.from_samples(sample.proportion(100_000, 5000), sample.proportion(100_000, 5300))
+    ).at()
     assert score.low == pytest.approx(welch.low, rel=1e-3)
     assert score.p_value == pytest.approx(welch.p_value, rel=1e-2)
 

@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
-from switchpoint.analysis.inference import fixed, sequential
+from switchpoint.analysis.inference import contrast, sequential
 from switchpoint.analysis.inference.sample import Sample, from_moments, proportion
 from switchpoint.analysis.numerics.estimates import Alternative
 from switchpoint.analysis.numerics.reasons import Reason
@@ -21,8 +21,8 @@ n_stars = st.sampled_from([50, 1000, 50_000])
 def test_p_e_value_and_interval_are_one_statement(
     pair: tuple[Sample, Sample], n_star: int, alpha: float, alternative: Alternative
 ) -> None:
-    for test in (sequential.effect, sequential.lift):
-        result = test(*pair, n_star=n_star, alpha=alpha, alternative=alternative)
+    for test in (contrast.sequence, contrast.lift_sequence):
+        result = test(contrast.from_samples(*pair), n_star=n_star, alpha=alpha, alternative=alternative)
         if result.why_not() is not None:
             continue
         one = result.at()
@@ -35,8 +35,8 @@ def test_p_e_value_and_interval_are_one_statement(
 @given(pairs(), n_stars)
 def test_sequential_is_wider_than_fixed_at_every_look(pair: tuple[Sample, Sample], n_star: int) -> None:
     peeked, once = (
-        sequential.effect(*pair, n_star=n_star).at(),
-        fixed.effect(*pair, distribution=fixed.Distribution.NORMAL).at(),
+        contrast.sequence(contrast.from_samples(*pair), n_star=n_star).at(),
+        contrast.effect(contrast.from_samples(*pair), distribution=contrast.Distribution.NORMAL).at(),
     )
     assert peeked.low < once.low
     assert peeked.p_value >= once.p_value
@@ -44,11 +44,15 @@ def test_sequential_is_wider_than_fixed_at_every_look(pair: tuple[Sample, Sample
 
 @given(pairs())
 def test_swapping_the_variants_negates(pair: tuple[Sample, Sample]) -> None:
-    one = sequential.effect(*pair, n_star=1000).at()
-    other = sequential.effect(*reversed(pair), n_star=1000).at()
+    one = contrast.sequence(contrast.from_samples(*pair), n_star=1000).at()
+    other = contrast.sequence(contrast.from_samples(*reversed(pair)), n_star=1000).at()
     assert (other.low, other.high, other.p_value) == (-one.high, -one.low, one.p_value)
-    greater = sequential.effect(*pair, n_star=1000, alternative=Alternative.GREATER).at()
-    less = sequential.effect(*reversed(pair), n_star=1000, alternative=Alternative.LESS).at()
+    greater = contrast.sequence(
+        contrast.from_samples(*pair), n_star=1000, alternative=Alternative.GREATER
+    ).at()
+    less = contrast.sequence(
+        contrast.from_samples(*reversed(pair)), n_star=1000, alternative=Alternative.LESS
+    ).at()
     assert (less.high, less.p_value) == (-greater.low, greater.p_value)
 
 
@@ -98,23 +102,29 @@ def test_the_one_sided_e_value_never_exceeds_its_mixture(z: float) -> None:
 
 def test_the_sequential_lift_inverts_its_own_test() -> None:
     control, treatment = from_moments(3000, 5.0, 90.0), from_moments(2800, 6.0, 110.0)
-    one = sequential.lift(control, treatment, n_star=6000).at()
+    one = contrast.lift_sequence(contrast.from_samples(control, treatment), n_star=6000).at()
     for bound in (one.low, one.high):
-        again = sequential.lift(control, treatment, n_star=6000, null=bound).at()
+        again = contrast.lift_sequence(
+            contrast.from_samples(control, treatment), n_star=6000, null=bound
+        ).at()
         assert again.p_value == pytest.approx(0.05, rel=1e-9)
 
 
 def test_reasons_reach_the_sequence() -> None:
-    nothing = sequential.effect(proportion(100, 0), proportion(100, 3), n_star=1000)
+    nothing = contrast.sequence(contrast.from_samples(proportion(100, 0), proportion(100, 3)), n_star=1000)
     assert nothing.why_not() is Reason.ZERO_VARIANCE
     assert nothing.log_e is not None
     assert np.isnan(nothing.log_e[()])
-    wide = sequential.lift(from_moments(100, 0.1, 100.0), from_moments(100, 3.0, 100.0), n_star=1000)
+    wide = contrast.lift_sequence(
+        contrast.from_samples(from_moments(100, 0.1, 100.0), from_moments(100, 3.0, 100.0)), n_star=1000
+    )
     assert wide.why_not() is Reason.UNBOUNDED_LIFT
 
 
 def test_e_values_of_overwhelming_evidence_do_not_overflow() -> None:
-    one = sequential.effect(from_moments(10**6, 1.0, 1.0), from_moments(10**6, 2.0, 1.0), n_star=10**6).at()
+    one = contrast.sequence(
+        contrast.from_samples(from_moments(10**6, 1.0, 1.0), from_moments(10**6, 2.0, 1.0)), n_star=10**6
+    ).at()
     assert one.log_e is not None
     assert one.log_e > 100_000
     assert one.p_value == 0.0

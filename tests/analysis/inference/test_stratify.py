@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from switchpoint.analysis.inference import fixed
+from switchpoint.analysis.inference import contrast
 from switchpoint.analysis.inference.sample import Sample, from_moments, proportion
 from switchpoint.analysis.inference.stratify import stratify
 from switchpoint.analysis.numerics.reasons import Reason
@@ -20,18 +20,20 @@ def _side(n: list[float], mean: list[float], variance: list[float]) -> Sample:
 def test_an_allocation_that_differs_between_strata_does_not_reverse_the_effect() -> None:
     """50/50 in a poor segment, 90/10 in a rich one: pooled, control looks better although it is worse."""
     control, treatment = proportion([1000, 9000], [100, 2700]), proportion([1000, 1000], [120, 320])
-    pooled = fixed.effect(proportion(10_000, 2800), proportion(2000, 440)).at()
+    pooled = contrast.effect(contrast.from_samples(proportion(10_000, 2800), proportion(2000, 440))).at()
     both = stratify(control, treatment, control.n + treatment.n)
     assert pooled.estimate < 0
-    assert fixed.effect(both.control, both.treatment).at().estimate == pytest.approx(0.02)
+    assert contrast.effect(
+        contrast.from_samples(both.control, both.treatment)
+    ).at().estimate == pytest.approx(0.02)
 
 
 def test_charig_1986_kidney_stones() -> None:
     """Open surgery is better for small and for large stones; pooled it looks worse (BMJ 292:879)."""
     pcn, surgery = proportion([270, 80], [234, 55]), proportion([87, 263], [81, 192])
     both = stratify(pcn, surgery, pcn.n + surgery.n)
-    assert fixed.effect(both.control, both.treatment).estimate > 0
-    assert fixed.effect(proportion(350, 289), proportion(350, 273)).estimate < 0
+    assert contrast.effect(contrast.from_samples(both.control, both.treatment)).estimate > 0
+    assert contrast.effect(contrast.from_samples(proportion(350, 289), proportion(350, 273))).estimate < 0
 
 
 def test_effect_variance_and_df_are_the_weighted_sums_over_all_components() -> None:
@@ -40,7 +42,7 @@ def test_effect_variance_and_df_are_the_weighted_sums_over_all_components() -> N
         _side([580, 280, 140], [10.6, 31.5, 54], [26, 95, 150]),
     )
     both = stratify(control, treatment, control.n + treatment.n)
-    one = fixed.effect(both.control, both.treatment).at()
+    one = contrast.effect(contrast.from_samples(both.control, both.treatment)).at()
     w = (control.n + treatment.n) / 2000
     parts = np.concatenate([w**2 * control.error_variance, w**2 * treatment.error_variance])
     dfs = np.concatenate([control.n - 1, treatment.n - 1])
@@ -71,7 +73,7 @@ def test_strata_without_both_variants_are_dropped_and_named() -> None:
 def test_aliased_segments_cannot_be_compared() -> None:
     """The lecture example: one country saw only model 1, the other only model 2."""
     both = stratify(proportion([1000, 0], [100, 0]), proportion([0, 1000], [0, 300]), [1000, 1000])
-    result = fixed.effect(both.control, both.treatment)
+    result = contrast.effect(contrast.from_samples(both.control, both.treatment))
     assert result.why_not() is Reason.NOT_COMPARABLE
     assert both.covered == 0
 
@@ -79,7 +81,10 @@ def test_aliased_segments_cannot_be_compared() -> None:
 def test_one_stratum_is_the_plain_comparison() -> None:
     control, treatment = proportion([500], [50]), proportion([510], [70])
     both = stratify(control, treatment, [1010])
-    alone, plain = fixed.lift(both.control, both.treatment).at(), fixed.lift(control, treatment).at(0)
+    alone, plain = (
+        contrast.lift(contrast.from_samples(both.control, both.treatment)).at(),
+        contrast.lift(contrast.from_samples(control, treatment)).at(0),
+    )
     assert (alone.low, alone.high, alone.p_value) == pytest.approx(
         (plain.low, plain.high, plain.p_value), rel=1e-12
     )
@@ -88,9 +93,12 @@ def test_one_stratum_is_the_plain_comparison() -> None:
 def test_a_stratum_without_events_counts_and_no_events_at_all_is_a_reason() -> None:
     both = stratify(proportion([500, 40], [50, 0]), proportion([500, 40], [60, 0]), [1000, 80])
     assert both.dropped.tolist() == [0, 0]
-    assert fixed.effect(both.control, both.treatment).why_not() is None
+    assert contrast.effect(contrast.from_samples(both.control, both.treatment)).why_not() is None
     empty = stratify(proportion([500, 40], [0, 0]), proportion([500, 40], [60, 0]), [1000, 80])
-    assert fixed.effect(empty.control, empty.treatment).why_not() is Reason.ZERO_VARIANCE
+    assert (
+        contrast.effect(contrast.from_samples(empty.control, empty.treatment)).why_not()
+        is Reason.ZERO_VARIANCE
+    )
 
 
 @given(st.permutations(range(4)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from switchpoint.analysis.inference import fixed
+from switchpoint.analysis.inference import contrast
 from switchpoint.analysis.inference.sample import from_values, ratio_from_values
 from switchpoint.analysis.methods import bootstrap
 from switchpoint.analysis.numerics.estimates import Alternative
@@ -20,7 +20,7 @@ def test_the_same_seed_gives_the_same_answer_and_ordinary_data_that_of_welch() -
         for _ in range(2)
     )
     assert first == second
-    welch = fixed.effect(from_values(x), from_values(y)).at()
+    welch = contrast.effect(contrast.from_samples(from_values(x), from_values(y))).at()
     assert first.low == pytest.approx(welch.low, abs=0.03)
     assert first.p_value == pytest.approx(welch.p_value, abs=0.02)
 
@@ -47,7 +47,7 @@ def test_it_covers_skewed_revenue_where_t_does_not() -> None:
         paid = rng.lognormal(0, 1.2, 40)
         found = bootstrap.studentised_effect(known, paid, rng=rng, resamples=499)
         hit += bool(found.low <= 0 <= found.high)
-        welch = fixed.effect(from_values(known), from_values(paid))
+        welch = contrast.effect(contrast.from_samples(from_values(known), from_values(paid)))
         plain += bool(welch.low <= 0 <= welch.high)
     assert hit / runs > plain / runs + 0.015
     assert hit / runs > 0.91
@@ -60,7 +60,9 @@ def test_ratios_resample_whole_units() -> None:
     found = bootstrap.studentised_effect(
         clicked[0], clicked[1], rng=rng, resamples=1999, denominators=(shown[0], shown[1])
     ).at()
-    delta = fixed.effect(*(ratio_from_values(clicked[v], shown[v]) for v in range(2))).at()
+    delta = contrast.effect(
+        contrast.from_samples(*(ratio_from_values(clicked[v], shown[v]) for v in range(2)))
+    ).at()
     assert found.estimate == pytest.approx(delta.estimate)
     assert found.high == pytest.approx(delta.high, rel=0.1)
 

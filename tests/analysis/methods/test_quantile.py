@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from switchpoint.analysis.inference import fixed
+from switchpoint.analysis.inference import contrast
 from switchpoint.analysis.methods import quantile
 from switchpoint.analysis.numerics.estimates import Alternative
 from switchpoint.analysis.numerics.reasons import Reason
@@ -41,8 +41,8 @@ def test_a_difference_of_p90_keeps_its_level_with_rows_clustered_by_user() -> No
             latency = np.exp(rng.normal(0, 0.7, users)[owner] + rng.normal(0, 0.4, owner.size))
             sides.append(quantile.from_values(latency, 0.9, cluster=owner))
             plain.append(quantile.from_values(latency, 0.9))
-        wrong += bool(fixed.effect(sides[0], sides[1]).significant)
-        naive += bool(fixed.effect(plain[0], plain[1]).significant)
+        wrong += bool(contrast.effect(contrast.from_samples(sides[0], sides[1])).significant)
+        naive += bool(contrast.effect(contrast.from_samples(plain[0], plain[1])).significant)
     assert wrong / runs == pytest.approx(0.05, abs=4 * np.sqrt(0.05 * 0.95 / runs))
     assert naive / runs > 0.15
 
@@ -55,7 +55,7 @@ def test_a_p99_of_fewer_than_a_thousand_users_is_refused() -> None:
     assert Reason.of(int(few.reason)) is Reason.TOO_FEW_CLUSTERS
     one = quantile.from_values(rows, 0.5, cluster=np.zeros(20_000))
     assert Reason.of(int(one.reason)) is Reason.ONE_CLUSTER
-    assert fixed.effect(few, few).why_not() is Reason.TOO_FEW_CLUSTERS
+    assert contrast.effect(contrast.from_samples(few, few)).why_not() is Reason.TOO_FEW_CLUSTERS
 
 
 def test_contradictions_and_constants_are_reasons() -> None:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from switchpoint.analysis.inference import fixed, sample
+from switchpoint.analysis.inference import contrast, sample
 from switchpoint.analysis.inference.effect_prior import EffectPrior, normal_posterior
 from switchpoint.analysis.numerics.crossing import fixed_drift
 from switchpoint.analysis.numerics.estimates import Alternative, Distribution
@@ -241,7 +241,9 @@ def test_planned_power_is_the_power_of_the_analysis() -> None:
     n = int(np.ceil(units.control))
     rng = np.random.default_rng(5)
     control, treatment = rng.binomial(n, 0.1, 4000), rng.binomial(n, 0.13, 4000)
-    result = fixed.effect(sample.proportion(n, control), sample.proportion(n, treatment))
+    result = contrast.effect(
+        contrast.from_samples(sample.proportion(n, control), sample.proportion(n, treatment))
+    )
     assert result.significant.mean() == pytest.approx(0.8, abs=4 * np.sqrt(0.16 / 4000))
 
 
