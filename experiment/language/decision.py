@@ -8,7 +8,7 @@ from statistics import NormalDist
 from typing import Any
 
 from switchpoint.experiment.definition.types import Belief, DecisionRule, Design, Grade, LookPlan, Spending
-from switchpoint.experiment.language.kinds import SIZE, between, choice, whole, whole_days
+from switchpoint.experiment.language.kinds import SIZE, between, choice, duration, whole
 from switchpoint.experiment.language.record import Block, Field, record
 
 
@@ -64,6 +64,7 @@ _DESIGNS = (
     "group_sequential: planned looks share alpha; sequential: valid at every look; fixed: one look; "
     "bayesian: posterior probability, error not controlled when watched."
 )
+_DAYS, _EVERY = duration(3_650, whole=True), duration(366, whole=True)
 _PLANNED = whole(4, 10**12, "planned units", "give the units of control and one other variant, 4 to 10^12.")
 _LOOKS, _BELIEF = (Design.GROUP_SEQUENTIAL,), (Design.BAYESIAN,)
 _PLAN = LookPlan()
@@ -75,10 +76,10 @@ DECISION = record(
     Field("alpha", between("0", "0.5"), "False alarms tolerated.", default=0.05),
     Field("power", between("0.5", "1"), "Chance to see the MDE.", default=0.8),
     Field("mde", SIZE, "Smallest effect worth knowing; 2% is relative.", needed=True, example="2%"),
-    Field("min_runtime", whole_days(3_650), "Whole days.", default=7, example="14d"),
-    Field("max_runtime", whole_days(3_650), "Whole days.", default=42, example="8w"),
+    Field("min_runtime", _DAYS, "Whole days.", default=7, example="14d"),
+    Field("max_runtime", _DAYS, "Whole days.", default=42, example="8w"),
     Field("evidence", choice(Grade), "Weakest grade that may promote.", default=Grade.RANDOMISED),
-    Field("looks_every", whole_days(366), "Days between looks.", default=_PLAN.every_days, only=_LOOKS),
+    Field("looks_every", _EVERY, "Days between looks.", default=_PLAN.every_days, only=_LOOKS),
     Field("spending", choice(Spending), "Alpha spent over the plan.", default=_PLAN.spending, only=_LOOKS),
     Field(
         "gamma", between("0", "20"), "Exponent of the fraction.", default=_PLAN.gamma, only=(Spending.POWER,)

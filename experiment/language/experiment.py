@@ -58,17 +58,12 @@ def _layer(block: Block) -> Layer:
     return Layer(key=block.values["key"], start=start, end=end)
 
 
+_START_END = "[start, end) of the layer, as shares."
 _LAYER = record(
     "Layer",
     "Experiments with disjoint slices of one layer share no units.",
     Field("key", KEY, "Name of the layer.", needed=True, example="home"),
-    Field(
-        "slice",
-        list_of(SHARE, "bound", least=2, most=2),
-        "[start, end) of the layer.",
-        needed=True,
-        example=[0.0, 0.5],
-    ),
+    Field("slice", list_of(SHARE, "bound", least=2, most=2), _START_END, needed=True, example=[0.0, 0.5]),
     build=_layer,
     parts=lambda layer: {"slice": (layer.start, layer.end)},
 )
@@ -81,14 +76,12 @@ _VARIANT = record(
     build=lambda block: Variant(**block.values),
 )
 
-_VARIANTS = list_of(
-    _VARIANT,
-    "variant",
-    least=2,
-    most=32,
-    check=lambda node, variants: unique(node, [variant.key for variant in variants], "variant"),
-)
 
+def _unique_keys(node: Node, variants: tuple[Variant, ...]) -> None:
+    unique(node, [variant.key for variant in variants], "variant")
+
+
+_VARIANTS = list_of(_VARIANT, "variant", least=2, most=32, check=_unique_keys)
 _DIMENSIONS = list_of(ATTRIBUTE, "dimension", most=20, distinct=True)
 _PAIR = [{"key": "control"}, {"key": "treatment"}]
 
@@ -220,13 +213,8 @@ def _spec(metrics: Kind[tuple[Metric, ...]]) -> Kind[Spec]:
             _compare_metrics(block, block.values["metrics"], block.values["source"])
 
     def build(block: Block) -> Spec:
-        values = block.values
-        return Spec(
-            metrics=values["metrics"],
-            decision=values["decision"],
-            window_ms=values["window"],
-            source=values["source"],
-        )
+        parts = {name: block.values[name] for name in ("metrics", "decision", "source")}
+        return Spec(**parts, window_ms=block.values["window"])
 
     return record(
         "Spec",

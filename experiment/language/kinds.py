@@ -272,30 +272,23 @@ def _write_duration(ms: int) -> str:
     return f"{ms // _MS[unit]}{unit}"
 
 
-def duration(days: int) -> Kind[int]:
-    """A positive duration in milliseconds of at most so many days: `7d`, `12h`, `30m`, `8w`."""
+def _write_days(days: int) -> str:
+    return f"{days}d"
+
+
+def duration(days: int, *, whole: bool = False) -> Kind[int]:
+    """A positive duration of at most so many days, in milliseconds or in `whole` days: `7d`, `12h`, `8w`."""
 
     def read(node: Node) -> int:
         ms = _milliseconds(node)
+        if whole and ms % DAY_MS:
+            node.fail(f"{show(node.value)} is not a number of whole days", "write 14d or 8w.")
         if ms > days * DAY_MS:
             node.fail(f"{show(node.value)} is too long", f"at most {days}d.")
-        return ms
+        return ms // DAY_MS if whole else ms
 
-    return Kind(read, {"type": "string", "pattern": f"^{_DURATION}$"}, _write_duration)
-
-
-def whole_days(most: int) -> Kind[int]:
-    """A duration of whole days, at most so many: `14d`, `8w`."""
-
-    def read(node: Node) -> int:
-        ms = _milliseconds(node)
-        if ms % DAY_MS or ms > most * DAY_MS:
-            node.fail(
-                f"{show(node.value)} is not a number of whole days", f"write 14d or 8w, at most {most}d."
-            )
-        return ms // DAY_MS
-
-    return Kind(read, {"type": "string", "pattern": f"^{_DURATION}$"}, lambda days: f"{days}d")
+    write = _write_days if whole else _write_duration
+    return Kind(read, {"type": "string", "pattern": f"^{_DURATION}$"}, write)
 
 
 # -- lists, mappings, conditions -----------------------------------------------------------------------------

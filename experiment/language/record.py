@@ -191,12 +191,17 @@ class _Table(Generic[T]):
 
     def write(self, value: T) -> dict[str, Any]:
         """The JSON form of a value; keys that do not apply, or with nothing to say, are left out."""
-        named = value if isinstance(value, Mapping) else {n: getattr(value, n, None) for n in self._groups}
-        parts, document = {**named, **self._parts(value)}, {}
+        document: dict[str, Any] = {}
+        given: dict[str, Any] = {}
+        parts = self._parts(value)
         for name, (group, choice) in self._groups.items():
-            part = parts.get(name)
-            if _says(part):
-                field = _field(group, parts.get(choice)) if choice else group[0]
+            if name in parts:
+                part = parts[name]
+            else:
+                part = value.get(name) if isinstance(value, dict) else getattr(value, name, None)
+            if part or isinstance(part, int | float):  # 0 is said; an empty text, list or mapping is not
+                given[name] = part
+                field = _field(group, given.get(choice)) if choice else group[0]
                 if field is not None:
                     document[name] = field.kind.write(part)
         return document
@@ -228,11 +233,6 @@ class _Table(Generic[T]):
                 if then:
                     rules.append({"if": chosen, "then": then})
         return rules
-
-
-def _says(part: object) -> bool:
-    """0 says something; an empty text, list or mapping does not."""
-    return bool(part) or isinstance(part, int | float)
 
 
 def _field(group: tuple[Field, ...], option: StrEnum | None) -> Field | None:
@@ -276,7 +276,7 @@ def _property(group: tuple[Field, ...], choice: str) -> Schema:
     only = ", ".join(option for field in group for option in field.only)
     about = f"{first.about} Only for the {choice} {only}." if only else first.about
     schema |= {"title": first.name.strip("$").replace("_", " ").capitalize(), "description": about}
-    schema |= {"default": first.kind.write(first.default)} if _says(first.default) else {}
+    schema |= {"default": first.kind.write(first.default)} if first.default not in (None, "", (), {}) else {}
     return schema | ({} if first.example is None else {"examples": [first.example]})
 
 
