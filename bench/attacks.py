@@ -63,7 +63,7 @@ def post(path: str, body: bytes) -> bytes:
 
 def read_answer(reader: BinaryIO) -> None:
     """Take one answer. Raises ConnectionError where there is none."""
-    length = None
+    length = 0
     while (line := reader.readline()) != b"\r\n":
         if not line:
             raise ConnectionError

@@ -14,6 +14,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,7 @@ def measure(rows: int, peers: list[str]) -> dict[str, dict[str, float]]:
     """Times in milliseconds: ours, and those of the peers that some interpreter has."""
     units = table(rows)
     tests, spec = sums(units, TESTS), load_spec(SPEC)
-    calls = {
+    calls: dict[str, Callable[[], object]] = {
         "frame": lambda: analyze(units, spec),
         "one": lambda: estimated(tests[:1]),
         "many": lambda: estimated(tests),

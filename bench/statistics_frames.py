@@ -116,7 +116,10 @@ def _resident(status: Path, name: str) -> int:
 def measure(rows: int, library: str, unit: str, rounds: int = 9) -> dict[str, Any]:
     """Floors and report on one table."""
     table = frame(rows, unit)
-    native: Any = {"polars": lambda: table, "arrow": table.to_arrow, "pandas": table.to_pandas}[library]()
+    made: dict[str, Callable[[], Any]] = {
+        "polars": lambda: table, "arrow": table.to_arrow, "pandas": table.to_pandas
+    }  # fmt: skip
+    native = made[library]()
     spec = load_spec(SPEC + ("" if unit == "none" else "  unit: user\n"))
     needed = memory(lambda: analyze(native, spec))
 

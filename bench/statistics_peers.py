@@ -42,7 +42,7 @@ def summed(path: str) -> Callable[[], Test]:
     def run() -> Test:
         products = {f"{a}*{b}": frame[a] * frame[b] for a, b in (*((c, c) for c in COLUMNS), *PRODUCTS)}
         groups = frame.assign(n=1, **products).groupby("variant", sort=True)
-        found = groups[["n", *COLUMNS, *products]].sum().to_dict("index")
+        found: dict[Any, dict[Any, float]] = groups[["n", *COLUMNS, *products]].sum().to_dict("index")
         return found["control"], found["treatment"]
 
     return run

@@ -5,20 +5,28 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from types import ModuleType, SimpleNamespace
+from typing import TypeVarTuple, Unpack
 
 import pytest
 import redis
 
 from switchpoint.experiment.store.redis.connection import connect
 
+Arguments = TypeVarTuple("Arguments")
+
 HUNG = 240.0
 """Seconds after which a state is taken to be never reached. Not a measurement: nothing comes near it."""
 
 
-def until(condition: Callable[[], object], *, seconds: float = HUNG, every: float = 0.01) -> None:
-    """Return as soon as the condition is true. Raises AssertionError where it never becomes true."""
+def until(
+    condition: Callable[[Unpack[Arguments]], object],
+    *arguments: *Arguments,
+    seconds: float = HUNG,
+    every: float = 0.01,
+) -> None:
+    """Return as soon as the condition is true of the arguments. Raises AssertionError where it never is."""
     end = time.monotonic() + seconds
-    while not condition():
+    while not condition(*arguments):
         assert time.monotonic() < end, f"not reached within {seconds:g} s"
         time.sleep(every)
 

@@ -42,7 +42,7 @@ class Accrual:
         here = min(look, len(self.day) - 1)
         return Accrual(**{f.name: getattr(self, f.name)[here] for f in fields(self)})
 
-    def days_until(self, units: Float) -> tuple[Float, Float]:
+    def days_until(self, units: Float | float) -> tuple[Float, Float]:
         """Day of the experiment on which `units` have arrived: (fast, slow) projection.
 
         inf where no units arrive, or where it takes longer than a century.

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, SupportsFloat
 from uuid import uuid4
 
 from switchpoint.experiment.assignment.assign import Assignment, Reason
@@ -173,7 +173,7 @@ class Client:
         inputs: object,
         attributes: Mapping[str, Any] | None = None,
         *,
-        covariates: Mapping[str, float] | None = None,
+        covariates: Mapping[str, SupportsFloat] | None = None,
         default: object = None,
     ) -> Mapping[str, Any]:
         """The service's answer; without one `{"prediction": default, "reason": "ERROR", "error": ...}`.
@@ -198,7 +198,7 @@ class Client:
                 "error": str(error),
             }
 
-    def expose(self, choice: Choice, *, covariates: Mapping[str, float] | None = None) -> bool:
+    def expose(self, choice: Choice, *, covariates: Mapping[str, SupportsFloat] | None = None) -> bool:
         """Say that the unit met its variant, once per unit and epoch; False for one that is not enrolled.
 
         `covariates` are numbers known of the unit before, by the names its metrics read; those among the

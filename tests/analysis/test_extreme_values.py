@@ -128,12 +128,9 @@ def test_events_of_a_unit_that_no_ledger_holds_are_named(make: Any, value: float
 @pytest.mark.parametrize("make", LIBRARIES)
 @pytest.mark.parametrize("value", [1e30, -1e160, float("inf")])
 def test_a_covariate_beyond_the_bound_is_named(make: Any, value: float) -> None:
-    table = {
-        "g": ["a", "b"] * 20,
-        "x": [float(n % 5) for n in range(40)],
-        "z": [float(n % 7) for n in range(40)],
-    }
-    table["z"][7] = value
+    z = [float(n % 7) for n in range(40)]
+    z[7] = value
+    table = {"g": ["a", "b"] * 20, "x": [float(n % 5) for n in range(40)], "z": z}
     with pytest.raises(BadInput, match=r"beyond 2\^40") as caught:
         judged(make(table), "revenue", "units", "value: x", "covariate: {m: z}, ")
     assert caught.value.field == "row 8, column z"

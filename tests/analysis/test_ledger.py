@@ -116,7 +116,7 @@ def live_a_day(draw: st.DrawFn, life: Life, allocation: tuple[int, ...]) -> None
     for where in ("us", "rest"):
         for key, weight in zip(KEYS, allocation, strict=True):
             life.expose(key, where, draw(st.sampled_from([0, 3, 5])) if weight else 0)
-    if life.notes and draw(st.booleans()):
+    if draw(st.booleans()) and life.notes:
         life.again(draw(st.integers(0, 99)), draw(st.sampled_from(KEYS)), "us")
     life.day += 1
 

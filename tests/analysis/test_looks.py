@@ -17,7 +17,7 @@ from switchpoint.analysis.inference.group_sequential import Looks
 from switchpoint.analysis.judgement.looks import Watched, course, follow
 from switchpoint.analysis.report.report import Report
 from switchpoint.analysis.results.numbers import Comparison, Planned
-from switchpoint.experiment.definition.types import Belief, DecisionRule, Design, LookPlan, Spending
+from switchpoint.experiment.definition.types import Belief, DecisionRule, Design, LookPlan, Segment, Spending
 from switchpoint.experiment.language.experiment import load_spec
 from switchpoint.experiment.ledger.moments import CellKey, Moments, Sums
 from switchpoint.experiment.registry.decision import VerdictKind
@@ -149,7 +149,7 @@ def test_p_interval_and_bound_tell_one_story(
     """p < alpha, the interval without 0, the lift without 0 and |Z| beyond the bound: all or none."""
     rule = replace(PLAN, looks=LookPlan(spending=spending))
     moments = daily({"control": 0.1, "treatment": rate}, days=day, per_day=300, seed=seed)
-    segments = (segment("all", 0.5, 0.5),)
+    segments: tuple[Segment, ...] = (segment("all", 0.5, 0.5),)
     if strata:  # a second stratum with another rate: Welch on the stratified effect instead of the score test
         extra = daily({"control": 0.3, "treatment": min(rate * 3, 0.9)}, days=day, per_day=200, seed=seed + 1)
         moments = moments | {replace_segment(key, "more"): one for key, one in extra.items()}

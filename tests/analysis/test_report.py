@@ -202,7 +202,8 @@ def test_every_sample_ratio_shows_the_p_that_gates_and_the_one_that_holds_at_any
     for scope, units, share in (("us", (520, 480), 0.5), ("us, epoch 2", (790, 210), 0.8)):
         weights = np.array([share, 1 - share])
         evidence = np.mean([
-            dirichlet_multinomial.pmf(units, k * weights, sum(units)) / multinomial.pmf(units, sum(units), weights)
+            dirichlet_multinomial.pmf(np.array(units), k * weights, np.array(sum(units)))
+            / multinomial.pmf(units, sum(units), weights)
             for k in (100, 10_000)
         ])  # fmt: skip
         assert rows[scope].anytime_p == pytest.approx(min(1, 1 / evidence), rel=1e-6)

@@ -38,13 +38,13 @@ def test_a_killed_model_takes_no_worker_along_and_comes_back(project: Project) -
             before = set(runners_of(serving))
             for pid in before:
                 os.kill(pid, signal.SIGKILL)
-            until(lambda before=before: not set(runners_of(serving)) & before)
+            until(lambda dead: not set(runners_of(serving)) & dead, before)
             for unit in range(8):  # nobody falls back: nothing is sent to a process that is gone
                 body = {"unit": f"u{unit}", "attributes": US, "inputs": [[1, 2]]}
                 status, _, answer = post(serving, "/v1/predict/ranker", body)
                 assert status == 200, answer
                 assert answer["served"] == answer["variant"], answer
-            until(lambda before=before: len(set(runners_of(serving)) - before) == 2, every=0.1)
+            until(lambda dead: len(set(runners_of(serving)) - dead) == 2, before, every=0.1)
             until(lambda: ready(serving), every=0.1)
         assert workers_of(serving.pid) == workers
         crashes = [

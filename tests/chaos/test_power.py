@@ -103,7 +103,7 @@ def test_a_power_cut_takes_nothing_that_was_acknowledged(
         try:
             for _ in range(CUTS):
                 enough = sum(len(writer.acknowledged) for writer in writers) + 400
-                until(lambda enough=enough: sum(len(w.acknowledged) for w in writers) >= enough)
+                until(lambda count: sum(len(w.acknowledged) for w in writers) >= count, enough)
                 time.sleep(chance.uniform(0, 0.02))
                 taken += power(server)
         finally:

@@ -65,7 +65,7 @@ class Sender(threading.Thread):
             batch = [self._event(number + i) for i in range(20)]
             number += 20
             self.sent |= {str(event["id"]) for event in batch}
-            until(lambda batch=batch: self._deliver(batch), every=0.05)
+            until(self._deliver, batch, every=0.05)
             if self.random.random() < 0.1:
                 self._deliver(self.random.sample(batch, len(batch)))
 
@@ -113,7 +113,7 @@ def wreak(serving: ServingProcess, supervisor: Supervisor, acknowledged: Callabl
     chance, killed = random.Random(1), Counter[str]()
     for number in range(KILLS):
         enough = acknowledged() + BETWEEN_KILLS
-        until(lambda enough=enough: acknowledged() >= enough and workers_of(serving.pid))
+        until(lambda count: acknowledged() >= count and workers_of(serving.pid), enough)
         os.kill(chance.choice(workers_of(serving.pid)), signal.SIGKILL)
         killed["worker"] += 1
         if number % 3 == 2:

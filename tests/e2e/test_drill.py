@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -120,7 +121,8 @@ class Service:
             yield client
 
     def run(self, *arguments: str) -> Ran:
-        return run(*arguments, data=self.data, **self.environ)
+        environ: dict[str, Any] = {**self.environ}
+        return run(*arguments, data=self.data, **environ)
 
     def told(self, command: str, code: int, *texts: str) -> None:
         """A command's exit code, and what it says on either stream."""
@@ -135,7 +137,7 @@ class Service:
         """Every worker is ready, nobody falls back, and the three commands find nothing."""
         self.await_reasons()
         for i in range(8):
-            until(lambda unit=f"well{i}": self.well(unit))
+            until(self.well, f"well{i}")
         self.told("doctor", 0, "the audit chain holds", "2 versions, as registered")
         self.told("verify", 0, "integer for integer", "the model files are what their digests say")
         self.told("status", 0, "Verdict:")

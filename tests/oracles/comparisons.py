@@ -152,7 +152,7 @@ def _chi_square(inputs: Inputs) -> Outputs:
 
 
 def _sequential_ratio(inputs: Inputs) -> Outputs:
-    arrivals = inputs.get("batches", inputs.get("data"))
+    arrivals = inputs["batches"] if "batches" in inputs else inputs["data"]
     log_e = sample_ratio.log_e_sample_ratio(
         np.cumsum(arrivals, axis=0), inputs["theta0"], concentration=inputs["prior_concentration_k"]
     )

@@ -30,7 +30,7 @@ def _times(inputs: Inputs) -> Any:
 
 def _bounds(inputs: Inputs, *, kind: Spending) -> Bounds:
     return spending.spending_bounds(
-        _times(inputs), spending=kind, gamma=inputs.get("gamma", inputs.get("rho", 2)), alpha=inputs["alpha"],
+        _times(inputs), spending=kind, gamma=float(inputs.get("gamma") or inputs.get("rho", 2)), alpha=inputs["alpha"],
         alternative=_SIDES[inputs["sides"]],
     )  # fmt: skip
 

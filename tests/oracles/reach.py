@@ -61,9 +61,9 @@ def _uses(module: str) -> dict[str, frozenset[str]]:
     imports = (node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom))
     renamed = {name.asname: name.name for node in imports for name in node.names if name.asname}
     for statement in tree.body:
-        defines = isinstance(statement, ast.FunctionDef | ast.ClassDef)
+        name = statement.name if isinstance(statement, ast.FunctionDef | ast.ClassDef) else BODY
         names = {renamed.get(name, name) for name in _names(statement)}
-        uses.setdefault(statement.name if defines else BODY, set()).update(names)
+        uses.setdefault(name, set()).update(names)
     return {name: frozenset(names) for name, names in uses.items()}
 
 

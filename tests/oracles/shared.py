@@ -36,7 +36,7 @@ def moments(inputs: Inputs) -> sample.Sample:
     return sample.from_moments(inputs["n"], inputs["mean"], inputs["var"])
 
 
-def pair(inputs: Inputs, build: Callable[[Inputs], sample.Sample]) -> tuple[sample.Sample, sample.Sample]:
+def pair(inputs: Inputs, build: Callable[[Any], sample.Sample]) -> tuple[sample.Sample, sample.Sample]:
     """Control and treatment."""
     return build(inputs["control"]), build(inputs["treatment"])
 

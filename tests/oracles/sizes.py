@@ -12,7 +12,7 @@ from switchpoint.analysis.planning import power
 from switchpoint.experiment.definition.types import Size
 from tests.oracles.shared import Inputs, Method, Outputs, side
 
-_BOTH = {"wrong_side": True}
+_BOTH: Inputs = {"wrong_side": True}
 
 
 def _units(inputs: Inputs, *, key: str, **options: Any) -> Outputs:
@@ -62,7 +62,9 @@ def _d_mde(inputs: Inputs) -> Outputs:
 def _rates(inputs: Inputs, *, key: str) -> Outputs:
     # statsmodels' function named "onetail" halves the alpha it is given: its default alternative is two-sided
     alpha = inputs.get("alpha", inputs.get("alpha_one_sided"))
-    low, high = inputs.get("p_control", inputs.get("p1")), inputs.get("p_treatment", inputs.get("p2"))
+    low, high = (
+        inputs[name] for name in (("p_control", "p_treatment") if "p_control" in inputs else ("p1", "p2"))
+    )
     ratio = inputs.get("ratio_treatment_to_control", 1)
     spread = power.proportion_spread(low, high, convention=power.Convention.POOLED, ratio=ratio)
     effect = np.subtract(high, low)

@@ -6,7 +6,7 @@ import math
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import pytest
@@ -191,10 +191,10 @@ def test_the_predict_door_reads_the_unit_by_the_rule(tmp_path_factory: pytest.Te
             asked.append(unit)
             raise BadInput("stop here", field="model", fix="none")
 
-    services: Any = Services(
+    services = cast("Any", Services)(
         holder=None, predictor=Predictor(), recorder=None, metrics=Metrics(), readiness=dict, body=BodyReader(),
         clock=Clock(),
-    )  # type: ignore[arg-type]  # fmt: skip
+    )  # fmt: skip
     client = create_app(services).test_client()
     for unit in ("Jean\u00a0D", "\U0001fae8", "a\x7f", "", "x" * 257):
         client.post("/v1/predict/ranker", data=orjson.dumps({"unit": unit, "inputs": []}))

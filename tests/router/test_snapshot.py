@@ -157,7 +157,7 @@ def test_revision_that_cannot_be_compiled_leaves_the_last_good_one(records: Memo
     holder = SnapshotHolder(source)
     holder.refresh()
     broken = {**RecordsSource(records).document(), "experiments": [{"nonsense": 1}]}
-    source.inner = type("Broken", (), {"stamp": lambda _: "x", "document": lambda _: broken})()  # type: ignore[assignment]
+    source.inner = type("Broken", (), {"stamp": lambda _: "x", "document": lambda _: broken})()
     assert not holder.refresh()
     assert holder.current.running == (world.EXPERIMENT,)
 

@@ -231,8 +231,10 @@ def test_the_wider_error_is_students_where_the_small_variant_varies_less() -> No
     n, mean, variance = [950, 50], [0.5, 0.2], [4.0, 0.5]
     found = pairs(REVENUE, centred(n, mean, variance))
     effect, _ = estimates.fixed_effect(found, 0.05)
-    sides = [v for i in (1, 0) for v in (mean[i], variance[i] ** 0.5, n[i])]
-    student, welch = (stats.ttest_ind_from_stats(*sides, equal_var=same) for same in (True, False))
+    (mc, sc, nc), (mt, st, nt) = ((mean[i], variance[i] ** 0.5, n[i]) for i in (0, 1))
+    student, welch = (
+        stats.ttest_ind_from_stats(mt, st, nt, mc, sc, nc, equal_var=same) for same in (True, False)
+    )
     assert effect.statistic[0, 0] == pytest.approx(welch.statistic, rel=1e-12)
     assert effect.statistic[0, 0] / found.widening[0, 0] == pytest.approx(student.statistic, rel=1e-12)
     assert estimates.confirmed_fixed(found, effect)[0, 0] > effect.p_value[0, 0]

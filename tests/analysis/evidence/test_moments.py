@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ MARGIN = Metric(
 
 def exact(metric: Metric, units: list[list[tuple[int, int]]]) -> Exact:
     """Totals of groups of units given as (x, y)."""
-    columns = {
+    columns: dict[str, list[int]] = {
         "n": [len(group) for group in units],
         "x": [sum(x for x, _ in group) for group in units],
         "xx": [sum(x * x for x, _ in group) for group in units],
@@ -36,7 +37,8 @@ def exact(metric: Metric, units: list[list[tuple[int, int]]]) -> Exact:
         "yy": [sum(y * y for _, y in group) for group in units],
         "xy": [sum(x * y for x, y in group) for group in units],
     }
-    return Exact(metric=metric, **{name: integers(column) for name, column in columns.items()})
+    sums: dict[str, Any] = {name: integers(column) for name, column in columns.items()}
+    return Exact(metric=metric, **sums)
 
 
 @settings(max_examples=50)

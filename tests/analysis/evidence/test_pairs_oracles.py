@@ -287,11 +287,11 @@ def test_a_stratum_is_missed_only_by_the_variant_whose_evidence_it_is() -> None:
     dropped, covered = estimates.left_out(totals, compared)
     code = Reason.NOT_COMPARABLE.code
     assert dropped.tolist() == [[[0, 0], [0, code]], [[0, 0], [0, 0]]]
-    np.testing.assert_allclose(covered, [[1, 0.8], [1, 1]])
+    np.testing.assert_allclose(covered, np.array([[1, 0.8], [1, 1]]))
     compared[0, 1, 1] = False
     dropped, covered = estimates.left_out(totals, compared)
     assert dropped.tolist() == [[[0, 0], [0, code]], [[0, 0], [0, 0]]]
-    np.testing.assert_allclose(covered, [[1, 0.8], [1, 1]])
+    np.testing.assert_allclose(covered, np.array([[1, 0.8], [1, 1]]))
     compared[0, 1, 2] = False
     dropped, covered = estimates.left_out(totals, compared)
     assert not dropped.any()

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from switchpoint.analysis.inference import adjust, contrast, joint
 from switchpoint.analysis.inference.adjust import Adjusted, Theta
 from switchpoint.analysis.inference.joint import Joint
+from switchpoint.analysis.inference.sample import Sample
+from switchpoint.analysis.numerics.estimates import Estimates
 from switchpoint.analysis.numerics.reasons import Reason
 
 
@@ -33,9 +35,9 @@ def test_a_strong_covariate_removes_its_share_of_the_variance() -> None:
     np.testing.assert_allclose(contrast.effect(found.unadjusted).p_value, plain.p_value)
 
 
-def one_column(side: Joint) -> adjust.Sample:
+def one_column(side: Joint) -> Sample:
     """The outcome alone."""
-    return adjust.Sample(
+    return Sample(
         n=side.n, mean=side.mean[..., 0], variance=side.covariance[..., 0, 0], df=side.n - 1,
         reason=side.reason,
     )  # fmt: skip
@@ -84,7 +86,7 @@ def test_units_of_money_do_not_matter(seed: int, scale: float, other: float) -> 
     np.testing.assert_allclose([plain.low, plain.high], [scaled.low, scaled.high], rtol=1e-7, atol=1e-9)
 
 
-def _lift(found: Adjusted) -> contrast.Estimates:
+def _lift(found: Adjusted) -> Estimates:
     return contrast.lift(found.contrast)
 
 

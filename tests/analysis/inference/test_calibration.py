@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -53,7 +55,7 @@ def test_a_hundred_looks_do_not_raise_the_error_once_the_gate_passes(share: floa
     x = rng.binomial(n, 0.01).cumsum(axis=1)
     n = n.cumsum(axis=1)
     sides = [from_sums(n[..., v], x[..., v], x[..., v]) for v in range(2)]
-    both = stratify(*sides, n.sum(axis=-1))
+    both = stratify(sides[0], sides[1], n.sum(axis=-1))
     result = contrast.sequence(contrast.from_samples(both.control, both.treatment), n_star=total)
     enough = rarer(n.sum(axis=2), x.sum(axis=2), n.sum(axis=2)).min(axis=-1) >= NEEDED[Counted.OUTCOMES]
     held = both.widening * np.sqrt(both.control.error_variance + both.treatment.error_variance)
@@ -87,7 +89,7 @@ def test_revenue_of_few_payers_waits_for_the_gate() -> None:
     sides = [from_moments(n[..., v], (x / n)[..., v], variance[..., v]) for v in range(2)]
     result = contrast.sequence(contrast.from_samples(*sides), n_star=total)
     assert result.significant.any(axis=1).mean() > 0.05
-    widening = stratify(*(side[..., None] for side in sides), n.sum(axis=-1)[..., None]).widening
+    widening = stratify(sides[0][..., None], sides[1][..., None], n.sum(axis=-1)[..., None]).widening
     z = result.statistic / widening
     log_e = sequential.log_e_value(z, n.sum(axis=-1), sequential.mixing_units(total, 0.05))
     assert (sequential.anytime_p(log_e)[0] < 0.05).any(axis=1).mean() <= _limit(0.05, runs) / 2
@@ -95,12 +97,13 @@ def test_revenue_of_few_payers_waits_for_the_gate() -> None:
 
 def _amounts(kind: str, size: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """What units spend; the last has no variance at all."""
-    drawn = {
+    drawn: dict[str, Callable[[], NDArray[np.float64]]] = {
         "one price": lambda: np.ones(size),
         "log-normal": lambda: rng.lognormal(3, 1.5, size),
         "Pareto": lambda: rng.pareto(1.5, size) + 1,
-    }[kind]()
-    return np.asarray(np.where(rng.random(size) < 0.03, drawn, 0.0), dtype=np.float64)
+    }
+    spent = drawn[kind]()
+    return np.asarray(np.where(rng.random(size) < 0.03, spent, 0.0), dtype=np.float64)
 
 
 @pytest.mark.parametrize("share", [0.05, 0.01])
@@ -117,7 +120,7 @@ def test_no_tail_misleads_a_canary_read_from_its_tenth_unit_on(kind: str, share:
         mean = np.where(n > 0, x / n, 0.0)
         variance = np.where(n > 1, np.maximum(xx - n * mean**2, 0.0) / (n - 1), 0.0)
     sides = [from_moments(n[..., v], mean[..., v], variance[..., v]) for v in range(2)]
-    widening = stratify(*(side[..., None] for side in sides), n.sum(axis=-1)[..., None]).widening
+    widening = stratify(sides[0][..., None], sides[1][..., None], n.sum(axis=-1)[..., None]).widening
     own = contrast.sequence(contrast.from_samples(*sides), n_star=total)
     log_e = sequential.log_e_value(
         own.statistic / widening, n.sum(axis=-1), sequential.mixing_units(total, 0.05)

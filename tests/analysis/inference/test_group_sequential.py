@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from switchpoint.analysis.inference import contrast, group_sequential, proportion
 from switchpoint.analysis.inference.group_sequential import Looks, repeated_p
 from switchpoint.analysis.inference.sample import Sample, from_moments
-from switchpoint.analysis.numerics.estimates import Alternative
+from switchpoint.analysis.numerics.estimates import Alternative, Distribution
 from switchpoint.analysis.numerics.reasons import Reason
 from switchpoint.experiment.definition.types import Spending
 from tests.analysis.inference.strategies import pairs
@@ -60,7 +60,7 @@ def test_the_repeated_p_is_the_alpha_whose_bound_is_met() -> None:
 def test_one_look_at_the_plans_end_is_the_fixed_test() -> None:
     control, treatment = from_moments(4000, 1.0, 2.0), from_moments(4000, 1.07, 2.0)
     once = group_sequential.effect(contrast.from_samples(control, treatment), Looks(times=(1.0,)))
-    z = contrast.effect(contrast.from_samples(control, treatment), distribution=contrast.Distribution.NORMAL)
+    z = contrast.effect(contrast.from_samples(control, treatment), distribution=Distribution.NORMAL)
     np.testing.assert_allclose([once.p_value, once.low], [z.p_value, z.low], rtol=1e-6)
 
 

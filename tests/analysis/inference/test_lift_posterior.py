@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -26,8 +29,8 @@ def _brute(counts: tuple[int, int, int, int], prior: EffectPrior) -> tuple[float
         # p_t = p_c (1 + l): the prior of l has the density of p_t divided by p_c
         return float(np.exp(log - top - 0.5 * ((lift - prior.mean) / prior.sd) ** 2) / pc)
 
-    def integral(of: object, low: object = 1e-9, high: object = 1 - 1e-9) -> float:
-        return float(integrate.dblquad(of, 1e-9, 1 - 1e-9, low, high, epsabs=1e-9, epsrel=1e-9)[0])  # type: ignore[arg-type]
+    def integral(of: Callable[[float, float], float], low: Any = 1e-9, high: Any = 1 - 1e-9) -> float:
+        return float(integrate.dblquad(of, 1e-9, 1 - 1e-9, low, high, epsabs=1e-9, epsrel=1e-9)[0])
 
     total = integral(density)
     mean = integral(lambda pt, pc: (pt / pc - 1) * density(pt, pc)) / total

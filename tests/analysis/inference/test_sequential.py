@@ -10,7 +10,7 @@ from scipy import integrate, stats
 
 from switchpoint.analysis.inference import contrast, sequential
 from switchpoint.analysis.inference.sample import Sample, from_moments, proportion
-from switchpoint.analysis.numerics.estimates import Alternative
+from switchpoint.analysis.numerics.estimates import Alternative, Distribution
 from switchpoint.analysis.numerics.reasons import Reason
 from tests.analysis.inference.strategies import pairs
 
@@ -36,7 +36,7 @@ def test_p_e_value_and_interval_are_one_statement(
 def test_sequential_is_wider_than_fixed_at_every_look(pair: tuple[Sample, Sample], n_star: int) -> None:
     peeked, once = (
         contrast.sequence(contrast.from_samples(*pair), n_star=n_star).at(),
-        contrast.effect(contrast.from_samples(*pair), distribution=contrast.Distribution.NORMAL).at(),
+        contrast.effect(contrast.from_samples(*pair), distribution=Distribution.NORMAL).at(),
     )
     assert peeked.low < once.low
     assert peeked.p_value >= once.p_value

@@ -26,8 +26,8 @@ from switchpoint.analysis.report.report import Report
 from switchpoint.analysis.results.judgement import Comparison
 from switchpoint.analysis.results.numbers import Finding
 from switchpoint.analysis.results.thresholds import DEFAULT
-from switchpoint.experiment.definition.types import DecisionRule, Design, Metric, Role
-from switchpoint.experiment.language.experiment import Spec, load_spec
+from switchpoint.experiment.definition.types import DecisionRule, Design, Metric, Role, Spec
+from switchpoint.experiment.language.experiment import load_spec
 
 DAYS = 16
 DESIGN = {

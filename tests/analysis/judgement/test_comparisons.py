@@ -161,7 +161,10 @@ def test_an_estimate_is_welchs(plain: Report, key: str, arm: str) -> None:
     assert (e.interval.lower, e.interval.upper) == pytest.approx(interval_of(key, arm))
     assert (e.log10_p, e.log10_anytime_p) == (None, None)
     # a lift of zero and an effect of zero are one question; a sequence is wider than one look
+    assert e.interval is not None
     assert e.lift_interval is not None
+    assert e.interval.lower is not None
+    assert e.lift_interval.lower is not None
     assert (e.lift_interval.lower > 0) == (e.interval.lower > 0)
     for wide, once in ((e.sequence, e.interval), (e.lift_sequence, e.lift_interval)):
         assert wide is not None
@@ -374,7 +377,7 @@ def test_segments_are_compared_one_by_one_and_drawn_together(by: Report, arm: st
     told = found.heterogeneity
     assert told is not None
     weights = 1 / np.square(errors)
-    q = float((weights * np.square(effects - np.average(effects, weights=weights))).sum())
+    q = float((weights * np.square(np.subtract(effects, np.average(effects, weights=weights)))).sum())
     assert told.segments == 3
     assert told.p == pytest.approx(stats.chi2.sf(q, 2), rel=1e-6)
     assert told.mean == pytest.approx(drawn.mean[0])
@@ -442,8 +445,8 @@ def test_the_pooled_effect_is_that_of_one_sample(by: Report, arm: str) -> None:
         squares = float(((n - 1) * variance + n * np.square(mean - total)).sum())
         sides.append((total, sqrt(squares / (n.sum() - 1)), n.sum()))
     test = stats.ttest_ind_from_stats(*sides[1], *sides[0], equal_var=False)
-    effect, squares = sides[1][0] - sides[0][0], [deviation**2 / n for _, deviation, n in sides]
-    reach = stats.t.ppf(0.975, freedom(squares[0], squares[1], sides[0][2])) * sqrt(sum(squares))
+    effect, errors = sides[1][0] - sides[0][0], [deviation**2 / n for _, deviation, n in sides]
+    reach = stats.t.ppf(0.975, freedom(errors[0], errors[1], sides[0][2])) * sqrt(sum(errors))
     assert found.pooled.effect == pytest.approx(sides[1][0] - sides[0][0])
     assert (found.pooled.interval.lower, found.pooled.interval.upper) == pytest.approx(
         (effect - reach, effect + reach), rel=1e-6
@@ -621,6 +624,7 @@ def test_a_p_beyond_a_float_is_told_by_its_logarithm() -> None:
     assert e.log10_p == pytest.approx(tail, rel=1e-4)
     assert e.anytime_p == 0
     assert e.log10_anytime_p is not None
+    assert e.log10_p is not None
     # at every look no surer than at this one
     assert e.log10_p <= e.log10_anytime_p < -300
 

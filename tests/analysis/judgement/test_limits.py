@@ -15,7 +15,7 @@ import pytest
 from switchpoint.analysis.evidence import pairs as estimates
 from switchpoint.analysis.frame import analyze, evidence_of
 from switchpoint.analysis.judgement import verdicts
-from switchpoint.analysis.judgement.rule import KINDS
+from switchpoint.analysis.judgement.rule import KINDS, apply
 from switchpoint.analysis.judgement.verdict import decide
 from switchpoint.analysis.report.report import Report
 from switchpoint.analysis.results.judgement import Check, Severity
@@ -115,7 +115,7 @@ def simulated(frame: pd.DataFrame, text: str) -> tuple[VerdictKind, int]:
         if m.role is Role.GUARDRAIL
     ]
     facts = verdicts.facts(judged, guards, rule, days[None, :], DEFAULT)
-    ruling = verdicts.table.apply(facts)
+    ruling = apply(facts)
     return KINDS[int(ruling.kind[0, -1])], int(ruling.variant[0, -1])
 
 

@@ -339,7 +339,7 @@ def test_a_fifth_of_the_others_is_many(normal: int, warned: bool) -> None:
 
 
 @pytest.mark.parametrize("damage", [-1, 2.5, None, "many"])
-def test_a_damaged_row_voids_its_own_experiment(damage: object) -> None:
+def test_a_damaged_row_voids_its_own_experiment(damage: float | str | None) -> None:
     frame = counted({f"e{i}": ("2026-03-02", 500, 500) for i in range(5)}).astype({"users": object})
     frame.loc[7, "users"] = damage
     found = many(frame, COUNTED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import permutations, product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -119,7 +120,12 @@ def test_a_difference_counts_with_its_events_and_in_the_fixed_design_with_its_un
 def test_the_word_of_a_comparison(
     better: bool | None, estimated: bool, enough_events: bool, complete: bool, design: Design, word: str
 ) -> None:
-    known = {"better": better, "estimated": estimated, "enough_events": enough_events, "complete": complete}
+    known: dict[str, Any] = {
+        "better": better,
+        "estimated": estimated,
+        "enough_events": enough_events,
+        "complete": complete,
+    }
     assert rule.finding(design=design, young=False, **known) == word
     # a variant that came later first has to run the minimum runtime itself
     assert rule.finding(design=design, young=True, **known) == ("too few days" if estimated else word)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from switchpoint.analysis.judgement.verdict import Case, decide
 from switchpoint.analysis.results.judgement import Check, CheckName, Guard, Severity, Shown, Verdict
-from switchpoint.analysis.results.numbers import Finding
+from switchpoint.analysis.results.numbers import Comparison, Finding, MetricReading
 from switchpoint.analysis.results.sentences import guard_sentence, sentence, worse_sentence
 from switchpoint.experiment.definition.types import Design
 from switchpoint.experiment.registry.decision import VerdictKind
@@ -37,11 +38,11 @@ UNITS = "1,000 more units (of 2,000), about 15 weeks."
 MODELS = {"control": "ranker@1", "treatment": "ranker@2", "third": "ranker@3"}
 
 
-def given(variants: str, held: str = "", **changed: object) -> Case:
+def given(variants: str, held: str = "", **changed: Any) -> Case:
     dear = "dear" in variants
     return replace(
         case(line(variants, held, CONTINUE), BELIEF if dear else FROZEN, "increase"),
-        **changed,  # type: ignore[arg-type]
+        **changed,
     )
 
 
@@ -82,7 +83,7 @@ def test_a_promotion() -> None:
     )  # fmt: skip
 
 
-def worse_metric(key: str, finding: Finding, *, of: str = "treatment") -> object:
+def worse_metric(key: str, finding: Finding, *, of: str = "treatment") -> MetricReading:
     """A secondary metric with one comparison, of the variant named."""
     place = ("treatment", "third", "fourth").index(of)
     return metric(
@@ -115,7 +116,7 @@ def test_a_promotion_says_first_what_is_worse_of_the_promoted_one() -> None:
 
 def with_worse(of: Case) -> tuple[Case, str]:
     """The same with a secondary metric that is worse, and its sentence."""
-    more = replace(of, metrics=(*of.metrics, worse_metric("extra", Finding.WORSE)))  # type: ignore[arg-type]
+    more = replace(of, metrics=(*of.metrics, worse_metric("extra", Finding.WORSE)))
     return more, worse_sentence(more.metrics[-1], more.metrics[-1].comparisons[0], more.rule)
 
 
@@ -306,7 +307,7 @@ def test_a_stop_asks_for_what_every_open_variant_needs(
 # of several winners one is chosen
 
 
-def between(base: int, other: int, finding: Finding) -> object:
+def between(base: int, other: int, finding: Finding) -> Comparison:
     names = ("control", "treatment", "third", "fourth")
     found = record(0, Known(finding, 1), finding, sign=1)
     return replace(found, control=names[base], variant=names[other])
@@ -319,7 +320,7 @@ def test_only_winners_are_told_apart_by_pairs(direction: str) -> None:
         between(0, 2, Finding.UNDECIDED), between(2, 3, Finding.UNDECIDED), between(1, 2, Finding.UNDECIDED),
         between(0, 1, Finding.UNDECIDED), between(1, 3, Finding.UNDECIDED),
     )  # fmt: skip
-    of = replace(case(line("win, big win, open", "", PROMOTE), FROZEN, direction), pairs=pairs)  # type: ignore[arg-type]
+    of = replace(case(line("win, big win, open", "", PROMOTE), FROZEN, direction), pairs=pairs)
     found = decide(of)
     most = "highest" if direction == "increase" else "lowest"
     choice = (

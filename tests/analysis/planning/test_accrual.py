@@ -68,8 +68,8 @@ def test_what_arrived_and_what_never_will() -> None:
 
 def test_longer_than_a_century_is_never() -> None:
     one = constant_accrual(1.0)
-    assert [float(side) for side in one.days_until([36_500, 36_501])[0]] == [36_500, np.inf]
-    assert [float(side) for side in one.days_until([36_500, 36_501])[1]] == [36_500, np.inf]
+    assert [float(side) for side in one.days_until(np.array([36_500.0, 36_501.0]))[0]] == [36_500, np.inf]
+    assert [float(side) for side in one.days_until(np.array([36_500.0, 36_501.0]))[1]] == [36_500, np.inf]
     curve = fit_accrual(100 * np.arange(1, 10) ** 0.5)
     fast, slow = curve.days_until(100 * 40_000**0.5)
     assert np.isfinite(fast)
@@ -109,7 +109,7 @@ def test_beyond_every_number_of_days_is_never_and_says_so_without_a_warning() ->
 
 
 def test_curves_beside_each_other_are_fitted_one_by_one() -> None:
-    curves = [[0, 1.2, 1.3, 1.35, 1.4], [1, 2**0.5, 3**0.5, 2, 5**0.5], [2, 4, 6, 8, 10]]
+    curves: list[list[float]] = [[0, 1.2, 1.3, 1.35, 1.4], [1, 2**0.5, 3**0.5, 2, 5**0.5], [2, 4, 6, 8, 10]]
     assert fit_accrual(curves).exponent.tolist() == pytest.approx([1, 0.5, 1])
 
 

@@ -52,7 +52,7 @@ def test_units_power_and_smallest_effect_invert_each_other(
     effect: float, ratio: float, distribution: Distribution, alternative: Alternative
 ) -> None:
     spread = power.equal_spread(2.0)
-    options = {"ratio": ratio, "alternative": alternative, "distribution": distribution}
+    options: dict[str, Any] = {"ratio": ratio, "alternative": alternative, "distribution": distribution}
     n = power.units_needed(spread, effect, **options).control
     assert float(power.power(spread, effect, n_control=n, **options)) == pytest.approx(0.8, abs=1e-8)
     assert float(power.smallest_effect(spread, n_control=n, **options)) == pytest.approx(effect, rel=1e-6)

@@ -283,7 +283,7 @@ def test_strata_of_nobody_and_of_one_unit_change_nothing() -> None:
     control = from_moments([n, n, [0] * 5], [mean, mean, [0.0] * 5], [variance, variance, [0.0] * 5])
     n, mean, variance = [0, 500, 0, 1, 60], [0.0, 5, 0, 4, 9], [0.0, 16, 0, 0, 4]
     treatment = from_moments([n, n, [0] * 5], [mean, mean, [0.0] * 5], [variance, variance, [0.0] * 5])
-    found = progress(control, treatment, [[0.1, 0.6, 0.2, 0.2, 0], [5, 5, 5, 5, 0], [1] * 5])
+    found = progress(control, treatment, np.array([[0.1, 0.6, 0.2, 0.2, 0], [5, 5, 5, 5, 0], [1] * 5]))
     both = (399 * 9 + 499 * 16 + 400 * 500 / 900 * 1) / 899 * (1 / 400 + 1 / 500)
     two = (1 * 1 / 2 * 4) / 1 * 2
     assert found.n.tolist() == [902, 902, 0]
@@ -357,7 +357,7 @@ def test_projections_are_ordered_and_grow(arrivals: list[int]) -> None:
     fast, slow = accrual.days_until(needs)
     assert (fast <= slow).all()
     assert (fast[:2] == day).all()
-    low, high = accrual.units_by(np.arange(day, day + 30))
+    low, high = accrual.units_by(np.arange(day, day + 30.0))
     assert (low <= high + 1e-9).all()
     assert low[0] == pytest.approx(total)
 
@@ -368,7 +368,7 @@ def test_the_units_for_a_relative_mde_are_those_of_control_under_that_effect(ass
     that mixes both variants would ask for 5 % fewer, and the power would be missed."""
     sign = 1 if assumed is Direction.INCREASE else -1
     rates = 0.1, 0.1 * (1 + sign * 0.1)
-    now = progress(*(proportion(20_000, round(20_000 * rate)) for rate in rates))
+    now = progress(proportion(20_000, round(20_000 * rates[0])), proportion(20_000, round(20_000 * rates[1])))
     found = only(sufficiency(now, _rule(), assumed=assumed))
     wanted = power.units_for_proportions(*rates).total
     assert found.n_needed == pytest.approx(float(wanted), rel=0.002)

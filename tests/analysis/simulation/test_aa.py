@@ -149,8 +149,8 @@ def test_a_round_gives_the_estimates_of_a_report_on_those_assignments() -> None:
             sums[0, log.stratum[unit], variant[1, unit]] += np.array(
                 [1, x, x * x, y, y * y, x * y], dtype=object
             )
-        n, x, xx, y, yy, xy = np.moveaxis(sums, -1, 0)
-        exact = Exact(metric=metric, n=n.astype(int), x=x, xx=xx, y=y, yy=yy, xy=xy)
+        n, sx, sxx, sy, syy, sxy = np.moveaxis(sums, -1, 0)
+        exact = Exact(metric=metric, n=n.astype(int), x=sx, xx=sxx, y=sy, yy=syy, xy=sxy)
         effect, _ = fixed_effect(pairs(metric, exact), SHOP.decision.alpha)
         one = found.metrics[place]
         assert bool(one.fixed[1]) == bool(effect.p_value[0, 0] < SHOP.decision.alpha)
@@ -264,6 +264,7 @@ def test_one_whale_in_a_small_variant_does_not_mislead() -> None:
     found = aa_check(replace(log, columns=(replace(log.columns[0], x=amounts),)), rounds=200, seed=1)
     assert found.outcome is Outcome.OK
     (spent,) = found.metrics
+    assert spent.effect_covers.share is not None
     assert spent.effect_covers.share < 0.8
     assert (spent.passes.share, spent.fixed.share, spent.sequential_daily.share) == (1, 0, 0)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from switchpoint.analysis.evidence import pairs as estimates
 from switchpoint.analysis.evidence.evidence import Cells, Evidence, Subject, configured_strata
 from switchpoint.analysis.evidence.facts import LEDGER
-from switchpoint.analysis.evidence.moments import Exact
+from switchpoint.analysis.evidence.moments import Centred, Exact
 from switchpoint.analysis.judgement import verdicts
 from switchpoint.analysis.judgement.build import build
 from switchpoint.analysis.judgement.rule import KINDS
@@ -65,13 +66,13 @@ def measure(experiment: Experiment, world: World = WORLD, runs: int = 400, **giv
 )  # fmt: skip
 @pytest.mark.parametrize("strata", [1, 2])
 def test_the_columnar_rule_gives_the_verdict_of_a_report_at_every_look(
-    rule: dict[str, object], strata: int
+    rule: dict[str, Any], strata: int
 ) -> None:
     """Unequal allocation, a guardrail, three variants: look by look against `build`."""
     segments = (segment("US", 0.4, 0.3, 0.3), segment("CA", 0.8, 0.1, 0.1))[:strata]
     decision = replace(
         RULE, min_runtime_days=7, max_runtime_days=12, mde=Size(value=0.25, relative=True), **rule
-    )  # type: ignore[arg-type]  # the fields of a rule
+    )
     experiment = definition(*segments, metrics=(BUYERS, ERRORS), decision=decision)
     world = World(per_day=1_800, shares=(0.7, 0.3) if strata == 2 else (1.0,), baselines=WORLD.baselines)
     rng, runs, days = np.random.default_rng(11), 3, 13
@@ -126,7 +127,7 @@ def header(experiment: Experiment) -> Header:
     return replace(blank(experiment.decision, 0), key="shop", assignment="randomised")
 
 
-def evidence(experiment: Experiment, n: np.ndarray, cumulative: list[Exact]) -> Evidence:
+def evidence(experiment: Experiment, n: np.ndarray, cumulative: Sequence[Exact | Centred]) -> Evidence:
     """Cells of one run: (days, strata, variants) of cumulative totals, all matured."""
     daily = np.diff(n, axis=0, prepend=0)
     day, stratum, variant = (part.ravel() for part in np.indices(daily.shape))

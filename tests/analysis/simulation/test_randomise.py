@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from hypothesis import given, settings
@@ -56,7 +57,7 @@ def test_variants_equal_the_scalar_assignment_in_every_segment() -> None:
         actor="a",
     )
     assert state.epoch is not None
-    attributes = [{"country": "US"}, {"country": "CA", "age": 30}, {}]
+    attributes: list[dict[str, Any]] = [{"country": "US"}, {"country": "CA", "age": 30}, {}]
     ids = [f"unit-{number}" for number in range(3_000)]
     segment_of = np.arange(len(ids)) % 3
     found = allocate(unit_ids(ids).buckets(state.epoch.salt), state.epoch.segments, segment_of)

@@ -38,7 +38,7 @@ def test_visits_are_in_time_order_within_the_days_and_a_units_visits_share_a_day
     assert (np.diff(at) >= 0).all()
     assert at.min() >= 0
     assert at.max() < DAYS * DAY_MS
-    days = {}
+    days: dict[int, int] = {}
     for who, day in zip(unit.tolist(), (at // DAY_MS).tolist(), strict=True):
         assert days.setdefault(who, day) == day
 

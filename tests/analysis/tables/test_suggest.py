@@ -88,7 +88,7 @@ def test_many_experiments_are_told_by_their_column_or_their_rows() -> None:
         {"test_id": ["e1", "e1", "e2", "e2"], "views": [100, 110, 20, 30], "clicks": [9, 8, 3, 4]}
     )
     found = suggest(rows)
-    assert (found.variants, load_spec(found.spec).source.control) == ((), "first")  # type: ignore[union-attr]
+    assert (found.variants, load_spec(found.spec).source.control) == ((), "first")
     for table in (named, rows):
         assert len(analyze(table, load_spec(suggest(table).spec)).to_dict()["rows"]) == 2
 

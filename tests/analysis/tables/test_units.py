@@ -15,7 +15,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from switchpoint.analysis.evidence.evidence import Evidence
-from switchpoint.analysis.evidence.facts import Copies
+from switchpoint.analysis.evidence.facts import Copies, Unseen
 from switchpoint.analysis.frame import analyze, evidence_of
 from switchpoint.experiment.definition.types import TOTAL_BOUND
 from switchpoint.experiment.errors import BadInput
@@ -96,7 +96,7 @@ def tables(draw: st.DrawFn) -> tuple[list[dict[str, Any]], str]:
     chosen = draw(st.lists(st.sampled_from(sorted(METRICS)), min_size=1, max_size=4, unique=True))
     roles = [role for role, share in ROLES.items() if draw(st.floats(0, 1)) < share]
     label, when = LABELS[draw(st.sampled_from(sorted(LABELS)))], WHEN[draw(st.sampled_from(sorted(WHEN)))]
-    variants = draw(st.sampled_from([["a", "b"], ["x", "control", "y"], [2, 1], [True, False]]))
+    variants: list[Any] = draw(st.sampled_from([["a", "b"], ["x", "control", "y"], [2, 1], [True, False]]))
     most = draw(st.sampled_from([9, 2**20, 2**33]))
     row = st.fixed_dictionaries(
         {
@@ -189,6 +189,7 @@ def test_one_unit_per_variant_has_no_spread_and_is_looked_at(make: Any, amounts:
         for variant, amount in zip("ab", amounts, strict=True)
     ]  # fmt: skip
     evidence = agrees(make(rows), rows, SPEC)
+    assert not isinstance(evidence.facts[0].extremes, Unseen)
     extreme = {(one.metric, one.variant): one.x for one in evidence.facts[0].extremes}
     assert (extreme["basket", 0], extreme["basket", 1]) == tuple(
         round(Decimal(repr(amount)) * 100) for amount in amounts

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from switchpoint.analysis.results.judgement import Check, Severity
 
-Numbers = Mapping[str, float | int | str | None]
+Numbers = Mapping[str, Any]  # floats approximately
 Case = tuple[Callable[[], Check], Check]
 
 

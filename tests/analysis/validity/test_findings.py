@@ -228,11 +228,9 @@ def test_where_nobody_was_split_no_split_is_judged() -> None:
     assert run(overlap=APART, live=nobody)["sample ratio"].checked
     third = LIVE.copy()
     third[:, 2] = third[:, 1]
-    for variants, found in ((("a", "b", "c"), APART), (("a",), FOUND.overlap)):
+    for variants, met in ((("a", "b", "c"), APART), (("a",), FOUND.overlap)):
         subject = replace(FOUND.subject, variants=variants)
-        assert run(overlap=found, live=third, subject=subject, series=Unseen("no day"))[
-            "sample ratio"
-        ].checked
+        assert run(overlap=met, live=third, subject=subject, series=Unseen("no day"))["sample ratio"].checked
 
 
 @pytest.mark.parametrize(

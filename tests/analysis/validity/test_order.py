@@ -259,7 +259,7 @@ def test_standings_that_are_no_sum_of_days_are_not_checked_by_day(shared: Path) 
 )
 def test_successes_that_are_taken_back_are_no_day(spec: str, made: Any) -> None:
     frame = daily()
-    frame.loc[21, "sum"] = frame.loc[19, "sum"] - 30
+    frame.loc[21, "sum"] = float(frame["sum"][19]) - 30
     found = report(made(frame), spec)
     assert not check(found, "jump").checked
     assert check(found, "sample ratio by day").checked

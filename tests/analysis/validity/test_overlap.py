@@ -9,8 +9,8 @@ import pytest
 
 from switchpoint.analysis.evidence.evidence import Stratum, Subject
 from switchpoint.analysis.inference.sample import Sample, from_moments, proportion
-from switchpoint.analysis.numerics.estimates import Float
 from switchpoint.analysis.planning.power import (
+    Spread,
     absolute_effect,
     design_factor,
     equal_spread,
@@ -101,7 +101,7 @@ def test_an_e_value_needs_two_positive_values(pair: tuple[float | None, float | 
 ASKED = replace(RULE, alpha=0.1, power=0.9, design=Design.BAYESIAN, belief=Belief(sd=0.05))
 
 
-def needed(spread: Float, baseline: float, rule: DecisionRule) -> int:
+def needed(spread: Spread, baseline: float, rule: DecisionRule) -> int:
     """As anybody would size a test of this baseline."""
     effect = float(absolute_effect(rule.mde, baseline))
     plain = units_needed(spread, effect, alpha=rule.alpha, target=rule.power).total

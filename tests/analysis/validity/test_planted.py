@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 
-from switchpoint.analysis.report.report import Report
+from switchpoint.analysis.report.report import BatchReport, Report
 from switchpoint.analysis.results.judgement import Severity
 from tests.analysis.validity.__main__ import PAGE
 from tests.analysis.validity.page import CHECKS, PLANTED, STORIES, render, told
@@ -52,7 +53,7 @@ def test_healthy_tables_of_many_seeds_are_rarely_warned_and_never_voided() -> No
     assert max(Counter(check.name for check in flagged).values(), default=0) <= 1
 
 
-SOUND = {
+SOUND: dict[str, Callable[[int], Report | BatchReport]] = {
     "rows are the unit": lambda seed: sessions(seed, nested=False),
     "a condition that all meet": lambda seed: eligible(seed, by_variant=None),
     "many clusters": lambda seed: clusters(1200, seed),

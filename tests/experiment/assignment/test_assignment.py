@@ -144,9 +144,9 @@ def test_hashed_units_come_in_the_intended_shares() -> None:
         found = compiled.assign(f"u{n}", {"country": "DE"})
         key = (found.segment, found.variant if found.enrolled else None)
         counts[key] = counts.get(key, 0) + 1
-    for share, key in ((0.18, "control"), (0.02, "treatment"), (0.8, None)):
+    for share, variant in ((0.18, "control"), (0.02, "treatment"), (0.8, None)):
         sigma = (units * share * (1 - share)) ** 0.5
-        assert abs(counts["rest", key] - units * share) < 5 * sigma
+        assert abs(counts["rest", variant] - units * share) < 5 * sigma
 
 
 def test_propensity_is_the_probability_given_enrolment() -> None:

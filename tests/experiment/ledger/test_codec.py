@@ -40,7 +40,7 @@ plain = st.recursive(
     | st.booleans()
     | st.integers(1 - 2**63, 2**63 - 1)
     | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(st.characters(exclude_categories=("Cs",)), max_size=20),
+    | st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
     lambda inner: st.lists(inner, max_size=3),
     max_leaves=6,
 )

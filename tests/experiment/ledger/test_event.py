@@ -16,7 +16,7 @@ from switchpoint.experiment.ledger.event import (
     check_attributes,
 )
 
-EMPTY_LISTS = [[] for _ in range(100_000)]
+EMPTY_LISTS: list[list[object]] = [[] for _ in range(100_000)]
 
 
 def nested(levels: int) -> list[Any]:

@@ -104,7 +104,7 @@ def test_a_column_written_by_any_country_is_read_right_or_asked_about(
     numbers: list[Decimal], sign: str, group: int, unit: str
 ) -> None:
     by = GROUPS[sign][group]
-    texts = [f"{n:,.2f}".translate(str.maketrans({",": by, ".": sign})) + unit for n in numbers]
+    texts = [f"{n:,.2f}".translate({ord(","): by, ord("."): sign}) + unit for n in numbers]
     scale = 100 if unit == "%" else 1
     assert [float(n or 0) for n in read(*texts)] == [float(n / scale) for n in numbers]
 
@@ -115,7 +115,7 @@ def test_whole_numbers_with_thousands_are_never_taken_for_fractions(numbers: lis
     try:
         read_alone = read(*texts)
     except BadInput:
-        read_alone = numbers  # asked for
+        read_alone = [*numbers]  # asked for
     assert read_alone == read(*texts, decimal="," if by == "." else ".") == numbers
 
 

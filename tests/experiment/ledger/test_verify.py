@@ -11,11 +11,12 @@ import redis
 
 from switchpoint.experiment.errors import Conflict
 from switchpoint.experiment.ledger.event import Event
+from switchpoint.experiment.ledger.moments import Cell
 from switchpoint.experiment.ledger.verify import verify
 from switchpoint.experiment.store.memory_ledger import MemoryLedger
 from switchpoint.experiment.store.redis.keys import ShardKeys, bucket_of, unit_digest
 from switchpoint.experiment.store.redis.ledger import RedisLedger
-from tests.experiment.store.ledgers import ONE, START, exposure, outcome, purchase, traffic
+from tests.experiment.store.ledgers import ONE, START, exposure, hash_of, log_of, outcome, purchase, traffic
 
 BUCKETS = 8
 
@@ -38,7 +39,7 @@ def _bucket(project: str) -> str:
 
 def _a_cell(client: redis.Redis, key: str) -> bytes:
     """The name of a cell that units are in; cells that all have left stay behind as zeros."""
-    return min(field for field, blob in client.hgetall(key).items() if blob.strip(b"\0"))
+    return min(field for field, blob in hash_of(client, key).items() if blob.strip(b"\0"))
 
 
 def test_an_untouched_ledger_is_proved(ledger: RedisLedger) -> None:
@@ -53,13 +54,13 @@ def test_a_changed_cell_is_named_with_both_values(
     ledger.refold(ONE)
     key = ShardKeys(project, 0).cells(1)
     field = _a_cell(redis_client, key)
-    blob = redis_client.hget(key, field) or b""
+    blob = hash_of(redis_client, key)[field]
     n, *rest = struct.unpack(f"<{len(blob) // 8}d", blob)
     redis_client.hset(key, field, struct.pack(f"<{len(blob) // 8}d", n + 1, *rest))
     (found,) = verify(ledger, ONE)
     assert found.cell is not None
-    assert found.live is not None
-    assert found.folded is not None
+    assert isinstance(found.live, Cell)
+    assert isinstance(found.folded, Cell)
     assert found.live.n == found.folded.n + 1
     assert "cell experiment home · epoch 1 · segment " in found.problem
     assert found.problem.endswith(f": units: ledger {int(n) + 1}, log {int(n)}"), "and nothing that agrees"
@@ -102,8 +103,7 @@ def test_a_broken_cell_that_stops_the_refold_is_named_too(
 def test_a_changed_record_names_the_unit_and_its_first_event(
     ledger: RedisLedger, redis_client: redis.Redis, project: str
 ) -> None:
-    raw = redis_client.hget(_bucket(project), "unit")
-    assert raw is not None
+    raw = hash_of(redis_client, _bucket(project))[b"unit"]
     totals = struct.pack("<6i", 1, 0, 1, 300, 0, 0)
     assert raw.endswith(totals)
     redis_client.hset(
@@ -129,8 +129,7 @@ def test_an_unreadable_record_names_the_unit_and_its_first_event(
 def test_a_lost_record_and_a_record_without_events_are_named(
     ledger: RedisLedger, redis_client: redis.Redis, project: str
 ) -> None:
-    raw = redis_client.hget(_bucket(project), "unit")
-    assert raw is not None
+    raw = hash_of(redis_client, _bucket(project))[b"unit"]
     redis_client.hdel(_bucket(project), "unit")
     redis_client.hset(_bucket(project), "ghost", raw)
     problems = [found.problem for found in verify(ledger, ONE)]
@@ -146,7 +145,7 @@ def test_a_log_that_lost_an_entry_is_noticed(
 ) -> None:
     assert verify(ledger, ONE) == []
     log = ShardKeys(project, 0).log()
-    redis_client.xdel(log, redis_client.xrevrange(log, count=1)[0][0])
+    redis_client.xdel(log, log_of(redis_client, log)[-1][0])
     assert {found.unit for found in verify(ledger, ONE) if found.unit} >= {"unit"}
 
 

@@ -68,7 +68,8 @@ _FORGERIES = {
 @given(index=st.integers(0, 4), field=st.sampled_from(sorted(_FORGERIES)))
 def test_changing_any_field_of_any_entry_breaks_the_chain_there(index: int, field: str) -> None:
     log = entries(5)
-    log[index] = replace(log[index], **{field: _FORGERIES[field]})
+    forged: dict[str, Any] = {field: _FORGERIES[field]}
+    log[index] = replace(log[index], **forged)
     assert check_chain(log) == index + 1
 
 

@@ -176,4 +176,5 @@ def test_a_cell_that_counts_anything_is_in_the_digest(counted: str) -> None:
     nothing = Cell(0, 0, 0, 0, 0, (Sums(),))
     key = CellKey("home", 1, "us", "control", 3)
     assert moments_digest({key: nothing}) == moments_digest({})
-    assert moments_digest({key: replace(nothing, **{counted: 1})}) != moments_digest({})
+    one: dict[str, Any] = {counted: 1}
+    assert moments_digest({key: replace(nothing, **one)}) != moments_digest({})

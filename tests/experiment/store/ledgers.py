@@ -5,7 +5,9 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
+
+import redis
 
 from switchpoint.experiment.definition.types import (
     BUCKETS,
@@ -85,6 +87,16 @@ THREE = LedgerPlan((
     a_plan("search", 2, metrics=ADJUSTED[1:3], dimensions=(), window_ms=6 * HOUR),
     a_plan("checkout", 7, metrics=(METRICS[2], *ADJUSTED), dimensions=("device",)),
 ))  # fmt: skip
+
+
+def hash_of(client: redis.Redis, key: str) -> dict[Any, bytes]:
+    """A hash as it lies in the store: redis-py's types allow for replies of text too."""
+    return cast("dict[Any, bytes]", client.hgetall(key))
+
+
+def log_of(client: redis.Redis, key: str) -> list[tuple[bytes, dict[Any, bytes]]]:
+    """The entries of a stream."""
+    return cast("list[tuple[bytes, dict[Any, bytes]]]", client.xrange(key))
 
 
 def exposure(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import redis
@@ -193,7 +193,7 @@ def test_an_altered_audit_entry_is_found(
     filled: RedisRecords, redis_client: redis.Redis, project: str, seq: int
 ) -> None:
     key = ProjectKeys(project).audit()
-    entry = json.loads(redis_client.lindex(key, seq - 1))
+    entry = json.loads(cast("bytes", redis_client.lindex(key, seq - 1)))
     entry["actor"] = "mallory"
     redis_client.lset(key, seq - 1, json.dumps(entry))
     assert check(filled)[0] == f"audit entry {seq} was altered, removed or inserted"
@@ -203,10 +203,11 @@ def test_a_removed_and_an_inserted_audit_entry_are_found(
     filled: RedisRecords, redis_client: redis.Redis, project: str
 ) -> None:
     key = ProjectKeys(project).audit()
-    second = redis_client.lindex(key, 1)
+    second: Any = redis_client.lindex(key, 1)
+    third: Any = redis_client.lindex(key, 2)
     redis_client.lrem(key, 1, second)
     assert check(filled)[0].startswith("audit entry 2 ")
-    redis_client.linsert(key, "BEFORE", redis_client.lindex(key, 1), second)
+    redis_client.linsert(key, "BEFORE", third, second)
     assert check(filled) == []
     redis_client.rpush(key, second)
     assert check(filled)[0].startswith("audit entry 4 ")

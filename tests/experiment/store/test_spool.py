@@ -138,10 +138,12 @@ def test_count_and_bytes_always_agree_with_a_plain_list(
 
 def test_threads_share_one_spool(tmp_path: Path) -> None:
     with Spool(tmp_path / "spool") as spool:
-        threads = [
-            threading.Thread(target=lambda n=n: [spool.put([f"{n}:{i}".encode()]) for i in range(50)])
-            for n in range(8)
-        ]
+
+        def put(thread: int) -> None:
+            for i in range(50):
+                spool.put([f"{thread}:{i}".encode()])
+
+        threads = [threading.Thread(target=put, args=(n,)) for n in range(8)]
         for thread in threads:
             thread.start()
         for thread in threads:

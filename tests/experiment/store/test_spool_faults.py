@@ -11,6 +11,7 @@ import sqlite3
 import threading
 import weakref
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,7 +28,7 @@ RESERVE = 4 * 1024 * 1024
 
 def failure(code: int, kind: type[sqlite3.Error] = sqlite3.OperationalError) -> sqlite3.Error:
     error = kind("planted")
-    error.sqlite_errorcode = code  # type: ignore[misc]
+    error.sqlite_errorcode = code
     return error
 
 
@@ -198,10 +199,13 @@ def test_opening_on_a_full_disk_gives_up_the_reserve(tmp_path: Path, disk: Disk)
 def test_a_check_wants_room_for_another_reserve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Spool(tmp_path / "spool") as spool:
         asked: list[Path] = []
+
+        def usage(path: Path, free: int) -> SimpleNamespace:
+            asked.append(path)
+            return SimpleNamespace(free=free)
+
         for free, full in ((RESERVE - 1, True), (RESERVE, False)):
-            monkeypatch.setattr(
-                shutil, "disk_usage", lambda path, free=free: asked.append(path) or SimpleNamespace(free=free)
-            )
+            monkeypatch.setattr(shutil, "disk_usage", partial(usage, free=free))
             if full:
                 with pytest.raises(SpoolFull) as caught:
                     spool.check()

@@ -41,7 +41,7 @@ class Ran:
 def environment(given: Mapping[str, str]) -> dict[str, str]:
     """The environment of this process without its SWITCHPOINT variables, and what is given."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("SWITCHPOINT_")}
-    return own | {"SWITCHPOINT_ACTOR": "tester"} | given
+    return {**own, "SWITCHPOINT_ACTOR": "tester", **given}
 
 
 def run(*arguments: str, data: Path, cwd: Path = ROOT, encoding: str = "utf-8", **environ: str) -> Ran:

@@ -86,7 +86,7 @@ class Written:
         text = f"{cents // 100:,}.{cents % 100:02}"
         if cents % 100 == 0 and cents % 3 == 0:
             text = f"{cents // 100:,}"
-        return text.translate(str.maketrans({",": self.thousands, ".": self.decimal})) + self.unit
+        return text.translate({ord(","): self.thousands, ord("."): self.decimal}) + self.unit
 
     def cell(self, text: str) -> str:
         quoted = self.quoted or self.separator in text or '"' in text

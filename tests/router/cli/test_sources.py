@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ def units() -> dict[str, list[Any]]:
     }  # fmt: skip
 
 
-def stored(folder: Path, tables: dict[str, dict[str, list[Any]]]) -> Path:
+def stored(folder: Path, tables: Mapping[str, Mapping[str, Sequence[Any]]]) -> Path:
     """The tables as CSV, Parquet and in one SQLite database."""
     with closing(sqlite3.connect(folder / "log.db")) as connection, connection:
         for name, columns in tables.items():
@@ -91,11 +92,11 @@ def test_units_from_a_database_give_the_report_of_the_files(cli: Cli, tmp_path: 
 
 def test_events_find_their_second_table_beside_the_first(cli: Cli, tmp_path: Path) -> None:
     size = range(300)
-    exposures = {
+    exposures: dict[str, list[Any]] = {
         "id": [f"x{n}" for n in size], "user": [f"u{n}" for n in size], "at": [T0 + n for n in size],
         "variant": ["ab"[n % 2] for n in size],
     }  # fmt: skip
-    outcomes = {
+    outcomes: dict[str, list[Any]] = {
         "id": [f"o{n}" for n in size], "user": [f"u{n}" for n in size], "at": [T0 + 1000 + n for n in size],
         "kind": ["buy"] * 300, "amount": [(n % 17) / 8 for n in size],
     }  # fmt: skip

@@ -130,11 +130,3 @@ def serving() -> Iterator[Service]:
         server.shutdown()
         server.server_close()
         thread.join()
-
-
-def until(state: Callable[[], object], *, seconds: float = 20.0) -> None:
-    """Wait for a state; the bound only ends a test that would never."""
-    end = time.monotonic() + seconds
-    while not state():
-        assert time.monotonic() < end, "the state never came"
-        time.sleep(0.005)

@@ -18,8 +18,8 @@ from switchpoint.router.client import Client, background, remote
 from switchpoint.router.client.background import Background, next_delay
 from switchpoint.router.recording.drain import only_drainer
 from tests.router import world
-from tests.router.client.service import EMPTY, Answer, Service, serving, snapshot, stored, until
-from tests.waiting import HUNG, replace_time
+from tests.router.client.service import EMPTY, Answer, Service, serving, snapshot, stored
+from tests.waiting import HUNG, replace_time, until
 
 US = {"country": "US"}
 DEEP = b"[" * 100_000 + b"]" * 100_000
@@ -79,7 +79,11 @@ def test_back_off_doubles_up_to_half_a_minute() -> None:
 
 
 def test_a_failed_delivery_is_tried_again_without_another_event(service: Service, tmp_path: Path) -> None:
-    answers = [(503, {}, b""), (500, {}, b""), (200, {}, b'{"items": []}')]
+    answers: list[tuple[int, dict[str, str], bytes]] = [
+        (503, {}, b""),
+        (500, {}, b""),
+        (200, {}, b'{"items": []}'),
+    ]
     usual = service.on_events
     service.on_events = lambda events: answers.pop(0) if answers else usual(events)
     with client_of(service, tmp_path, refresh_seconds=3600) as client:
@@ -188,10 +192,10 @@ def test_a_fault_that_comes_back_is_logged_again(
     with client_of(service, tmp_path):
         for times in (1, 2):
             service.raw = BROKEN["list"]
-            until(lambda times=times: lines() == times)  # type: ignore[misc]
+            until(lambda count: lines() == count, times)
             service.raw = None
             looks = service.looks
-            until(lambda looks=looks: service.looks > looks + 2)  # type: ignore[misc]
+            until(lambda before: service.looks > before + 2, looks)
     assert lines() == 2
 
 

@@ -20,7 +20,8 @@ from switchpoint.experiment.store.spool import Spool
 from switchpoint.router.client import Client
 from switchpoint.router.client import client as module
 from tests.router import world
-from tests.router.client.service import Service, serving, snapshot, until
+from tests.router.client.service import Service, serving, snapshot
+from tests.waiting import until
 
 NOBODY = "http://127.0.0.1:1"
 US = {"country": "US", "device": "ios"}

@@ -207,16 +207,17 @@ def test_bad_arguments_reach_the_log_and_not_the_host(
 ) -> None:
     """One line a call, control of the experiment, nothing queued, no exception."""
     bad: Any = ["x"]
+    calls: list[tuple[Any, Any, Any]] = [
+        ("u", bad, world.EXPERIMENT),
+        ("u", {"a": "x" * 4097}, world.EXPERIMENT),
+        (bad, US, world.EXPERIMENT),
+        ("", US, world.EXPERIMENT),
+        ("u", US, bad),
+    ]
     with Client(service.url, data=tmp_path) as client:
-        for call in (
-            lambda: client.assign("u", bad, experiment=world.EXPERIMENT),
-            lambda: client.assign("u", {"a": "x" * 4097}, experiment=world.EXPERIMENT),
-            lambda: client.assign(bad, US, experiment=world.EXPERIMENT),
-            lambda: client.assign("", US, experiment=world.EXPERIMENT),
-            lambda: client.assign("u", US, experiment=bad),
-        ):
+        for unit, attributes, experiment in calls:
             caplog.clear()
-            choice = call()
+            choice = client.assign(unit, attributes, experiment=experiment)
             assert (choice.variant, choice.enrolled, choice.assignment.reason) == ("control", False, "ERROR")
             assert not client.expose(choice)
             [line] = caplog.records

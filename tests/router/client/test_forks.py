@@ -19,8 +19,9 @@ import pytest
 from switchpoint.router.client import Client
 from switchpoint.router.serving.launch import free_port
 from tests.router import world
-from tests.router.client.service import Answer, Service, serving, snapshot, stored, until
+from tests.router.client.service import Answer, Service, serving, snapshot, stored
 from tests.router.conftest import Project
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[3]
 FORKS = {"python": "os.fork()", "c": "fork_in_c()"}

@@ -105,7 +105,12 @@ def test_a_load_that_outlasts_the_warm_up_is_seen_without_a_call(rig: Rig) -> No
 def test_slow_model_costs_its_caller_the_deadline_and_no_more(rig: Rig, still: None) -> None:
     """The caller is told while the model still computes."""
     go_on, ended = threading.Event(), threading.Event()
-    slow = rig.add("slow", lambda _: go_on.wait(HUNG) and ended.set())
+
+    def compute(_: object) -> None:
+        go_on.wait(HUNG)
+        ended.set()
+
+    slow = rig.add("slow", compute)
     rig.models.warm([slow], seconds=HUNG)
     assert cause(lambda: rig.models.call(slow, 1, 0.05)) is Cause.TIMEOUT
     assert not ended.is_set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,8 +18,8 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from switchpoint.experiment.registry.model import Format, ModelVersion
 from switchpoint.experiment.store.artifacts import Artifacts
-from switchpoint.router.models.model import Cause, InputsRefused, LoadedModel, ModelFailure
-from switchpoint.router.models.sklearn_model import SklearnLoader
+from switchpoint.router.models.model import Cause, InputsRefused, ModelFailure
+from switchpoint.router.models.sklearn_model import SklearnLoader, SklearnModel
 
 ROWS = np.random.default_rng(7).normal(size=(120, 3))
 LABELS = (ROWS[:, 0] + ROWS[:, 1] > 0).astype(int)
@@ -38,9 +39,9 @@ def store(folder: Path, content: bytes) -> tuple[Artifacts, ModelVersion]:
     )
 
 
-def load(folder: Path, estimator: object, **options: object) -> LoadedModel:
+def load(folder: Path, estimator: object, **options: Any) -> SklearnModel:
     artifacts, version = store(folder, skops.io.dumps(estimator))
-    return SklearnLoader(artifacts, **options).load(version)  # type: ignore[arg-type]
+    return SklearnLoader(artifacts, **options).load(version)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +68,7 @@ def test_regressor_answers_predict_and_many_classes_a_row_each(tmp_path: Path) -
     assert load(tmp_path, line).predict([1.0, 0.0, 0.0], 1.0) == pytest.approx(2.0)
     three = LogisticRegression().fit(ROWS, np.digitize(ROWS[:, 0], [-0.4, 0.4]))
     answer = load(tmp_path, three).predict(ROWS[:2].tolist(), 1.0)
-    assert np.shape(answer) == (2, 3)
+    assert np.asarray(answer).shape == (2, 3)
 
 
 def test_changed_file_is_refused_before_it_is_parsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -196,10 +196,10 @@ def test_the_doors_take_the_time_of_the_clock() -> None:
             raise StoreUnavailable("enough")
 
     machines = Machines(gateway=30 * DAY)
-    services: Any = Services(
+    services = cast("Any", Services)(
         holder=None, predictor=Predictor(), recorder=Recorder(), metrics=Metrics(), readiness=dict,
         body=BodyReader(), clock=machines.clock,
-    )  # type: ignore[arg-type]  # fmt: skip
+    )  # fmt: skip
     client = create_app(services).test_client()
     before = client.post("/v1/events", data=b"[]")
     assert (asked.pop(), before.headers.get(CLOCK_HEADER)) == (None, None)  # nobody is wrong yet

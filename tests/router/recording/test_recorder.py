@@ -35,7 +35,8 @@ class FlakyLedger(MemoryLedger):
 
     def __init__(self) -> None:
         super().__init__()
-        self.away, self.poison, self.full, self.calls = False, "", "", []
+        self.away, self.poison, self.full = False, "", ""
+        self.calls: list[int] = []
         self.sweeps = 0
         self.go_on = threading.Event()
         self.go_on.set()

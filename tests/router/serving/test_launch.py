@@ -117,7 +117,7 @@ def test_a_service_is_started_again_in_the_moment_in_which_all_of_it_was_killed(
         process.kill()
         process.wait()
         require_free("127.0.0.1", port, data=tmp_path)
-        until(lambda master=master, worker=worker: not alive(master) and not alive(worker))
+        until(lambda *pids: not any(map(alive, pids)), master, worker)
         assert serving.status("/healthz") is None
 
 

@@ -88,7 +88,7 @@ def test_no_request_fails_while_workers_are_replaced_under_load(project: Project
             for _ in range(RELOADS):
                 elders = set(workers_of(serving.pid))
                 serving.reload()
-                until(lambda elders=elders: two_others(serving, elders))
+                until(two_others, serving, elders)
                 until(lambda: serving.status("/readyz") == 200)
         finally:
             ended.set()

