@@ -18,8 +18,7 @@ from pathlib import Path
 from switchpoint.analysis.report.section import primary
 from switchpoint.experiment.registry.catalog import Catalog
 from switchpoint.experiment.store.artifacts import Artifacts
-from switchpoint.experiment.store.memory_ledger import MemoryLedger
-from switchpoint.experiment.store.memory_records import MemoryRecords
+from switchpoint.experiment.store.memory import MemoryLedger, MemoryRecords
 from switchpoint.router.demo.plan import SHOPPERS, DemoPlan
 from tests.router.demo.offline import Offline, run_offline
 

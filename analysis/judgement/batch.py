@@ -23,9 +23,8 @@ from switchpoint.analysis.numerics import arrays as columnar
 from switchpoint.analysis.planning.accrual import Accrual
 from switchpoint.analysis.results.batch import ALL_GROUPS, BatchResult, BatchRow, BatchSummary
 from switchpoint.analysis.results.header import Header, iso_day
-from switchpoint.analysis.results.headline import deciding
 from switchpoint.analysis.results.judgement import Comparison, MetricReading, Missing, Severity, Verdict
-from switchpoint.analysis.results.sentences import sentence
+from switchpoint.analysis.results.sentences import deciding, sentence
 from switchpoint.analysis.results.thresholds import DEFAULT, Thresholds
 from switchpoint.analysis.validity.contamination import Beside
 from switchpoint.analysis.validity.rows import readable

@@ -15,7 +15,6 @@ import numpy as np
 from switchpoint.analysis.judgement import rule as table
 from switchpoint.analysis.judgement.rule import BRANCHES, KINDS, Branch, Facts
 from switchpoint.analysis.results import format as fmt
-from switchpoint.analysis.results.headline import deciding
 from switchpoint.analysis.results.judgement import (
     Check,
     CheckName,
@@ -27,6 +26,7 @@ from switchpoint.analysis.results.judgement import (
 )
 from switchpoint.analysis.results.numbers import Finding
 from switchpoint.analysis.results.sentences import (
+    deciding,
     guard_sentence,
     is_worse,
     lacking,

@@ -24,7 +24,6 @@ from switchpoint.analysis.report.marks import (
 from switchpoint.analysis.report.section import headline_interval, primary
 from switchpoint.analysis.results import format as fmt
 from switchpoint.analysis.results.batch import ALL_GROUPS, BatchResult
-from switchpoint.analysis.results.headline import deciding
 from switchpoint.analysis.results.judgement import (
     Comparison,
     DayPoint,
@@ -32,6 +31,7 @@ from switchpoint.analysis.results.judgement import (
     Interval,
     MetricReading,
 )
+from switchpoint.analysis.results.sentences import deciding
 from switchpoint.experiment.registry.decision import VerdictKind
 
 # 99.9 % of days lie inside ± this many standard errors: the sample-ratio threshold, p < .001

@@ -43,8 +43,8 @@ from switchpoint.analysis.report.sections import (
 from switchpoint.analysis.report.validity import overall_ratio, ratio_finding
 from switchpoint.analysis.results import format as fmt
 from switchpoint.analysis.results.batch import BatchResult
-from switchpoint.analysis.results.headline import deciding
 from switchpoint.analysis.results.judgement import Comparison, ExperimentResult, MetricReading
+from switchpoint.analysis.results.sentences import deciding
 from switchpoint.experiment.registry.decision import VerdictKind
 
 SHOWN = 100

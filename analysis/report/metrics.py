@@ -12,7 +12,6 @@ from switchpoint.analysis.report.section import (
     primary,
 )
 from switchpoint.analysis.results import format as fmt
-from switchpoint.analysis.results.headline import deciding
 from switchpoint.analysis.results.judgement import (
     Comparison,
     ExperimentResult,
@@ -20,6 +19,7 @@ from switchpoint.analysis.results.judgement import (
     SegmentReading,
     Sufficiency,
 )
+from switchpoint.analysis.results.sentences import deciding
 
 # Column names of the tables, in the order of their row functions.
 _METRIC_COLUMNS = (

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from switchpoint.analysis.results.headline import deciding
 from switchpoint.analysis.results.judgement import (
     Comparison,
     Estimate,
@@ -17,6 +16,7 @@ from switchpoint.analysis.results.judgement import (
     Verdict,
 )
 from switchpoint.analysis.results.numbers import Finding
+from switchpoint.analysis.results.sentences import deciding
 from switchpoint.experiment.registry.decision import VerdictKind
 
 

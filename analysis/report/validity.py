@@ -13,7 +13,6 @@ from switchpoint.analysis.report.section import (
     primary_comparisons,
 )
 from switchpoint.analysis.results import format as fmt
-from switchpoint.analysis.results.headline import deciding
 from switchpoint.analysis.results.judgement import (
     Comparison,
     Estimate,
@@ -24,6 +23,7 @@ from switchpoint.analysis.results.judgement import (
     Severity,
     Sufficiency,
 )
+from switchpoint.analysis.results.sentences import deciding
 
 
 def sufficiency(result: ExperimentResult) -> Section:

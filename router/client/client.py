@@ -18,8 +18,7 @@ from switchpoint.experiment.definition.types import ModelRef
 from switchpoint.experiment.errors import BadInput, PlatformError, SwitchpointError
 from switchpoint.experiment.language.document import parse_ref
 from switchpoint.experiment.ledger.codec import encode, parse_event
-from switchpoint.experiment.ledger.event import Event
-from switchpoint.experiment.ledger.exposure import covariate_values, dimension_values, exposure_event
+from switchpoint.experiment.ledger.event import Event, covariate_values, dimension_values, exposure_event
 from switchpoint.experiment.store.spool import Spool
 from switchpoint.router.client import arguments
 from switchpoint.router.client.background import Background

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from switchpoint.experiment.registry.model import ModelVersion
-from switchpoint.router.http.strict_json import JsonError, parse
+from switchpoint.router.http.body import JsonError, parse
 from switchpoint.router.models.model import Cause, InputsRefused, ModelFailure
 
 MAX_ANSWER_BYTES = 256 * 1024

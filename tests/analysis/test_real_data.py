@@ -18,7 +18,7 @@ from switchpoint.experiment.ledger.fold import ledger_plan
 from switchpoint.experiment.registry.decision import VerdictKind
 from switchpoint.experiment.registry.lifecycle import create, start
 from switchpoint.experiment.store import tables as table
-from switchpoint.experiment.store.memory_ledger import MemoryLedger
+from switchpoint.experiment.store.memory import MemoryLedger
 from tests.analysis.cases import of_sums
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -15,8 +15,7 @@ import pytest
 from switchpoint.experiment.registry.catalog import Catalog
 from switchpoint.experiment.registry.decision import VerdictKind
 from switchpoint.experiment.store.artifacts import Artifacts
-from switchpoint.experiment.store.memory_ledger import MemoryLedger
-from switchpoint.experiment.store.memory_records import MemoryRecords
+from switchpoint.experiment.store.memory import MemoryLedger, MemoryRecords
 from switchpoint.router.demo.plan import DemoPlan
 from tests.router.cli.conftest import COMMAND, ROOT, run
 from tests.router.demo.offline import Offline, run_offline

@@ -10,7 +10,7 @@ import redis
 
 from switchpoint.experiment.registry.records import Records
 from switchpoint.experiment.store.embedded.server import EmbeddedServer
-from switchpoint.experiment.store.memory_records import MemoryRecords
+from switchpoint.experiment.store.memory import MemoryRecords
 from switchpoint.experiment.store.redis.records import RedisRecords
 from tests.waiting import patient
 

@@ -11,8 +11,7 @@ from switchpoint.analysis.results.judgement import Check, Severity
 from switchpoint.experiment.ledger.event import Event, Status
 from switchpoint.experiment.ledger.protocol import Ledger
 from switchpoint.experiment.store.embedded.server import EmbeddedServer
-from switchpoint.experiment.store.memory_ledger import MemoryLedger
-from switchpoint.experiment.store.memory_records import MemoryRecords
+from switchpoint.experiment.store.memory import MemoryLedger, MemoryRecords
 from switchpoint.experiment.store.redis.ledger import RedisLedger
 from switchpoint.router.judging import look
 from tests.experiment.store.ledgers import exposure, outcome, purchase

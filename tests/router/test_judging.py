@@ -12,8 +12,7 @@ from switchpoint.experiment.errors import BadInput, NotFound
 from switchpoint.experiment.registry.catalog import Catalog
 from switchpoint.experiment.registry.model import Content, Format
 from switchpoint.experiment.registry.records import Kind
-from switchpoint.experiment.store.memory_ledger import MemoryLedger
-from switchpoint.experiment.store.memory_records import MemoryRecords
+from switchpoint.experiment.store.memory import MemoryLedger, MemoryRecords
 from switchpoint.router.judging import look
 from tests.experiment.definitions import experiment
 

@@ -20,13 +20,14 @@ from switchpoint.experiment.ledger.event import (
     NAME_LENGTH,
     NUMBER_BOUND,
     VALUE_LENGTH,
+    covariate_values,
     dimension_value,
+    dimension_values,
     text_fault,
     unit_id,
 )
-from switchpoint.experiment.ledger.exposure import covariate_values, dimension_values
 from switchpoint.experiment.ledger.importing import events as imported
-from switchpoint.experiment.store.memory_records import MemoryRecords
+from switchpoint.experiment.store.memory import MemoryRecords
 from switchpoint.router.client import arguments
 from switchpoint.router.http.body import BodyReader
 from switchpoint.router.http.metrics import Metrics

@@ -8,7 +8,7 @@ import pytest
 
 from switchpoint.experiment.definition.types import ModelRef
 from switchpoint.experiment.errors import NotFound, StoreUnavailable
-from switchpoint.experiment.store.memory_records import MemoryRecords
+from switchpoint.experiment.store.memory import MemoryRecords
 from switchpoint.router.serving.wsgi import RecordsSource
 from switchpoint.router.snapshot import Document, Snapshot, SnapshotHolder, load_copy
 from tests.router import world

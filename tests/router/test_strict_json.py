@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from switchpoint.router.http.strict_json import JsonError, parse
+from switchpoint.router.http.body import JsonError, parse
 
 TEXTS = st.text(st.sampled_from('":\\, \n{}ab'), max_size=6)
 VALUES = st.recursive(

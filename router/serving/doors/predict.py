@@ -13,8 +13,13 @@ from uuid import uuid4
 from switchpoint.experiment.assignment.assign import Assignment, Reason
 from switchpoint.experiment.definition.types import ModelRef
 from switchpoint.experiment.errors import NotFound, PlatformError
-from switchpoint.experiment.ledger.event import Event, Status
-from switchpoint.experiment.ledger.exposure import covariate_values, dimension_values, exposure_event
+from switchpoint.experiment.ledger.event import (
+    Event,
+    Status,
+    covariate_values,
+    dimension_values,
+    exposure_event,
+)
 from switchpoint.experiment.registry.model import ModelVersion
 from switchpoint.router.http.metrics import Metrics
 from switchpoint.router.models.model import Cause, InputsRefused, ModelFailure

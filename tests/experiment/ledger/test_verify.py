@@ -13,7 +13,7 @@ from switchpoint.experiment.errors import Conflict
 from switchpoint.experiment.ledger.event import Event
 from switchpoint.experiment.ledger.moments import Cell
 from switchpoint.experiment.ledger.verify import verify
-from switchpoint.experiment.store.memory_ledger import MemoryLedger
+from switchpoint.experiment.store.memory import MemoryLedger
 from switchpoint.experiment.store.redis.keys import ShardKeys, bucket_of, unit_digest
 from switchpoint.experiment.store.redis.ledger import RedisLedger
 from tests.experiment.store.ledgers import ONE, START, exposure, hash_of, log_of, outcome, purchase, traffic

@@ -33,7 +33,7 @@ from switchpoint.experiment.registry.decision import DecisionRecord, Finding, Ve
 from switchpoint.experiment.registry.model import Content, Format, State
 from switchpoint.experiment.registry.promotion import Promotion
 from switchpoint.experiment.registry.records import Kind, Put, Records, check
-from switchpoint.experiment.store.memory_records import MemoryRecords
+from switchpoint.experiment.store.memory import MemoryRecords
 from tests.experiment.definitions import DESIGN_EXAMPLE, experiment
 
 SEGMENTS = [

@@ -11,7 +11,7 @@ import redis
 from switchpoint.experiment.ledger.protocol import Ledger
 from switchpoint.experiment.store.embedded import binary
 from switchpoint.experiment.store.embedded.server import EmbeddedServer
-from switchpoint.experiment.store.memory_ledger import MemoryLedger
+from switchpoint.experiment.store.memory import MemoryLedger
 from switchpoint.experiment.store.redis.ledger import RedisLedger
 from tests.waiting import patient
 

@@ -13,7 +13,7 @@ from switchpoint.experiment.errors import Corrupt, NotFound, Refused
 from switchpoint.experiment.registry.audit import Note
 from switchpoint.experiment.registry.records import Kind, Put, Records, check
 from switchpoint.experiment.store.journal import export, read_journal, restore
-from switchpoint.experiment.store.memory_records import MemoryRecords
+from switchpoint.experiment.store.memory import MemoryRecords
 from switchpoint.experiment.store.redis.records import RedisRecords
 
 

@@ -15,7 +15,7 @@ from switchpoint.experiment.registry.audit import Note
 from switchpoint.experiment.registry.records import Kind, Put, Records
 from switchpoint.experiment.store.journal import export, journal_head, journal_path, restore
 from switchpoint.experiment.store.known import KnownStore, StoreMemory
-from switchpoint.experiment.store.memory_records import MemoryRecords
+from switchpoint.experiment.store.memory import MemoryRecords
 from switchpoint.experiment.store.redis.records import RedisRecords
 
 KNOWN = Path("serving") / "default" / "store.json"

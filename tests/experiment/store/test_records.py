@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from switchpoint.experiment.errors import BadInput, Conflict, Corrupt, StoreUnavailable
 from switchpoint.experiment.registry.audit import Head, Note, check_chain
 from switchpoint.experiment.registry.records import Kind, Put, Records, check
-from switchpoint.experiment.store.memory_records import MemoryRecords
+from switchpoint.experiment.store.memory import MemoryRecords
 from switchpoint.experiment.store.redis.connection import connect
 from switchpoint.experiment.store.redis.keys import ProjectKeys
 from switchpoint.experiment.store.redis.records import RedisRecords

@@ -12,8 +12,7 @@ from switchpoint.experiment.definition.state import ExperimentState
 from switchpoint.experiment.errors import PlatformError
 from switchpoint.experiment.language.experiment import load
 from switchpoint.experiment.ledger.codec import parse_event
-from switchpoint.experiment.ledger.event import Event, Status
-from switchpoint.experiment.ledger.exposure import dimension_values, exposure_event
+from switchpoint.experiment.ledger.event import Event, Status, dimension_values, exposure_event
 from switchpoint.experiment.ledger.protocol import Ledger
 from switchpoint.experiment.registry.catalog import Catalog
 from switchpoint.experiment.store.artifacts import Artifacts

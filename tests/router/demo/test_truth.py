@@ -11,8 +11,7 @@ from switchpoint.analysis.report.report import Report
 from switchpoint.experiment.registry.catalog import Catalog
 from switchpoint.experiment.registry.decision import VerdictKind
 from switchpoint.experiment.store.artifacts import Artifacts
-from switchpoint.experiment.store.memory_ledger import MemoryLedger
-from switchpoint.experiment.store.memory_records import MemoryRecords
+from switchpoint.experiment.store.memory import MemoryLedger, MemoryRecords
 from switchpoint.router.demo.plan import DemoPlan
 from switchpoint.router.demo.training import train
 from switchpoint.router.demo.truth import judge

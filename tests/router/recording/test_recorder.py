@@ -17,8 +17,7 @@ from switchpoint.experiment.ledger.codec import parse_event
 from switchpoint.experiment.ledger.event import Event, Status
 from switchpoint.experiment.ledger.fold import LedgerPlan
 from switchpoint.experiment.ledger.plan import Checked, Slot
-from switchpoint.experiment.store.memory_ledger import MemoryLedger
-from switchpoint.experiment.store.memory_records import MemoryRecords
+from switchpoint.experiment.store.memory import MemoryLedger, MemoryRecords
 from switchpoint.experiment.store.spool import Spool
 from switchpoint.router.recording import recorder
 from switchpoint.router.recording.drain import Drainer, only_drainer

@@ -24,8 +24,7 @@ from switchpoint.experiment.registry.model import Content, Format
 from switchpoint.experiment.registry.records import Kind, Put, Records
 from switchpoint.experiment.store.journal import export, restore
 from switchpoint.experiment.store.known import StoreMemory
-from switchpoint.experiment.store.memory_ledger import MemoryLedger
-from switchpoint.experiment.store.memory_records import MemoryRecords
+from switchpoint.experiment.store.memory import MemoryLedger, MemoryRecords
 from switchpoint.experiment.store.redis.connection import ServerFinding, Severity
 from switchpoint.experiment.store.spool import Spool
 from switchpoint.router.http.metrics import Metrics

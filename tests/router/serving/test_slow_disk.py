@@ -66,7 +66,7 @@ def test_the_event_loop_goes_on_while_the_disk_takes_the_snapshot_and_what_is_kn
     under_gevent(tmp_path / "spool", """
         from pathlib import Path
         from switchpoint.experiment.store.known import StoreMemory
-        from switchpoint.experiment.store.memory_records import MemoryRecords
+        from switchpoint.experiment.store.memory import MemoryRecords
         from switchpoint.router.snapshot import SnapshotHolder
         from switchpoint.router.serving.wsgi import RecordsSource
         from tests.router import world

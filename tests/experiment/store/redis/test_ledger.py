@@ -25,7 +25,7 @@ from switchpoint.experiment.ledger.fold import LedgerPlan, fold, fold_unit
 from switchpoint.experiment.ledger.protocol import DeadLetter, settle
 from switchpoint.experiment.ledger.verify import verify
 from switchpoint.experiment.store.embedded.server import EmbeddedServer
-from switchpoint.experiment.store.memory_ledger import MemoryLedger
+from switchpoint.experiment.store.memory import MemoryLedger
 from switchpoint.experiment.store.redis.batch import LAYOUT
 from switchpoint.experiment.store.redis.connection import connect
 from switchpoint.experiment.store.redis.days import NewestDay

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from switchpoint.experiment.store.memory_records import MemoryRecords
+from switchpoint.experiment.store.memory import MemoryRecords
 from switchpoint.router.http.body import BodyReader
 from switchpoint.router.http.metrics import Metrics
 from switchpoint.router.serving.doors.assign import AssignDoor, assignment_document

@@ -15,8 +15,7 @@ from switchpoint.experiment.errors import NotFound
 from switchpoint.experiment.ledger.event import Event
 from switchpoint.experiment.registry.catalog import Catalog
 from switchpoint.experiment.registry.model import ModelVersion
-from switchpoint.experiment.store.memory_ledger import MemoryLedger
-from switchpoint.experiment.store.memory_records import MemoryRecords
+from switchpoint.experiment.store.memory import MemoryLedger, MemoryRecords
 from switchpoint.experiment.store.spool import Spool
 from switchpoint.router.http.metrics import Metrics
 from switchpoint.router.models.model import Cause, InputsRefused, ModelFailure
