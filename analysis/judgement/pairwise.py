@@ -23,8 +23,7 @@ from switchpoint.analysis.judgement.measure import UNPLANNED_UNITS, Plan, collec
 from switchpoint.analysis.judgement.sheet import Sheet, sheets
 from switchpoint.analysis.results.judgement import Comparison, MetricReading
 from switchpoint.experiment.definition.types import DecisionRule, Role
-from switchpoint.experiment.errors import BadInput
-from switchpoint.experiment.wording import suggest
+from switchpoint.experiment.errors import BadInput, suggest
 
 Pair = tuple[str, str]
 """Two variants: the second is compared with the first."""

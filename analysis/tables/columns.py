@@ -20,7 +20,7 @@ from switchpoint.analysis.evidence.moments import Integers, integers
 from switchpoint.experiment.definition.condition import attribute_names, compile_condition
 from switchpoint.experiment.definition.source import TIDY, Source
 from switchpoint.experiment.definition.types import DAY_MS, TOTAL_BOUND
-from switchpoint.experiment.errors import BadInput
+from switchpoint.experiment.errors import BadInput, plainly, show
 from switchpoint.experiment.ledger.columns import (
     TYPED,
     Notation,
@@ -34,7 +34,6 @@ from switchpoint.experiment.ledger.event import Event
 from switchpoint.experiment.ledger.numbers import count_of, number_of
 from switchpoint.experiment.ledger.plan import Slot
 from switchpoint.experiment.ledger.times import PERIODS
-from switchpoint.experiment.wording import plainly, show
 
 T = TypeVar("T")
 _TIE = 1e-3

@@ -20,10 +20,9 @@ from switchpoint.analysis.tables.units import Column, UnitTable
 from switchpoint.analysis.tables.visits import clipped, clusters, served, with_covariates
 from switchpoint.experiment.definition.source import Source, Table
 from switchpoint.experiment.definition.types import DAY_MS, Measure, Metric, MetricType
-from switchpoint.experiment.errors import BadInput
+from switchpoint.experiment.errors import BadInput, plainly
 from switchpoint.experiment.ledger.columns import slot_of
 from switchpoint.experiment.ledger.times import MONTH, QUARTER, WEEK
-from switchpoint.experiment.wording import plainly
 
 HOUR_MS = 3_600_000
 _MONDAY = 3

@@ -12,8 +12,7 @@ from switchpoint.analysis.evidence.evidence import Stratum, Subject, configured_
 from switchpoint.analysis.tables.columns import Columns, Labels
 from switchpoint.experiment.definition.source import FIRST, LARGEST, RANDOMISED, UNKNOWN, Source
 from switchpoint.experiment.definition.types import BUCKETS, DAY_MS, Experiment, Spec
-from switchpoint.experiment.errors import BadInput
-from switchpoint.experiment.wording import plainly, suggest
+from switchpoint.experiment.errors import BadInput, plainly, suggest
 
 Index = NDArray[np.int64]
 EVERYBODY = "all"

@@ -14,8 +14,7 @@ from typing import Any
 
 from switchpoint.experiment.definition.comparison import deep_equal, kind, padded, same, sortable
 from switchpoint.experiment.definition.pattern import PatternError, compile_pattern
-from switchpoint.experiment.errors import DefinitionError
-from switchpoint.experiment.wording import Path, dotted, show, suggest
+from switchpoint.experiment.errors import DefinitionError, Path, dotted, show, suggest
 
 Condition = Callable[[Any], bool]
 """Attributes → matches. Never raises, whatever JSON-like values it meets."""

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from switchpoint.experiment.definition.source import Shape, Source
 from switchpoint.experiment.definition.types import Experiment, Layer, Metric, Spec, Variant
-from switchpoint.experiment.errors import DefinitionError
+from switchpoint.experiment.errors import DefinitionError, suggest
 from switchpoint.experiment.language.decision import DECISION
 from switchpoint.experiment.language.document import digest_of
 from switchpoint.experiment.language.kinds import (
@@ -35,7 +35,6 @@ from switchpoint.experiment.language.node import DefinitionErrors, Node, read_do
 from switchpoint.experiment.language.record import Block, Field, record, said
 from switchpoint.experiment.language.segments import SEGMENTS, everyone, with_variants, without_variants
 from switchpoint.experiment.language.source import NESTED_WEIGHTS, SOURCE, with_metrics
-from switchpoint.experiment.wording import suggest
 
 T = TypeVar("T")
 

@@ -25,8 +25,8 @@ from switchpoint.experiment.definition.types import (
     ModelRef,
     Size,
 )
+from switchpoint.experiment.errors import show, suggest
 from switchpoint.experiment.language.node import Node, unique
-from switchpoint.experiment.wording import show, suggest
 
 T = TypeVar("T")
 

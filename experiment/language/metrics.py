@@ -16,6 +16,7 @@ from switchpoint.experiment.definition.types import (
     MetricType,
     Role,
 )
+from switchpoint.experiment.errors import show
 from switchpoint.experiment.language.kinds import (
     AMOUNT,
     ATTRIBUTE,
@@ -31,7 +32,6 @@ from switchpoint.experiment.language.kinds import (
 )
 from switchpoint.experiment.language.node import Node
 from switchpoint.experiment.language.record import Block, Field, record, shorthand
-from switchpoint.experiment.wording import show
 
 PROPORTION, MEAN, RATIO = MetricType.PROPORTION, MetricType.MEAN, MetricType.RATIO
 _SIDES = ("numerator", "denominator")

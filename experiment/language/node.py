@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, TypeVar
 
-from switchpoint.experiment.errors import DefinitionError
-from switchpoint.experiment.wording import Lines, Path, dotted
+from switchpoint.experiment.errors import DefinitionError, Lines, Path, dotted
 
 T = TypeVar("T")
 

@@ -15,10 +15,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Generic, TypeVar, cast
 
-from switchpoint.experiment.errors import DefinitionError
+from switchpoint.experiment.errors import DefinitionError, show, suggest
 from switchpoint.experiment.language.kinds import Kind, Schema
 from switchpoint.experiment.language.node import Node, Recorded
-from switchpoint.experiment.wording import show, suggest
 
 T = TypeVar("T")
 

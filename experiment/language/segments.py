@@ -7,11 +7,11 @@ from typing import Any
 
 from switchpoint.experiment.definition.source import Source
 from switchpoint.experiment.definition.types import BUCKETS, Segment
+from switchpoint.experiment.errors import suggest
 from switchpoint.experiment.language.document import canonical
 from switchpoint.experiment.language.kinds import CONDITION, EQUAL_OR_WEIGHTS, KEY, SHARE, Kind, list_of
 from switchpoint.experiment.language.node import Node, unique
 from switchpoint.experiment.language.record import Block, Field, record
-from switchpoint.experiment.wording import suggest
 
 _SEGMENT: Kind[Mapping[str, Any]] = record(
     "Segment",

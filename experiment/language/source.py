@@ -16,6 +16,7 @@ from switchpoint.experiment.definition.source import (
     Source,
     Table,
 )
+from switchpoint.experiment.errors import show
 from switchpoint.experiment.language.kinds import (
     CONDITION,
     EQUAL_OR_WEIGHTS,
@@ -34,7 +35,6 @@ from switchpoint.experiment.language.kinds import (
 )
 from switchpoint.experiment.language.node import Node
 from switchpoint.experiment.language.record import Block, Field, record, said
-from switchpoint.experiment.wording import show
 
 COUNTS, UNITS, MOMENTS, EVENTS = Shape.COUNTS, Shape.UNITS, Shape.MOMENTS, Shape.EVENTS
 _EVERY_METRIC = ("*",)

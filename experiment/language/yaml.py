@@ -15,8 +15,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from switchpoint.experiment.errors import DefinitionError
-from switchpoint.experiment.wording import Lines, Path, dotted
+from switchpoint.experiment.errors import DefinitionError, Lines, Path, dotted
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 32

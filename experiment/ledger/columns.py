@@ -14,11 +14,10 @@ from math import isfinite
 from switchpoint.experiment.definition.condition import attribute_names
 from switchpoint.experiment.definition.source import Source, Table
 from switchpoint.experiment.definition.types import Measure, Metric, MetricType
-from switchpoint.experiment.errors import BadInput
+from switchpoint.experiment.errors import BadInput, suggest
 from switchpoint.experiment.ledger.numbers import MISSING, Numbers, numbers_of
 from switchpoint.experiment.ledger.plan import Slot
 from switchpoint.experiment.ledger.times import PLAIN, Moment, Times, times_of
-from switchpoint.experiment.wording import suggest
 
 _PARTS = ("experiment", "variant", "unit", "cluster", "day", "segment", "epoch", "served")
 

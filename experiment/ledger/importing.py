@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from switchpoint.experiment.definition.condition import compile_condition
 from switchpoint.experiment.definition.source import Shape, Source
 from switchpoint.experiment.definition.types import BUCKETS, Experiment
-from switchpoint.experiment.errors import BadInput
+from switchpoint.experiment.errors import BadInput, suggest
 from switchpoint.experiment.ledger.columns import (
     TYPED,
     Notation,
@@ -29,7 +29,6 @@ from switchpoint.experiment.ledger.columns import (
 )
 from switchpoint.experiment.ledger.event import Event, Exposure, dimension_value, unit_id
 from switchpoint.experiment.ledger.numbers import count_of, number_of
-from switchpoint.experiment.wording import suggest
 
 T = TypeVar("T")
 

@@ -13,8 +13,7 @@ from decimal import Decimal
 from math import isfinite
 
 from switchpoint.experiment.definition.source import DECIMAL_SIGNS
-from switchpoint.experiment.errors import BadInput
-from switchpoint.experiment.wording import show
+from switchpoint.experiment.errors import BadInput, show
 
 MISSING = frozenset(
     {"", "#n/a", "#div/0!", "#n/a n/a", "#na", "n/a", "na", "nan", "-nan", "null", "none", "-", "–"}

@@ -15,9 +15,8 @@ from typing import NamedTuple
 
 from switchpoint.experiment.definition.state import ExperimentState
 from switchpoint.experiment.definition.types import TOTAL_BOUND, Experiment, Measure, Metric, MetricType
-from switchpoint.experiment.errors import DefinitionError, EventError
+from switchpoint.experiment.errors import DefinitionError, EventError, show
 from switchpoint.experiment.ledger.event import NUMBER_BOUND, Event, Exposure
-from switchpoint.experiment.wording import show
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from switchpoint.experiment.definition.types import DAY_MS
-from switchpoint.experiment.errors import BadInput
-from switchpoint.experiment.wording import show
+from switchpoint.experiment.errors import BadInput, show
 
 Moment = tuple[int, int]
 """Milliseconds since 1970 UTC, and how many days the value stands for: 1, or the fewest of its period."""

@@ -17,8 +17,7 @@ from urllib.parse import quote, unquote
 
 import pyarrow as pa
 
-from switchpoint.experiment.errors import BadInput
-from switchpoint.experiment.wording import suggest
+from switchpoint.experiment.errors import BadInput, suggest
 
 SCHEME = "sqlite:///"
 SUFFIXES = (".db", ".sqlite", ".sqlite3")

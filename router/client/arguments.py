@@ -10,10 +10,9 @@ from enum import Enum
 from typing import Any, cast
 from uuid import UUID
 
-from switchpoint.experiment.errors import BadInput
+from switchpoint.experiment.errors import BadInput, show
 from switchpoint.experiment.ledger.codec import PROPERTIES_LENGTH, check_json, parse_covariates
 from switchpoint.experiment.ledger.event import NAME_LENGTH, check_attributes, text_fault, unit_id
-from switchpoint.experiment.wording import show
 from switchpoint.router.client.values import EXACT_INTEGER, json_value
 
 _log = logging.getLogger("switchpoint.client")

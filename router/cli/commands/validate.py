@@ -83,8 +83,8 @@ def _errors(found: DefinitionErrors) -> list[dict[str, object]]:
 @contextmanager
 def _named(file: Path) -> Iterator[None]:
     """Bad input that the project finds in a readable definition names its file and line too."""
+    from switchpoint.experiment.errors import dotted
     from switchpoint.experiment.language.yaml import read
-    from switchpoint.experiment.wording import dotted
 
     try:
         yield

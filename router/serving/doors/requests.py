@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from switchpoint.experiment.errors import BadInput, shown
+from switchpoint.experiment.errors import BadInput, shown, suggest
 from switchpoint.experiment.ledger.event import check_attributes
-from switchpoint.experiment.wording import suggest
 
 ASSIGN_KEYS = frozenset({"unit", "attributes", "experiments"})
 PREDICT_KEYS = frozenset({"unit", "attributes", "inputs", "covariates"})

@@ -16,9 +16,8 @@ import pytest
 from switchpoint.analysis.evidence.evidence import Evidence
 from switchpoint.analysis.frame import evidence_of
 from switchpoint.experiment.definition.types import Spec
-from switchpoint.experiment.errors import BadInput
+from switchpoint.experiment.errors import BadInput, plainly
 from switchpoint.experiment.language.experiment import load_spec
-from switchpoint.experiment.wording import plainly
 from switchpoint.router.cli.commands.analyze import read_tables
 
 TABLES = 200
