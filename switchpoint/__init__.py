@@ -12,7 +12,7 @@ TYPE_CHECKING = False  # what type checkers take for true; `typing` takes longer
 
 if TYPE_CHECKING:
     from switchpoint.analysis.frame import analyze
-    from switchpoint.analysis.inference.effect_prior import EffectPrior, effect_posterior, empirical_prior
+    from switchpoint.analysis.inference.posterior import EffectPrior, effect_posterior, empirical_prior
     from switchpoint.analysis.inference.proportion import (
         clopper_pearson,
         newcombe,
@@ -65,7 +65,7 @@ __all__ = [
 
 _ROOMS = {
     "analysis.frame": "analyze",
-    "analysis.inference.effect_prior": "EffectPrior effect_posterior empirical_prior",
+    "analysis.inference.posterior": "EffectPrior effect_posterior empirical_prior",
     "analysis.inference.proportion": "clopper_pearson newcombe noninferiority_score wilson",
     "analysis.inference.random_effects": "pool_effects",
     "analysis.methods.bootstrap": "studentised_effect",

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from switchpoint.analysis.evidence import exact
-from switchpoint.analysis.inference import joint, sample
-from switchpoint.analysis.inference.joint import Joint
+from switchpoint.analysis.inference import adjust, sample
+from switchpoint.analysis.inference.adjust import Joint
 from switchpoint.analysis.inference.sample import Sample
 from switchpoint.analysis.numerics.arrays import joined
 from switchpoint.experiment.definition.types import Measure, Metric, MetricType
@@ -188,10 +188,10 @@ class Exact:
         triangle = [found.zz[_row(i, k) : _row(i + 1, k)] for i in range(k)]
         if self.metric.type is not MetricType.RATIO:
             rows = [[self.xx, *found.xz], *triangle]
-            return joint.from_sums(self.n, (self.x, *found.z), rows, scale=(above, *found.units))
+            return adjust.from_sums(self.n, (self.x, *found.z), rows, scale=(above, *found.units))
         rows = [[self.xx, self.xy, *found.xz[:k]], [self.yy, *found.xz[k:]], *triangle]
         sums = (self.x, self.y, *found.z)
-        return joint.from_sums(self.n, sums, rows, scale=(above, below, *found.units))
+        return adjust.from_sums(self.n, sums, rows, scale=(above, below, *found.units))
 
     def values(self) -> tuple[Floats, Floats]:
         """Numerator and denominator totals in the metric's unit (denominator: units, unless a ratio)."""

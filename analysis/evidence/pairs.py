@@ -18,13 +18,12 @@ from numpy.typing import NDArray
 
 from switchpoint.analysis.evidence import event_gate
 from switchpoint.analysis.evidence.moments import Exact, Totals
-from switchpoint.analysis.inference import contrast, poststratify, proportion, sequential
-from switchpoint.analysis.inference.adjust import adjust_mean, adjust_ratio
+from switchpoint.analysis.inference import contrast, proportion, sequential
+from switchpoint.analysis.inference.adjust import Joint, adjust_mean, adjust_ratio
 from switchpoint.analysis.inference.contrast import Contrast
-from switchpoint.analysis.inference.joint import Joint
 from switchpoint.analysis.inference.sample import Sample
 from switchpoint.analysis.inference.sequential import no_surer
-from switchpoint.analysis.inference.stratify import Stratified, stratify
+from switchpoint.analysis.inference.strata import Stratified, combine, stratify
 from switchpoint.analysis.numerics.arrays import joined, rows
 from switchpoint.analysis.numerics.estimates import Alternative, Estimates, Float
 from switchpoint.analysis.numerics.reasons import Codes
@@ -186,8 +185,8 @@ def _compared(strata: _Strata, metric: Metric) -> tuple[Stratified, Contrast, Fl
         return sides, found, np.full(found.effect.shape, np.nan)
     adjusted = (adjust_ratio if metric.type is MetricType.RATIO else adjust_mean)(*strata.before)
     sides = stratify(adjusted.control, adjusted.treatment, strata.weight)
-    found = poststratify.combine(adjusted.contrast, sides.weight)
-    return sides, found, 1 - _left(found, poststratify.combine(adjusted.unadjusted, sides.weight))
+    found = combine(adjusted.contrast, sides.weight)
+    return sides, found, 1 - _left(found, combine(adjusted.unadjusted, sides.weight))
 
 
 def _left(found: Contrast, raw: Contrast) -> Float:

@@ -1,4 +1,4 @@
-"""Adjusted p-values for a family of tests.
+"""Adjusted p-values for a family of tests, and families of e-values.
 
 A family is everything along the last axis. A test that cannot be estimated (NaN) still counts as a member,
 so that missing data never makes the others easier; its adjusted value stays NaN.
@@ -56,3 +56,20 @@ def rejected(p_values: ArrayLike, correction: Correction, level: float) -> NDArr
     """Which members of the family are rejected at `level`; never one that cannot be estimated."""
     adjusted = adjust(p_values, correction)
     return np.asarray(np.nan_to_num(adjusted, nan=2.0) <= level)
+
+
+def e_bh(log_e: ArrayLike, level: float) -> NDArray[np.bool_]:
+    """e-BH: false discovery rate at most `level` under any dependence and any monitoring.
+
+    Rejects the k largest e-values, k the largest with e_(k) ≥ m/(k·level). Feed e-values of sequences that
+    were watched here, never their p-values to BH. Wang & Ramdas (2022), JRSS-B 84:822.
+    """
+    values = np.nan_to_num(np.asarray(log_e, float), nan=-np.inf, posinf=np.inf, neginf=-np.inf)
+    size = values.shape[-1]
+    ordered = -np.sort(-values, axis=-1)
+    # rounding of a logarithm must not lose an e-value that is exactly at the threshold
+    needed = np.log(size) - np.log(np.arange(1, size + 1) * level) - 1e-12
+    passes = ordered >= needed
+    count = np.where(passes.any(axis=-1), size - np.argmax(passes[..., ::-1], axis=-1), 0)
+    cut = np.take_along_axis(ordered, np.maximum(count - 1, 0)[..., None], axis=-1)
+    return np.asarray((count > 0)[..., None] & (values >= cut))

@@ -12,17 +12,13 @@ e(θ) is the likelihood ratio of a beta mixture centred at θ against θ itself.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from switchpoint.analysis.inference.sequential import anytime_p, mixing_units
+from switchpoint.analysis.inference.sequential import mixing_units
 from switchpoint.analysis.numerics.estimates import Alternative, Float
-from switchpoint.analysis.numerics.reasons import Codes, Reason, first_reason
 from switchpoint.analysis.numerics.tail import bracketed_root
-from switchpoint.experiment.errors import BadInput
 
 TUNED_EVENTS = 100.0
 """Events at which the sequence is tightest by default: a canary should speak early."""
@@ -30,30 +26,6 @@ TUNED_EVENTS = 100.0
 _LEAST_CONCENTRATION = 1e-3
 _TUNED_ALPHA = 0.05
 _LEAST_LOGIT, _MOST_LOGIT, _LEAST_SHARE = -640.0, 36.7, 1e-280
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shares:
-    """Events of two variants against the allocation, at this look.
-
-    `share`: of treatment among events, with its confidence sequence `low`, `high`. `lift`: treatment's
-    events per unit over control's − 1, and its sequence (`inf` where control may have none). `log_e`,
-    `p_value`: against equal rates; rejected at alpha exactly when the sequence excludes the allocation.
-    Where `reason` is not 0 (impossible counts, no event yet) every number is NaN.
-    """
-
-    events: Float
-    share: Float
-    low: Float
-    high: Float
-    lift: Float
-    lift_low: Float
-    lift_high: Float
-    log_e: Float
-    p_value: Float
-    alpha: float
-    alternative: Alternative
-    reason: Codes
 
 
 def concentration(events: ArrayLike, *, alpha: float = _TUNED_ALPHA) -> Float:
@@ -129,52 +101,27 @@ def share_interval(
     return low, high
 
 
-def event_shares(
-    control_events: ArrayLike,
-    treatment_events: ArrayLike,
-    *,
-    ratio: ArrayLike = 1.0,
-    tuned_for: ArrayLike = TUNED_EVENTS,
-    alpha: float = 0.05,
-    alternative: Alternative = Alternative.TWO_SIDED,
-) -> Shares:
-    """Do events (conversions, errors) come from the variants as the allocation says?
+def association(table: ArrayLike) -> float | None:
+    """p of independence of rows and columns; None where fewer than two of either hold anything.
 
-    Args:
-        control_events, treatment_events: units with the event, each counted once, since the allocation is
-            in force (one call per epoch; log e-values of epochs add).
-        ratio: treatment units per control unit by allocation.
-        alternative: GREATER watches for more events under treatment (an error guardrail).
-
-    Raises:
-        BadInput: for an allocation ratio that is not above 0.
+    >>> association([[50, 50], [50, 50]])
+    1.0
     """
-    c, t, r = np.broadcast_arrays(
-        *(np.asarray(part, float) for part in (control_events, treatment_events, ratio))
-    )
-    if not (np.isfinite(r).all() and (r > 0).all()):
-        raise BadInput("the allocation ratio is above 0", field="ratio", value=ratio)
+    p = float(associations(np.asarray(table)[None])[0])
+    return None if np.isnan(p) else p
+
+
+def associations(tables: ArrayLike) -> Float:
+    """p of independence of rows and columns for many tables (tables, rows, columns); NaN where there is none.
+
+    Pearson (1900), with (rows − 1)·(columns − 1) degrees of freedom; empty rows and columns do not count.
+    """
+    counts = np.asarray(tables, dtype=np.float64)
+    rows, columns = counts.sum(axis=2), counts.sum(axis=1)
+    more, wide = (np.maximum((side > 0).sum(axis=1) - 1, 0) for side in (rows, columns))
+    df = more * wide
     with np.errstate(invalid="ignore"):
-        good = np.isfinite(c) & np.isfinite(t) & (c >= 0) & (t >= 0) & (np.floor(c) == c) & (np.floor(t) == t)
-    reason = first_reason((~good, Reason.IMPOSSIBLE_MOMENTS), (c + t == 0, Reason.TOO_FEW_EVENTS))
-    c, t = np.where(good, c, 0.0), np.where(good, t, 0.0)
-    events, expected = c + t, r / (1 + r)
-    log_e = log_e_share(t, events, expected, weight=concentration(tuned_for), alternative=alternative)
-    low, high = share_interval(t, events, tuned_for=tuned_for, alpha=alpha, alternative=alternative)
-    p, _ = anytime_p(log_e)
-    share = np.where(events > 0, t / np.where(events > 0, events, 1.0), np.nan)
-
-    def held(column: ArrayLike) -> Float:
-        return np.where(reason == 0, np.asarray(column, float), np.nan)
-
-    return Shares(
-        events=held(events), share=held(share), low=held(low), high=held(high), lift=held(_lift(share, r)),
-        lift_low=held(_lift(low, r)), lift_high=held(_lift(high, r)), log_e=held(log_e), p_value=held(p),
-        alpha=alpha, alternative=alternative, reason=reason,
-    )  # fmt: skip
-
-
-def _lift(share: Float, ratio: Float) -> Float:
-    """Events per unit of treatment over control's − 1, from treatment's share of the events."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(share / (1 - share) / ratio - 1, dtype=np.float64)
+        expected = rows[:, :, None] * columns[:, None, :] / counts.sum(axis=(1, 2))[:, None, None]
+        far = np.where(expected > 0, np.square(counts - expected) / expected, 0.0)
+    # a table whose only row or column holds everything has no degree of freedom left
+    return np.where(df >= 1, special.chdtrc(np.maximum(df, 1), far.sum(axis=(1, 2))), np.nan)

@@ -10,9 +10,13 @@ from numpy.typing import NDArray
 
 from switchpoint.analysis.evidence.pairs import Pairs, score_statistic, widened
 from switchpoint.analysis.inference import contrast, group_sequential
-from switchpoint.analysis.inference.effect_prior import EffectPosterior, EffectPrior, normal_posterior
 from switchpoint.analysis.inference.group_sequential import Looks
-from switchpoint.analysis.inference.lift_posterior import binomial_lift
+from switchpoint.analysis.inference.posterior import (
+    EffectPosterior,
+    EffectPrior,
+    binomial_lift,
+    normal_posterior,
+)
 from switchpoint.analysis.judgement.looks import Watched
 from switchpoint.analysis.numerics.arrays import rows
 from switchpoint.analysis.numerics.estimates import Estimates, Float

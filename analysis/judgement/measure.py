@@ -19,7 +19,7 @@ from switchpoint.analysis.evidence import pairs as estimates
 from switchpoint.analysis.evidence.moments import Totals
 from switchpoint.analysis.evidence.pairs import Guards, Pairs
 from switchpoint.analysis.inference import contrast
-from switchpoint.analysis.inference.effect_prior import EffectPosterior
+from switchpoint.analysis.inference.posterior import EffectPosterior
 from switchpoint.analysis.judgement import beliefs as deciding
 from switchpoint.analysis.judgement.beliefs import Series
 from switchpoint.analysis.judgement.looks import Watched

@@ -1,7 +1,7 @@
 """Strata of 2 × 2 tables: one common odds ratio and risk ratio, and whether one is enough.
 
 The named second look at a stratified proportion (the headline is the weighted difference of
-`analysis.inference.stratify`). The test is Cochran-Mantel-Haenszel's, the interval Wald's on the log odds
+`analysis.inference.strata`). The test is Cochran-Mantel-Haenszel's, the interval Wald's on the log odds
 with the variance of Robins, Breslow, Greenland (1986); they are two tests, so these never are a headline.
 """
 

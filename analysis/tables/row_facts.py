@@ -13,7 +13,7 @@ from scipy import sparse
 
 from switchpoint.analysis.evidence.facts import Ids, Nesting, Shared, Sharing
 from switchpoint.analysis.evidence.moments import Index
-from switchpoint.analysis.inference.association import associations
+from switchpoint.analysis.inference.shares import associations
 from switchpoint.analysis.tables import engine
 from switchpoint.analysis.tables.columns import Columns, Frame
 from switchpoint.experiment.ledger.event import PLACEHOLDERS, damage_of

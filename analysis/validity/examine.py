@@ -16,7 +16,7 @@ from switchpoint.analysis.evidence.facts import Extreme, Unseen
 from switchpoint.analysis.evidence.moments import Exact, Totals, minor_units
 from switchpoint.analysis.inference import contrast
 from switchpoint.analysis.inference.sample import Sample
-from switchpoint.analysis.inference.stratify import stratify
+from switchpoint.analysis.inference.strata import stratify
 from switchpoint.analysis.numerics.arrays import joined, rows
 from switchpoint.analysis.results.header import iso_day
 from switchpoint.analysis.validity import allocation

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from switchpoint.analysis.evidence.facts import Arrived, Copies, Eligibility, Ids, Nesting, Outcomes, Unseen
-from switchpoint.analysis.inference.association import association
+from switchpoint.analysis.inference.shares import association
 from switchpoint.analysis.results import format as fmt
 from switchpoint.analysis.results.judgement import Check, Severity
 from switchpoint.analysis.results.thresholds import Thresholds

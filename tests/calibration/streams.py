@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from switchpoint.analysis.evidence.event_gate import NEEDED, Counted, rarer
 from switchpoint.analysis.inference.sample import Sample, from_moments
-from switchpoint.analysis.inference.stratify import stratify
+from switchpoint.analysis.inference.strata import stratify
 
 Array = NDArray[np.floating]
 

@@ -86,10 +86,10 @@ GROUPS = {
         ),
     ),
     "validity": Group(
-        files=("analysis/validity/[!er]*.py", "analysis/validity/rows.py", "analysis/inference/association.py"),
+        files=("analysis/validity/[!er]*.py", "analysis/validity/rows.py", "analysis/inference/shares.py"),
         tests=(
             *(f"tests/analysis/validity/test_{name}.py" for name in DIRECT),
-            "tests/analysis/inference/test_association.py",
+            "tests/analysis/inference/test_association.py", "tests/analysis/inference/test_shares.py",
         ),
     ),
     "checks": Group(

@@ -13,10 +13,9 @@ from switchpoint.analysis.frame import analyze
 from switchpoint.analysis.inference import (
     adjust,
     contrast,
-    joint,
-    poststratify,
     random_effects,
     sample,
+    strata,
 )
 from switchpoint.analysis.inference.adjust import Adjusted, Theta
 from switchpoint.analysis.inference.contrast import Contrast
@@ -30,12 +29,12 @@ from switchpoint.experiment.language.experiment import load_spec
 from tests.oracles.shared import Declined, Inputs, Method, Outputs, both_scales, outputs, pair, side
 
 
-def _mean_joint(inputs: Inputs) -> joint.Joint:
+def _mean_joint(inputs: Inputs) -> adjust.Joint:
     covariance = [[inputs["var"], inputs["cov"]], [inputs["cov"], inputs["var_pre"]]]
-    return joint.from_moments(inputs["n"], [inputs["mean"], inputs["mean_pre"]], covariance)
+    return adjust.from_moments(inputs["n"], [inputs["mean"], inputs["mean_pre"]], covariance)
 
 
-def _ratio_joint(inputs: Inputs) -> joint.Joint:
+def _ratio_joint(inputs: Inputs) -> adjust.Joint:
     names = ("num", "den", "pnum", "pden")
     cross = {frozenset(("num", "den")): inputs["cov"]}
     cross |= {
@@ -44,7 +43,7 @@ def _ratio_joint(inputs: Inputs) -> joint.Joint:
     }
     cross |= {frozenset((name,)): inputs[f"var_{name}"] for name in names}
     covariance = [[cross[frozenset((row, column))] for column in names] for row in names]
-    return joint.from_moments(inputs["n"], [inputs[f"mean_{name}"] for name in names], covariance)
+    return adjust.from_moments(inputs["n"], [inputs[f"mean_{name}"] for name in names], covariance)
 
 
 def _mean_adjusted(inputs: Inputs) -> Adjusted:
@@ -94,7 +93,7 @@ def _strata(inputs: Inputs) -> Contrast:
         )
         for name in ("control", "treatment")
     ]
-    return poststratify.post_stratify(contrast.from_samples(*sides))
+    return strata.post_stratify(contrast.from_samples(*sides))
 
 
 def _post_stratified(inputs: Inputs, *, test: Callable[..., Any]) -> Outputs:

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from switchpoint.analysis.inference import contrast, effect_prior, families, sample, spending
+from switchpoint.analysis.inference import contrast, multiplicity, posterior, sample, spending
 from switchpoint.analysis.inference import shares as share_sequence
-from switchpoint.analysis.inference.effect_prior import EffectPrior
+from switchpoint.analysis.inference.posterior import EffectPrior
 from switchpoint.analysis.inference.spending import Bounds
 from switchpoint.analysis.methods import beta_binomial
 from switchpoint.analysis.methods import dunnett as many_to_one
@@ -100,7 +100,7 @@ def _beta_binomial(inputs: Inputs) -> Outputs:
 def _gaussian(inputs: Inputs) -> Outputs:
     given = inputs["prior"]
     prior = EffectPrior(mean=given["mean"], sd=float(np.sqrt(given["variance"]))) if given["proper"] else None
-    found = effect_prior.effect_posterior(
+    found = posterior.effect_posterior(
         contrast.delta_lift(contrast.from_samples(*pair(inputs, moments))), prior=prior, alpha=inputs["alpha"],
         direction=Direction.DECREASE if inputs["lower_is_better"] else Direction.INCREASE,
     )  # fmt: skip
@@ -129,7 +129,7 @@ def _dunnett(inputs: Inputs, *, alternative: Alternative = Alternative.TWO_SIDED
 
 def _e_bh(inputs: Inputs) -> Outputs:
     with np.errstate(divide="ignore"):
-        found = families.e_bh(np.log(inputs["e_values"]), inputs["alpha"])
+        found = multiplicity.e_bh(np.log(inputs["e_values"]), inputs["alpha"])
     return {"rejected": found, "n_rejected": int(found.sum())}
 
 

@@ -7,18 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from switchpoint.analysis.inference import adjust, contrast, joint
-from switchpoint.analysis.inference.adjust import Adjusted, Theta
-from switchpoint.analysis.inference.joint import Joint
+from switchpoint.analysis.inference import adjust, contrast
+from switchpoint.analysis.inference.adjust import Adjusted, Joint, Theta
 from switchpoint.analysis.inference.sample import Sample
 from switchpoint.analysis.numerics.estimates import Estimates
 from switchpoint.analysis.numerics.reasons import Reason
+from tests.analysis.inference.strategies import joint_of
 
 
 def _data(rng: np.random.Generator, n: int, rho: float = 0.8, effect: float = 0.0) -> Joint:
     before = rng.gamma(2.0, 5.0, n)
     after = rho * before + rng.gamma(2.0, 5.0, n) + effect
-    return joint.from_values(after, before)
+    return joint_of(after, before)
 
 
 def test_a_strong_covariate_removes_its_share_of_the_variance() -> None:
@@ -50,7 +50,7 @@ def test_theta_is_the_slope_of_a_regression_on_both_variants() -> None:
     before, after = rng.normal(size=(2, 300))
     after += 0.5 * before
     treated = np.arange(300) < 120
-    sides = [joint.from_values(after[part], before[part]) for part in (~treated, treated)]
+    sides = [joint_of(after[part], before[part]) for part in (~treated, treated)]
     slope = OLS(after, add_constant(before)).fit().params[1]
     assert float(adjust.adjust_mean(*sides).theta) == pytest.approx(slope, rel=1e-10)
     within = adjust.adjust_mean(*sides, theta=Theta.WITHIN)
@@ -78,10 +78,8 @@ def test_swapping_variants_negates_the_effect_and_keeps_p(seed: int) -> None:
 def test_units_of_money_do_not_matter(seed: int, scale: float, other: float) -> None:
     rng = np.random.default_rng(seed)
     before, after = rng.gamma(1.0, 1.0, (2, 2, 50))
-    plain = _lift(adjust.adjust_mean(*(joint.from_values(after[v], before[v]) for v in range(2))))
-    scaled = _lift(
-        adjust.adjust_mean(*(joint.from_values(scale * after[v], other * before[v]) for v in range(2)))
-    )
+    plain = _lift(adjust.adjust_mean(*(joint_of(after[v], before[v]) for v in range(2))))
+    scaled = _lift(adjust.adjust_mean(*(joint_of(scale * after[v], other * before[v]) for v in range(2))))
     assert plain.reason == scaled.reason
     np.testing.assert_allclose([plain.low, plain.high], [scaled.low, scaled.high], rtol=1e-7, atol=1e-9)
 
@@ -99,27 +97,27 @@ def test_sums_in_cents_of_any_size_give_the_moments_to_the_last_digit() -> None:
     products = [
         [sum(a * b for a, b in zip(cents[i], cents[j], strict=True)) for j in range(i, 2)] for i in range(2)
     ]
-    exact = joint.from_sums(50, sums, products, scale=[100, 100])
-    small = joint.from_values((x - base) / 100, (z - base) / 100)
+    exact = adjust.from_sums(50, sums, products, scale=[100, 100])
+    small = joint_of((x - base) / 100, (z - base) / 100)
     np.testing.assert_allclose(exact.covariance, small.covariance, rtol=1e-12)
 
 
 def test_shards_merge_to_the_same_joint_moments() -> None:
     rng = np.random.default_rng(5)
     rows = rng.normal(size=(3, 90))
-    whole = joint.from_values(*rows)
-    merged = joint.pool(joint.from_values(*rows[:, :30]), joint.from_values(*rows[:, 30:]))
+    whole = joint_of(*rows)
+    merged = adjust.pool(joint_of(*rows[:, :30]), joint_of(*rows[:, 30:]))
     np.testing.assert_allclose(merged.mean, whole.mean)
     np.testing.assert_allclose(merged.covariance, whole.covariance)
 
 
 def test_a_covariate_that_says_nothing_leaves_the_plain_comparison_and_says_so() -> None:
     rng = np.random.default_rng(6)
-    sides = [joint.from_values(rng.normal(size=80), np.ones(80)) for _ in range(2)]
+    sides = [joint_of(rng.normal(size=80), np.ones(80)) for _ in range(2)]
     found = adjust.adjust_mean(*sides)
     assert Reason.of(int(found.covariate_reason)) is Reason.ZERO_VARIANCE
     np.testing.assert_allclose(found.contrast.effect, found.unadjusted.effect)
-    no_visits = [joint.from_values(*rng.gamma(1, 1, (2, 80)), *np.zeros((2, 80))) for _ in range(2)]
+    no_visits = [joint_of(*rng.gamma(1, 1, (2, 80)), *np.zeros((2, 80))) for _ in range(2)]
     ratio = adjust.adjust_ratio(*no_visits)
     assert Reason.of(int(ratio.covariate_reason)) is Reason.ZERO_DENOMINATOR
     assert ratio.contrast.reason == 0
@@ -129,16 +127,16 @@ def test_a_covariate_that_says_nothing_leaves_the_plain_comparison_and_says_so()
 @pytest.mark.parametrize(
     ("side", "reason"),
     [
-        (joint.from_sums(1, [1, 1], [[1, 1], [1]]), Reason.TOO_FEW_UNITS),
-        (joint.from_sums(5, [10, 1], [[1, 1], [1]]), Reason.IMPOSSIBLE_MOMENTS),
-        (joint.from_sums(5, [0, 0], [[10, 50], [10]]), Reason.IMPOSSIBLE_MOMENTS),
-        (joint.from_moments(5, [0.0, np.nan], np.eye(2)), Reason.NOT_FINITE),
-        (joint.from_moments(5, [0.0, 0.0], [[1.0, 2.0], [2.0, 1.0]]), Reason.IMPOSSIBLE_MOMENTS),
-        (joint.from_moments(5, [0.0, 0.0], [[0.0, 0.0], [0.0, 1.0]]), Reason.ZERO_VARIANCE),
+        (adjust.from_sums(1, [1, 1], [[1, 1], [1]]), Reason.TOO_FEW_UNITS),
+        (adjust.from_sums(5, [10, 1], [[1, 1], [1]]), Reason.IMPOSSIBLE_MOMENTS),
+        (adjust.from_sums(5, [0, 0], [[10, 50], [10]]), Reason.IMPOSSIBLE_MOMENTS),
+        (adjust.from_moments(5, [0.0, np.nan], np.eye(2)), Reason.NOT_FINITE),
+        (adjust.from_moments(5, [0.0, 0.0], [[1.0, 2.0], [2.0, 1.0]]), Reason.IMPOSSIBLE_MOMENTS),
+        (adjust.from_moments(5, [0.0, 0.0], [[0.0, 0.0], [0.0, 1.0]]), Reason.ZERO_VARIANCE),
     ],
 )
 def test_bad_moments_are_a_reason_never_a_number(side: Joint, reason: Reason) -> None:
-    good = joint.from_moments(50, [1.0, 1.0], np.eye(2))
+    good = adjust.from_moments(50, [1.0, 1.0], np.eye(2))
     found = contrast.effect(adjust.adjust_mean(good, side).contrast)
     assert (
         found.why_not() is (reason if reason is not Reason.ZERO_VARIANCE else None)
@@ -153,7 +151,7 @@ def test_the_lift_of_an_adjusted_mean_covers_the_truth_because_of_the_baseline_c
     before = rng.gamma(4.0, 1.0, (2, runs, n))
     after = before + rng.normal(0, 1.0, (2, runs, n))
     after[1] *= 1 + lift
-    found = adjust.adjust_mean(*(joint.from_values(after[v], before[v]) for v in range(2)))
+    found = adjust.adjust_mean(*(joint_of(after[v], before[v]) for v in range(2)))
     interval = contrast.lift(found.contrast)
     covered = float(((interval.low <= lift) & (lift <= interval.high)).mean())
     assert covered == pytest.approx(0.95, abs=4 * np.sqrt(0.05 * 0.95 / runs))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from switchpoint.analysis.inference.association import association, associations
+from switchpoint.analysis.inference.shares import association, associations
 
 sizes = st.tuples(st.integers(1, 4), st.integers(1, 4))
 

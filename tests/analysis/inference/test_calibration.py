@@ -12,7 +12,7 @@ from switchpoint.analysis.evidence.event_gate import NEEDED, Counted, rarer
 from switchpoint.analysis.inference import contrast, proportion, sequential
 from switchpoint.analysis.inference.sample import from_moments, from_sums
 from switchpoint.analysis.inference.sample import proportion as rate
-from switchpoint.analysis.inference.stratify import stratify
+from switchpoint.analysis.inference.strata import stratify
 from switchpoint.analysis.numerics.estimates import Alternative
 from switchpoint.analysis.numerics.tail import p_values
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from switchpoint.analysis.inference import contrast
-from switchpoint.analysis.inference.effect_prior import EffectPrior, effect_posterior, empirical_prior
+from switchpoint.analysis.inference.posterior import EffectPrior, effect_posterior, empirical_prior
 from switchpoint.analysis.inference.sample import Sample, from_moments
 from switchpoint.analysis.numerics.reasons import CannotEstimate, Reason
 from switchpoint.experiment.definition.types import Direction
@@ -49,7 +49,7 @@ def test_no_estimate_stays_a_reason_and_decides_nothing() -> None:
         prior=EffectPrior(),
     )
     assert Reason.of(int(none.reason)) is Reason.ZERO_CONTROL
-    assert not none.decided(loss=1.0)
+    assert np.isnan(none.better)
     with pytest.raises(BadInput, match="proper"):
         effect_posterior(
             contrast.delta_lift(contrast.from_samples(from_moments(5, 1.0, 1.0), from_moments(5, 1.0, 1.0))),

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from scipy import integrate, special
 
 from switchpoint.analysis.inference import contrast, sample
-from switchpoint.analysis.inference.effect_prior import EffectPrior, effect_posterior
-from switchpoint.analysis.inference.lift_posterior import binomial_lift
+from switchpoint.analysis.inference.posterior import EffectPrior, binomial_lift, effect_posterior
 from switchpoint.analysis.numerics.reasons import Reason
 from switchpoint.experiment.definition.types import Direction
 

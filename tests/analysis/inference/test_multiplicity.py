@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from switchpoint.analysis.inference.multiplicity import Correction, adjust, rejected
+from switchpoint.analysis.inference.multiplicity import Correction, adjust, e_bh, rejected
 
 families = st.lists(st.floats(0, 1), min_size=1, max_size=12)
 
@@ -37,3 +37,16 @@ def test_a_test_that_cannot_be_estimated_stays_a_member(correction: Correction) 
 def test_families_are_rows() -> None:
     both = adjust([[0.01, 0.04], [0.04, 0.01]], Correction.HOLM)
     np.testing.assert_allclose(both, [[0.02, 0.04], [0.04, 0.02]])
+
+
+@given(st.lists(st.floats(1e-3, 1e4), min_size=1, max_size=10), st.sampled_from([0.05, 0.2]))
+def test_e_bh_is_bh_on_inverse_e_values(e: list[float], level: float) -> None:
+    own = e_bh(np.log(e), level)
+    theirs = rejected(np.minimum(1 / np.asarray(e), 10.0), Correction.BENJAMINI_HOCHBERG, level)
+    assert (own == theirs).all() or np.isclose(np.asarray(e) * level, len(e) / np.arange(1, len(e) + 1)).any()
+
+
+def test_missing_e_values_are_members_that_are_never_rejected() -> None:
+    assert e_bh([np.nan, np.log(50)], 0.05).tolist() == [False, True]
+    assert e_bh([np.nan, np.nan, np.log(50)], 0.05).tolist() == [False, False, False]
+    assert e_bh([np.inf, 0.0], 0.05).tolist() == [True, False]

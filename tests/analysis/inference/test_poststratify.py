@@ -7,9 +7,8 @@ import pytest
 
 from switchpoint.analysis.inference import contrast
 from switchpoint.analysis.inference.contrast import from_samples
-from switchpoint.analysis.inference.poststratify import combine, post_stratify
 from switchpoint.analysis.inference.sample import from_moments
-from switchpoint.analysis.inference.stratify import stratify
+from switchpoint.analysis.inference.strata import combine, post_stratify, stratify
 from switchpoint.analysis.numerics.reasons import Reason
 
 CONTROL = from_moments([600, 250, 150], [10.0, 30.0, 55.0], [25.0, 90.0, 160.0])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import optimize, stats
 
 from switchpoint.analysis.inference import contrast, proportion, sample
-from switchpoint.analysis.inference.restricted import restricted_rates_difference, restricted_rates_ratio
+from switchpoint.analysis.inference.proportion import restricted_rates_difference, restricted_rates_ratio
 from switchpoint.analysis.methods import exact_tests as exact
 from switchpoint.analysis.numerics.estimates import Alternative
 from switchpoint.analysis.numerics.reasons import Reason

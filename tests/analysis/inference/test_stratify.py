@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from switchpoint.analysis.inference import contrast
 from switchpoint.analysis.inference.sample import Sample, from_moments, proportion
-from switchpoint.analysis.inference.stratify import stratify
+from switchpoint.analysis.inference.strata import stratify
 from switchpoint.analysis.numerics.reasons import Reason
 
 

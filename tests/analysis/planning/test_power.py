@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from switchpoint.analysis.inference import contrast, sample
-from switchpoint.analysis.inference.effect_prior import EffectPrior, normal_posterior
+from switchpoint.analysis.inference.posterior import EffectPrior, normal_posterior
 from switchpoint.analysis.numerics.crossing import fixed_drift
 from switchpoint.analysis.numerics.estimates import Alternative, Distribution
 from switchpoint.analysis.planning import power

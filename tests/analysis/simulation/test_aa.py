@@ -11,7 +11,6 @@ from switchpoint.analysis.evidence.moments import Exact
 from switchpoint.analysis.evidence.pairs import fixed_effect, pairs
 from switchpoint.analysis.inference import contrast
 from switchpoint.analysis.inference.adjust import adjust_mean
-from switchpoint.analysis.inference.joint import from_values
 from switchpoint.analysis.numerics.rates import rate_of
 from switchpoint.analysis.results.thresholds import DEFAULT
 from switchpoint.analysis.simulation import aa
@@ -43,6 +42,7 @@ from switchpoint.experiment.ledger.fold import (
     ledger_plan,
 )
 from tests.analysis.cases import BUYERS, ERRORS, definition, running, segment
+from tests.analysis.inference.strategies import joint_of
 
 CTR = Metric(
     key="ctr", type=MetricType.RATIO, numerator=Measure(event="click"), denominator=Measure(event="view"),
@@ -187,7 +187,7 @@ def test_rounds_are_read_with_the_covariates_the_report_reads() -> None:
     variant = rng.integers(0, 2, (40, len(log)))
     found = aa_read.read(log, aa_read.schedule(log), variant, DEFAULT).metrics[0]
     for turn, own in enumerate(variant):
-        sides = [from_values(x[own == side] / 100, past[own == side] / 100) for side in (0, 1)]
+        sides = [joint_of(x[own == side] / 100, past[own == side] / 100) for side in (0, 1)]
         p = contrast.effect(adjust_mean(*sides).contrast).p_value
         assert bool(found.effect_covers[turn]) == bool(p >= experiment.decision.alpha)
     assert plain.columns[0].before[0].tolist() == [500] * len(log)

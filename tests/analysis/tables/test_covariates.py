@@ -14,7 +14,6 @@ from switchpoint.analysis.analyze import analyze_ledger
 from switchpoint.analysis.evidence.moments import Exact
 from switchpoint.analysis.frame import analyze, evidence_of
 from switchpoint.analysis.inference.adjust import adjust_mean
-from switchpoint.analysis.inference.joint import from_values
 from switchpoint.analysis.report.report import Report
 from switchpoint.analysis.results.judgement import Comparison
 from switchpoint.experiment.definition.state import ExperimentState
@@ -27,6 +26,7 @@ from switchpoint.experiment.ledger.moments import Moments
 from switchpoint.experiment.ledger.plan import ledger_plan
 from switchpoint.experiment.registry.lifecycle import create, start
 from tests.analysis.cases import of_sums
+from tests.analysis.inference.strategies import joint_of
 
 TEXT = """
 key: shop
@@ -147,7 +147,7 @@ def test_units_of_which_nothing_is_known_leave_the_effect_unbiased() -> None:
     effects = []
     for _ in range(2000):
         order = rng.permutation(400)
-        sides = [from_values(spend[half], known[half]) for half in (order[:200], order[200:])]
+        sides = [joint_of(spend[half], known[half]) for half in (order[:200], order[200:])]
         effects.append(float(adjust_mean(*sides).contrast.effect))
     error = np.std(effects) / np.sqrt(len(effects))
     assert abs(np.mean(effects)) < 3 * error
