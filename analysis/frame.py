@@ -28,11 +28,8 @@ from switchpoint.analysis.tables import events as event_rows
 from switchpoint.analysis.tables import unit_sums
 from switchpoint.analysis.tables.aggregated import Read
 from switchpoint.analysis.tables.columns import Columns, Frame, as_frame, eligible_columns, written
-from switchpoint.analysis.tables.extremes import extremes
 from switchpoint.analysis.tables.facts import Rows, events_seen, groups_seen, units_seen
 from switchpoint.analysis.tables.placement import layout
-from switchpoint.analysis.tables.units import UnitTable, as_served, clustered, clustered_metrics
-from switchpoint.analysis.tables.units import cells as summed
 from switchpoint.experiment.definition.source import Shape, Source
 from switchpoint.experiment.definition.types import DAY_MS, Experiment, Metric, Spec
 from switchpoint.experiment.errors import BadInput
@@ -209,12 +206,12 @@ class _Sums:
 def _sums(table: _Table) -> _Sums:
     if table.source.shape is Shape.UNITS:
         return _of_units(table)
-    read = _read(table.columns, table.spec, table.source)
-    return _of_events(read, table) if table.source.shape is Shape.EVENTS else _of_groups(read, table)
+    return _of_events(table) if table.source.shape is Shape.EVENTS else _of_groups(table)
 
 
-def _of_groups(read: Read, table: _Table) -> _Sums:
+def _of_groups(table: _Table) -> _Sums:
     """Of rows that count many units."""
+    read = _read(table.columns, table.spec, table.source)
     count = shapes.counted if table.source.shape is Shape.COUNTS else shapes.measured
     cells = count(read, table.spec.primary)
     snapshots = cells if table.source.cumulative else None
@@ -240,37 +237,14 @@ def _rows(table: _Table, subjects: Sequence[Subject]) -> Rows:
     )  # fmt: skip
 
 
-def _clustered(units: UnitTable, table: _Table) -> tuple[tuple[Metric, ...], Cells]:
-    """The metrics, and the sums of what was randomised."""
-    metrics = table.spec.metrics
-    if table.source.cluster is None:
-        return metrics, summed(units, metrics)
-    over = clustered_metrics(metrics)
-    return over, summed(clustered(units), over)
-
-
-def _as_served(units: UnitTable, table: _Table) -> Cells | None:
-    """The sums by what was served, where that differs anywhere; clusters were not served one variant."""
-    if table.source.cluster is not None or not units.mismatches.any():
-        return None
-    return as_served(units, table.spec.metrics)
-
-
-def _of_events(read: Read, table: _Table) -> _Sums:
+def _of_events(table: _Table) -> _Sums:
     if table.outcomes is None:
         raise ValueError("events have outcomes")
-    folded = event_rows.folded(read, table.outcomes)
-    metrics, cells = _clustered(folded.units, table)
-    subjects = read.layout.subjects
-
-    def facts() -> tuple[Facts, ...]:
-        own = summed(folded.units, read.metrics)
-        farthest = extremes(folded.units, read.metrics, own, len(subjects))
-        return events_seen(_rows(table, subjects), folded, farthest)
-
+    found = event_rows.folded(table.engine, table.columns, table.outcomes, table.spec, table.source)
+    sums = found.sums
     return _Sums(
-        subjects=subjects, metrics=metrics, cells=cells, day_width=_width(read), facts=facts,
-        as_served=_as_served(folded.units, table),
+        subjects=sums.places.subjects, metrics=sums.metrics, cells=sums.cells, day_width=sums.day_width,
+        facts=lambda: events_seen(_rows(table, sums.places.subjects), found), as_served=sums.as_served,
     )  # fmt: skip
 
 

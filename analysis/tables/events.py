@@ -1,4 +1,4 @@
-"""Two tables, exposures and outcomes, as a table of units: the reference fold on whole columns.
+"""Two tables, exposures and outcomes, as exact sums: the reference fold of the ledger as queries.
 
 The sentence is that of `experiment.ledger.fold`: an outcome counts when it lies in [first exposure, first
 exposure + window), the first exposure being the earliest one (by time, then id). An event is counted once per
@@ -7,226 +7,223 @@ exposure + window), the first exposure being the earliest one (by time, then id)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from switchpoint.analysis.evidence.moments import Index, Integers, add_into, integers
-from switchpoint.analysis.tables.aggregated import Read
-from switchpoint.analysis.tables.columns import Columns, Instants, Labels
-from switchpoint.analysis.tables.units import Column, UnitTable
-from switchpoint.analysis.tables.visits import clipped, clusters, served, with_covariates
+from switchpoint.analysis.evidence.moments import Index
+from switchpoint.analysis.tables.columns import Columns
+from switchpoint.analysis.tables.relation import Chosen, Places, Rows, amounts, place
+from switchpoint.analysis.tables.unit_sums import EXPOSURES, UnitSums, by_place, covariates
 from switchpoint.experiment.definition.source import Source, Table
-from switchpoint.experiment.definition.types import DAY_MS, Measure, Metric, MetricType
+from switchpoint.experiment.definition.types import DAY_MS, Experiment, Measure, Metric, MetricType, Spec
 from switchpoint.experiment.errors import BadInput, plainly
+from switchpoint.experiment.ledger import event_sql, sql
 from switchpoint.experiment.ledger.columns import slot_of
-from switchpoint.experiment.ledger.times import MONTH, QUARTER, WEEK
-
-HOUR_MS = 3_600_000
-_MONDAY = 3
-"""1970 began on a Thursday: days since the week's Monday."""
-Mask = NDArray[np.bool_]
+from switchpoint.experiment.ledger.plan import Slot
+from switchpoint.experiment.ledger.sql import Engine, First, Grouping, Measured, Number, Roles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Folded:
-    """The units (`unit`: one number for the same one in every experiment), and per experiment what became of
-    the rows: `copies` of its exposures and of its units' outcomes, outcomes `early` (within the hour before
-    the first exposure), `before` it at any time, and `counted` inside the window."""
+    """The sums of the units, and per experiment what became of the rows: `copies` of its exposures and of its
+    units' outcomes, outcomes `early` (within the hour before the first exposure), `before` it at any time,
+    and `counted` inside the window."""
 
-    units: UnitTable
-    unit: Index
+    sums: UnitSums
     copies: Index
     early: Index
     before: Index
     counted: Index
 
 
-def folded(read: Read, outcomes: Columns) -> Folded:
-    """Fold exposures (the rows of `read`) and outcomes."""
-    source = read.source
-    if source.unit is None or source.exposures is None or source.outcomes is None or read.instants is None:
+def folded(
+    engine: Engine, columns: Columns, outcomes: Columns, spec: Spec | Experiment, source: Source
+) -> Folded:
+    """Fold exposures and outcomes.
+
+    Raises:
+        BadInput: a value that cannot be read (names table, column, row and value), rows that cannot be
+            placed, or outcomes that only their spelling keeps from being counted.
+    """
+    unit, first, second = source.unit, source.exposures, source.outcomes
+    if unit is None or first is None or second is None:
         raise BadInput("events need `unit`, `exposures` and `outcomes`", field="source", fix="name them.")
-    named = read.columns.labels(source.unit)
-    pairs = read.layout.subject * max(len(named.names), 1) + named.codes
-    kept = _once(read.columns, source.exposures, pairs, read.instants.ms)
-    order = _earliest(read.columns, source.exposures, pairs, read.instants.ms)
-    order = order[kept[order]]
-    first = order[np.flatnonzero(np.diff(pairs[order], prepend=-1))]
-    _, unit = np.unique(pairs, return_inverse=True)
-    met = served(read)
-    wrong = met != read.layout.variant
-    every, other = len(first), read.layout.variant != read.layout.variant[first][unit]
-    events = _outcomes(read, outcomes, named.names, named.codes[first], read.instants.ms[first])
-    units = UnitTable(
-        subject=read.layout.subject[first], stratum=read.layout.stratum[first],
-        variant=read.layout.variant[first], day=read.instants.ms[first] // DAY_MS,
-        contaminated=np.bincount(unit, weights=other & kept, minlength=every) > 0,
-        exposures=np.bincount(unit, weights=kept, minlength=every).astype(np.int64),
-        mismatches=np.bincount(unit, weights=wrong & kept, minlength=every).astype(np.int64),
-        served=met[first],
-        columns=tuple(_column(read, metric, outcomes, events, first) for metric in read.metrics),
-        clusters=clusters(read, first, read.instants.ms),
-    )  # fmt: skip
-    size, since = len(read.layout.subjects), events.since
+    rows, events = (
+        Rows(engine=engine, columns=columns),
+        Rows(engine=engine, columns=outcomes, relation="events"),
+    )
+    exposed = _exposed(rows, spec, source, first)
+    kinds = _joined(events, second, unit, spec.window_ms or 0)
+    _refuse_other_types(spec.metrics, kinds)
+    fates = engine.values(event_sql.fates())
+    if not fates["subject"]:
+        _refuse_other_units(columns, outcomes, unit)
+    numbers = {name: place for place, name in enumerate(kinds)}
+    every, adding = _sides(events, spec.metrics, exposed.measured, second, numbers)
+    events.load()
+    query, measured = event_sql.units(every, adding, len(outcomes))
+    engine.run(sql.stored("counted", query))
+    summed = by_place(
+        engine, "with units as (select * from counted)", measured, exposed.places, exposed.grouping
+    )
+    sums = summed.sums(
+        rows, repeated="true", day_width=exposed.day_width, clustered=source.cluster is not None
+    )
 
-    def of(chosen: Mask, unit: Index) -> Index:
-        """Outcomes of every experiment among those chosen."""
-        return np.bincount(units.subject[unit[chosen]], minlength=size)
+    def fate(name: str) -> Index:
+        """How many outcomes of every experiment."""
+        counts = np.zeros(len(sums.places.subjects), dtype=np.int64)
+        counts[fates["subject"]] = fates[name]
+        return counts
 
-    early = (since < 0) & (since >= -HOUR_MS)
+    rows_met = np.bincount(sums.places.layout.subject, weights=sums.places.rows).astype(np.int64)
+    np.subtract.at(rows_met, sums.cells.subject, sums.cells.counts[:, EXPOSURES])
     return Folded(
-        units=units, unit=named.codes[first],
-        copies=np.bincount(read.layout.subject[~kept], minlength=size)
-        + of(np.ones(len(events.copies), dtype=bool), events.copies),
-        early=of(early, events.unit), before=of(since < 0, events.unit),
-        counted=of(events.inside, events.unit),
+        sums=sums, copies=rows_met + fate("copies"), early=fate("early"), before=fate("before"),
+        counted=fate("counted"),
     )  # fmt: skip
-
-
-def _once(columns: Columns, table: Table, unit: Index, at: Index) -> Mask:
-    """Rows that are the first with their unit, id and day."""
-    if table.id is None:
-        return np.ones(len(columns), dtype=bool)
-    ids = columns.labels(table.id)
-    key = np.stack([unit, ids.codes, at // DAY_MS])
-    _, first = np.unique(key, axis=1, return_index=True)
-    kept = np.zeros(len(columns), dtype=bool)
-    kept[first] = True
-    return kept
-
-
-def _earliest(columns: Columns, table: Table, pairs: Index, at: Index) -> Index:
-    """Rows by unit, then time, then id (or place)."""
-    place = np.arange(len(columns))
-    if table.id is not None:
-        ids = columns.labels(table.id)
-        alphabetic = sorted(range(len(ids.names)), key=ids.names.__getitem__)
-        place = np.argsort(np.array(alphabetic, dtype=np.int64))[ids.codes]
-    return np.lexsort((place, at, pairs))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Outcomes:
-    """Outcome rows beside the units they are of: `row`, `unit` and time `since` its first exposure; `copies`
-    are the units of outcomes that came more than once."""
+class _Exposed:
+    """What is known of the units stored as `exposed`: their places, and their covariates."""
 
-    row: Index
-    unit: Index
-    since: Index
-    inside: Mask
-    kinds: tuple[str, ...]
-    kind: Index
-    copies: Index
+    places: Places
+    grouping: Grouping
+    measured: tuple[Measured, ...]
+    day_width: int
 
 
-def _outcomes(
-    read: Read, outcomes: Columns, names: Sequence[str], units: Index, first_at: Index
-) -> _Outcomes:
-    """Every outcome with every experiment of its unit."""
-    source, table = read.source, read.source.outcomes
-    if source.unit is None or table is None or table.type is None or table.at is None:
-        raise BadInput("outcomes need `unit`, `type` and `at`", field="source.outcomes", fix="name them.")
-    known = {name: code for code, name in enumerate(names)}
-    labels = outcomes.labels(source.unit)
-    code = np.array([known.get(name, -1) for name in labels.names], dtype=np.int64)[labels.codes]
-    kinds = outcomes.labels(table.type)
-    _refuse_other_spellings(read, kinds, labels, names)
-    instants = outcomes.instants(table.at)
-    at, first_at = instants.ms, _as_finely(first_at, instants)
-    kept = _once(outcomes, table, labels.codes, at)
-    order = np.argsort(units, kind="stable")
-    row, unit = _units_of(np.flatnonzero(kept & (code >= 0)), code, units, order)
-    since = at[row] - first_at[unit]
-    inside = (since >= 0) & ((since < read.window_ms) if read.window_ms else True)
-    return _Outcomes(
-        row=row, unit=unit, since=since, inside=inside, kinds=kinds.names, kind=kinds.codes[row],
-        copies=_units_of(np.flatnonzero(~kept & (code >= 0)), code, units, order)[1],
+def _exposed(rows: Rows, spec: Spec | Experiment, source: Source, table: Table) -> _Exposed:
+    keys, (ms, day, width) = rows.keys(source), rows.times(table.at)
+    cluster = None if source.cluster is None else rows.identity(source.cluster)
+    numbers = {} if table.id is None else {"id": rows.text(table.id)}
+    unit = rows.text(str(source.unit))
+    rows.load()
+    places = place(rows, [*keys.values()], spec, source)
+    measured = []
+    for metric in spec.metrics:
+        past = covariates(rows, metric, source)
+        numbers |= {f"z{number.sql}": number.sql for number, _ in past}
+        before = tuple(Number(sql=f"z{number.sql}", size=number.size) for number, _ in past)
+        units = tuple(unit for _, unit in past)
+        measured.append(Measured(metric=metric, sides=(), before=before, before_units=units))
+    rows.load()
+    first = First(low=0, high=0, rows=len(rows.columns))
+    if cluster is not None:
+        ends = rows.engine.values(sql.of_rows({"low": f"min({ms})", "high": f"max({ms})"}))
+        first = replace(first, low=ends["low"][0], high=ends["high"][0])
+    grouping = Grouping(
+        first=first, many=len(places.subjects) > 1, cluster=cluster is not None,
+        window_ms=spec.window_ms or 0,
     )  # fmt: skip
+    roles = Roles(keys=tuple(keys.values()), ms=ms, day=day, unit=unit, cluster=cluster, numbers=numbers)
+    query, known = event_sql.exposed(measured, grouping, ids=table.id is not None)
+    rows.engine.run(sql.stored("exposed", f"with placed as ({sql.placed(roles)}) {query}"))
+    return _Exposed(places=places, grouping=grouping, measured=known, day_width=width)
 
 
-def _as_finely(first_at: Index, outcomes: Instants) -> Index:
-    """Times of first exposures, as exact as those of the outcomes: the beginning of their day or period.
+def _joined(events: Rows, table: Table, unit: str, window_ms: int) -> dict[str, int]:
+    """Store as `joined` the outcomes of exposed units; returns how many outcomes there are of every type."""
+    if table.type is None or table.at is None:
+        raise BadInput("outcomes need `unit`, `type` and `at`", field="source.outcomes", fix="name them.")
+    (ms, day, width), key = events.times(table.at), events.key(table.type)
+    id_ = None if table.id is None else events.text(table.id)
+    happened = event_sql.Happened(key=key, unit=events.text(unit), ms=ms, day=day, id=id_)
+    events.load()
+    engine = events.engine
+    found = engine.values(sql.places([key], events.relation))
+    first = np.array(found["row"], dtype=np.int64)
+    kinds = events.columns.take(first).labels(table.type)
+    engine.load("kinds", {key: events.values(key, first), "kind": kinds.codes})
+    # a date without a time of day says nothing about before and after on the day of the exposure; it is read
+    # as midnight, which would put every outcome of that day before it
+    midnight = engine.values(sql.of_rows({"every": f"bool_and({ms} % {DAY_MS} = 0)"}, events.relation))
+    opened = event_sql.beginning("exposed.ms", width) if midnight["every"][0] else "exposed.ms"
+    engine.run(sql.stored("joined", happened.joined(window_ms, opened)))
+    counts = np.bincount(kinds.codes, weights=found["units"], minlength=len(kinds.names))
+    return dict(zip(kinds.names, counts.astype(int).tolist(), strict=True))
 
-    A date without a time of day says nothing about before and after on the day of the exposure; it is read as
-    midnight, which would put every outcome of that day before it.
-    """
-    if (outcomes.ms % DAY_MS).any():
-        return first_at
-    days = first_at // DAY_MS
-    if outcomes.width in {MONTH, QUARTER}:
-        months = first_at.astype("datetime64[ms]").astype("datetime64[M]")
-        months -= months.astype(np.int64) % 3 if outcomes.width == QUARTER else 0
-        return months.astype("datetime64[ms]").astype(np.int64)
-    return (days - ((days + _MONDAY) % WEEK if outcomes.width == WEEK else 0)) * DAY_MS
+
+def _sides(
+    events: Rows,
+    metrics: Sequence[Metric],
+    before: Sequence[Measured],
+    table: Table,
+    kinds: Mapping[str, int],
+) -> tuple[list[Measured], dict[str, tuple[int, Number]]]:
+    """The metrics in the names of sums over outcomes, and per name the type of these and what each adds."""
+    sums: dict[str, tuple[int, Number]] = {}
+    names: dict[tuple[str, Slot], str] = {}
+
+    def name(metric: Metric, measure: Measure) -> Number:
+        slot, kind = slot_of(metric, measure), kinds.get(measure.event, -1)
+        if (measure.event, slot) not in names:
+            names[measure.event, slot] = f"t{len(names)}"
+            number = (
+                Number(sql="1", size=1) if slot.value is None else _amount(events, metric, table, slot, kind)
+            )
+            sums[names[measure.event, slot]] = (kind, number)
+        return Number(sql=names[measure.event, slot], size=0)
+
+    every = []
+    for metric, past in zip(metrics, before, strict=True):
+        below = metric.denominator if metric.type is MetricType.RATIO else None
+        sides = tuple(name(metric, measure) for measure in (metric.numerator, below) if measure is not None)
+        every.append(Measured(metric=metric, sides=sides, before=past.before, before_units=past.before_units))
+    return every, sums
 
 
-def _refuse_other_spellings(read: Read, kinds: Labels, units: Labels, names: Sequence[str]) -> None:
+def _amount(events: Rows, metric: Metric, table: Table, slot: Slot, kind: int) -> Number:
+    """What outcomes of a type add; those that do not count may have any value."""
+    if table.value is None:
+        raise BadInput(
+            f"the metric {metric.key!r} reads an amount", field="source.outcomes.value",
+            fix="name the column that holds it.",
+        )  # fmt: skip
+    asked, counting = (table.value, slot), event_sql.counting(kind)
+
+    def rows() -> Index:
+        return np.unique(events.engine.arrays(sql.of_rows({"row": "row"}, counting))["row"])
+
+    return amounts(events, [asked], Chosen(relation=counting, rows=rows))[0][asked]
+
+
+def _refuse_other_types(metrics: Sequence[Metric], kinds: Mapping[str, int]) -> None:
     """Outcomes that count for nothing because two spellings of a name differ are no result of 0.
 
     Raises:
-        BadInput: a metric's type is there only in another spelling; no outcome is of an exposed unit as both
-            are written, and some would be.
+        BadInput: a metric's type is there only in another spelling.
     """
-    spelled = {_plainly(name): name for name in kinds.names}
-    for metric in read.metrics:
+    spelled = {_plainly(name): name for name in kinds}
+    for metric in metrics:
         for measure in filter(None, (metric.numerator, metric.denominator)):
             other = spelled.get(_plainly(measure.event))
-            if other is not None and measure.event not in kinds.names:
-                count = int((kinds.codes == kinds.names.index(other)).sum())
+            if other is not None and measure.event not in kinds:
                 raise BadInput(
-                    f"no outcome has the type {measure.event!r}, {count} have {other!r}",
+                    f"no outcome has the type {measure.event!r}, {kinds[other]} have {other!r}",
                     field="source.outcomes.type", value=measure.event, fix="write it as the table does.",
                 )  # fmt: skip
-    if units.names and not {*units.names} & {*names}:
-        exposed = {_plainly(name): name for name in names}
-        for name in units.names:
-            if _plainly(name) in exposed:
-                raise BadInput(
-                    f"none of {len(units.codes)} outcomes is of a unit that was exposed",
-                    field=f"column {read.source.unit}", value=name,
-                    fix=f"write units alike in both tables: exposures have {exposed[_plainly(name)]!r}.",
-                )  # fmt: skip
+
+
+def _refuse_other_units(columns: Columns, outcomes: Columns, unit: str) -> None:
+    """No outcome is of an exposed unit as both are written.
+
+    Raises:
+        BadInput: some would be.
+    """
+    exposed = {_plainly(name): name for name in columns.labels(unit).names}
+    for name in outcomes.labels(unit).names:
+        if _plainly(name) in exposed:
+            raise BadInput(
+                f"none of {len(outcomes)} outcomes is of a unit that was exposed", field=f"column {unit}",
+                value=name,
+                fix=f"write units alike in both tables: exposures have {exposed[_plainly(name)]!r}.",
+            )  # fmt: skip
 
 
 def _plainly(name: str) -> str:
     """A name without what spellings differ in: white space around it, case, leading zeros."""
     return plainly(name).lstrip("0")
-
-
-def _units_of(rows: Index, code: Index, units: Index, order: Index) -> tuple[Index, Index]:
-    """Every row with each unit (one per experiment) that has its code; `order` sorts `units`."""
-    start = np.searchsorted(units[order], code[rows], side="left")
-    width = np.searchsorted(units[order], code[rows], side="right") - start
-    offset = np.arange(width.sum()) - np.repeat(np.cumsum(width) - width, width)
-    return np.repeat(rows, width), order[np.repeat(start, width) + offset]
-
-
-def _column(read: Read, metric: Metric, outcomes: Columns, events: _Outcomes, first: Index) -> Column:
-    sides = [_side(metric, metric.numerator, read.source, outcomes, events, len(first))]
-    if metric.type is MetricType.RATIO and metric.denominator is not None:
-        sides.append(_side(metric, metric.denominator, read.source, outcomes, events, len(first)))
-    column = Column(sides=tuple(clipped(metric, side) for side in sides))
-    return with_covariates(column, read, metric, first)
-
-
-def _side(
-    metric: Metric, measure: Measure, source: Source, outcomes: Columns, events: _Outcomes, units: int
-) -> Integers:
-    """The units' totals of one measure."""
-    of_kind = np.array([kind == measure.event for kind in events.kinds], dtype=bool)
-    mine = events.inside & of_kind[events.kind]
-    slot = slot_of(metric, measure)
-    if slot.value is None:
-        return np.asarray(add_into(np.ones(int(mine.sum()), dtype=np.int64), events.unit[mine], (units,)))
-    column = source.outcomes.value if source.outcomes is not None else None
-    if column is None:
-        raise BadInput(
-            f"the metric {metric.key!r} reads an amount", field="source.outcomes.value",
-            fix="name the column that holds it.",
-        )  # fmt: skip
-    rows, where = np.unique(events.row[mine], return_inverse=True)
-    amounts = outcomes.take(rows).amounts(column, slot)
-    return np.asarray(add_into(integers(amounts[where]), events.unit[mine], (units,)))

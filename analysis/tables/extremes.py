@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from switchpoint.analysis.evidence.evidence import Cells, Mask
 from switchpoint.analysis.evidence.facts import Extreme
-from switchpoint.analysis.evidence.moments import Exact, Index, Integers
-from switchpoint.analysis.tables.units import Column, UnitTable
+from switchpoint.analysis.evidence.moments import Exact, Integers
+from switchpoint.analysis.tables.unit_sums import UnitSums
 from switchpoint.experiment.definition.types import Metric, MetricType
+from switchpoint.experiment.ledger import sql
+from switchpoint.experiment.ledger.sql import Measured
 
 NEGLIGIBLE = 0.1
 """Standard errors of the effect that no check of single units cares about."""
@@ -20,55 +23,34 @@ Ends = Sequence[tuple[Integers, Integers]]
 Floats = NDArray[np.float64]
 
 
-def extremes(
-    units: UnitTable, metrics: Sequence[Metric], cells: Cells, experiments: int
-) -> tuple[tuple[Extreme, ...], ...]:
+def extremes(sums: UnitSums) -> tuple[tuple[Extreme, ...], ...]:
     """Per experiment, metric and variant the unit farthest from what is typical: |x − R·y|, R the variant's
     value. Metrics of which no unit can move an effect by `NEGLIGIBLE` standard errors have none."""
-    every: list[list[Extreme]] = [[] for _ in range(experiments)]
-    for place, (metric, column) in enumerate(zip(metrics, units.columns, strict=True)):
-        sums = sums_of(cells, place, experiments)
-        moving = may_move(metric, sums, [_ends(side, units.subject, experiments) for side in column.sides])
-        chosen = np.flatnonzero(moving[units.subject] & ~units.contaminated)
-        for e, v, unit in _farthest(units, column, chosen, values(metric, sums)):
-            x, y, stratum = totals_of(units, column, unit)
-            every[e].append(Extreme(metric=metric.key, variant=v, stratum=stratum, x=x, y=y))
+    places, size = sums.places.layout, len(sums.places.subjects)
+    every: list[list[Extreme]] = [[] for _ in range(size)]
+    typical: dict[str, Any] = {}
+    asked: dict[int, Measured] = {}
+    moving: dict[int, Mask] = {}
+    for number, one in enumerate(sums.measured):
+        moments = sums_of(sums.cells, number, size)
+        moves = may_move(one.metric, moments, list(zip(sums.low[number], sums.high[number], strict=True)))
+        if moves.any():
+            value = values(one.metric, moments)
+            known = places.variant < value.shape[1]  # others have contaminated units alone
+            typical[f"value{number}"] = value[places.subject, np.where(known, places.variant, 0)]
+            asked[number], moving[number] = one, moves
+    if not asked:
+        return tuple(map(tuple, every))
+    width = int(places.variant.max()) + 1
+    owner = places.subject * width + places.variant
+    sums.engine.load("groups", {**sums.groups, "owner": owner, "stratum_of": places.stratum, **typical})
+    found = sums.engine.values(f"{sums.units} {sql.farthest(asked, [*sums.groups])}")
+    for number, one in asked.items():
+        for owned, unit in zip(found["owner"], found[f"unit{number}"], strict=True):
+            experiment, variant = divmod(owned, width)
+            if moving[number][experiment]:
+                every[experiment].append(Extreme(metric=one.metric.key, variant=variant, **unit))
     return tuple(map(tuple, every))
-
-
-def _ends(side: Integers, subject: Index, experiments: int) -> tuple[Integers, Integers]:
-    """Smallest and largest total of every experiment; 0 where it has no unit."""
-    order = np.argsort(subject, kind="stable")
-    start = np.searchsorted(subject[order], np.arange(experiments))
-    there = np.bincount(subject, minlength=experiments) > 0
-    low, high = np.zeros(experiments, dtype=side.dtype), np.zeros(experiments, dtype=side.dtype)
-    if there.any():
-        low[there] = np.minimum.reduceat(side[order], start[there])
-        high[there] = np.maximum.reduceat(side[order], start[there])
-    return low, high
-
-
-def _farthest(units: UnitTable, column: Column, chosen: Index, typical: Floats) -> list[tuple[int, int, int]]:
-    """(experiment, variant, unit) of the unit with the largest |x − typical·y| among those chosen, the first
-    of several alike; `typical` (experiments, variants), y is 1 but for ratios."""
-    away = _away(units, column, chosen, typical)
-    group = units.subject[chosen] * typical.shape[1] + units.variant[chosen]
-    order = np.lexsort((chosen, -away, group))
-    first = order[np.flatnonzero(np.diff(group[order], prepend=-1))]
-    whose = np.divmod(group[first], typical.shape[1])
-    return list(zip(whose[0].tolist(), whose[1].tolist(), chosen[first].tolist(), strict=True))
-
-
-def _away(units: UnitTable, column: Column, chosen: Index, typical: Floats) -> Floats:
-    x = column.sides[0][chosen].astype(np.float64)
-    y = column.sides[1][chosen].astype(np.float64) if len(column.sides) > 1 else 1.0
-    return np.asarray(np.abs(x - typical[units.subject[chosen], units.variant[chosen]] * y))
-
-
-def totals_of(units: UnitTable, column: Column, unit: int) -> tuple[int, int, int]:
-    """(x, y, stratum) of one unit; y is 0 but for ratios."""
-    below = int(column.sides[1][unit]) if len(column.sides) > 1 else 0
-    return int(column.sides[0][unit]), below, int(units.stratum[unit])
 
 
 def values(metric: Metric, sums: tuple[Floats, ...]) -> Floats:

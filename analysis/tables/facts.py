@@ -22,7 +22,8 @@ from switchpoint.analysis.evidence.moments import Index
 from switchpoint.analysis.tables import row_facts
 from switchpoint.analysis.tables.columns import Columns, Frame
 from switchpoint.analysis.tables.events import Folded
-from switchpoint.analysis.tables.unit_sums import UnitSums, extremes
+from switchpoint.analysis.tables.extremes import extremes
+from switchpoint.analysis.tables.unit_sums import UnitSums
 from switchpoint.experiment.definition.condition import attribute_names
 from switchpoint.experiment.definition.source import Shape, Source
 
@@ -90,8 +91,7 @@ def units_seen(rows: Rows, units: UnitSums) -> tuple[Facts, ...]:
         return found
     if source.unit is None:
         return tuple(replace(facts, sharing=Unseen(_NO_UNIT)) for facts in found)
-    first, subject, variant = units.each()
-    return _shared(found, rows, rows.columns.ids(source.unit)[first], subject, variant)
+    return _shared(found, rows, units)
 
 
 def _nesting(rows: Rows, units: UnitSums) -> tuple[tuple[Nesting, ...], ...]:
@@ -104,9 +104,11 @@ def _nesting(rows: Rows, units: UnitSums) -> tuple[tuple[Nesting, ...], ...]:
     return row_facts.nesting(whole, names, subject, variant, len(rows.experiments))
 
 
-def events_seen(rows: Rows, folded: Folded, farthest: tuple[tuple[Extreme, ...], ...]) -> tuple[Facts, ...]:
+def events_seen(rows: Rows, folded: Folded) -> tuple[Facts, ...]:
     """Of two tables of events."""
-    source, units = rows.source, folded.units
+    source, sums = rows.source, folded.sums
+    far = [Unseen("clusters are compared, not units")] * len(rows.experiments)
+    farthest: Sequence[tuple[Extreme, ...] | Unseen] = far if source.cluster is not None else extremes(sums)
     copies = _copies(rows, rows.whole, rows.owner)
     if source.exposures is None or source.exposures.id is not None:
         copies = [replace(own, copies=0) for own in copies]
@@ -126,11 +128,11 @@ def events_seen(rows: Rows, folded: Folded, farthest: tuple[tuple[Extreme, ...],
             outcomes=Outcomes(
                 early=int(folded.early[e]), before=int(folded.before[e]), counted=int(folded.counted[e])
             ),
-            extremes=facts.extremes if source.cluster is not None else farthest[e],
+            extremes=farthest[e],
         )
         for e, (facts, own) in enumerate(zip(_each(rows, base, copies=copies), copies, strict=True))
     )
-    return found if len(found) == 1 else _shared(found, rows, folded.unit, units.subject, units.variant)
+    return found if len(found) == 1 else _shared(found, rows, sums)
 
 
 def _each(rows: Rows, base: Facts, *, copies: Sequence[Copies | Unseen]) -> tuple[Facts, ...]:
@@ -193,13 +195,12 @@ def _by_label(columns: Columns, column: str, owner: Index, experiments: int) -> 
     ]
 
 
-def _shared(
-    found: tuple[Facts, ...], rows: Rows, unit: Index, subject: Index, variant: Index
-) -> tuple[Facts, ...]:
-    """How the experiments of one table share their units: of every unit row one number for the same unit in
-    every experiment, its experiment and its variant."""
+def _shared(found: tuple[Facts, ...], rows: Rows, units: UnitSums) -> tuple[Facts, ...]:
+    """How the experiments of one table share their units."""
+    first, subject, variant = units.each()
     most = np.zeros(len(found), dtype=np.int64)
     np.maximum.at(most, subject, variant + 1)
     sizes = list(zip(rows.experiments, most.tolist(), strict=True))
+    unit = rows.columns.ids(str(rows.source.unit))[first]
     own = row_facts.sharing(unit, subject, variant, sizes)
     return tuple(replace(facts, sharing=sharing) for facts, sharing in zip(found, own, strict=True))

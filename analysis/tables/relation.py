@@ -6,7 +6,7 @@ belong, missing or damaged values) is left to the reader of single values, which
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +23,7 @@ from switchpoint.experiment.definition.types import DAY_MS, TOTAL_BOUND, Experim
 from switchpoint.experiment.ledger import sql
 from switchpoint.experiment.ledger.columns import served_variant
 from switchpoint.experiment.ledger.plan import Slot
-from switchpoint.experiment.ledger.sql import Engine, First, Number
+from switchpoint.experiment.ledger.sql import Engine, Number
 from switchpoint.experiment.ledger.times import MILLISECONDS, PLAIN
 
 _DENSE = 8
@@ -37,9 +37,10 @@ _EXACT_DECIMAL = 15
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
     """Where rows are counted: per place its experiment, stratum and variant, and the variant that was served
-    (−1: none of the experiment's)."""
+    (−1: none of the experiment's); and how many `rows` it has."""
 
     layout: Layout
+    rows: Index
     served: Index
 
     @property
@@ -55,10 +56,11 @@ class Places:
 
 @dataclass(slots=True)
 class Rows:
-    """The relation `rows` of a table: columns by name, each loaded once."""
+    """The relation of a table's rows: columns by name, each loaded once."""
 
     engine: Engine
     columns: Columns
+    relation: str = "rows"
     loaded: dict[str, Any] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
     shown: int = 0
@@ -82,7 +84,7 @@ class Rows:
     def load(self) -> None:
         """Show the engine what was put since the last time."""
         if self.shown < len(self.loaded):
-            self.engine.load("rows", self.loaded)
+            self.engine.load(self.relation, self.loaded)
             self.shown = len(self.loaded)
 
     def values(self, name: str, rows: Index) -> Any:
@@ -110,14 +112,21 @@ class Rows:
         return found
 
     def identity(self, column: str) -> str:
-        """A column of labels, none missing; equal where the labels are."""
+        """A column of labels, none missing, or numbers of them: equal where the labels are."""
+        return self.raw(column) if self._apart(column) else self.put(self.columns.labels(column).codes)
+
+    def text(self, column: str) -> str:
+        """A column of labels, none missing, as text."""
+        if self._apart(column):
+            return f"cast({self.raw(column)} as varchar)"
+        labels = self.columns.labels(column)
+        return self.put(np.array(labels.names, dtype=object)[labels.codes])
+
+    def _apart(self, column: str) -> bool:
+        """Whether values of a column are different where their labels are, and none is missing."""
         series = self.columns.frame[column]
-        whole = series.dtype.is_integer() or isinstance(series.dtype, nw.String)
-        return (
-            self.raw(column)
-            if whole and not series.null_count()
-            else self.put(self.columns.labels(column).codes)
-        )
+        plain = series.dtype.is_integer() or isinstance(series.dtype, nw.String)
+        return plain and not series.null_count()
 
     def times(self, column: str | None) -> tuple[str, str, int]:
         """A time in milliseconds, its UTC day number, and how many days a value stands for; 0 without one."""
@@ -176,7 +185,7 @@ def place(rows: Rows, keys: Sequence[str], spec: Spec | Experiment, source: Sour
 def placed(shown: Columns, spec: Spec | Experiment, source: Source, units: Index) -> Places:
     """Where rows are counted, each with a number of units. Raises BadInput as `layout` does."""
     where = layout(shown, spec, source, units)
-    return Places(layout=where, served=_served(shown, where, source))
+    return Places(layout=where, rows=units, served=_served(shown, where, source))
 
 
 def _served(columns: Columns, where: Layout, source: Source) -> Index:
@@ -198,9 +207,19 @@ Asked = tuple[str, Slot]
 """A column, and how the ledger reads its numbers."""
 
 
-def amounts(rows: Rows, asked: Iterable[Asked], ms: str) -> tuple[dict[Asked, Number], First]:
-    """Numbers of rows in minor units, rounded and clipped as the ledger does; and their order by the time
-    `ms`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """Rows of which numbers are read: a relation with the columns of `Rows`, and which rows it holds."""
+
+    relation: str
+    rows: Callable[[], Index]
+
+
+def amounts(
+    rows: Rows, asked: Iterable[Asked], chosen: Chosen | None = None, **more: str
+) -> tuple[dict[Asked, Number], dict[str, Any]]:
+    """Numbers of rows (all, or those chosen) in minor units, rounded and clipped as the ledger does; some are
+    put into `rows`. And what `more` is asked of these rows.
 
     Raises:
         BadInput: one that is none, naming column and row.
@@ -210,21 +229,30 @@ def amounts(rows: Rows, asked: Iterable[Asked], ms: str) -> tuple[dict[Asked, Nu
     for column, slot in asked:
         if _number(kinds[column]):
             plain.setdefault(column, set()).add(_scale(slot))
-    wanted = {"rows": "count(*)", "least": f"min({ms})", "most": f"max({ms})"}
+    wanted = {"rows": "count(*)", **more}
     for column, scales in plain.items():
         wanted |= sql.figures(rows.raw(column), sorted(scales), doubles=not _integer(kinds[column]))
     rows.load()
-    known = {name: value[0] for name, value in rows.engine.values(sql.of_rows(wanted)).items()}
+    query = sql.of_rows(wanted, rows.relation if chosen is None else chosen.relation)
+    known = {name: value[0] for name, value in rows.engine.values(query).items()}
     found: dict[Asked, Number] = {}
     for column, slot in asked:
         number = None
         if column in plain:
             number = _amount(rows.raw(column), known, slot, integer=_integer(kinds[column]))
-        if number is None:
-            read = rows.columns.amounts(column, slot)
-            number = Number(sql=rows.put(read), size=int(np.abs(read).max(initial=0)))
-        found[column, slot] = number
-    return found, First(low=known["least"], high=known["most"], rows=known["rows"])
+        found[column, slot] = _read(rows, column, slot, chosen) if number is None else number
+    return found, known
+
+
+def _read(rows: Rows, column: str, slot: Slot, chosen: Chosen | None) -> Number:
+    """Numbers read value by value; 0 outside the rows chosen."""
+    if chosen is None:
+        values = rows.columns.amounts(column, slot)
+    else:
+        some = chosen.rows()
+        values = np.zeros(len(rows.columns), dtype=np.int64)
+        values[some] = rows.columns.take(some).amounts(column, slot)
+    return Number(sql=rows.put(values), size=int(np.abs(values).max(initial=0)))
 
 
 def _scale(slot: Slot) -> int:
@@ -239,6 +267,8 @@ def _amount(column: str, figures: Mapping[str, Any], slot: Slot, *, integer: boo
     """None where only reading value by value can say what is right."""
     if figures[f"{column}_count"] < figures["rows"]:
         return None
+    if not figures["rows"]:
+        return Number(sql="0", size=0)
     low, high, scale = figures[f"{column}_low"], figures[f"{column}_high"], _scale(slot)
     ends = abs(low) * scale, abs(high) * scale
     if not all(end <= TOTAL_BOUND for end in ends):  # NaN fails the comparison

@@ -15,11 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from switchpoint.analysis.evidence.evidence import COUNTS, Cells, Mask
-from switchpoint.analysis.evidence.facts import Extreme
+from switchpoint.analysis.evidence.evidence import COUNTS, Cells
 from switchpoint.analysis.evidence.moments import Covariates, Exact, Index, Integers, add_into, integers
 from switchpoint.analysis.tables.columns import Columns
-from switchpoint.analysis.tables.extremes import may_move, sums_of, values
 from switchpoint.analysis.tables.relation import Places, Rows, amounts, place, placed
 from switchpoint.experiment.definition.source import Source
 from switchpoint.experiment.definition.types import Experiment, Metric, Spec
@@ -33,7 +31,7 @@ _FEW = 10_000
 """Rows up to which all are grouped by unit sooner than those of units with several are found."""
 _DENSE = 8
 """Integer ids are ticked off on a list when their range is at most this many times their number."""
-MISMATCHES = COUNTS.index("mismatches")
+EXPOSURES, MISMATCHES = COUNTS.index("exposures"), COUNTS.index("mismatches")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,24 +96,15 @@ def unit_sums(engine: Engine, columns: Columns, spec: Spec | Experiment, source:
         summed = _of_rows(rows, roles, measured, spec, source)
     else:
         grouping = Grouping(
-            first=first,
-            many=len(places.subjects) > 1,
-            cluster=cluster is not None,
+            first=first, many=len(places.subjects) > 1, cluster=cluster is not None,
             window_ms=spec.window_ms or 0,
-        )
+        )  # fmt: skip
         summed = _of_units(rows, roles, measured, places, grouping)
-    cells = summed.cells()
-    met = cluster is None and bool(cells.counts[:, MISMATCHES].any())
-    return UnitSums(
-        engine=engine, size=len(columns), units=summed.units, groups=summed.groups, places=summed.places,
-        metrics=tuple(one.metric for one in summed.counted), measured=summed.measured, repeated=repeated,
-        day_width=width, cells=cells, as_served=summed.cells(as_served=True) if met else None,
-        low=summed.ends(np.minimum), high=summed.ends(np.maximum),
-    )  # fmt: skip
+    return summed.sums(rows, repeated=repeated, day_width=width, clustered=cluster is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Summed:
+class Summed:
     """Sums by place, day and contamination, `found` by their names in SQL, of what was `counted`: the units,
     which have the numbers `measured`, or clusters of them."""
 
@@ -126,13 +115,25 @@ class _Summed:
     counted: tuple[Measured, ...]
     found: Mapping[str, Integers]
 
+    def sums(self, rows: Rows, *, repeated: str, day_width: int, clustered: bool) -> UnitSums:
+        """With what follows from them; clusters were not served one variant."""
+        cells = self.cells()
+        met = not clustered and bool(cells.counts[:, MISMATCHES].any())
+        return UnitSums(
+            engine=rows.engine, size=len(rows.columns), units=self.units, groups=self.groups,
+            places=self.places,
+            metrics=tuple(one.metric for one in self.counted), measured=self.measured, repeated=repeated,
+            day_width=day_width, cells=cells, as_served=self.cells(as_served=True) if met else None,
+            low=self.ends(np.minimum), high=self.ends(np.maximum),
+        )  # fmt: skip
+
     def cells(self, *, as_served: bool = False) -> Cells:
         """As cells; as served every unit counts under the variant its first row was served, if it is one of
         the experiment's."""
         found, layout = self.found, self.places.layout
         variant = (self.places.served if as_served else layout.variant)[found["place"]]
         counts = np.zeros((len(variant), len(COUNTS)), dtype=np.int64)
-        for column, name in ((0, "n"), (1, "exposures"), (MISMATCHES, "mismatches")):
+        for column, name in ((0, "n"), (EXPOSURES, "exposures"), (MISMATCHES, "mismatches")):
             counts[:, column] = found[name]
         every = Cells(
             subject=layout.subject[found["place"]], stratum=layout.stratum[found["place"]], variant=variant,
@@ -157,7 +158,7 @@ class _Summed:
 
 def _of_rows(
     rows: Rows, roles: Roles, measured: Sequence[Measured], spec: Spec | Experiment, source: Source
-) -> _Summed:
+) -> Summed:
     """Of rows that are all a unit each: summed where they lie, and placed afterwards."""
     single, numbers = sql.rows_alone(measured, roles)
     units = f"with units as ({single})"
@@ -168,12 +169,12 @@ def _of_rows(
         "exposures": found["n"], "mismatches": found["n"] * places.wrong,
     }  # fmt: skip
     groups = {name: rows.values(name, found["row"]) for name in roles.keys}
-    return _Summed(units=units, groups=groups, places=places, measured=numbers, counted=numbers, found=found)
+    return Summed(units=units, groups=groups, places=places, measured=numbers, counted=numbers, found=found)
 
 
 def _of_units(
     rows: Rows, roles: Roles, measured: Sequence[Measured], places: Places, grouping: Grouping
-) -> _Summed:
+) -> Summed:
     """Of units with several rows, which are made a table of, among others; or of clusters of units."""
     placed_rows, again = f"with placed as ({sql.placed(roles)})", roles.numbers.get("again")
     if again is None:
@@ -183,13 +184,20 @@ def _of_units(
         rows.engine.run(sql.stored("visited", f"{placed_rows} {grouped}"))
         single, _ = sql.rows_as_units(measured, grouping, where="not again")
         units = sql.together("visited", *([] if again == "true" else [single]))
-    units, relation, counted = f"{placed_rows}, units as ({units})", "units", numbers
+    return by_place(rows.engine, f"{placed_rows}, units as ({units})", numbers, places, grouping)
+
+
+def by_place(
+    engine: Engine, units: str, numbers: tuple[Measured, ...], places: Places, grouping: Grouping
+) -> Summed:
+    """The sums of units, or of their clusters, that have a place."""
+    relation, counted = "units", numbers
     if grouping.cluster:
         clusters, counted = sql.units_by_cluster(numbers, grouping)
         units, relation = f"{units}, clusters as ({clusters})", "clusters"
-    return _Summed(
+    return Summed(
         units=units, groups={"place": np.arange(len(places.served))}, places=places, measured=numbers,
-        counted=counted, found=_columns(rows.engine.values(f"{units} {sql.cells(counted, relation)}")),
+        counted=counted, found=_columns(engine.values(f"{units} {sql.cells(counted, relation)}")),
     )  # fmt: skip
 
 
@@ -229,28 +237,27 @@ def _measured(
         [(column, slot_of(metric, measure)) for measure, column, _ in measured_columns(source, metric)]
         for metric in metrics
     ]
-    known, first = amounts(rows, dict.fromkeys(asked for each in sides for asked in each), ms)
-    before = [_before(rows, metric, source) for metric in metrics]
+    every = dict.fromkeys(asked for each in sides for asked in each)
+    known, figures = amounts(rows, every, least=f"min({ms})", most=f"max({ms})")
+    before = [covariates(rows, metric, source) for metric in metrics]
     rows.load()
     numbers = {asked: f"a{place}" for place, asked in enumerate(known)}
     measured = tuple(
         Measured(
             metric=metric,
             sides=tuple(replace(known[asked], sql=numbers[asked]) for asked in each),
-            before=tuple(Number(sql=f"z{number.sql}", size=number.size) for number, _ in past),
+            before=tuple(replace(number, sql=f"z{number.sql}") for number, _ in past),
             before_units=tuple(unit for _, unit in past),
         )
         for metric, each, past in zip(metrics, sides, before, strict=True)
     )
     expressions = {name: known[asked].sql for asked, name in numbers.items()}
-    return (
-        measured,
-        expressions | {f"z{number.sql}": number.sql for past in before for number, _ in past},
-        first,
-    )
+    expressions |= {f"z{number.sql}": number.sql for past in before for number, _ in past}
+    first = First(low=figures["least"], high=figures["most"], rows=figures["rows"])
+    return measured, expressions, first
 
 
-def _before(rows: Rows, metric: Metric, source: Source) -> list[tuple[Number, int]]:
+def covariates(rows: Rows, metric: Metric, source: Source) -> list[tuple[Number, int]]:
     """The covariates of a metric, put into `rows`, and their minor units."""
     decimals = None if metric.covariate is None else metric.covariate.decimals
     found = []
@@ -291,33 +298,3 @@ def _merged(cells: Cells) -> Cells:
     counts = [add_into(cells.counts[:, column], cell, first.shape) for column in range(len(COUNTS))]
     totals = tuple(totals.grouped(cell, first.shape) for totals in cells.totals)
     return replace(cells.taken(first), counts=np.stack(counts, axis=1), totals=totals)
-
-
-def extremes(sums: UnitSums) -> tuple[tuple[Extreme, ...], ...]:
-    """Per experiment, metric and variant the unit farthest from what is typical: |x − R·y|, R the variant's
-    value. Metrics of which no unit can move an effect by `NEGLIGIBLE` standard errors have none."""
-    places, size = sums.places.layout, len(sums.places.subjects)
-    every: list[list[Extreme]] = [[] for _ in range(size)]
-    typical: dict[str, Any] = {}
-    asked: dict[int, Measured] = {}
-    moving: dict[int, Mask] = {}
-    for number, one in enumerate(sums.measured):
-        moments = sums_of(sums.cells, number, size)
-        moves = may_move(one.metric, moments, list(zip(sums.low[number], sums.high[number], strict=True)))
-        if moves.any():
-            value = values(one.metric, moments)
-            known = places.variant < value.shape[1]  # others have contaminated units alone
-            typical[f"value{number}"] = value[places.subject, np.where(known, places.variant, 0)]
-            asked[number], moving[number] = one, moves
-    if not asked:
-        return tuple(map(tuple, every))
-    width = int(places.variant.max()) + 1
-    owner = places.subject * width + places.variant
-    sums.engine.load("groups", {**sums.groups, "owner": owner, "stratum_of": places.stratum, **typical})
-    found = sums.engine.values(f"{sums.units} {sql.farthest(asked, [*sums.groups])}")
-    for number, one in asked.items():
-        for owned, unit in zip(found["owner"], found[f"unit{number}"], strict=True):
-            experiment, variant = divmod(owned, width)
-            if moving[number][experiment]:
-                every[experiment].append(Extreme(metric=one.metric.key, variant=variant, **unit))
-    return tuple(map(tuple, every))

@@ -184,9 +184,9 @@ def figures(column: str, scales: Iterable[int], *, doubles: bool) -> dict[str, s
 # ---------------------------------------------------------------------------- rows and their places
 
 
-def of_rows(wanted: Mapping[str, str]) -> str:
-    """Expressions of all rows, by name."""
-    return f"select {_named(wanted)} from rows"
+def of_rows(wanted: Mapping[str, str], rows: str = "rows") -> str:
+    """Expressions of all rows of a relation, by name."""
+    return f"select {select(wanted)} from {rows}"
 
 
 def among(label: str, relation: str) -> str:
@@ -194,19 +194,20 @@ def among(label: str, relation: str) -> str:
     return f"{label} in (select label from {relation})"
 
 
-def places(keys: Sequence[str]) -> str:
+def places(keys: Sequence[str], rows: str = "rows") -> str:
     """The first row and the number of rows of all different keys, in the order in which they appear."""
-    return f"select min(row) as row, count(*) as units from rows group by {', '.join(keys)} order by row"
+    return f"select min(row) as row, count(*) as units from {rows} group by {', '.join(keys)} order by row"
 
 
 def placed(roles: Roles) -> str:
     """Rows with the place they are counted in."""
     return f"""
-        select row, place, subject, variant, wrong, {_named(roles.cast())}
+        select row, place, subject, variant, wrong, {select(roles.cast())}
         from rows join places using ({", ".join(roles.keys)})"""
 
 
-def _named(wanted: Mapping[str, str]) -> str:
+def select(wanted: Mapping[str, str]) -> str:
+    """Expressions by name, as they are selected."""
     return ", ".join(f"{expression} as {name}" for name, expression in wanted.items())
 
 
@@ -234,21 +235,21 @@ _PLACE = "row, place, subject, variant, day"
 
 def rows_alone(every: Sequence[Measured], roles: Roles) -> Units:
     """Rows that are all there is of their unit, by their keys."""
-    chosen, measured = _columns([one.counted() for one in every])
+    chosen, measured = columns([one.counted() for one in every])
     keys = ", ".join(roles.keys)
     query = f"""
-        select row, {keys}, day, false as contaminated, {_named(chosen)}
-        from (select row, {keys}, {_named(roles.cast())} from rows)"""
+        select row, {keys}, day, false as contaminated, {select(chosen)}
+        from (select row, {keys}, {select(roles.cast())} from rows)"""
     return query, measured
 
 
 def rows_as_units(every: Sequence[Measured], grouping: Grouping, where: str = "true") -> Units:
     """The same by their places, among units with several rows or in clusters."""
-    chosen, measured = _columns([one.counted() for one in every])
+    chosen, measured = columns([one.counted() for one in every])
     cluster = f"cluster, {grouping.first.key} as turn," if grouping.cluster else ""
     query = f"""
         select {_PLACE}, false as contaminated, 1 as exposures, wrong as mismatches, {cluster}
-            {_named(chosen)}
+            {select(chosen)}
         from placed where {where}"""
     return query, measured
 
@@ -266,22 +267,22 @@ def rows_by_unit(every: Sequence[Measured], grouping: Grouping) -> Units:
     def total(number: Number) -> Number:
         return Number(sql=f"sum({amount.format(number.sql)})", size=number.size * first.rows)
 
-    sums, totals = _columns([replace(one.each(total, total).counted(), before=()) for one in every])
-    chosen, measured = _columns(
+    sums, totals = columns([replace(one.each(total, total).counted(), before=()) for one in every])
+    chosen, measured = columns(
         [replace(one, before=own.before) for own, one in zip(every, totals, strict=True)]
     )
     query = f"""
         select {_PLACE}, contaminated, exposures, mismatches, {"cluster, turn," if grouping.cluster else ""}
-            {_named(chosen)}
+            {select(chosen)}
         from (
             select min({first.key}) as turn, count(*) as exposures, cast(sum(wrong) as bigint) as mismatches,
-                min(variant) <> max(variant) as contaminated, {_named(_in_64_bits(sums))}
+                min(variant) <> max(variant) as contaminated, {select(in_64_bits(sums))}
             from {source} group by {by}
         ) as totals join placed on row = {first.row("turn")}"""
     return query, measured
 
 
-def _in_64_bits(sums: Mapping[str, str]) -> dict[str, str]:
+def in_64_bits(sums: Mapping[str, str]) -> dict[str, str]:
     """Totals of units, which have a bound."""
     return {name: f"cast({expression} as bigint)" for name, expression in sums.items()}
 
@@ -319,23 +320,23 @@ def units_by_cluster(every: Sequence[Measured], grouping: Grouping) -> Units:
             before, units = (before[0], size), (units[0], 1)
         return Measured(metric=ratio, sides=(summed.sides[0], size), before=before, before_units=units)
 
-    chosen, measured = _columns([clustered(one) for one in every])
+    chosen, measured = columns([clustered(one) for one in every])
     query = f"""
         select place, day, totals.* from (
             select min(turn) as first_turn, cast(sum(exposures) as bigint) as exposures,
                 cast(sum(mismatches) as bigint) as mismatches,
-                min(variant) <> max(variant) or bool_or(contaminated) as contaminated, {_named(chosen)}
+                min(variant) <> max(variant) or bool_or(contaminated) as contaminated, {select(chosen)}
             from units group by {grouping.by("cluster")}
         ) as totals join units on turn = first_turn"""
     return query, measured
 
 
-def _columns(every: Sequence[Measured]) -> tuple[dict[str, str], tuple[Measured, ...]]:
+def columns(every: Sequence[Measured], prefix: str = "x") -> tuple[dict[str, str], tuple[Measured, ...]]:
     """The expressions of the numbers of all metrics by names of their own, and the metrics in these names."""
     chosen: dict[str, str] = {}
 
     def named(number: Number) -> Number:
-        name = f"x{len(chosen)}"
+        name = f"{prefix}{len(chosen)}"
         chosen[name] = number.sql
         return replace(number, sql=name)
 
@@ -381,7 +382,7 @@ def _summed(every: Sequence[Measured]) -> str:
         wanted |= {f"{name}_{place}": f"sum({expression})" for name, expression in sums(one)}
         for s, side in enumerate(one.sides):
             wanted |= {f"{end}{s}_{place}": f"{end}({side.sql})" for end in ("min", "max")}
-    return _named(wanted)
+    return select(wanted)
 
 
 # ---------------------------------------------------------------------------- single units
@@ -408,7 +409,7 @@ def farthest(every: Mapping[int, Measured], keys: Sequence[str]) -> str:
         away = f"abs({x} - value{place} * {below[0] if below else 1})"
         wanted[f"unit{place}"] = f"arg_max({unit}, ({away}, -row))"
     return f"""
-        select owner, {_named(wanted)} from {_with_groups(keys)}
+        select owner, {select(wanted)} from {_with_groups(keys)}
         where not contaminated group by owner order by owner"""
 
 

@@ -106,7 +106,7 @@ def of_ledger(moments: Moments) -> dict[tuple[str, int, bool], tuple[object, ...
     }  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(exposure, min_size=1, max_size=8), st.lists(outcome, min_size=1, max_size=12))
 def test_two_tables_of_events_hold_the_integers_of_the_reference_fold(
     exposures: list[dict[str, Any]], outcomes: list[dict[str, Any]]
