@@ -27,8 +27,9 @@ from switchpoint.analysis.tables import aggregated as shapes
 from switchpoint.analysis.tables import events as event_rows
 from switchpoint.analysis.tables import unit_sums
 from switchpoint.analysis.tables.aggregated import Read
-from switchpoint.analysis.tables.columns import Columns, Frame, as_frame, eligible_columns, written
+from switchpoint.analysis.tables.columns import Columns, Frame
 from switchpoint.analysis.tables.facts import Rows, events_seen, groups_seen, units_seen
+from switchpoint.analysis.tables.frames import as_frame, eligible_columns, written
 from switchpoint.analysis.tables.placement import layout
 from switchpoint.experiment.definition.source import Shape, Source
 from switchpoint.experiment.definition.types import DAY_MS, Experiment, Metric, Spec

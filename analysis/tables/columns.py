@@ -18,17 +18,13 @@ from numpy.typing import NDArray
 
 from switchpoint.analysis.evidence.moments import Integers, integers
 from switchpoint.experiment.definition.condition import attribute_names, compile_condition
-from switchpoint.experiment.definition.source import TIDY, Source
 from switchpoint.experiment.definition.types import DAY_MS, TOTAL_BOUND
-from switchpoint.experiment.errors import BadInput, plainly, show
+from switchpoint.experiment.errors import BadInput, show
 from switchpoint.experiment.ledger.columns import (
     TYPED,
     Notation,
     advice,
     label_of,
-    notation_of,
-    number_columns,
-    time_columns,
 )
 from switchpoint.experiment.ledger.event import Event
 from switchpoint.experiment.ledger.numbers import count_of, number_of
@@ -119,30 +115,29 @@ class Columns:
 
     def texts(self, column: str) -> tuple[str, ...]:
         """The labels of a text column that can be read, in order of appearance."""
-        found = (_label(value) for value in coded(self.frame[column])[1])
+        found = (label_or_none(value) for value in coded(self.frame[column])[1])
         return tuple(dict.fromkeys(name for name in found if name is not None))
 
     def among(self, column: str, names: Sequence[str]) -> Index:
         """The place of every row's label among `names`; −1 where it is none of them or cannot be read."""
         codes, values = coded(self.frame[column])
         known = {name: place for place, name in enumerate(names)}
-        return np.array([known.get(_label(value) or "", -1) for value in values], dtype=np.int64)[codes]
+        return np.array([known.get(label_or_none(value) or "", -1) for value in values], dtype=np.int64)[
+            codes
+        ]
 
     def counts(self, column: str) -> Index:
         """Whole numbers from 0 to 2^40, as many as the ledger counts in one sum."""
         array = self.frame[column].to_numpy()
         if array.dtype.kind in "iub" and (not array.size or 0 <= array.min() <= array.max() <= TOTAL_BOUND):
             return array.astype(np.int64)
-        codes, values = _distinct(self.frame[column].to_list())
 
-        def count(value: object) -> int:
-            found = count_of(self.notation.number(column, value))
-            if found > TOTAL_BOUND:
-                raise ValueError(f"{value} is beyond 2^40")
+        def count(number: float) -> int:
+            if (found := count_of(number)) > TOTAL_BOUND:
+                raise ValueError(f"{number} is beyond 2^40")
             return found
 
-        read = [self._meaning(column, codes, place, value, count) for place, value in enumerate(values)]
-        return np.array(read, dtype=np.int64)[codes]
+        return self._read(column, count, np.int64)
 
     def numbers(
         self, column: str, power: int = 1, where: NDArray[np.bool_] | None = None
@@ -154,18 +149,15 @@ class Columns:
         cells = self.frame[column].to_list()
         if where is not None:
             cells = [cell if there else 0 for cell, there in zip(cells, where.tolist(), strict=True)]
-        codes, values = _distinct(cells)
         least, most = _MEASURED[power]
 
-        def number(value: object) -> float:
-            found = number_of(self.notation.number(column, value))
-            if not (found == 0 or least <= abs(found) <= most):
-                size = f"beyond {most:g}" if abs(found) > most else f"below {least:g} and not 0"
-                raise ValueError(f"{value} is {size}: measure the metric in another unit")
-            return float(found)
+        def fits(number: float) -> float:
+            if not (number == 0 or least <= abs(number) <= most):
+                size = f"beyond {most:g}" if abs(number) > most else f"below {least:g} and not 0"
+                raise ValueError(f"{number} is {size}: measure the metric in another unit")
+            return float(number)
 
-        read = [self._meaning(column, codes, place, value, number) for place, value in enumerate(values)]
-        return np.array(read, dtype=np.float64)[codes]
+        return self._read(column, fits, np.float64, cells)
 
     def amounts(self, column: str, slot: Slot) -> Index:
         """Integers in minor units, rounded and clipped exactly as the ledger does with events."""
@@ -174,33 +166,27 @@ class Columns:
         quick = _minor_units(self.frame[column].to_numpy(), slot)
         if quick is not None:
             return quick
-        codes, values = _distinct(self.frame[column].to_list())
 
-        def amount(value: object) -> int:
-            properties = {str(slot.value): number_of(self.notation.number(column, value))}
+        def amount(number: float) -> int:
             try:
-                return slot.amount(Event(id="", type=slot.event, unit="", at=0, properties=properties))
+                return _amount(slot, number)
             except BadInput as error:
                 raise ValueError(error.message) from error
 
-        read = [self._meaning(column, codes, place, value, amount) for place, value in enumerate(values)]
-        return np.array(read, dtype=np.int64)[codes]
+        return self._read(column, amount, np.int64)
 
     def sums(self, column: str, decimals: int, power: int = 1) -> Integers:
         """Sums over many units in units of 10^-decimals, rounded half to even; squares have the `power` 2."""
-        codes, values = _distinct(self.frame[column].to_list())
 
-        def whole(value: object) -> int:
-            found = number_of(self.notation.number(column, value))
-            if abs(found) > _MEASURED[power][1]:
-                raise ValueError(f"{value} is beyond {_MEASURED[power][1]:g}")
-            number = Decimal(repr(found)).scaleb(decimals)
-            if decimals == 0 and number != number.to_integral_value():
-                raise ValueError(f"{value} is not a whole number")
-            return int(number.to_integral_value(ROUND_HALF_EVEN))
+        def whole(number: float) -> int:
+            if abs(number) > _MEASURED[power][1]:
+                raise ValueError(f"{number} is beyond {_MEASURED[power][1]:g}")
+            scaled = Decimal(repr(number)).scaleb(decimals)
+            if decimals == 0 and scaled != scaled.to_integral_value():
+                raise ValueError(f"{number} is not a whole number")
+            return int(scaled.to_integral_value(ROUND_HALF_EVEN))
 
-        read = [self._meaning(column, codes, place, value, whole) for place, value in enumerate(values)]
-        return integers(np.array(read, dtype=object)[codes])
+        return integers(self._read(column, whole, object))
 
     def covariate(self, column: str, decimals: int | None = None) -> tuple[Index, int]:
         """Integers in units of 10^-k and 10^k, k the fewest decimals (at most 6) that say the column exactly.
@@ -215,15 +201,7 @@ class Columns:
             values = np.where(np.isnan(array), 0.0, array)
         else:
             # NaN is the one value that does not equal itself
-            known = [0 if value is None or value != value else value for value in series.to_list()]  # noqa: PLR0124
-            codes, said = _distinct(known)
-
-            def before(value: object) -> int | float:
-                number = self.notation.number(column, value)
-                return 0 if number is None else number_of(number)
-
-            read = [self._meaning(column, codes, place, value, before) for place, value in enumerate(said)]
-            values = np.array(read, dtype=np.float64)[codes]
+            values = self._read(column, float, np.float64, empty=0)
         beyond = ~(np.abs(values) * 10.0 ** (decimals or 0) <= TOTAL_BOUND)
         self.refuse(column, beyond, "a covariate beyond 2^40", "correct the row, or use a larger unit.")
         amounts = None if decimals is None else _minor_units(values, Slot("", column, decimals))
@@ -263,6 +241,22 @@ class Columns:
         if wrong.any():
             row = self.row(int(np.flatnonzero(wrong)[0]))
             raise BadInput(message, field=self._field(row, column), fix=fix)
+
+    def _read(
+        self, column: str, meaning: Callable[[float], object], kind: Any, cells: Sequence[Any] | None = None,
+        empty: float | None = None,
+    ) -> NDArray[Any]:  # fmt: skip
+        """Every row's number (`empty` where there is none) as `meaning` reads it, once per distinct value."""
+        codes, values = _distinct(self.frame[column].to_list() if cells is None else cells)
+
+        def read(value: object) -> object:
+            number = self.notation.number(column, value)
+            if empty is not None and (number is None or number != number):  # noqa: PLR0124 - NaN
+                number = empty
+            return meaning(number_of(number))
+
+        every = [self._meaning(column, codes, place, value, read) for place, value in enumerate(values)]
+        return np.asarray(np.array(every, dtype=kind)[codes])
 
     def _field(self, row: int, column: str) -> str:
         return f"{self.table}{': ' if self.table else ''}row {row}, column {column}"
@@ -327,7 +321,7 @@ def coded(series: nw.Series[Any]) -> tuple[Index, list[Any]]:
     return _distinct(series.to_list())
 
 
-def _label(value: object) -> str | None:
+def label_or_none(value: object) -> str | None:
     """A label, None for a value that is none."""
     try:
         return label_of(value)
@@ -346,74 +340,3 @@ def _distinct(values: Sequence[Any]) -> tuple[Index, list[Any]]:
     first = np.full(len(seen), len(values))
     np.minimum.at(first, codes, np.arange(len(values)))
     return codes, [values[place] for place in first]
-
-
-def eligible_columns(native: Any, source: Source, names: Sequence[str]) -> tuple[Columns, Columns]:
-    """The rows of a frame that meet the source's condition, with only the columns named, and the others.
-
-    Raises:
-        BadInput: the object is no data frame.
-    """
-    every = written(as_frame(native).select(*names), source)
-    if not source.eligible:
-        return every, every.take(np.zeros(0, dtype=np.int64))
-    keep = np.ones(len(every), dtype=bool)
-    for part in _parts(source.eligible):
-        keep &= every.meets(part)
-    if keep.all():
-        return every, every.take(np.zeros(0, dtype=np.int64))
-    return every.take(np.flatnonzero(keep)), every.take(np.flatnonzero(~keep))
-
-
-def written(frame: Frame, source: Source, table: str = "") -> Columns:
-    """A frame's columns with how they are written; the texts of a column are looked at all together.
-
-    Raises:
-        BadInput: a column that can be read in two ways, and the source does not say in which.
-    """
-    there = (number_columns(source) | time_columns(source)) & set(frame.columns)
-    values = {name: coded(frame[name])[1] for name in sorted(there) if not _typed(frame.schema[name])}
-    whole = {
-        name: frame[name].unique().to_list()
-        for name in sorted(time_columns(source) & set(frame.columns))
-        if frame.schema[name].is_integer()
-    }
-    if source.labels == TIDY:
-        named = (source.variant, source.segment, source.served, source.experiment, source.epoch)
-        frame = frame.with_columns(_tidied(frame[name]) for name in named if name in frame.columns)
-    return Columns(frame=frame, table=table, notation=notation_of(source, values | whole))
-
-
-def _tidied(series: nw.Series[Any]) -> nw.Series[Any]:
-    """Names that differ in case or white space alone as the one of them that most rows have."""
-    codes, values = coded(series)
-    names = {place: label for place, value in enumerate(values) if (label := _label(value)) is not None}
-    size = np.bincount(codes, minlength=len(values))
-    spelled: dict[str, str] = {}
-    for place in sorted(names, key=lambda place: -size[place]):
-        spelled.setdefault(plainly(names[place]), " ".join(names[place].split()))
-    tidy = [spelled[plainly(names[place])] if place in names else None for place in range(len(values))]
-    return nw.new_series(
-        series.name, [tidy[code] for code in codes.tolist()], nw.String, backend=series.implementation
-    )
-
-
-def _typed(kind: nw.dtypes.DType) -> bool:
-    """Whether a column's type says what its values are."""
-    return kind.is_numeric() or kind.is_temporal() or isinstance(kind, nw.Boolean)
-
-
-def _parts(condition: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Conditions of which all have to hold; one per attribute where that is how it was written."""
-    return [{name: wanted} for name, wanted in condition.items()]
-
-
-def as_frame(native: Any) -> Frame:
-    """Any eager data frame narwhals knows. Raises BadInput for anything else."""
-    try:
-        return nw.from_native(native, eager_only=True)
-    except TypeError as error:
-        raise BadInput(
-            f"{type(native).__name__} is not a data frame", field="frame",
-            fix="give a pandas or Polars data frame, or a pyarrow table.",
-        ) from error  # fmt: skip

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from switchpoint.analysis.tables.columns import Frame, Index, as_frame, coded
+from switchpoint.analysis.tables.columns import Frame, Index, coded
+from switchpoint.analysis.tables.frames import as_frame
 from switchpoint.analysis.tables.placement import CONTROL_NAMES
 from switchpoint.experiment.errors import BadInput
 from switchpoint.experiment.language.template import spec_yaml
