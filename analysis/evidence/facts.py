@@ -96,23 +96,27 @@ class Eligibility:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcomes:
     """Outcomes `early` (within the hour before their unit's first exposure; of a ledger in its clock hour or
-    the one before), `before` it at any time (None: not known), and `counted` inside the window."""
+    the one before), `before` it at any time (None: not known), and `counted` inside the window; how many
+    happened in the `hours` around the first exposure, by their number (empty: not known)."""
 
     early: int
     before: int | None
     counted: int
+    hours: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrived:
-    """Outcomes a live ledger accepted by type: `read` those that the experiment's metrics read, of which
+    """Outcomes of a live ledger or a table by type: `read` those that the experiment's metrics read, of which
     `unexposed` are of units never exposed to anything and `joined` (early or counted) of its own units,
-    `unread` those that no metric of the project reads."""
+    `unread` those that no metric of the project reads. `outside`: those of its own units before the exposure
+    or after its window (None: not known)."""
 
     read: Mapping[str, int]
     unexposed: int
     joined: int
     unread: Mapping[str, int]
+    outside: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -183,7 +183,7 @@ _LACKING: Mapping[str, str] = {
     CheckName.UNIT_OF_ANALYSIS: "rows are not what was randomised",
     CheckName.IDS: "unit ids look damaged",
     CheckName.EARLY_OUTCOMES: "outcomes lie before their exposure",
-    CheckName.OUTCOMES: "no outcome belongs to an exposed unit",
+    CheckName.OUTCOMES: "no outcome counts",
 }
 
 _NEXT: Mapping[str, str] = {
@@ -192,7 +192,7 @@ _NEXT: Mapping[str, str] = {
     CheckName.ELIGIBILITY: "a condition that reads nothing a metric measures.",
     CheckName.IDS: "whole unit ids, as text, from the sender of the events.",
     CheckName.EARLY_OUTCOMES: "exposures recorded when they happen, by the clock of the outcomes.",
-    CheckName.OUTCOMES: "the same unit ids in exposures and outcomes.",
+    CheckName.OUTCOMES: "the same unit ids, and one clock, in exposures and outcomes.",
 }
 
 

@@ -24,18 +24,29 @@ from switchpoint.experiment.ledger.columns import slot_of
 from switchpoint.experiment.ledger.plan import Slot
 from switchpoint.experiment.ledger.sql import Engine, First, Grouping, Measured, Number, Roles
 
+SHIFTS = 26
+"""Hours before and after an exposure in which a shift between the clocks of two tables would show."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Folded:
-    """The sums of the units, and per experiment what became of the rows: `copies` of its exposures and of its
-    units' outcomes, outcomes `early` (within the hour before the first exposure), `before` it at any time,
-    and `counted` inside the window."""
+    """The sums of the units, and what became of the rows: how many outcomes there are of every type that
+    metrics `read`, and of those `unread`; those read of units never exposed. Per experiment `copies` of its
+    exposures and of its units' outcomes, outcomes `early` (within the hour before the first exposure),
+    `before` it at any time, `after` the window and `counted` inside it, and how many happened in the `hours`
+    around the first exposure, by their number (none where outcomes have no time of day).
+    """
 
     sums: UnitSums
+    read: Mapping[str, int]
+    unread: Mapping[str, int]
+    unexposed: int
     copies: Index
     early: Index
     before: Index
+    after: Index
     counted: Index
+    hours: tuple[Mapping[int, int], ...]
 
 
 def folded(
@@ -55,12 +66,14 @@ def folded(
         Rows(engine=engine, columns=outcomes, relation="events"),
     )
     exposed = _exposed(rows, spec, source, first)
-    kinds = _joined(events, second, unit, spec.window_ms or 0)
+    kinds, timed = _joined(events, second, unit, spec.window_ms or 0)
     _refuse_other_types(spec.metrics, kinds)
     fates = engine.values(event_sql.fates())
     if not fates["subject"]:
         _refuse_other_units(columns, outcomes, unit)
     numbers = {name: place for place, name in enumerate(kinds)}
+    read = {name: kinds.get(name, 0) for name in sorted(_read_types(spec.metrics))}
+    met = engine.values(event_sql.met([numbers[name] for name in read if name in numbers]))["met"][0]
     every, adding = _sides(events, spec.metrics, exposed.measured, second, numbers)
     events.load()
     query, measured = event_sql.units(every, adding, len(outcomes))
@@ -78,12 +91,24 @@ def folded(
         counts[fates["subject"]] = fates[name]
         return counts
 
+    hours: list[dict[int, int]] = [{} for _ in sums.places.subjects]
+    around = engine.values(event_sql.hours(SHIFTS)) if timed else {}
+    for subject, hour, outcomes_then in zip(*around.values(), strict=True):
+        hours[subject][hour] = outcomes_then
     rows_met = np.bincount(sums.places.layout.subject, weights=sums.places.rows).astype(np.int64)
     np.subtract.at(rows_met, sums.cells.subject, sums.cells.counts[:, EXPOSURES])
     return Folded(
-        sums=sums, copies=rows_met + fate("copies"), early=fate("early"), before=fate("before"),
-        counted=fate("counted"),
+        sums=sums, read=read, unread={name: n for name, n in sorted(kinds.items()) if name not in read},
+        unexposed=sum(read.values()) - met,
+        copies=rows_met + fate("copies"), early=fate("early"), before=fate("before"), after=fate("after"),
+        counted=fate("counted"), hours=tuple(hours),
     )  # fmt: skip
+
+
+def _read_types(metrics: Sequence[Metric]) -> set[str]:
+    """The types of outcomes that metrics read."""
+    sides = (side for metric in metrics for side in (metric.numerator, metric.denominator))
+    return {side.event for side in sides if side is not None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,8 +150,9 @@ def _exposed(rows: Rows, spec: Spec | Experiment, source: Source, table: Table) 
     return _Exposed(places=places, grouping=grouping, measured=known, day_width=width)
 
 
-def _joined(events: Rows, table: Table, unit: str, window_ms: int) -> dict[str, int]:
-    """Store as `joined` the outcomes of exposed units; returns how many outcomes there are of every type."""
+def _joined(events: Rows, table: Table, unit: str, window_ms: int) -> tuple[dict[str, int], bool]:
+    """Store as `joined` the outcomes of exposed units; returns how many outcomes there are of every type, and
+    whether they have a time of day."""
     if table.type is None or table.at is None:
         raise BadInput("outcomes need `unit`, `type` and `at`", field="source.outcomes", fix="name them.")
     (ms, day, width), key = events.times(table.at), events.key(table.type)
@@ -144,7 +170,7 @@ def _joined(events: Rows, table: Table, unit: str, window_ms: int) -> dict[str, 
     opened = event_sql.beginning("exposed.ms", width) if midnight["every"][0] else "exposed.ms"
     engine.run(sql.stored("joined", happened.joined(window_ms, opened)))
     counts = np.bincount(kinds.codes, weights=found["units"], minlength=len(kinds.names))
-    return dict(zip(kinds.names, counts.astype(int).tolist(), strict=True))
+    return dict(zip(kinds.names, counts.astype(int).tolist(), strict=True)), not midnight["every"][0]
 
 
 def _sides(

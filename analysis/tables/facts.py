@@ -9,6 +9,7 @@ import narwhals.stable.v2 as nw
 import numpy as np
 
 from switchpoint.analysis.evidence.facts import (
+    Arrived,
     Copies,
     Eligibility,
     Extreme,
@@ -119,14 +120,23 @@ def events_seen(rows: Rows, folded: Folded) -> tuple[Facts, ...]:
         carried=Unseen(_CLOSED),
         nesting=Unseen("exposures are of the unit that outcomes name"),
         sharing=Unseen("the table holds one experiment"),
-        arrived=Unseen(_TABLE),
     )
     found = tuple(
         replace(
             facts,
             copies=replace(own, repeated=int(folded.copies[e])),
             outcomes=Outcomes(
-                early=int(folded.early[e]), before=int(folded.before[e]), counted=int(folded.counted[e])
+                early=int(folded.early[e]),
+                before=int(folded.before[e]),
+                counted=int(folded.counted[e]),
+                hours=folded.hours[e],
+            ),
+            arrived=Arrived(
+                read=folded.read,
+                unread=folded.unread,
+                unexposed=folded.unexposed,
+                joined=int(folded.early[e] + folded.counted[e]),
+                outside=int(folded.before[e] - folded.early[e] + folded.after[e]),
             ),
             extremes=farthest[e],
         )

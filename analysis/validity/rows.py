@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from switchpoint.analysis.evidence.facts import Arrived, Copies, Eligibility, Ids, Nesting, Outcomes, Unseen
 from switchpoint.analysis.inference.shares import association
 from switchpoint.analysis.results import format as fmt
@@ -142,12 +144,51 @@ def unit_of_analysis(columns: tuple[Nesting, ...] | Unseen, limits: Thresholds) 
     return Check(name=name, severity=Severity.GATE, message=text, numbers=numbers)
 
 
+_SHIFT = {True: Severity.GATE, False: Severity.WARN}
+"""Outcomes that seem to lie before their exposures do not count; those ahead of them mostly do."""
+_ZONES, _LEAST_SHIFTED, _LEAST_AT_EDGE, _EDGE = 14, 100, 10, 0.01
+"""Most hours between time zones that meet, fewest outcomes that show it, fewest of them in the hour of the
+edge, and the share of all that may lie before it."""
+
+
+def shifted(hours: Mapping[int, int]) -> int:
+    """By how many whole hours outcomes seem to be written behind (below 0) or ahead of exposures; 0 where
+    nothing shows it. `hours`: outcomes by the number of hours since their unit's first exposure.
+
+    Outcomes follow their exposure, so that their number begins with an edge at hour 0. An edge elsewhere is a
+    shift: next to nothing before it, and nearly as many right behind it as in any hour; ahead of the
+    exposure, where a slow product would rise gently, a quarter of them all. Purchases of all times have no
+    edge.
+    """
+    total = sum(hours.values())
+    if total < _LEAST_SHIFTED:
+        return 0
+    before, edge = 0, min(hours)
+    while before + hours.get(edge, 0) <= _EDGE * total:
+        before += hours.get(edge, 0)
+        edge += 1
+    least = 0.4 * max(hours.values()) if edge < 0 else total / 4
+    steep = hours[edge] >= max(least, _LEAST_AT_EDGE)
+    return edge if steep and abs(edge) <= _ZONES else 0
+
+
 def early(found: Outcomes | Unseen, limits: Thresholds) -> Check:
     """Outcomes shortly before their unit's first exposure: the exposure came late, or clocks differ."""
     name = "early outcomes"
     if isinstance(found, Unseen):
         return unchecked(name, found)
     near = found.early + found.counted
+    shift = shifted(found.hours)
+    if shift:
+        hours = fmt.plural(abs(shift), "hour")
+        text = (
+            f"The outcomes seem to be written {hours} {'behind' if shift < 0 else 'ahead of'} the exposures: "
+            f"{found.hours[shift]:,} lie in the hour that begins {hours} "
+            f"{'before' if shift < 0 else 'after'} their unit's first exposure, next to none earlier. Write "
+            "both tables in one time zone."
+        )
+        around: Numbers = {"hours": shift, "outcomes": sum(found.hours.values())}
+        return Check(name=name, severity=_SHIFT[shift < 0], message=text, numbers=around)
     if not near:
         return unchecked(name, Unseen("no outcome is near or after its unit's exposure"))
     share = found.early / near
@@ -167,7 +208,7 @@ def early(found: Outcomes | Unseen, limits: Thresholds) -> Check:
 
 
 def arrived(found: Arrived | Unseen, limits: Thresholds) -> Check:
-    """Outcomes that reached a live ledger and belong to nobody, or to no metric."""
+    """Outcomes of a live ledger or a table that belong to nobody, to no window, or to no metric."""
     name = "outcomes"
     if isinstance(found, Unseen):
         return unchecked(name, found)
@@ -177,6 +218,13 @@ def arrived(found: Arrived | Unseen, limits: Thresholds) -> Check:
         "outcomes": came, "joined": found.joined, "unexposed": found.unexposed,
         "unread": sum(found.unread.values()), "share": found.unexposed / came if came else 0.0,
     }  # fmt: skip
+    if came >= limits.joined_least and not found.joined and found.outside:
+        text = (
+            f"None of the {came:,} outcomes of {', '.join(found.read)} counts: {found.outside:,} lie before "
+            "their unit's first exposure or after its window. Are the times of both tables of one clock, and "
+            "is the window long enough?"
+        )
+        return Check(name=name, severity=Severity.GATE, message=text, numbers=numbers)
     if came >= limits.joined_least and not found.joined:
         text = (
             f"None of the {came:,} outcomes of {', '.join(found.read)} is of a unit that was exposed here "
@@ -190,5 +238,7 @@ def arrived(found: Arrived | Unseen, limits: Thresholds) -> Check:
     if not came:
         return unchecked(name, Unseen("no outcome has come yet"))
     text = f"{found.unexposed:,} of {came:,} outcomes ({numbers['share']:.1%}) are of units never exposed."
+    if found.outside:
+        text += f" {found.outside:,} lie before their exposure or after its window and do not count."
     text += f" No metric reads: {unread}." if unread else ""
     return Check(name=name, severity=Severity.OK, message=text, numbers=numbers)

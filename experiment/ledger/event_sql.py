@@ -14,7 +14,7 @@ An outcome counts when it lies in [first exposure, first exposure + window). An 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from switchpoint.experiment.ledger.sql import Grouping, Measured, Number, Units, columns, in_64_bits, select
@@ -97,10 +97,25 @@ def fates() -> str:
         "copies": "not kept",
         "early": f"kept and since < 0 and since >= -{HOUR_MS}",
         "before": "kept and since < 0",
+        "after": "kept and since >= 0 and not inside",
         "counted": "inside",
     }
     counts = {name: f"count(*) filter (where {condition})" for name, condition in wanted.items()}
     return f"select subject, {select(counts)} from joined group by subject"
+
+
+def met(kinds: Collection[int]) -> str:
+    """How many outcomes of these types are of exposed units."""
+    among = ", ".join(map(str, kinds)) or "null"
+    return f"select count(distinct row) as met from joined where kind in ({among})"
+
+
+def hours(most: int) -> str:
+    """Outcomes by experiment and whole hours since the first exposure, from -most to most."""
+    return f"""
+        select subject, cast(floor(since / {HOUR_MS}e0) as integer) as hour, count(*) as outcomes
+        from joined where kept and since >= -{most * HOUR_MS} and since < {most * HOUR_MS}
+        group by subject, hour"""
 
 
 def counting(kind: int) -> str:

@@ -282,7 +282,7 @@ GATES = {
     CheckName.ELIGIBILITY: ("rows are left out by what is measured", "a condition that reads nothing a metric measures."),
     CheckName.IDS: ("unit ids look damaged", "whole unit ids, as text, from the sender of the events."),
     CheckName.EARLY_OUTCOMES: ("outcomes lie before their exposure", "exposures recorded when they happen, by the clock of the outcomes."),
-    CheckName.OUTCOMES: ("no outcome belongs to an exposed unit", "the same unit ids in exposures and outcomes."),
+    CheckName.OUTCOMES: ("no outcome counts", "the same unit ids, and one clock, in exposures and outcomes."),
 }  # fmt: skip
 VOID = {
     CheckName.VARIANTS: "name the column that tells the variants apart.",

@@ -115,11 +115,13 @@ CHECKS = {
     "early outcomes": Told(
         "Outcomes lie before their exposure: it is recorded too late, or clocks differ.",
         f"warn where more than {T.early_warn:.0%} of the outcomes fall in the hour before exposure (live: the clock "
-        f"hour of the exposure or the one before), gate above {T.early_gate:.0%}"),
+        f"hour of the exposure or the one before), gate above {T.early_gate:.0%}; of two tables whose clocks are "
+        "whole hours apart: gate where outcomes are behind, warn where they are ahead"),
     "outcomes": Told(
         "Outcomes come and count for nobody: other ids, or a type that no metric reads.",
-        f"live: gate where none of {T.joined_least} or more belongs to an exposed unit, warn where a metric's type "
-        "never came and others did; the share of units that were never exposed is shown"),
+        f"gate where none of {T.joined_least} or more belongs to an exposed unit, or lies inside its window; warn "
+        "where a metric's type never came and others did; the share of units that were never exposed is shown, and "
+        "of tables how many lie outside the window"),
     "jump": Told(
         "A metric jumps on one day: recording broke more often than behaviour changed.",
         "warn where a day lies farther from the nearest other day than all others lie apart, by "

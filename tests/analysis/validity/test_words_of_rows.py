@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
 from switchpoint.analysis.evidence.facts import Arrived, Copies, Eligibility, Ids, Nesting, Outcomes, Unseen
@@ -338,6 +341,26 @@ CASES: dict[str, Case] = {
             {"early": 10, "before": 500, "counted": 990, "share": 0.01},
         ),
     ),
+    "five hours behind": (
+        lambda: rows.early(
+            Outcomes(early=0, before=400, counted=300, hours={-5: 300, -4: 100, 2: 300}), DEFAULT
+        ),
+        gate(
+            "early outcomes",
+            "The outcomes seem to be written 5 hours behind the exposures: 300 lie in the hour that begins 5 hours "
+            "before their unit's first exposure, next to none earlier. Write both tables in one time zone.",
+            {"hours": -5, "outcomes": 700},
+        ),
+    ),
+    "an hour ahead": (
+        lambda: rows.early(Outcomes(early=0, before=0, counted=200, hours={1: 150, 2: 50}), DEFAULT),
+        warned(
+            "early outcomes",
+            "The outcomes seem to be written 1 hour ahead of the exposures: 150 lie in the hour that begins 1 hour "
+            "after their unit's first exposure, next to none earlier. Write both tables in one time zone.",
+            {"hours": 1, "outcomes": 200},
+        ),
+    ),
     "early, tables": (
         lambda: rows.early(Outcomes(early=1200, before=500, counted=1200), DEFAULT),
         warned(
@@ -422,6 +445,28 @@ CASES: dict[str, Case] = {
             {"outcomes": 5, "joined": 1, "unexposed": 5, "unread": 0, "share": 1.0},
         ),
     ),
+    "outside": (
+        lambda: rows.arrived(
+            Arrived(read={"buy": 100}, unexposed=0, joined=0, unread={"see": 3}, outside=100), DEFAULT
+        ),
+        gate(
+            "outcomes",
+            "None of the 100 outcomes of buy counts: 100 lie before their unit's first exposure or after its window. "
+            "Are the times of both tables of one clock, and is the window long enough?",
+            {"outcomes": 100, "joined": 0, "unexposed": 0, "unread": 3, "share": 0.0},
+        ),
+    ),
+    "some outside": (
+        lambda: rows.arrived(
+            Arrived(read={"buy": 100}, unexposed=10, joined=60, unread={"see": 3}, outside=30), DEFAULT
+        ),
+        fine(
+            "outcomes",
+            "10 of 100 outcomes (10.0%) are of units never exposed. 30 lie before their exposure or after its window "
+            "and do not count. No metric reads: see 3.",
+            {"outcomes": 100, "joined": 60, "unexposed": 10, "unread": 3, "share": 0.1},
+        ),
+    ),
     "arrived": (
         lambda: rows.arrived(Arrived(read={"buy": 4000}, unexposed=1000, joined=3000, unread={}), DEFAULT),
         fine(
@@ -444,3 +489,32 @@ def test_a_condition_at_the_threshold_of_the_sample_ratio_does_not_void() -> Non
 def test_the_check_says_all_of_it(name: str) -> None:
     made, expected = CASES[name]
     assert made() == expected
+
+
+def responses(seed: int, *, shift: int = 0, jitter: float = 0.0, slow: float = 0.0) -> dict[int, int]:
+    """Hours between exposure and outcome of 2,000 outcomes: most soon, some within a day, clocks a bit apart."""
+    rng = np.random.default_rng(seed)
+    since = np.where(rng.random(2000) < slow, rng.exponential(24, 2000), rng.exponential(0.6, 2000))
+    hours = np.floor(since + shift - jitter * rng.random(2000)).astype(int)
+    return {
+        int(h): int(n) for h, n in zip(*np.unique(hours[abs(hours) <= 26], return_counts=True), strict=True)
+    }
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(-14, 14), st.sampled_from([0.0, 0.5, 0.9]))
+def test_a_shift_of_whole_hours_is_found(seed: int, shift: int, slow: float) -> None:
+    """Ahead of the exposure only where most respond soon: a slow product looks the same."""
+    assert rows.shifted(responses(seed, shift=shift, slow=slow)) in (
+        {shift} if shift <= 0 or slow < 0.9 else {shift, 0}
+    )
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0.0, 0.05]))
+def test_clocks_that_are_a_little_apart_and_orders_of_all_times_are_no_shift(
+    seed: int, jitter: float
+) -> None:
+    assert rows.shifted(responses(seed, jitter=jitter)) == 0
+    always = np.random.default_rng(seed).integers(-26, 27, 2000)
+    mixed = {int(h): int(n) for h, n in zip(*np.unique(always, return_counts=True), strict=True)}
+    assert rows.shifted(mixed) == 0
+    assert rows.shifted({-5: 99}) == rows.shifted({}) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -298,4 +299,63 @@ def test_nothing_bought_is_no_reason_to_leave_a_user_out(cli: Cli, shared: Path,
     report = cli(
         "analyze", str(folder / "units.csv"), "--spec", str(folder / "eligible.yaml"), "--json"
     ).json()
+    assert report["verdict"]["kind"] == "continue"
+
+
+def balanced(folder: Path) -> None:
+    """The 800 units with both variants on every day."""
+    seen = [f"{i:04},{'ab'[i % 2]},2026-03-{1 + i // 2 % 14:02}T10:30:00Z" for i in range(800)]
+    (folder / "exposures.csv").write_text("\n".join(["user,variant,at", *seen, ""]))
+
+
+def outcomes_check(report: dict[str, Any], name: str = "outcomes") -> tuple[str, str]:
+    (check,) = [check for check in report["checks"] if check["name"] == name]
+    return check["severity"], check["message"]
+
+
+def test_what_is_not_counted_is_told(cli: Cli, tmp_path: Path) -> None:
+    arguments = events(tmp_path, at="2026-03-{:02}T12:00:00Z")
+    orders = tmp_path / "orders.csv"
+    lines = orders.read_text().splitlines()
+    late = ["0000,buy,2026-04-20T00:00:00Z"] * 3
+    orders.write_text(
+        "\n".join(
+            [*lines, *["stranger,buy,2026-03-05T12:00:00Z"] * 7, *late, "0001,look,2026-03-05T12:00:00Z", ""]
+        )
+    )
+    level, said = outcomes_check(cli(*arguments).json())
+    assert level == "ok"
+    assert said == (
+        "7 of 90 outcomes (7.8%) are of units never exposed. 3 lie before their exposure or after its window and do "
+        "not count. No metric reads: look 1."
+    )
+    orders.write_text("\n".join([lines[0], *[f"{i:04},buy,2026-05-01T12:00:00Z" for i in range(200)], ""]))
+    balanced(tmp_path)
+    report = cli(*arguments).json()
+    assert outcomes_check(report)[0] == "gate"
+    assert any(
+        "no outcome counts" in text for text in [report["verdict"]["headline"], *report["verdict"]["reasons"]]
+    )
+
+
+def test_tables_whose_clocks_are_hours_apart_are_named(cli: Cli, tmp_path: Path) -> None:
+    """Without it all purchases lie before their exposure, and both rates are 0."""
+    arguments = events(tmp_path, at="2026-03-{:02}T05:40:00Z")
+    (tmp_path / "orders.csv").write_text(
+        "\n".join(
+            [
+                "user,what,at",
+                *[
+                    f"{i:04},buy,2026-03-{1 + i // 2 % 14:02}T05:40:00Z"
+                    for i in range(800)
+                    if i // 2 % 4 == 0
+                ],
+                "",
+            ]
+        )
+    )
+    balanced(tmp_path)
+    report = cli(*arguments).json()
+    level, said = outcomes_check(report, "early outcomes")
+    assert (level, "5 hours behind the exposures" in said) == ("gate", True)
     assert report["verdict"]["kind"] == "continue"
