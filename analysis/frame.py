@@ -219,7 +219,7 @@ def _of_groups(table: _Table) -> _Sums:
     return _Sums(
         subjects=read.layout.subjects, metrics=table.spec.metrics, day_width=_width(read),
         cells=cells if snapshots is None else shapes.last(read, snapshots), snapshots=snapshots,
-        facts=lambda: groups_seen(_rows(table, read.layout.subjects)),
+        facts=lambda: groups_seen(_rows(table, read.layout.subjects), table.engine),
     )  # fmt: skip
 
 

@@ -27,6 +27,7 @@ from switchpoint.analysis.tables.extremes import extremes
 from switchpoint.analysis.tables.unit_sums import UnitSums
 from switchpoint.experiment.definition.condition import attribute_names
 from switchpoint.experiment.definition.source import Shape, Source
+from switchpoint.experiment.ledger.sql import Engine
 
 _GROUPS = "a row counts many units"
 _NO_UNIT = "every row is taken as a unit of its own (no `unit` is named)"
@@ -61,9 +62,9 @@ class Rows:
 _TABLE = "only a live ledger counts what arrives for nobody"
 
 
-def groups_seen(rows: Rows) -> tuple[Facts, ...]:
+def groups_seen(rows: Rows, engine: Engine) -> tuple[Facts, ...]:
     """Of a table whose rows are groups of units."""
-    return _each(rows, Facts.unseen(_GROUPS), copies=_copies(rows, rows.whole, rows.owner))
+    return _each(rows, Facts.unseen(_GROUPS), copies=_copies(rows, engine, np.arange(len(rows.owner))))
 
 
 def units_seen(rows: Rows, units: UnitSums) -> tuple[Facts, ...]:
@@ -71,9 +72,7 @@ def units_seen(rows: Rows, units: UnitSums) -> tuple[Facts, ...]:
     source = rows.source
     copies: Sequence[Copies | Unseen] = [Unseen(_NO_UNIT)] * len(rows.experiments)
     if source.unit is not None:
-        several = units.repeated_rows()  # a copy is of the same unit
-        whole = rows.whole if len(several) == len(rows.owner) else rows.whole[several.tolist()]
-        copies = _copies(rows, whole, rows.owner[several])
+        copies = _copies(rows, units.engine, units.repeated_rows())  # a copy is of the same unit
     base = replace(
         Facts.unseen("a table of units has no times of outcomes"),
         served=None if source.served is not None else Unseen("no column `served` is named"),
@@ -102,7 +101,7 @@ def _nesting(rows: Rows, units: UnitSums) -> tuple[tuple[Nesting, ...], ...]:
         return ((),) * len(rows.experiments)
     first, subject, variant = units.each()
     whole = rows.whole[first.tolist()] if units.repeated else rows.whole
-    return row_facts.nesting(whole, names, subject, variant, len(rows.experiments))
+    return row_facts.nesting(units.engine, whole, names, subject, variant, len(rows.experiments))
 
 
 def events_seen(rows: Rows, folded: Folded) -> tuple[Facts, ...]:
@@ -110,9 +109,8 @@ def events_seen(rows: Rows, folded: Folded) -> tuple[Facts, ...]:
     source, sums = rows.source, folded.sums
     far = [Unseen("clusters are compared, not units")] * len(rows.experiments)
     farthest: Sequence[tuple[Extreme, ...] | Unseen] = far if source.cluster is not None else extremes(sums)
-    copies = _copies(rows, rows.whole, rows.owner)
-    if source.exposures is None or source.exposures.id is not None:
-        copies = [replace(own, copies=0) for own in copies]
+    named = source.exposures is None or source.exposures.id is not None  # copies have one id
+    copies = _copies(rows, sums.engine, np.arange(0 if named else len(rows.owner)))
     base = replace(
         Facts.unseen("clusters are compared, not units"),
         served=None if source.served is not None else Unseen("no column `served` is named"),
@@ -153,8 +151,10 @@ def _each(rows: Rows, base: Facts, *, copies: Sequence[Copies | Unseen]) -> tupl
     )
 
 
-def _copies(rows: Rows, several: Frame, owner: Index) -> list[Copies]:
-    found = row_facts.copies(several, owner, len(rows.experiments))
+def _copies(rows: Rows, engine: Engine, among: Index) -> list[Copies]:
+    """Copies among some of the rows."""
+    whole = rows.whole if len(among) == len(rows.owner) else rows.whole[among.tolist()]
+    found = row_facts.copies(engine, whole, rows.owner[among], len(rows.experiments))
     return [
         Copies(rows=size, copies=copies, repeated=0) for size, copies in zip(rows.size, found, strict=True)
     ]

@@ -34,6 +34,10 @@ _EXACT_DECIMAL = 15
 """Digits of a decimal that a double holds."""
 
 
+FEW = 10_000
+"""Rows up to which all are grouped sooner than those that others repeat are found."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
     """Where rows are counted: per place its experiment, stratum and variant, and the variant that was served
@@ -99,6 +103,12 @@ class Rows:
             if _plain(self.columns.frame.schema[column])
             else self.put(self.columns.codes(column))
         )
+
+    def any(self, column: str) -> str:
+        """A column whose values tell rows apart, whatever they are."""
+        kind = self.columns.frame.schema[column]
+        plain = _plain(kind) or _number(kind)
+        return self.raw(column) if plain else self.put(self.columns.codes(column))
 
     def keys(self, source: Source) -> dict[str, str]:
         """What says where a row is counted, by the column it is read from."""
@@ -201,6 +211,24 @@ def _served(columns: Columns, where: Layout, source: Source) -> Index:
         )
     ]
     return np.array(met, dtype=np.int64)
+
+
+def repeated(rows: Rows, columns: Sequence[str], most: float = 1.0) -> str:
+    """Which rows have the values of another one in some columns, in SQL: "" where none has, "true" where more
+    than that share may as well be taken for all.
+
+    Equal values have equal hashes, so distinct hashes are distinct values; a collision only costs time.
+    """
+    label = f"hash({', '.join(columns)})"
+    hashes = np.sort(rows.engine.arrays(sql.of_rows({"label": label}, rows.relation))["label"])
+    again = hashes[1:][hashes[1:] == hashes[:-1]]
+    if len(again) > most * len(hashes):
+        return "true"
+    if not len(again):
+        return ""
+    repeats = f"repeats_in_{rows.relation}"
+    rows.engine.load(repeats, {"label": np.unique(again)})
+    return sql.among(label, repeats)
 
 
 Asked = tuple[str, Slot]

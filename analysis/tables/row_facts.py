@@ -14,9 +14,11 @@ from scipy import sparse
 from switchpoint.analysis.evidence.facts import Ids, Nesting, Shared, Sharing
 from switchpoint.analysis.evidence.moments import Index
 from switchpoint.analysis.inference.shares import associations
-from switchpoint.analysis.tables import engine
 from switchpoint.analysis.tables.columns import Columns, Frame
+from switchpoint.analysis.tables.relation import FEW, Rows, repeated
+from switchpoint.experiment.ledger import sql
 from switchpoint.experiment.ledger.event import PLACEHOLDERS, damage_of
+from switchpoint.experiment.ledger.sql import Engine
 
 Series = nw.Series[Any]
 _OWNER = "\0owner"
@@ -33,17 +35,31 @@ _WORTH_A_LOOK = f"[^a-z0-9_-]|^(?:{'|'.join(sorted(map(re.escape, PLACEHOLDERS))
 _EXACT_FLOAT = 2.0**53
 
 
-def copies(frame: Frame, owner: Index, experiments: int) -> list[int]:
+def copies(engine: Engine, frame: Frame, owner: Index, experiments: int) -> list[int]:
     """Rows of every experiment that repeat another row in every plain column; `owner` is each row's."""
     plain = [name for name, kind in frame.schema.items() if not kind.is_nested()]
     if not plain or not len(frame):
         return [0] * experiments
+    if len(frame) > FEW:
+        some = _suspects(engine, frame.select(*plain))
+        frame, owner = frame[some.tolist()], owner[some]
     if experiments == 1:
         return [len(frame) - len(frame.select(*plain).unique())]
     owned = nw.new_series(_OWNER, owner, nw.Int64, backend=frame.implementation)
     once = frame.select(*plain).with_columns(owned).unique()[_OWNER].to_numpy()
     size = np.bincount(owner, minlength=experiments) - np.bincount(once, minlength=experiments)
     return [int(number) for number in size]
+
+
+def _suspects(engine: Engine, frame: Frame) -> Index:
+    """The rows that may be like another one."""
+    rows = Rows(engine=engine, columns=Columns(frame=frame), relation="whole")
+    names = [rows.any(name) for name in frame.columns]
+    rows.load()
+    alike = repeated(rows, names)
+    if not alike:
+        return np.zeros(0, dtype=np.int64)
+    return np.sort(engine.arrays(sql.rows_where(alike, rows.relation))["row"])
 
 
 def ids(values: Series, owner: Index, experiments: int) -> tuple[Ids, ...]:
@@ -115,7 +131,7 @@ def may_be_units(frame: Frame, named: Sequence[str]) -> list[str]:
 
 
 def nesting(
-    frame: Frame, names: Sequence[str], owner: Index, variant: Index, experiments: int
+    engine: Engine, frame: Frame, names: Sequence[str], owner: Index, variant: Index, experiments: int
 ) -> tuple[tuple[Nesting, ...], ...]:
     """Per experiment the columns that may be the unit, because their values repeat.
 
@@ -127,9 +143,18 @@ def nesting(
     """
     every: list[list[Nesting]] = [[] for _ in range(experiments)]
     for name in names:
+        if _all_different(engine, frame.select(name)):
+            continue
         for e, found in _nested(frame, name, owner, variant, experiments):
             every[e].append(found)
     return tuple(map(tuple, every))
+
+
+def _all_different(engine: Engine, frame: Frame) -> bool:
+    """Whether no value of the one column has two rows."""
+    if len(frame) <= FEW:
+        return int(frame[frame.columns[0]].n_unique()) == len(frame)
+    return not len(_suspects(engine, frame))
 
 
 def _nested(
@@ -140,8 +165,6 @@ def _nested(
         if frame.schema[name].is_float()
         else frame[name].is_null()
     )
-    if not missing.any() and not frame.schema[name].is_float() and engine.distinct(frame, name):
-        return
     there = np.flatnonzero(~missing.to_numpy())
     if not len(there):
         return

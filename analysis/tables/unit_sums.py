@@ -18,7 +18,7 @@ import numpy as np
 from switchpoint.analysis.evidence.evidence import COUNTS, Cells
 from switchpoint.analysis.evidence.moments import Covariates, Exact, Index, Integers, add_into, integers
 from switchpoint.analysis.tables.columns import Columns
-from switchpoint.analysis.tables.relation import Places, Rows, amounts, place, placed
+from switchpoint.analysis.tables.relation import FEW, Places, Rows, amounts, place, placed, repeated
 from switchpoint.experiment.definition.source import Source
 from switchpoint.experiment.definition.types import Experiment, Metric, Spec
 from switchpoint.experiment.ledger import sql
@@ -27,8 +27,6 @@ from switchpoint.experiment.ledger.sql import Engine, First, Grouping, Measured,
 
 _REPEATED = 0.2
 """Share of rows beyond the first of their unit up to which these units are summed apart from the others."""
-_FEW = 10_000
-"""Rows up to which all are grouped by unit sooner than those of units with several are found."""
 _DENSE = 8
 """Integer ids are ticked off on a list when their range is at most this many times their number."""
 EXPOSURES, MISMATCHES = COUNTS.index("exposures"), COUNTS.index("mismatches")
@@ -69,7 +67,7 @@ class UnitSums:
         """The rows of units that have several."""
         if self.repeated in {"", "true"}:
             return np.arange(self.size if self.repeated else 0)
-        return np.sort(self.engine.arrays(f"{self.units} {sql.repeated_rows()}")["row"])
+        return np.sort(self.engine.arrays(f"{self.units} {sql.rows_where('again', 'placed')}")["row"])
 
 
 def unit_sums(engine: Engine, columns: Columns, spec: Spec | Experiment, source: Source) -> UnitSums:
@@ -84,13 +82,13 @@ def unit_sums(engine: Engine, columns: Columns, spec: Spec | Experiment, source:
     unit = None if source.unit is None else rows.identity(source.unit)
     cluster = None if source.cluster is None else rows.identity(source.cluster)
     rows.load()
-    repeated = "" if unit is None else _repeated(rows, unit, keys.get(str(source.experiment)))
-    by_unit = bool(repeated or cluster)
+    again = "" if unit is None else _repeated(rows, unit, keys.get(str(source.experiment)))
+    by_unit = bool(again or cluster)
     places = place(rows, [*keys.values()], spec, source) if by_unit else None
     measured, numbers, first = _measured(rows, spec.metrics, source, ms)
     roles = Roles(
         keys=tuple(keys.values()), ms=ms, day=day, unit=unit, cluster=cluster,
-        numbers=numbers | ({"again": repeated} if repeated else {}),
+        numbers=numbers | ({"again": again} if again else {}),
     )  # fmt: skip
     if places is None:
         summed = _of_rows(rows, roles, measured, spec, source)
@@ -100,7 +98,7 @@ def unit_sums(engine: Engine, columns: Columns, spec: Spec | Experiment, source:
             window_ms=spec.window_ms or 0,
         )  # fmt: skip
         summed = _of_units(rows, roles, measured, places, grouping)
-    return summed.sums(rows, repeated=repeated, day_width=width, clustered=cluster is not None)
+    return summed.sums(rows, repeated=again, day_width=width, clustered=cluster is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,30 +200,19 @@ def by_place(
 
 
 def _repeated(rows: Rows, unit: str, experiment: str | None) -> str:
-    """Which rows are of a unit that has several in its experiment, in the terms of `rows`; "" where none are.
-
-    Equal labels have equal hashes, so distinct hashes are distinct labels; a collision only costs time.
-    """
+    """Which rows are of a unit that has several in its experiment; see `repeated`."""
     values, size = rows.loaded[unit], len(rows.columns)
-    array = (
-        values if isinstance(values, np.ndarray) else values.to_numpy() if values.dtype.is_integer() else None
-    )
-    if array is not None:
+    if isinstance(values, np.ndarray) or values.dtype.is_integer():
+        array = np.asarray(values)
         low, high = int(array.min()), int(array.max())
         if high - low < _DENSE * size:
             seen = np.zeros(high - low + 1, dtype=bool)
             seen[array - low] = True
             if int(np.count_nonzero(seen)) == size:
                 return ""
-    if size <= _FEW:
+    if size <= FEW:
         return "true"
-    label = f"hash({unit})" if experiment is None else f"hash({unit}, {experiment})"
-    hashes = np.sort(rows.engine.arrays(sql.of_rows({"label": label}))["label"])
-    again = hashes[1:][hashes[1:] == hashes[:-1]]
-    if len(again) > _REPEATED * size:
-        return "true"
-    rows.engine.load("repeats", {"label": np.unique(again)})
-    return sql.among(label, "repeats") if len(again) else ""
+    return repeated(rows, [unit] if experiment is None else [unit, experiment], most=_REPEATED)
 
 
 def _measured(

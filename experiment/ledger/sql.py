@@ -393,9 +393,9 @@ def each_unit(keys: Sequence[str]) -> str:
     return f"select row, experiment, variant_of from {_with_groups(keys)}"
 
 
-def repeated_rows() -> str:
-    """The rows of units with several."""
-    return "select row from placed where again"
+def rows_where(condition: str, relation: str) -> str:
+    """The rows that meet a condition."""
+    return f"select row from {relation} where {condition}"
 
 
 def farthest(every: Mapping[int, Measured], keys: Sequence[str]) -> str:

@@ -260,3 +260,22 @@ def test_sums_beyond_64_bits_are_exact() -> None:
         for n in range(600)
     ]  # fmt: skip
     assert agrees(pl.DataFrame(rows), rows, SPEC).cells.totals[2].xx.dtype == object
+
+
+@pytest.mark.parametrize("make", [pl.DataFrame, pa.table, pandas])
+def test_copies_and_nested_columns_are_found_in_tables_of_many_rows(make: Any) -> None:
+    """More rows than are all looked at: 60 of them are there twice, seven times, and one differs in an unnamed
+    column alone; every session has two units."""
+    size = 12_000
+    rows = table(size, note=[None if n % 3 else "seen" for n in range(size)])
+    again = [n for n in range(60) for _ in range(2 if n else 7)]
+    several = {name: [*column, *(column[n] for n in again), column[77]] for name, column in rows.items()}
+    several["note"][-1] = "otherwise"
+    several["session_id"] = [f"s{n // 2}" if n < size else f"s{size}" for n in range(len(several["note"]))]
+    for n, place in enumerate(again):
+        several["session_id"][size + n] = several["session_id"][place]
+    facts = evidence_of(make(several), load_spec(SPEC)).facts[0]
+    assert isinstance(facts.copies, Copies)
+    assert facts.copies.copies == len(again)
+    assert isinstance(facts.nesting, tuple)
+    assert [(nested.column, nested.values) for nested in facts.nesting] == [("session_id", size // 2)]
