@@ -21,7 +21,10 @@ from bench.statistics_cases import DAYS, METRICS, SEGMENTS, VARIANTS, large_expe
 
 REPEATS = 7
 UPWORTHY = Path("../shared/data/upworthy_exploratory_half_a.parquet")
-FRAMES = (("polars", "none"), ("polars", "number"), ("polars", "text"), ("arrow", "none"), ("pandas", "none"))
+FRAMES = (
+    ("polars", "none"), ("polars", "number"), ("polars", "text"), ("polars", "repeated"), ("arrow", "none"),
+    ("pandas", "none"),
+)  # fmt: skip
 IMPORTS = {"": 20, ".analysis": 500, ".analysis.analyze": 500, ".analysis.frame": 500}  # milliseconds
 Row = dict[str, Any]
 
@@ -87,15 +90,16 @@ def frames(arguments: argparse.Namespace) -> list[Row]:
         ]  # fmt: skip
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         found = json.loads(done.stdout)
-        ids = "every row a unit" if unit == "none" else f"units named by a {unit}"
+        named = {"none": "every row a unit", "repeated": "units with several rows"}
+        ids = named.get(unit, f"units named by a {unit}")
         memory = "" if found["memory_gb"] is None else f", {found['memory_gb']:.2f} GB beyond the frame"
         beside = (
-            f"{found['ratio']:.2f} × Polars alone ({found['floor_ms']:.0f} ms), "
-            f"{found['exact_ratio']:.2f} × in whole cents ({found['exact_floor_ms']:.0f} ms){memory}"
+            f"{found['ratio']:.2f} × a bare query ({found['query_ms']:.0f} ms), "
+            f"{found['floor_ratio']:.2f} × Polars alone ({found['floor_ms']:.0f} ms){memory}"
         )
         rows.append(
             {"what": f"{arguments.rows:,} rows, {library}, {ids}", "ms": found["report_ms"], "beside": beside,
-             "goal": "≤ 1.2 ×" if library != "pandas" else ""} | found
+             "goal": "≤ 1.3 ×" if unit == "none" and library != "pandas" else ""} | found
         )  # fmt: skip
     return rows
 

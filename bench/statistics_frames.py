@@ -1,11 +1,12 @@
-"""A frame of millions of units to a finished report, beside Polars alone adding up the same figures.
+"""A frame of millions of units to a finished report, beside bare queries adding up the same figures.
 
     python -m bench.statistics_frames [--json] [--rows 10000000] [--library polars] [--unit none]
 
-The floor is what one would write in Polars for these metrics: rows, sums, squares and products by segment,
-day and variant. Amounts have two decimals; the exact floor adds them as whole cents, as the ledger does, the
-plain one as doubles. Where units are named, both floors also count the distinct ones. Frame and report are
-taken in turns; the best of each counts. Memory is what the report needs at its peak beyond the frame.
+The floors are what one would write for these metrics: rows, sums, squares and products by segment, day and
+variant, of amounts in whole cents; as a query of DuckDB, which sums tables here, and in Polars. Where units
+are named, the floor in Polars also counts the distinct ones; where they have several rows, both add up the
+units' totals first. Floors and report are taken in turns; the best of each counts, in time and in processor
+time, of which the ratios are. Memory is what the report needs at its peak beyond the frame.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import polars as pl
 
 from switchpoint.analysis.frame import analyze
 from switchpoint.experiment.language.experiment import load_spec
+from switchpoint.experiment.store.query import session
 
 RULE = """
 metrics:
@@ -44,8 +46,21 @@ source:
   columns: {ctr: {numerator: clicks, denominator: impressions}, buyers: bought, revenue: revenue}
 """
 )
-UNITS = ("none", "number", "text")
-"""Every row is a unit; or the units are named by a number or a text in a shuffled column."""
+UNITS = ("none", "number", "text", "repeated")
+"""Every row is a unit; or units are named by a number or a text in a shuffled column; or have three rows."""
+QUERY = """
+    select variant, country, day, count(*), sum(i), sum(i * i), sum(c), sum(c * c), sum(i * c), sum(b),
+        sum(r), sum(r * r)
+    from ({}) group by all
+"""
+CENTS = "cast(round(revenue * 100) as bigint)"
+ROWS = f"select variant, country, day, impressions as i, clicks as c, bought as b, {CENTS} as r from rows"
+VISITS = f"""
+    select min(variant) as variant, min(country) as country, min(day) as day,
+        cast(sum(impressions) as bigint) as i, cast(sum(clicks) as bigint) as c, max(bought) as b,
+        cast(sum({CENTS}) as bigint) as r
+    from rows group by "user"
+"""
 LIBRARIES = ("polars", "arrow", "pandas")
 
 
@@ -68,33 +83,54 @@ def frame(rows: int, unit: str) -> pl.DataFrame:
     )  # fmt: skip
     if unit == "none":
         return found
+    if unit == "repeated":
+        user = rng.integers(0, max(rows // 3, 1), rows)
+        own = {name: pl.Series(np.array(values)[user % len(values)]) for name, values in names.items()}
+        return found.with_columns(user=pl.Series(user), **own)
     ids = pl.Series(rng.permutation(rows) + 100_000_000)
     return found.with_columns(user=ids if unit == "number" else "u" + ids.cast(pl.String))
 
 
-def floor(table: pl.DataFrame, unit: str, *, exact: bool) -> pl.DataFrame:
+def floor(table: pl.DataFrame, unit: str) -> pl.DataFrame:
     """The sufficient statistics by Polars alone."""
     c = pl.col
-    r = (c.revenue * 100).round().cast(pl.Int64) if exact else c.revenue
-    lazy = table.lazy().group_by("country", "day", "variant").agg(
+    lazy = table.lazy().with_columns(revenue=(c.revenue * 100).round().cast(pl.Int64))
+    if unit == "repeated":
+        lazy = lazy.group_by("user").agg(
+            c.country.first(), c.day.first(), c.variant.first(), c.impressions.sum(), c.clicks.sum(),
+            c.bought.max(), c.revenue.sum(),
+        )  # fmt: skip
+    elif unit != "none":
+        table["user"].n_unique()
+    r = c.revenue
+    return lazy.group_by("country", "day", "variant").agg(
         pl.len(), c.impressions.sum(), c.clicks.sum(), c.bought.sum(), r.sum(),
         ii=(c.impressions**2).sum(), cc=(c.clicks**2).sum(), ic=(c.impressions * c.clicks).sum(),
         bb=(c.bought**2).sum(), rr=(r**2).sum(),
-    )  # fmt: skip
-    if unit != "none":
-        table["user"].n_unique()
-    return lazy.collect()
+    ).collect()  # fmt: skip
+
+
+def queried(table: pl.DataFrame, unit: str) -> object:
+    """The sufficient statistics by one query of the engine."""
+    with session() as engine:
+        engine.load("rows", {name: table[name] for name in table.columns})
+        return engine.values(QUERY.format(VISITS if unit == "repeated" else ROWS))
 
 
 def best(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
     """The shortest time of each call in milliseconds, taken in turns."""
-    times: dict[str, list[float]] = {name: [] for name in calls}
+    return {name: wall for name, (wall, _) in timed(calls, rounds).items()}
+
+
+def timed(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, tuple[float, float]]:
+    """The shortest time of each call and its least processor time, in milliseconds, taken in turns."""
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in calls}
     for _ in range(rounds):
         for name, call in calls.items():
-            start = time.perf_counter()
+            start, used = time.perf_counter(), time.process_time()
             call()
-            times[name].append((time.perf_counter() - start) * 1e3)
-    return {name: min(found) for name, found in times.items()}
+            times[name].append(((time.perf_counter() - start) * 1e3, (time.process_time() - used) * 1e3))
+    return {name: (min(w for w, _ in found), min(c for _, c in found)) for name, found in times.items()}
 
 
 def memory(call: Callable[[], object]) -> float | None:
@@ -127,15 +163,18 @@ def measure(rows: int, library: str, unit: str, rounds: int = 9) -> dict[str, An
         return table if library == "polars" else pl.DataFrame(native)
 
     calls: dict[str, Callable[[], object]] = {
-        "floor_ms": lambda: floor(own(), unit, exact=False),
-        "exact_floor_ms": lambda: floor(own(), unit, exact=True),
-        "report_ms": lambda: analyze(native, spec),
+        "floor": lambda: floor(own(), unit),
+        "query": lambda: queried(own(), unit),
+        "report": lambda: analyze(native, spec),
     }
-    found = best(calls, rounds)
+    found = timed(calls, rounds)
     return {
-        "rows": rows, "library": library, "unit": unit, **found, "memory_gb": needed,
-        "frame_gb": table.estimated_size() / 2**30, "ratio": found["report_ms"] / found["floor_ms"],
-        "exact_ratio": found["report_ms"] / found["exact_floor_ms"],
+        "rows": rows, "library": library, "unit": unit, "memory_gb": needed,
+        "frame_gb": table.estimated_size() / 2**30,
+        **{f"{name}_ms": wall for name, (wall, _) in found.items()},
+        **{f"{name}_cpu_ms": used for name, (_, used) in found.items()},
+        "ratio": found["report"][1] / found["query"][1],
+        "floor_ratio": found["report"][1] / found["floor"][1],
     }  # fmt: skip
 
 
@@ -146,8 +185,9 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--library", choices=LIBRARIES, default="polars")
     parser.add_argument("--unit", choices=UNITS, default="none")
+    parser.add_argument("--rounds", type=int, default=9)
     arguments = parser.parse_args()
-    found = measure(arguments.rows, arguments.library, arguments.unit)
+    found = measure(arguments.rows, arguments.library, arguments.unit, arguments.rounds)
     if arguments.json:
         print(json.dumps(found))
     else:

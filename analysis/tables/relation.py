@@ -259,7 +259,8 @@ def amounts(
             plain.setdefault(column, set()).add(_scale(slot))
     wanted = {"rows": "count(*)", **more}
     for column, scales in plain.items():
-        wanted |= sql.figures(rows.raw(column), sorted(scales), doubles=not _integer(kinds[column]))
+        doubles, missing = not _integer(kinds[column]), rows.columns.frame[column].null_count() > 0
+        wanted |= sql.figures(rows.raw(column), sorted(scales), doubles=doubles, missing=missing)
     rows.load()
     query = sql.of_rows(wanted, rows.relation if chosen is None else chosen.relation)
     known = {name: value[0] for name, value in rows.engine.values(query).items()}
@@ -293,7 +294,7 @@ def _integer(kind: Any) -> bool:
 
 def _amount(column: str, figures: Mapping[str, Any], slot: Slot, *, integer: bool) -> Number | None:
     """None where only reading value by value can say what is right."""
-    if figures[f"{column}_count"] < figures["rows"]:
+    if figures.get(f"{column}_count", figures["rows"]) < figures["rows"]:
         return None
     if not figures["rows"]:
         return Number(sql="0", size=0)
@@ -301,7 +302,7 @@ def _amount(column: str, figures: Mapping[str, Any], slot: Slot, *, integer: boo
     ends = abs(low) * scale, abs(high) * scale
     if not all(end <= TOTAL_BOUND for end in ends):  # NaN fails the comparison
         return None
-    if slot.value is None and (low < 0 or not (integer or figures[f"{column}_whole"])):
+    if slot.value is None and (low < 0 or not (integer or figures[f"{column}_off1"] == 0)):
         return None
     if integer or slot.value is None:
         number = Number(sql=sql.whole(column, scale), size=int(max(ends)))

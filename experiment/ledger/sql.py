@@ -168,16 +168,15 @@ def day_of(at: str) -> str:
     return f"cast(floor({at} / {DAY_MS}e0) as integer)"
 
 
-def figures(column: str, scales: Iterable[int], *, doubles: bool) -> dict[str, str]:
-    """What decides how a column is cast, by name: its ends, how many values there are; of doubles whether all
-    are whole, and how far they are from whole numbers in minor units. Infinities are whole; NaN is the
-    largest."""
-    found = {"low": f"min({column})", "high": f"max({column})", "count": f"count({column})"}
-    if doubles:
-        found["whole"] = f"bool_and({column} = floor({column}))"
-        for scale in scales:
-            scaled = f"cast({column} as double) * {scale}e0"
-            found[f"off{scale}"] = f"max(abs({scaled} - round({scaled})))"
+def figures(column: str, scales: Iterable[int], *, doubles: bool, missing: bool) -> dict[str, str]:
+    """What decides how a column is cast, by name: its ends; if some are missing, how many values there are;
+    of doubles how far they are from whole numbers in minor units. NaN is the largest of all."""
+    found = {"low": f"min({column})", "high": f"max({column})"}
+    if missing:
+        found["count"] = f"count({column})"
+    for scale in scales if doubles else ():
+        scaled = f"cast({column} as double) * {scale}e0"
+        found[f"off{scale}"] = f"max(abs({scaled} - round({scaled})))"
     return {f"{column}_{name}": expression for name, expression in found.items()}
 
 
