@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 
 from switchpoint.analysis.evidence.facts import LEDGER, Backlog, Facts
 from switchpoint.analysis.evidence.ledger import from_ledger
+from switchpoint.analysis.judgement.beside import history
 from switchpoint.analysis.judgement.build import build
-from switchpoint.analysis.judgement.history import history
 from switchpoint.analysis.report.report import Report
 from switchpoint.analysis.results.header import Header, VariantHeader, blank, instant
 from switchpoint.analysis.results.thresholds import DEFAULT, Thresholds

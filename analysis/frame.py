@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 
 from switchpoint.analysis.evidence.evidence import Cells, Evidence, Subject
 from switchpoint.analysis.evidence.facts import Facts
-from switchpoint.analysis.judgement.batch import batch
-from switchpoint.analysis.judgement.build import build
+from switchpoint.analysis.judgement.build import batch, build
 from switchpoint.analysis.report.report import BatchReport, Report
 from switchpoint.analysis.results.header import Header, VariantHeader, blank, instant
 from switchpoint.analysis.results.thresholds import DEFAULT, Thresholds

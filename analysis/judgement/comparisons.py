@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import isfinite, log
+from math import isfinite
 
 from switchpoint.analysis.evidence import event_gate
 from switchpoint.analysis.judgement.family import Corrected
+from switchpoint.analysis.judgement.looks import planned
 from switchpoint.analysis.judgement.measure import Headline
-from switchpoint.analysis.judgement.planned import planned
+from switchpoint.analysis.judgement.records import Sheet, intervals
 from switchpoint.analysis.judgement.rule import finding, guard_finding
-from switchpoint.analysis.judgement.segments import Shrunken
-from switchpoint.analysis.judgement.sheet import Sheet, listed, span, why
-from switchpoint.analysis.judgement.sufficiency import of_segment, segment_finding, sufficiency
+from switchpoint.analysis.judgement.sufficiency import Shrunken, of_segment, overall, segment_finding
+from switchpoint.analysis.numerics.arrays import finite, listed
 from switchpoint.analysis.numerics.estimates import Estimates
 from switchpoint.analysis.results.numbers import (
     Comparison,
@@ -46,54 +46,6 @@ class Looks:
     young: Mapping[int, int] = field(default_factory=dict)
 
 
-def number(value: float) -> float | None:
-    """The value, or None where it is not finite."""
-    return float(value) if isfinite(value) else None
-
-
-def values(s: Sheet, look: int, variants: Sequence[str]) -> tuple[Value, ...]:
-    """Totals and value of every variant at one look, strata summed."""
-    return tuple(
-        Value(
-            variant=key, n=s.n[look][v], numerator=s.numerator[look][v], denominator=s.denominator[look][v],
-            value=s.value(look, v),
-        )
-        for v, key in enumerate(variants)
-    )  # fmt: skip
-
-
-def estimate(s: Sheet, look: int, v: int) -> Estimate | None:
-    """One comparison's numbers; None where the effect cannot be estimated."""
-    effect, error, p = s.effect[look][v], s.error[look][v], s.p[look][v]
-    if s.interval.code[look][v] or effect is None or error is None or p is None:
-        return None
-    return Estimate(
-        n_control=int(s.n_control[look][v]),
-        n_variant=int(s.n_treatment[look][v]),
-        control_value=s.control[look][v],
-        variant_value=s.treatment[look][v],
-        effect=effect,
-        standard_error=error,
-        interval=s.interval.bounds(look, v),
-        p=p,
-        sequence=s.sequence.at(look, v),
-        anytime_p=s.anytime_p[look][v],
-        sequence_missing=why(s.sequence.code[look][v]),
-        lift=s.lift[look][v],
-        lift_interval=s.lift_interval.at(look, v),
-        lift_sequence=s.lift_sequence.at(look, v),
-        lift_missing=why(s.lift_interval.code[look][v]),
-        method=s.method[look][v],
-        log10_p=_underflown(p, s.m.whole.effect, s, look, v),
-        log10_anytime_p=_underflown(s.anytime_p[look][v], s.m.whole.sequence, s, look, v),
-    )
-
-
-def _underflown(p: float | None, found: Estimates, s: Sheet, look: int, v: int) -> float | None:
-    """The log10 of a p-value that a float cannot hold; None where it can."""
-    return number(float(found.log_p[s.m.start + look, v]) / log(10)) if p == 0 else None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
     """What a comparison is made of: variant `v` + 1 of these variants at these looks, `adjusted` its headline
@@ -117,13 +69,14 @@ class Place:
 def comparison(s: Sheet, at: Place, rule: DecisionRule) -> Comparison:
     """One variant against control."""
     look, v = at.looks.overall, at.v
-    found = estimate(s, look, v)
+    found = s.estimates[look][v]
     significant = found is not None and isfinite(at.adjusted) and at.adjusted < rule.alpha
-    plan = planned(s, look, v, rule, {row: day for day, row in at.looks.days})
+    reads = s.m.plans.get(look)
+    plan = None if reads is None else planned(reads[v], rule, {row: day for day, row in at.looks.days})
     belief = _posterior(s, look, v, rule)
     raised = _raised(s, found, plan, belief)
     better = raised == (s.m.metric.direction is Direction.INCREASE) if significant else None
-    enough, events = sufficiency(s, look, v, rule), _enough_events(s, look, at)
+    enough, events = overall(s.m, look, v, rule), _enough_events(s, look, at)
     guard = _guard(s, look, v, found, enough_events=events)
     days = at.looks.young.get(v + 1) if s.m.metric.role is Role.PRIMARY else None
     complete = (_complete(s, plan, enough) if at.complete is None else at.complete) and days is None
@@ -132,7 +85,7 @@ def comparison(s: Sheet, at: Place, rule: DecisionRule) -> Comparison:
         control=at.variants[0],
         headline=_headline(s, look),
         estimate=found,
-        missing=why(s.interval.code[look][v]),
+        missing=s.missing(look, v),
         significant=significant,
         better=better,
         finding=(
@@ -147,7 +100,7 @@ def comparison(s: Sheet, at: Place, rule: DecisionRule) -> Comparison:
             if guard is None
             else guard_finding(safe=guard.safe, harmed=guard.harmed, enough_events=events)
         ),
-        adjusted_p=None if _believed(s) else number(at.adjusted),
+        adjusted_p=None if _believed(s) else finite(at.adjusted),
         events=s.events[look][v],
         events_needed=s.needed[look][v],
         counted=event_gate.counted(s.m.metric).value,
@@ -201,7 +154,7 @@ def _believed(s: Sheet) -> bool:
 
 def _headline(s: Sheet, look: int) -> str:
     """What decides at this look; away from the looks of a plan the confidence sequence is read."""
-    away = s.m.headline is Headline.PLANNED and look not in s.plans
+    away = s.m.headline is Headline.PLANNED and look not in s.m.plans
     return (Headline.SEQUENCE if away else s.m.headline).value
 
 
@@ -230,10 +183,10 @@ def metric_reading(
     behind the pooled effect of each variant other than control."""
     metric, adjusted, selected = s.m.metric, found.adjusted[place].tolist(), found.selected[place]
     confirmed = found.confirmed[place].tolist()
-    by_segment = [values(s, look, variants) for _, look in looks.segments]
+    by_segment = [s.values(look, variants) for _, look in looks.segments]
     return MetricReading(
         key=metric.key, type=metric.type.value, role=metric.role.value, direction=metric.direction.value,
-        decimals=metric.decimals, values=values(s, looks.overall, variants),
+        decimals=metric.decimals, values=s.values(looks.overall, variants),
         comparisons=tuple(
             comparison(
                 s,
@@ -251,7 +204,7 @@ def metric_reading(
 def _selected(at: Place, *, significant: bool) -> Interval | None:
     if at.selected is None or not significant:
         return None
-    return span(at.selected).at(0, at.v)
+    return intervals(at.selected)[0][at.v]
 
 
 def _pooled(s: Sheet, look: int, v: int, found: Estimate | None, mix: tuple[MixRow, ...]) -> Pooled | None:
@@ -263,7 +216,7 @@ def _pooled(s: Sheet, look: int, v: int, found: Estimate | None, mix: tuple[MixR
     stratified = float(s.m.whole.plain.estimate[row])
     return Pooled(
         effect=effect,
-        interval=Interval(lower=number(naive.low[at]), upper=number(naive.high[at])),
+        interval=Interval(lower=finite(naive.low[at]), upper=finite(naive.high[at])),
         p=float(naive.p_value[at]),
         between=None if found is None else effect - stratified,
         simpson=bool(found is not None and several and effect * stratified < 0),
@@ -278,7 +231,7 @@ def _guard(s: Sheet, look: int, v: int, found: Estimate | None, *, enough_events
     baseline = float(s.m.whole.pairs.contrast.baseline[s.m.start + look, v])
     scale = abs(baseline) if metric.margin.relative else 1.0
     sign = -1.0 if metric.direction is Direction.INCREASE else 1.0
-    bound = number(guard.bound[look, v])
+    bound = finite(guard.bound[look, v])
     return Guard(
         margin=metric.margin.value * scale,
         margin_relative=metric.margin.value if metric.margin.relative else None,
@@ -299,7 +252,7 @@ def _unadjusted(s: Sheet, look: int, v: int, found: Estimate | None) -> Unadjust
     return Unadjusted(
         effect=effect,
         standard_error=float(plain.standard_error[at]),
-        interval=Interval(lower=number(plain.low[at]), upper=number(plain.high[at])),
+        interval=Interval(lower=finite(plain.low[at]), upper=finite(plain.high[at])),
         p=float(plain.p_value[at]),
         reduction=float(reduction),
         flips=effect * found.effect < 0,
@@ -319,14 +272,14 @@ def _segment(
     s: Sheet, at: Place, place: int, rule: DecisionRule, found: Shrunken, *drawn: float | None
 ) -> SegmentReading:
     (name, look), v, (shrunk, low, high, adjusted) = at.looks.segments[place], at.v, drawn
-    enough = of_segment(s, look, v, rule, found, place)
+    enough = of_segment(s.m, look, v, rule, found, place)
     return SegmentReading(
         segment=name,
         control=at.segment_values[place][0],
         value=at.segment_values[place][v + 1],
-        estimate=estimate(s, look, v),
-        missing=why(s.interval.code[look][v]),
-        finding=segment_finding(s, look, v, adjusted, enough=enough, rule=rule),
+        estimate=s.estimates[look][v],
+        missing=s.missing(look, v),
+        finding=segment_finding(s.m, look, v, adjusted, enough=enough, rule=rule),
         shrunk=shrunk,
         shrunk_interval=None if shrunk is None else Interval(lower=low, upper=high),
         adjusted_p=adjusted,
@@ -341,7 +294,7 @@ def _heterogeneity(at: Place) -> Heterogeneity | None:
     return Heterogeneity(
         segments=int(found.members[v]),
         mean=float(found.mean[v]),
-        interval=Interval(lower=number(found.low[v]), upper=number(found.high[v])),
+        interval=Interval(lower=finite(found.low[v]), upper=finite(found.high[v])),
         tau=float(found.tau2[v]) ** 0.5,
         p=float(found.q_p[v]),
         i2=float(found.i2[v]),

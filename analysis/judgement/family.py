@@ -37,17 +37,9 @@ class Corrected:
     selected: tuple[Estimates | None, ...]
 
 
-def corrected(
-    measured: Sequence[Measured],
-    headline: Sequence[Float],
-    confirmed: Sequence[Float],
-    look: int,
-    others: int,
-    rule: DecisionRule,
-) -> Corrected:
-    """Correct the headline p-values (looks, variants − 1 or more) of every metric at one look, and those with
-    the wider standard error."""
-    p, wide = ([column[look, :others] for column in columns] for columns in (headline, confirmed))
+def corrected(measured: Sequence[Measured], look: int, others: int, rule: DecisionRule) -> Corrected:
+    """Correct the headline p-values of every metric at one look, and those with the wider standard error."""
+    p, wide = ([m.p[look, :others] for m in measured], [m.confirmed[look, :others] for m in measured])
     adjusted, sure = _families(measured, p, rule), _families(measured, wide, rule)
     secondary = [place for place, m in enumerate(measured) if m.metric.role is Role.SECONDARY]
     shown = [adjusted[place] < rule.alpha for place in secondary]

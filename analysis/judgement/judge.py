@@ -15,7 +15,7 @@ from switchpoint.analysis.evidence.evidence import DayLooks, Evidence, Mask, Sub
 from switchpoint.analysis.evidence.facts import Backlog, Unseen
 from switchpoint.analysis.evidence.moments import Totals
 from switchpoint.analysis.evidence.pairs import left_out
-from switchpoint.analysis.judgement.pairwise import Pair, check_pairs, distinct, pairwise
+from switchpoint.analysis.judgement.beside import Pair, check_pairs, distinct, pairwise
 from switchpoint.analysis.judgement.verdict import Case, decide, rivals
 from switchpoint.analysis.numerics.estimates import Float
 from switchpoint.analysis.numerics.reasons import Codes

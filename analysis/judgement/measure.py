@@ -1,13 +1,13 @@
 """All numbers of many metrics at many looks: effects, sequences, guards, events, sufficiency.
 
-This is the columnar half of a report; `analysis.judgement.comparisons` turns single places of these arrays
-into frozen results. Strata are reduced per metric (`collect`), everything after that is computed for all
-metrics and looks in one call each (`measure`).
+This is the columnar half of a report; `analysis.judgement.records` and `comparisons` turn single places of
+these arrays into frozen results. Strata are reduced per metric (`collect`), everything after that is computed
+for all metrics and looks in one call each (`measure`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import accumulate
@@ -20,9 +20,8 @@ from switchpoint.analysis.evidence.moments import Totals
 from switchpoint.analysis.evidence.pairs import Guards, Pairs
 from switchpoint.analysis.inference import contrast
 from switchpoint.analysis.inference.posterior import EffectPosterior
-from switchpoint.analysis.judgement import beliefs as deciding
-from switchpoint.analysis.judgement.beliefs import Series
-from switchpoint.analysis.judgement.looks import Watched
+from switchpoint.analysis.judgement import looks as deciding
+from switchpoint.analysis.judgement.looks import PlanRead, Series
 from switchpoint.analysis.numerics.arrays import joined, rows
 from switchpoint.analysis.numerics.estimates import Estimates, Float
 from switchpoint.analysis.planning.accrual import Accrual
@@ -82,8 +81,9 @@ class Measured:
 
     `guard` only for guardrails, `sufficiency` only where an effect size is stated for the metric: the rule's
     MDE for primaries, the margin for guardrails; both with the metric's own looks, `pooled` and `posterior`
-    with those of `pooled_at`. `headline`: what the rule decides by. `watched`: what a group sequential plan
-    reads of its `series`.
+    with those of `pooled_at`. `headline`: what the rule decides by, `p` its p-values (looks,
+    variants − 1; NaN where there is none) and `confirmed` the same with the wider standard error of the gate.
+    `plans`: the group sequential plans of all variants, by the look they decide.
     """
 
     metric: Metric
@@ -97,8 +97,9 @@ class Measured:
     pooled_at: Sequence[int]
     posterior: EffectPosterior
     headline: Headline
-    series: Series | None = None
-    watched: Watched | None = None
+    p: Float
+    confirmed: Float
+    plans: Mapping[int, tuple[PlanRead, ...]]
 
 
 class Headline(StrEnum):
@@ -193,40 +194,67 @@ def measure(collected: Collected, plan: Plan, lifts: NDArray[np.bool_] | None = 
     here = [slice(start, start + looks) for start in range(0, len(collected.n), looks)]
     progress = [rows(pairs.progress, own) for own in here]
     enough = [_sufficiency(m, now, plan) for m, now in zip(collected.metrics, progress, strict=True)]
-    n_star = _n_star(collected, enough, plan)
+    tuned = _n_star(collected, enough, plan)
     read = None if lifts is None else np.tile(lifts, len(collected.metrics))
     effect, lift = estimates.fixed_effect(pairs, rule.alpha, read)
-    sequence, lift_sequence = estimates.anytime(pairs, n_star, rule.alpha, (effect, lift))
+    sequence, lift_sequence = estimates.anytime(pairs, tuned, rule.alpha, (effect, lift))
     adjusted = bool(np.isfinite(pairs.reduction).any())
     whole = Whole(
         pairs=pairs, effect=effect, lift=lift, sequence=sequence, lift_sequence=lift_sequence,
-        plain=contrast.effect(pairs.plain, alpha=rule.alpha) if adjusted else effect, n_star=n_star,
+        plain=contrast.effect(pairs.plain, alpha=rule.alpha) if adjusted else effect, n_star=tuned,
         confirmed=estimates.confirmed_fixed(pairs, effect),
-        sequence_confirmed=estimates.confirmed_anytime(pairs, sequence, n_star, rule.alpha),
+        sequence_confirmed=estimates.confirmed_anytime(pairs, sequence, tuned, rule.alpha),
         method=estimates.method_names(pairs), n=collected.n, numerator=collected.numerator,
         denominator=collected.denominator,
     )  # fmt: skip
-    size = len(collected.pooled_at)
     return tuple(
-        Measured(
-            metric=metric, whole=whole, start=own.start, end=own.stop, accrual=plan.accrual,
-            guard=_guard(metric, rows(pairs, own), n_star[own], plan) if _guards(metric) else None,
-            sufficiency=enough[place],
-            pooled=rows(collected.pooled, slice(place * size, (place + 1) * size)),
-            pooled_at=collected.pooled_at,
-            posterior=_posterior(metric, rows(pairs, own), collected.pooled_at, rule),
-            headline=headline_of(metric, rule),
-            series=plan.series if headline_of(metric, rule) is Headline.PLANNED else None,
-            watched=_watched(metric, rows(pairs, own), enough[place], plan),
-        )
-        for place, (metric, own) in enumerate(zip(collected.metrics, here, strict=True))
+        _measured(collected, plan, whole, place, own, enough[place]) for place, own in enumerate(here)
+    )
+
+
+def _measured(
+    collected: Collected, plan: Plan, whole: Whole, place: int, own: slice, enough: Sufficiency | None
+) -> Measured:
+    metric, rule, pairs = collected.metrics[place], plan.rule, rows(whole.pairs, own)
+    headline, size = headline_of(metric, rule), len(collected.pooled_at)
+    posterior = _posterior(metric, pairs, collected.pooled_at, rule)
+    plans: Mapping[int, tuple[PlanRead, ...]] = {}
+    if headline is Headline.PLANNED and plan.series is not None and enough is not None:
+        watched = deciding.watch(pairs, enough, plan.series)
+        plans = deciding.plans(whole.pairs, own.start, plan.series, watched, rule)
+    found, wide = (whole.effect, whole.confirmed)
+    if headline is not Headline.INTERVAL:
+        # away from the looks that a plan or a posterior decides, the confidence sequence is read
+        found, wide = whole.sequence, whole.sequence_confirmed
+    deciders = {look: _planned_p(reads, pairs.events.shape[1]) for look, reads in plans.items()}
+    if headline is Headline.POSTERIOR:
+        tails = 2 * np.minimum(posterior.better, 1 - posterior.better)
+        deciders = dict(zip(collected.pooled_at, tails, strict=True))
+    p, confirmed = (np.where(found.reason[own] == 0, column[own], np.nan) for column in (found.p_value, wide))
+    for look, decided in deciders.items():  # which have the wider standard error as they are
+        p[look] = confirmed[look] = decided
+    return Measured(
+        metric=metric, whole=whole, start=own.start, end=own.stop, accrual=plan.accrual, sufficiency=enough,
+        guard=_guard(metric, pairs, whole.n_star[own], plan) if _guards(metric) else None,
+        pooled=rows(collected.pooled, slice(place * size, (place + 1) * size)),
+        pooled_at=collected.pooled_at, posterior=posterior, headline=headline, p=p, confirmed=confirmed,
+        plans=plans,
     )  # fmt: skip
+
+
+def _planned_p(reads: Sequence[PlanRead], size: int) -> Float:
+    """The repeated p of every variant at the look that counts, NaN where there is none."""
+    p = np.full(size, np.nan)
+    for v, one in enumerate(reads):
+        if one.effect is not None and int(one.effect.reason[0]) == 0:
+            p[v] = float(one.effect.p_value[0])
+    return p
 
 
 def _n_star(collected: Collected, enough: Sequence[Sufficiency | None], plan: Plan) -> Float:
     """Units the sequences are tuned for, at every row of the whole."""
     shape = (collected.looks, collected.pairs.control.n.shape[1])
-    planned = [np.full(shape, UNPLANNED_UNITS) if own is None else _needed(own) for own in enough]
+    planned = [np.full(shape, UNPLANNED_UNITS) if own is None else n_star(own) for own in enough]
     given = plan.n_star
     if given is None and plan.tuned_at is not None:
         primary = next(i for i, metric in enumerate(collected.metrics) if metric.role is Role.PRIMARY)
@@ -236,8 +264,9 @@ def _n_star(collected: Collected, enough: Sequence[Sufficiency | None], plan: Pl
     return np.tile(np.broadcast_to(given, shape), (len(collected.metrics), 1))
 
 
-def _needed(enough: Sufficiency) -> Float:
-    """Units of both variants the rule needs, where the data can say so."""
+def n_star(enough: Sufficiency) -> Float:
+    """Where the confidence sequences of all metrics are tightest: the units of both variants the rule needs,
+    where the data can say so."""
     known = (enough.reason == 0) & np.isfinite(enough.n_needed)
     return np.where(known, enough.n_needed, UNPLANNED_UNITS)
 
@@ -258,12 +287,6 @@ def _posterior(metric: Metric, pairs: Pairs, at: Sequence[int], rule: DecisionRu
     here = rows(pairs, np.array(at, dtype=np.int64))
     exact = headline_of(metric, rule) is Headline.POSTERIOR
     return (deciding.judged if exact else deciding.believed)(here, metric, rule.belief, rule.alpha)
-
-
-def _watched(metric: Metric, pairs: Pairs, enough: Sufficiency | None, plan: Plan) -> Watched | None:
-    if plan.series is None or enough is None or headline_of(metric, plan.rule) is not Headline.PLANNED:
-        return None
-    return deciding.watch(pairs, enough, plan.series)
 
 
 def _sufficiency(metric: Metric, now: Progress, plan: Plan) -> Sufficiency | None:

@@ -16,13 +16,12 @@ from switchpoint.analysis.evidence import arrivals
 from switchpoint.analysis.evidence.evidence import COUNTS, DayLooks, Evidence, Mask, Subject
 from switchpoint.analysis.evidence.moments import Totals, join
 from switchpoint.analysis.judgement import family
-from switchpoint.analysis.judgement.beliefs import Series
 from switchpoint.analysis.judgement.comparisons import Looks, metric_reading
-from switchpoint.analysis.judgement.daily import Calendar, day_points
 from switchpoint.analysis.judgement.judge import Survey
+from switchpoint.analysis.judgement.looks import Series
 from switchpoint.analysis.judgement.measure import Collected, Measured, Plan, collect, measure
-from switchpoint.analysis.judgement.segments import Arrivals, shrunken
-from switchpoint.analysis.judgement.sheet import Sheet, sheets
+from switchpoint.analysis.judgement.records import Calendar, Sheet, day_points, sheets
+from switchpoint.analysis.judgement.sufficiency import Arrivals, shrunken
 from switchpoint.analysis.results.header import iso_day
 from switchpoint.analysis.results.judgement import MetricReading, MixRow, Reading, VariantCount
 from switchpoint.analysis.results.thresholds import Thresholds
@@ -70,7 +69,7 @@ def read(found: Survey, limits: Thresholds) -> Readings:
     shown[list(layout.overall)] = True
     measured = measure(collected, plan, shown)
     daily = [day_points(m, layout.calendar) for m in measured] if layout.calendar.names else None
-    lists = sheets(measured, evidence.rule, shown, daily)
+    lists = sheets(measured, shown, daily)
     compared = evidence.compared()[SUBJECT]
     mixes = [mixed(evidence.subjects[SUBJECT], t[0], compared) for t in per_metric[found.primary][1]]
     segments = arrivals.by_segment(evidence, series, layout.strata) if layout.segments else None
@@ -285,11 +284,9 @@ def _metrics(
 ) -> tuple[MetricReading, ...]:
     variants, rule = evidence.subjects[SUBJECT].variants, evidence.rule
     measured, others = [s.m for s in lists], len(variants) - 1
-    p, confirmed = [s.headline for s in lists], [s.confirmed for s in lists]
-    found = family.corrected(measured, p, confirmed, looks.overall, others, rule)
+    found = family.corrected(measured, looks.overall, others, rule)
     rows = [row for _, row in looks.segments]
-    read = [column[:, :others] for column in confirmed]
-    drawn = shrunken(measured, read, rows, rule, arrivals) if rows and others else (None,) * len(lists)
+    drawn = shrunken(measured, others, rows, rule, arrivals) if rows and others else (None,) * len(lists)
     return tuple(
         metric_reading(
             s,

@@ -18,10 +18,10 @@ from switchpoint.analysis.evidence import pairs as estimates
 from switchpoint.analysis.evidence.moments import Totals
 from switchpoint.analysis.evidence.pairs import Pairs
 from switchpoint.analysis.inference.multiplicity import Correction, adjust
-from switchpoint.analysis.judgement import beliefs as deciding
+from switchpoint.analysis.judgement import looks as deciding
 from switchpoint.analysis.judgement import rule as table
 from switchpoint.analysis.judgement.looks import follow
-from switchpoint.analysis.judgement.measure import UNPLANNED_UNITS
+from switchpoint.analysis.judgement.measure import n_star
 from switchpoint.analysis.judgement.rule import KINDS, Facts, Mask, shown
 from switchpoint.analysis.numerics.arrays import rows
 from switchpoint.analysis.numerics.estimates import Float
@@ -94,11 +94,6 @@ def units_needed(
     return sufficiency(
         pairs.progress, rule, accrual=accrual, window_days=window_days, assumed=metric.direction
     )
-
-
-def n_star(enough: Sufficiency) -> Float:
-    """Where the confidence sequences of all metrics are tightest, as a report tunes them."""
-    return np.where(np.isfinite(enough.n_needed), enough.n_needed, UNPLANNED_UNITS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,9 +1,11 @@
-"""Frozen results whose fields are arrays of one leading axis: put after one another, or cut by rows."""
+"""Frozen results whose fields are arrays of one leading axis: put after one another, or cut by rows; and
+numbers as plain values, None where there is none."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass, replace
+from math import isfinite
 from typing import Any, TypeVar
 
 import numpy as np
@@ -49,3 +51,23 @@ def _rows(value: Any, index: Index) -> Any:
         changed = {name: column for name, column in columns.items() if column is not None}
         return replace(value, **changed) if changed else None
     return None
+
+
+Numbers = list[list[float | None]]
+
+
+def finite(value: float | NDArray[np.float64]) -> float | None:
+    """The value, or None where it is not finite."""
+    return float(value) if isfinite(value) else None
+
+
+def listed(values: NDArray[np.float64]) -> Numbers:
+    """Nested lists with None where a number is not finite: of many numbers faster than one by one."""
+    known = np.isfinite(values)
+    if known.all():
+        plain: Numbers = values.tolist()
+        return plain
+    column = values.astype(object)
+    column[~known] = None
+    found: Numbers = column.tolist()
+    return found

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from switchpoint.analysis.numerics.reasons import Reason
+
 
 class Finding(StrEnum):
     """What is shown of one comparison: the one word that verdict, tables and JSON have for it.
@@ -34,6 +36,14 @@ class Missing:
 
     code: str
     message: str
+
+    @staticmethod
+    def of(code: int) -> Missing | None:
+        """The reason with this code among those of estimates; None for 0."""
+        return _MISSING[code]
+
+
+_MISSING = (None, *(Missing(code=reason.value, message=reason.sentence) for reason in Reason))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

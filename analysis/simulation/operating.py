@@ -19,6 +19,7 @@ from switchpoint.analysis.evidence.event_gate import Counted
 from switchpoint.analysis.evidence.moments import Totals
 from switchpoint.analysis.evidence.pairs import Pairs
 from switchpoint.analysis.judgement import verdicts
+from switchpoint.analysis.judgement.measure import n_star
 from switchpoint.analysis.judgement.rule import KINDS
 from switchpoint.analysis.judgement.verdicts import Guarded, Verdicts
 from switchpoint.analysis.numerics.estimates import Float
@@ -205,7 +206,7 @@ def _runs(
     at = np.broadcast_to(days, (runs, len(days)))
     found = verdicts.reading(definition.primary, pairs, enough, rule, at)
     judged = verdicts.judged(definition.primary, pairs, found, enough, rule, runs)
-    tuned = verdicts.n_star(enough)
+    tuned = n_star(enough)
     guards = [
         _guard(m, at_looks(m), world.baselines[m.key], tuned, schedule, runs)
         for m in definition.metrics

@@ -14,6 +14,7 @@ from switchpoint.analysis.evidence.pairs import Pairs
 from switchpoint.analysis.inference import contrast
 from switchpoint.analysis.inference.multiplicity import Correction, adjust
 from switchpoint.analysis.judgement import verdicts
+from switchpoint.analysis.judgement.measure import n_star
 from switchpoint.analysis.judgement.rule import Mask
 from switchpoint.analysis.judgement.verdicts import Verdicts
 from switchpoint.analysis.numerics.arrays import rows
@@ -141,7 +142,7 @@ def _judge(log: UnitLog, plan: Schedule, n: Integers, totals: list[Exact], limit
     pairs = [estimates.pairs(metric, part) for metric, part in zip(metrics, flat, strict=True)]
     first = metrics.index(log.definition.primary)
     enough = verdicts.units_needed(metrics[first], pairs[first], rule)
-    tuned = verdicts.n_star(enough)
+    tuned = n_star(enough)
     found = tuple(_metric(metric, p, rule, tuned, rounds) for metric, p in zip(metrics, pairs, strict=True))
     days = np.broadcast_to(plan.days, (rounds, len(plan.days)))
     reading = verdicts.reading(metrics[first], pairs[first], enough, rule, days)

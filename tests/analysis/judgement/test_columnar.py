@@ -14,9 +14,9 @@ from switchpoint.analysis.evidence import pairs as estimates
 from switchpoint.analysis.evidence.moments import Totals
 from switchpoint.analysis.evidence.pairs import Pairs
 from switchpoint.analysis.frame import analyze, evidence_of
-from switchpoint.analysis.judgement import beliefs as deciding
+from switchpoint.analysis.judgement import looks as deciding
 from switchpoint.analysis.judgement import verdict, verdicts
-from switchpoint.analysis.judgement.measure import UNPLANNED_UNITS
+from switchpoint.analysis.judgement.measure import UNPLANNED_UNITS, n_star
 from switchpoint.analysis.judgement.rule import Facts
 from switchpoint.analysis.judgement.verdict import Case
 from switchpoint.analysis.judgement.verdicts import Guarded, Judged, Reading
@@ -114,7 +114,7 @@ class Simulated:
         self.judged: Judged = verdicts.judged(
             self.metrics[0], self.pairs[0], self.reading, self.enough, self.rule, 1
         )
-        tuned = verdicts.n_star(self.enough)
+        tuned = n_star(self.enough)
         self.guards: list[Guarded] = [
             verdicts.guarded(metric, pairs, tuned, self.rule, 1)
             for metric, pairs in zip(self.metrics, self.pairs, strict=True)
@@ -286,7 +286,7 @@ def test_runs_that_follow_each_other_are_read_as_if_alone(design: Design, direct
             np.testing.assert_array_equal(getattr(judged, name)[same], getattr(run.judged, name)[0], name)
         np.testing.assert_array_equal(getattr(judged, name)[1], getattr(second, name)[0], name)
     guards = verdicts.guarded(run.metrics[1], estimates.pairs(run.metrics[1], verdicts.flat(
-        run.totals[1].each(lambda part: np.stack([part, part[..., [0, 2, 1, 3]], part])))), verdicts.n_star(enough), run.rule, 3)  # fmt: skip
+        run.totals[1].each(lambda part: np.stack([part, part[..., [0, 2, 1, 3]], part])))), n_star(enough), run.rule, 3)  # fmt: skip
     assert guards.safe.shape == guards.harmed.shape == (3, DAYS, 3)
     np.testing.assert_array_equal(guards.harmed[0], run.guards[0].harmed[0])
     # a sequence is tuned by the units of its own pair, so only those of the pair itself are the same
@@ -320,16 +320,16 @@ def test_a_run_is_futile_where_the_units_cannot_come_in_time() -> None:
 
 def test_the_sequence_is_tuned_by_the_units_needed_where_they_are_known() -> None:
     run = Simulated(Design.SEQUENTIAL, "increase")
-    np.testing.assert_array_equal(verdicts.n_star(run.enough), run.enough.n_needed)
+    np.testing.assert_array_equal(n_star(run.enough), run.enough.n_needed)
     one = run.totals[0].each(lambda part: part[:1] * 0 + 1)
     blind = verdicts.units_needed(run.metrics[0], estimates.pairs(run.metrics[0], one), run.rule)
-    assert verdicts.n_star(blind).tolist() == [[UNPLANNED_UNITS] * 3]
+    assert n_star(blind).tolist() == [[UNPLANNED_UNITS] * 3]
 
 
 def test_a_guardrail_without_a_margin_is_refused_by_name() -> None:
     run = Simulated(Design.SEQUENTIAL, "increase")
     with pytest.raises(ValueError, match=r"^guardrail buy has no margin$"):
-        verdicts.guarded(run.metrics[0], run.pairs[0], verdicts.n_star(run.enough), run.rule, 1)
+        verdicts.guarded(run.metrics[0], run.pairs[0], n_star(run.enough), run.rule, 1)
 
 
 @pytest.mark.parametrize("design", list(Design))

@@ -18,7 +18,7 @@ from switchpoint.analysis.analyze import analyze_ledger
 from switchpoint.analysis.frame import analyze
 from switchpoint.analysis.inference.random_effects import pool_effects
 from switchpoint.analysis.judgement import comparisons
-from switchpoint.analysis.judgement.comparisons import number
+from switchpoint.analysis.numerics.arrays import finite
 from switchpoint.analysis.report.report import Report
 from switchpoint.analysis.results.header import iso_day
 from switchpoint.analysis.results.judgement import Comparison, MetricReading
@@ -698,7 +698,7 @@ def test_days_and_numbers_are_plain() -> None:
         "2026-02-16",
         "1969-12-31",
     ]
-    assert [number(value) for value in (1.5, 0.0, float("inf"), float("-inf"), float("nan"))] == [
+    assert [finite(value) for value in (1.5, 0.0, float("inf"), float("-inf"), float("nan"))] == [
         1.5,
         0.0,
         None,

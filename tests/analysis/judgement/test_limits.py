@@ -15,6 +15,7 @@ import pytest
 from switchpoint.analysis.evidence import pairs as estimates
 from switchpoint.analysis.frame import analyze, evidence_of
 from switchpoint.analysis.judgement import verdicts
+from switchpoint.analysis.judgement.measure import n_star
 from switchpoint.analysis.judgement.rule import KINDS, apply
 from switchpoint.analysis.judgement.verdict import decide
 from switchpoint.analysis.report.report import Report
@@ -108,7 +109,7 @@ def simulated(frame: pd.DataFrame, text: str) -> tuple[VerdictKind, int]:
     enough = verdicts.units_needed(metric, pairs, rule)
     reading = verdicts.reading(metric, pairs, enough, rule, days[None, :])
     judged = verdicts.judged(metric, pairs, reading, enough, rule, 1)
-    tuned = verdicts.n_star(enough)
+    tuned = n_star(enough)
     guards = [
         verdicts.guarded(m, p, tuned, rule, 1)
         for m, p in zip(evidence.metrics, found, strict=True)

@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from switchpoint.analysis.frame import analyze
-from switchpoint.analysis.judgement.pairwise import distinct
+from switchpoint.analysis.judgement.beside import distinct
 from switchpoint.analysis.report.report import BatchReport, Report
 from switchpoint.analysis.report.sections import report_sections, status_sections
 from switchpoint.analysis.results.judgement import Comparison

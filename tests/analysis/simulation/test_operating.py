@@ -15,6 +15,7 @@ from switchpoint.analysis.evidence.facts import LEDGER
 from switchpoint.analysis.evidence.moments import Centred, Exact
 from switchpoint.analysis.judgement import verdicts
 from switchpoint.analysis.judgement.build import build
+from switchpoint.analysis.judgement.measure import n_star
 from switchpoint.analysis.judgement.rule import KINDS
 from switchpoint.analysis.numerics.rates import rate, rate_of
 from switchpoint.analysis.planning.accrual import constant_accrual
@@ -93,7 +94,7 @@ def test_the_columnar_rule_gives_the_verdict_of_a_report_at_every_look(
         enough = verdicts.units_needed(BUYERS, first, decision, accrual)
         found = verdicts.reading(BUYERS, first, enough, decision, at)
         judged = verdicts.judged(BUYERS, first, found, enough, decision, runs)
-        guarded = verdicts.guarded(ERRORS, guard, verdicts.n_star(enough), decision, runs)
+        guarded = verdicts.guarded(ERRORS, guard, n_star(enough), decision, runs)
         for look in (5, 6, 7, 8, 10, 11, 12):
             ended = verdicts.decide(
                 one_look(judged, look), [one_look(guarded, look)], decision, np.array([look + 1])
