@@ -54,7 +54,10 @@ def test_nothing_is_imported_by_a_name_without_the_package() -> None:
             {"flask", "gunicorn", "gevent", "numpy", "scipy", "redis", "switchpoint.analysis"},
         ),
         ("import switchpoint.experiment.assignment.assign", {"numpy", "redis", "sqlite3", "ruamel", "flask"}),
-        ("import switchpoint.router.serving.app", {"switchpoint.analysis", "numpy", "scipy", "sklearn"}),
+        (
+            "import switchpoint.router.serving.app",
+            {"switchpoint.analysis", "numpy", "scipy", "sklearn", "duckdb"},
+        ),
         ("import switchpoint.router.cli.main", {"flask", "numpy", "scipy", "sklearn", "redis", "pyarrow"}),
         (
             "import switchpoint.analysis.frame, switchpoint.analysis.analyze, switchpoint.router.cli.output",
@@ -68,6 +71,7 @@ def test_nothing_is_imported_by_a_name_without_the_package() -> None:
             ),
             {"scipy.stats", "scipy.optimize", "statsmodels", "pandas"},
         ),
+        ("import switchpoint, switchpoint.analysis.frame", {"duckdb", "pyarrow", "redis", "flask"}),
         (
             "import switchpoint.analysis.judgement.verdict",
             {"redis", "flask", "pyarrow", "statsmodels", "sklearn"},
