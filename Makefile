@@ -7,7 +7,7 @@ WORKERS ?= 2
 ONCE ?=
 DEMO_FLAGS := $(if $(ONCE),--once) $(if $(SEED),--seed $(SEED)) $(if $(AA),--aa)
 
-.PHONY: demo test chaos check lint bench calibrate mutants coverage clean
+.PHONY: demo test chaos check lint lowest bench calibrate mutants coverage clean
 
 demo: $(VENV)/.runtime ## train two models, serve, send two weeks of shoppers, decide, promote
 	$(BIN)/switchpoint demo $(DEMO_FLAGS)
@@ -26,6 +26,9 @@ lint: $(VENV)/.dev ## style, types, architecture
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+lowest: $(VENV)/.dev ## tests with the lowest version that each pin of pyproject.toml allows
+	$(BIN)/python -m tests.lowest
+
 bench: $(VENV)/.dev ## side by side with peers, in one run
 	$(BIN)/python -m bench
 
@@ -35,11 +38,13 @@ calibrate: $(VENV)/.dev ## error rates, coverage and power by simulation, into d
 mutants: $(VENV)/.dev ## plant faults one by one (GROUP=rule for one group): do the tests notice?
 	$(BIN)/python -m tests.mutants $(GROUP)
 
-coverage: $(VENV)/.dev ## branch coverage of the files whose faults would be wrong verdicts or lost events
+# GROUP=... for one group of the mutants
+coverage: $(VENV)/.dev ## branches: experiment above its floor, files whose faults cost verdicts or events without a gap
+	$(BIN)/python -m tests.floors $(PACKAGE)
 	$(BIN)/python -m tests.mutants --coverage $(GROUP)
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) .lowest .coverage-data
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

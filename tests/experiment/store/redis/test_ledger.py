@@ -62,7 +62,10 @@ def ledger(ledger_client: redis.Redis) -> RedisLedger:
 
 def everything(client: redis.Redis) -> dict[bytes, Any]:
     """The whole content of the server."""
-    return {key: client.dump(key) for key in client.scan_iter()}
+    return {
+        key: hash_of(client, key.decode()) if client.type(key) == b"hash" else client.dump(key)
+        for key in client.scan_iter()
+    }
 
 
 # --- the twin ----------------------------------------------------------------------------------------------
