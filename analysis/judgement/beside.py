@@ -29,7 +29,7 @@ from switchpoint.analysis.results import format as fmt
 from switchpoint.analysis.results.header import iso_day
 from switchpoint.analysis.results.judgement import Comparison, FormerPair, MetricReading
 from switchpoint.analysis.results.judgement import History as FormerModels
-from switchpoint.analysis.validity.contamination import Beside
+from switchpoint.analysis.validity.unit_checks import Beside
 from switchpoint.experiment.definition.types import DecisionRule, Design, Role
 from switchpoint.experiment.errors import BadInput, suggest
 

@@ -45,9 +45,9 @@ from switchpoint.analysis.results.numbers import Finding
 from switchpoint.analysis.results.sentences import deciding, sentence
 from switchpoint.analysis.results.thresholds import DEFAULT, Thresholds
 from switchpoint.analysis.validity import confounding
-from switchpoint.analysis.validity.contamination import Beside
 from switchpoint.analysis.validity.rows import readable
 from switchpoint.analysis.validity.run import N
+from switchpoint.analysis.validity.unit_checks import Beside
 from switchpoint.experiment.definition.types import (
     DecisionRule,
     Design,

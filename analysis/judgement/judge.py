@@ -25,10 +25,9 @@ from switchpoint.analysis.results.thresholds import Thresholds
 from switchpoint.analysis.validity import allocation, examine
 from switchpoint.analysis.validity import run as checks
 from switchpoint.analysis.validity.concurrent import Window, windows
-from switchpoint.analysis.validity.contamination import Beside
 from switchpoint.analysis.validity.examine import Days
-from switchpoint.analysis.validity.outliers import Carried
 from switchpoint.analysis.validity.run import Counts, Findings, N
+from switchpoint.analysis.validity.unit_checks import Beside, Carried
 from switchpoint.experiment.definition.types import DAY_MS, Role
 
 

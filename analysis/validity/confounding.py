@@ -8,16 +8,15 @@ sensitivity figure.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import isfinite
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from switchpoint.analysis.evidence.moments import Totals
+from switchpoint.analysis.numerics.arrays import finite
 from switchpoint.analysis.numerics.estimates import Float
 from switchpoint.analysis.results.judgement import Sensitivity
 from switchpoint.analysis.results.numbers import Comparison, MetricReading, MixRow
-from switchpoint.analysis.validity.sensitivity import e_value
 
 
 def mix(totals: Totals, used: NDArray[np.bool_], v: int, strata: Sequence[str]) -> tuple[MixRow, ...]:
@@ -47,8 +46,8 @@ def mix(totals: Totals, used: NDArray[np.bool_], v: int, strata: Sequence[str]) 
     return tuple(
         MixRow(
             stratum=name, share_control=float(share[s, 0]), share_variant=float(share[s, 1]),
-            weight=float(weight[s]), control_value=_number(mean[s, 0]), variant_value=_number(mean[s, 1]),
-            effect=_number(mean[s, 1] - mean[s, 0]), contribution=float(contribution[s]),
+            weight=float(weight[s]), control_value=finite(mean[s, 0]), variant_value=finite(mean[s, 1]),
+            effect=finite(mean[s, 1] - mean[s, 0]), contribution=float(contribution[s]),
         )
         for s, name in enumerate(strata)
         if both[s].sum() > 0
@@ -104,5 +103,12 @@ def _bound(c: Comparison) -> float | None:
     return float(e_value(1 + near)) if near > -1 else None
 
 
-def _number(value: Float | float) -> float | None:
-    return float(value) if isfinite(value) else None
+def e_value(ratio: ArrayLike) -> Float:
+    """The risk ratio that a confounder needs with both treatment and outcome to move the observed ratio to 1.
+
+    R + √(R·(R − 1)) for a ratio R > 0 (below 1 it is inverted); 1 where there is no association.
+    VanderWeele & Ding (2017), Ann. Intern. Med. 167:268.
+    """
+    r = np.asarray(ratio)
+    up = np.maximum(r, 1 / r)
+    return np.asarray(up + np.sqrt(up * (up - 1)))

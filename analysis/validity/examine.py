@@ -20,11 +20,9 @@ from switchpoint.analysis.inference.strata import stratify
 from switchpoint.analysis.numerics.arrays import joined, rows
 from switchpoint.analysis.results.header import iso_day
 from switchpoint.analysis.validity import allocation
-from switchpoint.analysis.validity.balance import Difference
-from switchpoint.analysis.validity.canary import Canary, harm_p
-from switchpoint.analysis.validity.outliers import Carried
 from switchpoint.analysis.validity.sample_ratio import SampleRatio
 from switchpoint.analysis.validity.series import Effects, Levels
+from switchpoint.analysis.validity.unit_checks import Canary, Carried, Difference, harm_p
 from switchpoint.experiment.definition.types import Direction, Metric, MetricType, Role
 from switchpoint.experiment.ledger.sql import SIZE
 from switchpoint.experiment.ledger.times import PERIODS

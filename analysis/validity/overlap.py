@@ -21,7 +21,7 @@ from switchpoint.analysis.planning.power import (
     units_needed,
 )
 from switchpoint.analysis.results.judgement import Check, Overlap, OverlapRow, Rung, Severity, Value
-from switchpoint.analysis.validity import sensitivity
+from switchpoint.analysis.validity import confounding
 from switchpoint.experiment.definition.types import DecisionRule, MetricType
 
 Counts = NDArray[np.int64]
@@ -78,7 +78,7 @@ def e_value(control: Value, variant: Value) -> float | None:
     """Sensitivity figure of the unadjusted ratio of two variants; None where a value is not positive."""
     if not control.value or not variant.value or control.value < 0 or variant.value < 0:
         return None
-    return float(sensitivity.e_value(variant.value / control.value))
+    return float(confounding.e_value(variant.value / control.value))
 
 
 def units_inside(kind: MetricType, samples: Sample, rule: DecisionRule) -> int | None:

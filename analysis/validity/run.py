@@ -18,23 +18,17 @@ from switchpoint.analysis.results.sentences import effects
 from switchpoint.analysis.results.thresholds import Thresholds
 from switchpoint.analysis.validity import (
     allocation,
-    balance,
-    canary,
     concurrent,
-    contamination,
     gates,
-    outliers,
     overlap,
     rows,
+    unit_checks,
 )
 from switchpoint.analysis.validity import series as daily
-from switchpoint.analysis.validity.balance import Difference
-from switchpoint.analysis.validity.canary import Canary
 from switchpoint.analysis.validity.concurrent import Window
-from switchpoint.analysis.validity.contamination import Beside
 from switchpoint.analysis.validity.examine import Days
 from switchpoint.analysis.validity.gates import unchecked
-from switchpoint.analysis.validity.outliers import Carried
+from switchpoint.analysis.validity.unit_checks import Beside, Canary, Carried, Difference
 from switchpoint.experiment.definition.source import RANDOMISED
 from switchpoint.experiment.definition.types import DecisionRule, Grade, MetricType
 
@@ -138,14 +132,14 @@ def _of_units(found: Findings, limits: Thresholds) -> tuple[Check, ...]:
     primary = next(m for m in found.metrics if m.role == "primary")
     judged, beside = effects(primary, primary.comparisons), found.beside
     return (
-        contamination.contamination(
+        unit_checks.contamination(
             every[N],
             removed[N],
             limits,
             (judged, effects(primary, beside.with_them)),
             what="cluster" if found.clustered else "unit",
         ),
-        contamination.served(
+        unit_checks.served(
             (every[MISMATCHES], every[EXPOSURES]),
             (kept[MISMATCHES], kept[EXPOSURES]),
             limits,
@@ -153,10 +147,10 @@ def _of_units(found: Findings, limits: Thresholds) -> tuple[Check, ...]:
         )
         if facts.served is None
         else unchecked("served", facts.served),
-        contamination.fallbacks(kept[EXPOSURES], kept[FALLBACKS], limits)
+        unit_checks.fallbacks(kept[EXPOSURES], kept[FALLBACKS], limits)
         if facts.fallbacks is None
         else unchecked("fallback", facts.fallbacks),
-        contamination.carry_over(kept[N], kept[CARRIED], limits)
+        unit_checks.carry_over(kept[N], kept[CARRIED], limits)
         if facts.carried is None
         else unchecked("carry-over", facts.carried),
     )
@@ -196,10 +190,10 @@ def _of_comparisons(found: Findings, limits: Thresholds) -> tuple[Check, ...]:
         gates.clusters(counts, found.subject.variants, limits)
         if found.clustered
         else unchecked("clusters", Unseen("no `cluster` is named, units are compared")),
-        balance.before_exposure(found.before, limits, randomised=found.randomised),
-        balance.denominators(found.denominators, limits),
-        canary.check(found.canaries, found.rule.alpha),
-        outliers.check(found.carried, found.rule.alpha, limits),
+        unit_checks.before_exposure(found.before, limits, randomised=found.randomised),
+        unit_checks.denominators(found.denominators, limits),
+        unit_checks.early_harm(found.canaries, found.rule.alpha),
+        unit_checks.outlier(found.carried, found.rule.alpha, limits),
     )
 
 

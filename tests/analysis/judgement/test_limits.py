@@ -22,8 +22,8 @@ from switchpoint.analysis.report.report import Report
 from switchpoint.analysis.results.judgement import Check, Severity
 from switchpoint.analysis.results.numbers import Finding
 from switchpoint.analysis.results.thresholds import DEFAULT
-from switchpoint.analysis.validity import balance, contamination, gates
-from switchpoint.analysis.validity.balance import Difference
+from switchpoint.analysis.validity import gates, unit_checks
+from switchpoint.analysis.validity.unit_checks import Difference
 from switchpoint.experiment.definition.types import Design, Grade, Role, Size
 from switchpoint.experiment.language.experiment import load_spec
 from switchpoint.experiment.registry.decision import VerdictKind
@@ -273,12 +273,12 @@ def differing(p: float) -> Difference:
          gates.evidence(Grade.CLUSTERED, Grade.RANDOMISED, "Clusters were randomised."), CONTINUE),
         (gates.evidence(Grade.QUASI, Grade.QUASI, "Quasi."), gates.evidence(Grade.DESCRIPTIVE, Grade.QUASI, "Described."), CONTINUE),
         (gates.variants(["a", "b"]), gates.variants(["a"]), INVALID),
-        (contamination.contamination(10_000, 100, DEFAULT, ("", "")),
-         contamination.contamination(10_000, 101, DEFAULT, ("", "")), INVALID),
-        (contamination.served((100, 10_000), (0, 9000), DEFAULT, ("", "")),
-         contamination.served((101, 10_000), (0, 9000), DEFAULT, ("", "")), INVALID),
-        (balance.before_exposure([differing(0.00101)], DEFAULT, randomised=True),
-         balance.before_exposure([differing(0.00099)], DEFAULT, randomised=True), INVALID),
+        (unit_checks.contamination(10_000, 100, DEFAULT, ("", "")),
+         unit_checks.contamination(10_000, 101, DEFAULT, ("", "")), INVALID),
+        (unit_checks.served((100, 10_000), (0, 9000), DEFAULT, ("", "")),
+         unit_checks.served((101, 10_000), (0, 9000), DEFAULT, ("", "")), INVALID),
+        (unit_checks.before_exposure([differing(0.00101)], DEFAULT, randomised=True),
+         unit_checks.before_exposure([differing(0.00099)], DEFAULT, randomised=True), INVALID),
     ],
     ids=["minimum runtime", "whole week", "days not recorded", "matured", "clusters", "evidence", "weak evidence",
          "variants", "contamination", "served", "before exposure"],

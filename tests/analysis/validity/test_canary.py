@@ -12,7 +12,7 @@ from switchpoint.analysis.analyze import analyze_ledger
 from switchpoint.analysis.inference.shares import TUNED_EVENTS, concentration
 from switchpoint.analysis.report.report import Report
 from switchpoint.analysis.results.judgement import Check, Severity
-from switchpoint.analysis.validity.canary import harm_p
+from switchpoint.analysis.validity.unit_checks import harm_p
 from switchpoint.experiment.definition.types import Size
 from tests.analysis import cases
 

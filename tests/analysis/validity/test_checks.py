@@ -9,7 +9,7 @@ from switchpoint.analysis.evidence.evidence import Stratum, Subject
 from switchpoint.analysis.inference.sample import proportion
 from switchpoint.analysis.results.judgement import Overlap, Severity, Value
 from switchpoint.analysis.results.thresholds import DEFAULT
-from switchpoint.analysis.validity import contamination, gates, overlap
+from switchpoint.analysis.validity import gates, overlap, unit_checks
 from switchpoint.experiment.definition.types import Grade, MetricType
 from tests.analysis.cases import RULE
 
@@ -26,14 +26,14 @@ from tests.analysis.cases import RULE
 def test_contamination_and_mismatches_void_above_one_percent(
     units: int, bad: int, expected: Severity
 ) -> None:
-    assert contamination.contamination(units, bad, DEFAULT, ("", "")).severity is expected
-    found = contamination.served((bad, units), (bad, units), DEFAULT, ("", ""))
+    assert unit_checks.contamination(units, bad, DEFAULT, ("", "")).severity is expected
+    found = unit_checks.served((bad, units), (bad, units), DEFAULT, ("", ""))
     assert found.severity is expected
     assert not bad or f"{bad:,} of {units:,} exposures" in found.message
 
 
 def test_fallbacks_and_carry_over_are_worth_a_word_above_one_percent() -> None:
-    for check in (contamination.fallbacks, contamination.carry_over):
+    for check in (unit_checks.fallbacks, unit_checks.carry_over):
         assert check(1000, 20, DEFAULT).severity is Severity.WARN
         assert check(1000, 10, DEFAULT).severity is Severity.OK
         assert check(0, 0, DEFAULT).severity is Severity.OK

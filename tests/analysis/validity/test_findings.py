@@ -36,27 +36,21 @@ from switchpoint.analysis.results.sentences import effects
 from switchpoint.analysis.results.thresholds import DEFAULT
 from switchpoint.analysis.validity import (
     allocation,
-    balance,
-    canary,
     concurrent,
-    contamination,
     gates,
-    outliers,
     overlap,
     rows,
     series,
+    unit_checks,
 )
 from switchpoint.analysis.validity import run as checks
-from switchpoint.analysis.validity.balance import Difference
-from switchpoint.analysis.validity.canary import Canary
 from switchpoint.analysis.validity.concurrent import Window
-from switchpoint.analysis.validity.contamination import Beside
 from switchpoint.analysis.validity.examine import Days
 from switchpoint.analysis.validity.gates import unchecked
-from switchpoint.analysis.validity.outliers import Carried
 from switchpoint.analysis.validity.run import Findings
 from switchpoint.analysis.validity.sample_ratio import sample_ratio
 from switchpoint.analysis.validity.series import Effects, Levels
+from switchpoint.analysis.validity.unit_checks import Beside, Canary, Carried, Difference
 from switchpoint.experiment.definition.types import Grade, MetricType
 from tests.analysis import cases
 from tests.analysis.validity.expected import warned
@@ -128,10 +122,10 @@ def test_every_check_is_handed_its_own() -> None:
         rows.readable("row 7 holds no number"),
         overlap.check(FOUND.overlap),
         allocation.check((RATIO,), randomised=True),
-        contamination.contamination(3591, 21, DEFAULT, (judged, effects(PRIMARY, (OF_B,)))),
-        contamination.served((21, 5463), (12, 5400), DEFAULT, (judged, effects(PRIMARY, (SERVED,)))),
-        contamination.fallbacks(5400, 130, DEFAULT),
-        contamination.carry_over(3570, 260, DEFAULT),
+        unit_checks.contamination(3591, 21, DEFAULT, (judged, effects(PRIMARY, (OF_B,)))),
+        unit_checks.served((21, 5463), (12, 5400), DEFAULT, (judged, effects(PRIMARY, (SERVED,)))),
+        unit_checks.fallbacks(5400, 130, DEFAULT),
+        unit_checks.carry_over(3570, 260, DEFAULT),
         rows.copies(FACTS.copies, DEFAULT),
         rows.eligibility(FACTS.eligibility, DEFAULT),
         rows.ids(FACTS.ids, DEFAULT),
@@ -144,10 +138,10 @@ def test_every_check_is_handed_its_own() -> None:
         series.jump(DAYS.levels, NAMES, VARIANTS, DEFAULT),
         series.novelty(DAYS.effects, range(8), VARIANTS, DEFAULT),
         unchecked("clusters", Unseen("no `cluster` is named, units are compared")),
-        balance.before_exposure(FOUND.before, DEFAULT, randomised=True),
-        balance.denominators(FOUND.denominators, DEFAULT),
-        canary.check(FOUND.canaries, 0.03),
-        outliers.check(FOUND.carried, 0.03, DEFAULT),
+        unit_checks.before_exposure(FOUND.before, DEFAULT, randomised=True),
+        unit_checks.denominators(FOUND.denominators, DEFAULT),
+        unit_checks.early_harm(FOUND.canaries, 0.03),
+        unit_checks.outlier(FOUND.carried, 0.03, DEFAULT),
         gates.evidence(Grade.RANDOMISED, Grade.RANDOMISED, "Units were randomised within every segment."),
         gates.matured(3000, 6.5),
         gates.runtime(9, FOUND.rule, DEFAULT),

@@ -10,7 +10,7 @@ from switchpoint.analysis.evidence.moments import Centred, Exact
 from switchpoint.analysis.frame import analyze
 from switchpoint.analysis.report.report import Report
 from switchpoint.analysis.results.numbers import MixRow
-from switchpoint.analysis.validity import confounding, sensitivity
+from switchpoint.analysis.validity import confounding
 from switchpoint.experiment.language.experiment import load_spec
 from tests.analysis.cases import BUYERS
 
@@ -18,7 +18,7 @@ from tests.analysis.cases import BUYERS
 @pytest.mark.parametrize(("ratio", "value"), [(3.9, 7.26), (1.8, 3.0), (0.80, 1.81), (1.0, 1.0)])
 def test_published_e_values(ratio: float, value: float) -> None:
     """VanderWeele & Ding (2017), examples and table."""
-    assert float(sensitivity.e_value(ratio)) == pytest.approx(value, abs=6e-3)
+    assert float(confounding.e_value(ratio)) == pytest.approx(value, abs=6e-3)
 
 
 UNKNOWN = """

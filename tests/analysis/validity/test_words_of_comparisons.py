@@ -8,10 +8,8 @@ import pytest
 
 from switchpoint.analysis.evidence.facts import Unseen
 from switchpoint.analysis.results.thresholds import DEFAULT
-from switchpoint.analysis.validity import balance, canary, outliers
-from switchpoint.analysis.validity.balance import Difference
-from switchpoint.analysis.validity.canary import Canary
-from switchpoint.analysis.validity.outliers import Carried
+from switchpoint.analysis.validity import unit_checks
+from switchpoint.analysis.validity.unit_checks import Canary, Carried, Difference
 from tests.analysis.validity.expected import Case, fine, unseen, void, warned
 
 UNLIKE: dict[str, Any] = {
@@ -28,11 +26,11 @@ ONE_UNIT: dict[str, Any] = {
 
 CASES: dict[str, Case] = {
     "before unseen": (
-        lambda: balance.before_exposure(Unseen("x"), DEFAULT, randomised=True),
+        lambda: unit_checks.before_exposure(Unseen("x"), DEFAULT, randomised=True),
         unseen("before exposure", "x"),
     ),
     "alike before": (
-        lambda: balance.before_exposure(
+        lambda: unit_checks.before_exposure(
             (Difference(**UNLIKE, p=0.005), Difference(**UNLIKE, p=0.9)), DEFAULT, randomised=True
         ),
         fine(
@@ -42,7 +40,7 @@ CASES: dict[str, Case] = {
         ),
     ),
     "unlike before": (
-        lambda: balance.before_exposure(
+        lambda: unit_checks.before_exposure(
             (Difference(**UNLIKE, p=0.9), Difference(**UNLIKE, p=0.0005)), DEFAULT, randomised=True
         ),
         warned(
@@ -54,7 +52,7 @@ CASES: dict[str, Case] = {
         ),
     ),
     "void before": (
-        lambda: balance.before_exposure(
+        lambda: unit_checks.before_exposure(
             (Difference(**UNLIKE, p=0.9), Difference(**UNLIKE, p=0.0004)), DEFAULT, randomised=True
         ),
         void(
@@ -66,7 +64,7 @@ CASES: dict[str, Case] = {
         ),
     ),
     "void before, not randomised": (
-        lambda: balance.before_exposure((Difference(**UNLIKE, p=0.0004),), DEFAULT, randomised=False),
+        lambda: unit_checks.before_exposure((Difference(**UNLIKE, p=0.0004),), DEFAULT, randomised=False),
         warned(
             "before exposure",
             "Before any exposure b already differed from a in spend before: 12.5 against 10 per unit (p ="
@@ -76,7 +74,7 @@ CASES: dict[str, Case] = {
         ),
     ),
     "surely alike": (
-        lambda: balance.before_exposure(
+        lambda: unit_checks.before_exposure(
             (Difference(**UNLIKE, p=0.6), Difference(**UNLIKE, p=0.9)), DEFAULT, randomised=True
         ),
         fine(
@@ -86,11 +84,11 @@ CASES: dict[str, Case] = {
         ),
     ),
     "denominator unseen": (
-        lambda: balance.denominators(Unseen("x"), DEFAULT),
+        lambda: unit_checks.denominators(Unseen("x"), DEFAULT),
         unseen("denominator", "x"),
     ),
     "denominators alike": (
-        lambda: balance.denominators((Difference(**UNLIKE, p=0.001),), DEFAULT),
+        lambda: unit_checks.denominators((Difference(**UNLIKE, p=0.001),), DEFAULT),
         fine(
             "denominator",
             "Denominators of ratios are alike in the variants.",
@@ -98,7 +96,9 @@ CASES: dict[str, Case] = {
         ),
     ),
     "denominators moved": (
-        lambda: balance.denominators((Difference(**UNLIKE, p=0.00045), Difference(**UNLIKE, p=1.0)), DEFAULT),
+        lambda: unit_checks.denominators(
+            (Difference(**UNLIKE, p=0.00045), Difference(**UNLIKE, p=1.0)), DEFAULT
+        ),
         warned(
             "denominator",
             "revenue: its denominator moved too, spend before per unit 10 in a and 12.5 in b (p = "
@@ -107,11 +107,11 @@ CASES: dict[str, Case] = {
         ),
     ),
     "harm unseen": (
-        lambda: canary.check(Unseen("x"), 0.05),
+        lambda: unit_checks.early_harm(Unseen("x"), 0.05),
         unseen("early harm", "x"),
     ),
     "no harm": (
-        lambda: canary.check(
+        lambda: unit_checks.early_harm(
             (Canary(**FIRST_EVENTS, margin=0.2, p=0.025), Canary(**FIRST_EVENTS, margin=0.2, p=0.9)), 0.05
         ),
         fine(
@@ -121,7 +121,7 @@ CASES: dict[str, Case] = {
         ),
     ),
     "surely no harm": (
-        lambda: canary.check(
+        lambda: unit_checks.early_harm(
             (Canary(**FIRST_EVENTS, margin=0.2, p=0.75), Canary(**FIRST_EVENTS, margin=0.2, p=0.9)), 0.05
         ),
         fine(
@@ -131,7 +131,7 @@ CASES: dict[str, Case] = {
         ),
     ),
     "harm": (
-        lambda: canary.check(
+        lambda: unit_checks.early_harm(
             (Canary(**FIRST_EVENTS, margin=0.2, p=0.024), Canary(**FIRST_EVENTS, margin=0.2, p=0.9)), 0.05
         ),
         warned(
@@ -143,7 +143,7 @@ CASES: dict[str, Case] = {
         ),
     ),
     "harm without a margin": (
-        lambda: canary.check(
+        lambda: unit_checks.early_harm(
             (
                 Canary(
                     **(FIRST_EVENTS | {"control_events": 4000, "variant_events": 1000}), margin=0.0, p=0.001
@@ -160,15 +160,15 @@ CASES: dict[str, Case] = {
         ),
     ),
     "outlier unseen": (
-        lambda: outliers.check(Unseen("x"), 0.05, DEFAULT),
+        lambda: unit_checks.outlier(Unseen("x"), 0.05, DEFAULT),
         unseen("outlier", "x"),
     ),
     "no outlier": (
-        lambda: outliers.check((), 0.05, DEFAULT),
+        lambda: unit_checks.outlier((), 0.05, DEFAULT),
         fine("outlier", "No single unit carries an effect.", {}),
     ),
     "outlier that decides": (
-        lambda: outliers.check(
+        lambda: unit_checks.outlier(
             (
                 Carried(**(ONE_UNIT | {"effect": 1.0})),
                 Carried(**ONE_UNIT | {"without": 1.1, "p_without": 0.6}),
@@ -193,7 +193,7 @@ CASES: dict[str, Case] = {
         ),
     ),
     "outlier that moves": (
-        lambda: outliers.check((Carried(**(ONE_UNIT | {"p": 0.9})),), 0.05, DEFAULT),
+        lambda: unit_checks.outlier((Carried(**(ONE_UNIT | {"p": 0.9})),), 0.05, DEFAULT),
         warned(
             "outlier",
             "revenue, b: one unit of control (900) carries the effect, +1.5 (p = 0.9) with it and +0.4 (p"
@@ -211,7 +211,7 @@ CASES: dict[str, Case] = {
         ),
     ),
     "outlier within the error": (
-        lambda: outliers.check((Carried(**(ONE_UNIT | {"error_without": 4.0})),), 0.05, DEFAULT),
+        lambda: unit_checks.outlier((Carried(**(ONE_UNIT | {"error_without": 4.0})),), 0.05, DEFAULT),
         fine(
             "outlier",
             "No single unit carries an effect.",
@@ -227,7 +227,7 @@ CASES: dict[str, Case] = {
         ),
     ),
     "outlier that moves by an error": (
-        lambda: outliers.check(
+        lambda: unit_checks.outlier(
             (Carried(**(ONE_UNIT | {"p": 0.9, "effect": 1.5, "without": 0.5})),), 0.05, DEFAULT
         ),
         fine(
@@ -245,7 +245,9 @@ CASES: dict[str, Case] = {
         ),
     ),
     "outlier that decides by half an error": (
-        lambda: outliers.check((Carried(**(ONE_UNIT | {"effect": 1.0, "without": 0.5})),), 0.05, DEFAULT),
+        lambda: unit_checks.outlier(
+            (Carried(**(ONE_UNIT | {"effect": 1.0, "without": 0.5})),), 0.05, DEFAULT
+        ),
         fine(
             "outlier",
             "No single unit carries an effect.",
@@ -261,7 +263,7 @@ CASES: dict[str, Case] = {
         ),
     ),
     "outlier at alpha": (
-        lambda: outliers.check((Carried(**(ONE_UNIT | {"effect": 1.0, "p": 0.05})),), 0.05, DEFAULT),
+        lambda: unit_checks.outlier((Carried(**(ONE_UNIT | {"effect": 1.0, "p": 0.05})),), 0.05, DEFAULT),
         fine(
             "outlier",
             "No single unit carries an effect.",
@@ -277,7 +279,9 @@ CASES: dict[str, Case] = {
         ),
     ),
     "outlier without which it is at alpha": (
-        lambda: outliers.check((Carried(**(ONE_UNIT | {"effect": 1.0, "p_without": 0.05})),), 0.05, DEFAULT),
+        lambda: unit_checks.outlier(
+            (Carried(**(ONE_UNIT | {"effect": 1.0, "p_without": 0.05})),), 0.05, DEFAULT
+        ),
         warned(
             "outlier",
             "revenue, b: one unit of control (900) carries the effect, +1 (p = 0.04) with it and +0.4 (p "
@@ -295,7 +299,7 @@ CASES: dict[str, Case] = {
         ),
     ),
     "outlier without which it is significant": (
-        lambda: outliers.check(
+        lambda: unit_checks.outlier(
             (Carried(**(ONE_UNIT | {"effect": 1.0, "p": 0.05, "p_without": 0.04})),), 0.05, DEFAULT
         ),
         warned(
@@ -315,7 +319,7 @@ CASES: dict[str, Case] = {
         ),
     ),
     "outlier of a constant": (
-        lambda: outliers.check((Carried(**(ONE_UNIT | {"error_without": 0.0})),), 0.05, DEFAULT),
+        lambda: unit_checks.outlier((Carried(**(ONE_UNIT | {"error_without": 0.0})),), 0.05, DEFAULT),
         fine(
             "outlier",
             "No single unit carries an effect.",
@@ -331,7 +335,7 @@ CASES: dict[str, Case] = {
         ),
     ),
     "one comparison carries, another moves more": (
-        lambda: outliers.check(
+        lambda: unit_checks.outlier(
             (
                 Carried(**(ONE_UNIT | {"effect": 1.3, "p": 0.9})),
                 Carried(**(ONE_UNIT | {"metric": "spend", "effect": 1.0})),
@@ -361,7 +365,7 @@ CASES: dict[str, Case] = {
 def test_of_units_that_carry_the_one_that_moves_most_is_named() -> None:
     less, more = Carried(**(ONE_UNIT | {"effect": 1.0})), Carried(**(ONE_UNIT | {"metric": "spend"}))
     for found in ((less, more), (more, less)):
-        assert outliers.check(found, 0.05, DEFAULT).numbers["metric"] == "spend"
+        assert unit_checks.outlier(found, 0.05, DEFAULT).numbers["metric"] == "spend"
 
 
 @pytest.mark.parametrize("name", CASES)

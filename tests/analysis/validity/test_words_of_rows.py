@@ -13,20 +13,20 @@ from scipy import stats
 from switchpoint.analysis.evidence.facts import Arrived, Copies, Eligibility, Ids, Nesting, Outcomes, Unseen
 from switchpoint.analysis.results.judgement import Severity
 from switchpoint.analysis.results.thresholds import DEFAULT
-from switchpoint.analysis.validity import contamination, rows
+from switchpoint.analysis.validity import rows, unit_checks
 from tests.analysis.validity.expected import Case, fine, gate, unseen, void, warned
 
 CASES: dict[str, Case] = {
     "contamination of nobody": (
-        lambda: contamination.contamination(0, 0, DEFAULT, ("", "")),
+        lambda: unit_checks.contamination(0, 0, DEFAULT, ("", "")),
         unseen("contamination", "no unit has come"),
     ),
     "no contamination": (
-        lambda: contamination.contamination(500, 0, DEFAULT, ("+1", "+2"), what="cluster"),
+        lambda: unit_checks.contamination(500, 0, DEFAULT, ("+1", "+2"), what="cluster"),
         fine("contamination", "No cluster was seen in several variants.", {"units": 0, "share": 0.0}),
     ),
     "some contamination": (
-        lambda: contamination.contamination(10_000, 100, DEFAULT, ("+1", "+2")),
+        lambda: unit_checks.contamination(10_000, 100, DEFAULT, ("+1", "+2")),
         warned(
             "contamination",
             "100 units (1.00%) were seen in several variants and are left out; effect as judged: +1; with"
@@ -35,7 +35,7 @@ CASES: dict[str, Case] = {
         ),
     ),
     "some contamination, nothing beside": (
-        lambda: contamination.contamination(10_000, 100, DEFAULT, ("+1", "")),
+        lambda: unit_checks.contamination(10_000, 100, DEFAULT, ("+1", "")),
         warned(
             "contamination",
             "100 units (1.00%) were seen in several variants and are left out.",
@@ -43,7 +43,7 @@ CASES: dict[str, Case] = {
         ),
     ),
     "much contamination": (
-        lambda: contamination.contamination(10_000, 1_010, DEFAULT, ("+1", "+2")),
+        lambda: unit_checks.contamination(10_000, 1_010, DEFAULT, ("+1", "+2")),
         void(
             "contamination",
             "1,010 units (10.10%) were seen in several variants, more than 1%: the variants are mixed and"
@@ -52,11 +52,11 @@ CASES: dict[str, Case] = {
         ),
     ),
     "served nobody": (
-        lambda: contamination.served((0, 0), (0, 0), DEFAULT, ("", "")),
+        lambda: unit_checks.served((0, 0), (0, 0), DEFAULT, ("", "")),
         unseen("served", "no unit has come"),
     ),
     "served as assigned": (
-        lambda: contamination.served((0, 50), (0, 50), DEFAULT, ("+1", "+2")),
+        lambda: unit_checks.served((0, 50), (0, 50), DEFAULT, ("+1", "+2")),
         fine(
             "served",
             "Every unit was served what it was assigned, or the cause is on record.",
@@ -64,7 +64,7 @@ CASES: dict[str, Case] = {
         ),
     ),
     "served otherwise": (
-        lambda: contamination.served((10, 1000), (8, 900), DEFAULT, ("+1", "+2")),
+        lambda: unit_checks.served((10, 1000), (8, 900), DEFAULT, ("+1", "+2")),
         warned(
             "served",
             "10 of 1,000 exposures (1.00%) were served another variant than assigned without a cause on "
@@ -74,7 +74,7 @@ CASES: dict[str, Case] = {
         ),
     ),
     "served otherwise, nothing beside": (
-        lambda: contamination.served((10, 1000), (10, 1000), DEFAULT, ("", "+2")),
+        lambda: unit_checks.served((10, 1000), (10, 1000), DEFAULT, ("", "+2")),
         warned(
             "served",
             "10 of 1,000 exposures (1.00%) were served another variant than assigned without a cause on "
@@ -83,7 +83,7 @@ CASES: dict[str, Case] = {
         ),
     ),
     "served otherwise too often": (
-        lambda: contamination.served((1011, 10_000), (0, 0), DEFAULT, ("+1", "+2")),
+        lambda: unit_checks.served((1011, 10_000), (0, 0), DEFAULT, ("+1", "+2")),
         void(
             "served",
             "1,011 of 10,000 exposures (10.11%) were served another variant than assigned without a cause"
@@ -93,15 +93,15 @@ CASES: dict[str, Case] = {
         ),
     ),
     "fallbacks of nobody": (
-        lambda: contamination.fallbacks(0, 0, DEFAULT),
+        lambda: unit_checks.fallbacks(0, 0, DEFAULT),
         unseen("fallback", "no unit has come"),
     ),
     "no fallbacks": (
-        lambda: contamination.fallbacks(100, 0, DEFAULT),
+        lambda: unit_checks.fallbacks(100, 0, DEFAULT),
         fine("fallback", "No exposure fell back.", {"fallbacks": 0, "share": 0.0}),
     ),
     "few fallbacks": (
-        lambda: contamination.fallbacks(100_000, 1000, DEFAULT),
+        lambda: unit_checks.fallbacks(100_000, 1000, DEFAULT),
         fine(
             "fallback",
             "1,000 exposures (1.00%) fell back to control; the effect shown is that of assignment.",
@@ -109,7 +109,7 @@ CASES: dict[str, Case] = {
         ),
     ),
     "fallbacks": (
-        lambda: contamination.fallbacks(100_000, 1001, DEFAULT),
+        lambda: unit_checks.fallbacks(100_000, 1001, DEFAULT),
         warned(
             "fallback",
             "1,001 exposures (1.00%) fell back to control; the effect shown is that of assignment.",
@@ -117,15 +117,15 @@ CASES: dict[str, Case] = {
         ),
     ),
     "carry-over of nobody": (
-        lambda: contamination.carry_over(0, 0, DEFAULT),
+        lambda: unit_checks.carry_over(0, 0, DEFAULT),
         unseen("carry-over", "no unit has come"),
     ),
     "no carry-over": (
-        lambda: contamination.carry_over(100, 0, DEFAULT),
+        lambda: unit_checks.carry_over(100, 0, DEFAULT),
         fine("carry-over", "No unit came back in a later epoch.", {"units": 0, "share": 0.0}),
     ),
     "little carry-over": (
-        lambda: contamination.carry_over(100_000, 1000, DEFAULT),
+        lambda: unit_checks.carry_over(100_000, 1000, DEFAULT),
         fine(
             "carry-over",
             "1,000 units (1.00%) came back in a later epoch; they count in their first epoch only.",
@@ -133,7 +133,7 @@ CASES: dict[str, Case] = {
         ),
     ),
     "carry-over": (
-        lambda: contamination.carry_over(100_000, 1001, DEFAULT),
+        lambda: unit_checks.carry_over(100_000, 1001, DEFAULT),
         warned(
             "carry-over",
             "1,001 units (1.00%) came back in a later epoch; they count in their first epoch only.",
