@@ -32,7 +32,8 @@ _NAMES: Mapping[str, str] = {
     "variant": r"variants?|variation|(test_?)?group|arm|treatment|bucket|cell|ab(_?test)?"
     r"|.*(variant|variation|campaign name)|model([_ ]?(name|version|id))?|(.*_)?policy|algorithm|ranker",
     "unit": r"(user|customer|visitor|client|account|person|member|subscriber|player|patient|session|device"
-    r"|unit)([_ ]?(id|key|name|no|number))?|u?id|uuid|.*(user|customer|visitor|client|account|unit)[_ ]?id",
+    r"|unit|kunde|nutzer)([_ ]?(id|key|name|no|number))?|u?id|uuid"
+    r"|.*(user|customer|visitor|client|account|unit)[_ ]?id",
     "day": r"(.*[_ ])?(date|day|time|timestamp|week|month|quarter|ts|at|when|datum|tag)|date(_?time)?.*",
     "segment": r"country|region|segment|market|platform|device([_ ]type)?|os|browser|language|city|channel"
     r"|tier|land",
@@ -297,7 +298,11 @@ def _experiment(found: _Found, fits: Sequence[_Column], variant: _Column) -> Non
 
 def _unit(found: _Found, rows: int) -> None:
     many = [c for c in found.columns.values() if not c.times and c.distinct > rows / 10]
-    found.best("unit", [c for c in many if c.numbers is None or c.whole], "many values, and called so")
+    names = [c for c in many if c.numbers is None or c.whole]
+    if found.best("unit", names, "many values, and called so") is None and rows > _VARIANTS:
+        alone = [c for c in names if c.distinct == rows and not _GOALS.search(c.name.lower())]
+        if len(alone) == 1:
+            found.take("unit", alone[0], "every row has a value of its own")
 
 
 def _measures(found: _Found, frame: Frame, variant: _Column | None) -> tuple[str, Metrics, Measured]:
@@ -308,7 +313,9 @@ def _measures(found: _Found, frame: Frame, variant: _Column | None) -> tuple[str
         if column.numbers is not None and not _NO_METRIC.fullmatch(column.name.strip().lower())
     ]
     numeric.sort(key=lambda column: not _GOALS.search(column.name.lower()))
-    grouped = "unit" not in found.roles and (variant is None or _once(found, frame, variant))
+    placed = [found.roles[role].column for role in ("experiment", "segment", "day") if role in found.roles]
+    once = variant is None or len(frame.select(variant.name, *placed).unique()) == len(frame)
+    grouped = "unit" not in found.roles and once
     size = (
         next((column for column in numeric if column.called("n") and column.whole), None) if grouped else None
     )
@@ -338,8 +345,7 @@ def _measures(found: _Found, frame: Frame, variant: _Column | None) -> tuple[str
 def _of_moments(found: _Found, numeric: Sequence[_Column], size: _Column) -> tuple[Metrics, Measured]:
     """Means beside the variances that are called like them."""
     spreads = {_stem(column.name): column for column in numeric if column.called("variance")}
-    metrics: Metrics = []
-    columns: Measured = {}
+    metrics, columns = Metrics(), Measured()
     for mean in (column for column in numeric if column.called("mean")):
         spread = spreads.get(_stem(mean.name))
         if spread is not None:
@@ -356,18 +362,11 @@ def _stem(name: str) -> str:
     return re.sub(r"(?:^|_)(?:mean|average|avg|variance|var)(?=_|$)", "", name.strip().lower()).strip("_")
 
 
-def _once(found: _Found, frame: Frame, variant: _Column) -> bool:
-    """Whether no two rows are of the same variant, segment, day and experiment."""
-    placed = [found.roles[role].column for role in ("experiment", "segment", "day") if role in found.roles]
-    return int(frame.select(variant.name, *placed).unique().shape[0]) == len(frame)
-
-
 def _of_units(found: _Found, numeric: Sequence[_Column]) -> tuple[Metrics, Measured]:
     """Numbers of every unit: 0 and 1 as a proportion, others as a mean; numbers from before as covariates."""
     earlier = [(column.called("before"), column) for column in numeric]
     before = {str(match["head"] or match["tail"]): column for match, column in earlier if match}
-    metrics: Metrics = []
-    columns: Measured = {}
+    metrics, columns = Metrics(), Measured()
     for column in [one for one in numeric if one not in before.values()][:_METRICS]:
         key, values = _key(column.name), column.numbers
         known = values[~np.isnan(values)] if values is not None else np.zeros(0)

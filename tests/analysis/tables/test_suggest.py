@@ -61,6 +61,13 @@ def test_every_kind_of_frame_is_understood_alike(library: str) -> None:
     assert suggest(frame).spec == suggest(table).spec
 
 
+def test_a_column_of_which_every_row_has_its_own_value_is_the_unit() -> None:
+    table = units(converted=[0, 1]).rename_columns(["ref", "group", "converted"])
+    assert roles(table)["ref"] == "unit"
+    numbered = table.set_column(0, "ref", pa.array([f"{i:05}" for i in range(ROWS)]))
+    assert suggest(numbered).metrics == ("converted",)
+
+
 def test_counts_and_moments_are_told_by_their_rows() -> None:
     counts = pa.table(
         {"variant": ["b", "a"], "users": [900, 1000], "clicks": [40, 50], "revenue": [2000.5, 1900.0]}
