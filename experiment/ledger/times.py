@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from math import isfinite
 from typing import Any
 
 from switchpoint.experiment.definition.types import DAY_MS
@@ -93,7 +94,7 @@ class Times:
         if isinstance(value, int) and not isinstance(value, bool):
             moment = None if self.form is None else _formatted(str(value), self.form)
             return moment or self._number(value)
-        if isinstance(value, float) and value == value:  # noqa: PLR0124 - NaN
+        if isinstance(value, float) and isfinite(value):
             return self._number(value)
         if isinstance(value, date):
             return _ms(value), DAY

@@ -57,7 +57,7 @@ def test_a_time_is_read_in_every_usual_form(value: object, expected: tuple[int, 
 
 @pytest.mark.parametrize(
     "value",
-    [None, True, 1.5, float("nan"), "soon", "", 202054, 20201301, 12, "2020-W60", "2020-13", "31.04.2020", "03/08/2026",
+    [None, True, 1.5, float("nan"), float("inf"), "soon", "", 202054, 20201301, 12, "2020-W60", "2020-13", "31.04.2020", "03/08/2026",
      "08.03.26", "2020/1/1 13:30 PM", "2020/1/1 25:00", "Q5 2020", 123456789],
 )  # fmt: skip
 def test_anything_else_is_no_time(value: object) -> None:
