@@ -101,10 +101,8 @@ class Roles:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class First:
-    """Rows in the order of time: `low` and `high` of the times (ms), and how many `rows` there are.
-
-    Time and place make one number, so that the smallest one is that of the first row.
-    """
+    """Rows in the order of time: `low` and `high` of the times (ms), and how many `rows` there are. Time and
+    place make one number, so that the smallest one is that of the first row."""
 
     low: int
     high: int
@@ -128,9 +126,6 @@ class First:
         if not window_ms or self.high - self.low < window_ms:
             return None
         return f"ms - {self.low} - {key} // {self.rows} < {window_ms}"
-
-
-# ---------------------------------------------------------------------------- numbers of rows
 
 
 def whole(column: str, scale: int) -> str:
@@ -180,9 +175,6 @@ def figures(column: str, scales: Iterable[int], *, doubles: bool, missing: bool)
     return {f"{column}_{name}": expression for name, expression in found.items()}
 
 
-# ---------------------------------------------------------------------------- rows and their places
-
-
 def of_rows(wanted: Mapping[str, str], rows: str = "rows") -> str:
     """Expressions of all rows of a relation, by name."""
     return f"select {select(wanted)} from {rows}"
@@ -208,9 +200,6 @@ def placed(roles: Roles) -> str:
 def select(wanted: Mapping[str, str]) -> str:
     """Expressions by name, as they are selected."""
     return ", ".join(f"{expression} as {name}" for name, expression in wanted.items())
-
-
-# ---------------------------------------------------------------------------- units
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -342,9 +331,6 @@ def columns(every: Sequence[Measured], prefix: str = "x") -> tuple[dict[str, str
     return chosen, tuple(one.each(named, named) for one in every)
 
 
-# ---------------------------------------------------------------------------- sums
-
-
 def sums(one: Measured) -> Iterator[tuple[str, str]]:
     """The sums of a metric over units, each by its name in `Exact` and `Covariates`."""
     x, *below = one.sides
@@ -382,9 +368,6 @@ def _summed(every: Sequence[Measured]) -> str:
         for s, side in enumerate(one.sides):
             wanted |= {f"{end}{s}_{place}": f"{end}({side.sql})" for end in ("min", "max")}
     return select(wanted)
-
-
-# ---------------------------------------------------------------------------- single units
 
 
 def each_unit(keys: Sequence[str]) -> str:
