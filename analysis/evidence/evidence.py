@@ -18,7 +18,7 @@ from switchpoint.analysis.evidence.facts import Facts
 from switchpoint.analysis.evidence.moments import Index, Integers, Totals, add_into
 from switchpoint.experiment.definition.condition import attribute_names
 from switchpoint.experiment.definition.source import RANDOMISED, UNKNOWN, Source
-from switchpoint.experiment.definition.types import BUCKETS, DAY_MS, DecisionRule, Experiment, Metric
+from switchpoint.experiment.definition.types import BUCKETS, DAY_MS, DecisionRule, Experiment, Metric, Role
 
 Mask = NDArray[np.bool_]
 Digests = tuple[str | None, ...]
@@ -142,6 +142,11 @@ class Evidence:
     def series(self) -> Cells:
         """The cells that know every day."""
         return self.cells if self.snapshots is None else self.snapshots
+
+    @property
+    def primary(self) -> int:
+        """The index of the primary metric."""
+        return next(i for i, metric in enumerate(self.metrics) if metric.role is Role.PRIMARY)
 
     @property
     def shape(self) -> tuple[int, int, int]:

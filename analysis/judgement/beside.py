@@ -43,7 +43,7 @@ def beside(evidence: Evidence, n_star: Float, window_days: float) -> tuple[Besid
     Args:
         n_star: units the sequences are tuned for (subjects, variants − 1).
     """
-    place = next(p for p, m in enumerate(evidence.metrics) if m.role is Role.PRIMARY)
+    place = evidence.primary
     every = np.ones(len(evidence.cells.day), dtype=bool)
     mixed = np.flatnonzero(evidence.counts(~evidence.clean())[..., N].any(axis=(1, 2)))
     wrong = np.flatnonzero(evidence.counts(every)[..., MISMATCHES].any(axis=(1, 2)))
@@ -215,7 +215,7 @@ def history(found: History, models: Mapping[str, str]) -> FormerModels:
 def _former(pairs: Evidence, models: Mapping[str, str]) -> tuple[FormerPair, ...]:
     if not pairs.subjects:
         return ()
-    primary = next(place for place, metric in enumerate(pairs.metrics) if metric.role is Role.PRIMARY)
+    primary = pairs.primary
     # nobody decides by history, so it is read as what may be read at any time
     rule = replace(pairs.rule, design=Design.SEQUENTIAL)
     totals = pairs.totals(primary, pairs.clean() & pairs.matured())

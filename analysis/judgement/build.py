@@ -83,7 +83,7 @@ def build(
     found = survey(evidence, limits)
     readings = read(found, limits)
     matured, live = readings.matured, readings.live
-    tuned = readings.measured[found.primary].whole.n_star[:1]
+    tuned = readings.measured[found.evidence.primary].whole.n_star[:1]
     (around,) = beside(evidence, tuned, readings.plan.window_days)
     models = {v.key: v.model for v in header.variants if v.model is not None}
     judged = judge(
@@ -92,7 +92,7 @@ def build(
     )  # fmt: skip
     results, findings = judged.checks, judged.findings
     reached, why = findings.grade
-    primary, subject = matured.metrics[found.primary], evidence.subjects[SUBJECT]
+    primary, subject = matured.metrics[found.evidence.primary], evidence.subjects[SUBJECT]
     return ExperimentResult(
         header=header,
         verdict=judged.verdict,
@@ -159,7 +159,7 @@ def batch(evidence: Evidence, header: Header, *, limits: Thresholds = DEFAULT) -
         *(_row(found, many, e, limits) for e in range(len(evidence.subjects))),
         *(_unreadable(key, reason) for key, reason in evidence.unreadable.items()),
     )
-    metric = evidence.metrics[found.primary]
+    metric = evidence.metrics[found.evidence.primary]
     return BatchResult(
         header=header,
         metric=metric.key,
@@ -215,7 +215,7 @@ def _measure(found: Survey) -> _Many:
     # the days only say where a plan's looks were: their lifts are not read
     read = np.arange(collected.looks) < size
     lists = sheets(measure(collected, plan, read), read)
-    tuned = lists[found.primary].m.whole.n_star[:size]
+    tuned = lists[found.evidence.primary].m.whole.n_star[:size]
     return _Many(
         sheets=lists, compared=evidence.compared(), days=first,
         beside=beside(evidence, tuned, plan.window_days),
@@ -256,7 +256,7 @@ def _row(found: Survey, many: _Many, e: int, limits: Thresholds) -> BatchRow:
     looks = Looks(
         overall=e, days=[(day, (many.days or 0) + own.start + place) for place, day in enumerate(dates)]
     )
-    mix = mixed(evidence.subjects[e], found.overall[found.primary][e], many.compared[e])
+    mix = mixed(evidence.subjects[e], found.overall[found.evidence.primary][e], many.compared[e])
     metrics = tuple(
         metric_reading(
             s, looks, variants, rule, corrected, place, None, mix if s.m.metric.role is Role.PRIMARY else ()

@@ -28,7 +28,7 @@ from switchpoint.analysis.validity.concurrent import Window, windows
 from switchpoint.analysis.validity.examine import Days
 from switchpoint.analysis.validity.run import Counts, Findings, N
 from switchpoint.analysis.validity.unit_checks import Beside, Carried
-from switchpoint.experiment.definition.types import DAY_MS, Role
+from switchpoint.experiment.definition.types import DAY_MS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,16 +59,6 @@ class Survey:
     carried: tuple[tuple[Carried, ...] | Unseen, ...]
     windows: tuple[Window | Unseen, ...]
 
-    @property
-    def primary(self) -> int:
-        """The place of the primary metric."""
-        return primary_of(self.evidence)
-
-
-def primary_of(evidence: Evidence) -> int:
-    """The place of the primary metric."""
-    return next(place for place, m in enumerate(evidence.metrics) if m.role is Role.PRIMARY)
-
 
 def survey(evidence: Evidence, limits: Thresholds) -> Survey:
     """Everything of all experiments at once."""
@@ -83,7 +73,7 @@ def survey(evidence: Evidence, limits: Thresholds) -> Survey:
     return Survey(
         evidence=evidence, looks=looks, single=single, overall=overall, live=evidence.counts(clean),
         matured=matured, removed=evidence.counts(~clean), ratios=ratios,
-        left_out=left_out(overall[primary_of(evidence)], evidence.compared()),
+        left_out=left_out(overall[evidence.primary], evidence.compared()),
         days=examine.days(evidence, looks, single),
         span=_span(evidence, looks, closed), live_span=_span(evidence, looks, np.ones_like(closed)),
         before=examine.before_exposure(evidence, overall),
@@ -194,7 +184,7 @@ def _findings(
         waiting=_waiting(evidence, e), ratios=allocation.rows(evidence, found.ratios, e, limits),
         metrics=metrics,
         overlap=checks.overlap_of(
-            evidence, e, live[..., N], found.overall[found.primary][e : e + 1], metrics, per_day
+            evidence, e, live[..., N], found.overall[evidence.primary][e : e + 1], metrics, per_day
         ),
         left_out=(found.left_out[0][e], found.left_out[1][e]), facts=evidence.facts[e], series=found.days[e],
         before=found.before[e], denominators=found.denominators[e], carried=found.carried[e],

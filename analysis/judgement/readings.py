@@ -71,7 +71,7 @@ def read(found: Survey, limits: Thresholds) -> Readings:
     daily = [day_points(m, layout.calendar) for m in measured] if layout.calendar.names else None
     lists = sheets(measured, shown, daily)
     compared = evidence.compared()[SUBJECT]
-    mixes = [mixed(evidence.subjects[SUBJECT], t[0], compared) for t in per_metric[found.primary][1]]
+    mixes = [mixed(evidence.subjects[SUBJECT], t[0], compared) for t in per_metric[found.evidence.primary][1]]
     segments = arrivals.by_segment(evidence, series, layout.strata) if layout.segments else None
     arriving = Arrivals(accrual=segments, window_days=plan.window_days)
     spans = [int(span[SUBJECT]) for span in (found.span, found.live_span)]

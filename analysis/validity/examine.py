@@ -56,7 +56,7 @@ def days(evidence: Evidence, looks: DayLooks, single: Sequence[Totals]) -> tuple
         impossible = ~np.array([totals.possible for totals in single])
         there = ~impossible.any(axis=0)
         known = [totals.each(lambda part: np.where(there, part, 0)) for totals in single]
-    primary = next(i for i, m in enumerate(evidence.metrics) if m.role is Role.PRIMARY)
+    primary = evidence.primary
     daily = _Daily(
         ready=evidence.closed_days(looks.days),
         ratio=allocation.by_day(evidence, looks),
@@ -92,7 +92,7 @@ def _days(evidence: Evidence, looks: DayLooks, daily: _Daily, e: int) -> Days | 
     )
     known = effect.reason[:, : size - 1] == 0
     effects: Effects | Unseen = Effects(
-        metric=next(m.key for m in evidence.metrics if m.role is Role.PRIMARY),
+        metric=evidence.metrics[evidence.primary].key,
         effect=np.where(known, effect.effect[:, : size - 1], np.nan),
         variance=np.where(known, effect.variance[:, : size - 1], np.nan),
     )
