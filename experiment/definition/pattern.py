@@ -131,7 +131,15 @@ def _folded(units: Units) -> Units:
 
 
 def _emit(units: Units) -> str:
-    """The set as a class of RE2."""
+    """The set as a class of RE2.
+
+    A capital beside its small letter is written as two alternatives: as a class RE2 takes them for one letter
+    without regard to case, which beside another such letter gets the cases of Unicode too (the Kelvin sign).
+    """
+    if len(units) == 2 and all(first == last and chr(first).isascii() for first, last in units):
+        one, other = chr(units[0][0]), chr(units[1][0])
+        if one.isalpha() and one.lower() == other:
+            return f"(?:{one}|{other})"
     low, high = _SURROGATES
     parts = []
     for first, last in units:

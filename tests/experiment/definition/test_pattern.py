@@ -129,6 +129,16 @@ def test_every_code_unit_in_every_class_and_case_is_javascripts(node: Ask) -> No
         assert decisions(letter, True, units) == node(letter, True, units), letter
 
 
+def test_alternatives_without_regard_to_case_do_not_match_the_signs_of_units(node: Ask) -> None:
+    """K is no Kelvin sign, s no long s, whatever stands beside them."""
+    signs = ["k", "K", "s", "S", "a", "\u212a", "\u017f"]
+    for pattern, fold in (
+        ("a|k", True), ("s|b|k", True), ("[Aa]|[Kk]", False), ("(?:k|s)+x?", True), ("ak|k|s", True), ("^(?:k|[Ss])$", True),
+    ):  # fmt: skip
+        matches = compile_pattern(pattern, fold=fold)
+        assert [matches(sign) for sign in signs] == node(pattern, fold, signs), pattern
+
+
 def test_ordinary_patterns_are_taken(node: Ask) -> None:
     """What people write to choose mail addresses, versions, paths, countries and browsers."""
     rng = random.Random(3)
