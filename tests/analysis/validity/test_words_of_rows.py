@@ -518,3 +518,17 @@ def test_clocks_that_are_a_little_apart_and_orders_of_all_times_are_no_shift(
     mixed = {int(h): int(n) for h, n in zip(*np.unique(always, return_counts=True), strict=True)}
     assert rows.shifted(mixed) == 0
     assert rows.shifted({-5: 99}) == rows.shifted({}) == 0
+
+
+def test_the_edge_of_a_shift_may_have_a_hundredth_before_it() -> None:
+    """Not more; it is steep, seen ten times, and no farther away than time zones are."""
+    assert rows.shifted({-20: 3, -14: 397}) == -14
+    assert rows.shifted({-20: 5, -14: 395}) == 0  # 1.25 %: the edge is at -20, where next to nothing is
+    assert rows.shifted({-15: 400}) == rows.shifted({15: 400}) == 0
+    assert rows.shifted({-3: 40, 0: 100}) == -3
+    assert rows.shifted({-3: 39, 0: 100}) == 0
+    assert rows.shifted({-3: 10, 0: 25, 1: 25, 2: 25, 3: 15}) == -3
+    assert rows.shifted({-3: 9, 0: 22, 1: 22, 2: 22, 3: 22, 4: 22}) == 0
+    assert rows.shifted({2: 25, 3: 30, 4: 45}) == 2
+    assert rows.shifted({2: 24, 3: 31, 4: 45}) == 0
+    assert rows.shifted({0: 400}) == 0

@@ -338,3 +338,13 @@ def test_promoting_over_and_over_keeps_the_rules_in_force_few() -> None:
         champion = put(champion, version, *EVERYBODY)
     assert [rule.version for rule in champion.assignments] == [39, 39, 39]
     assert len(champion.history) == 39
+
+
+def test_who_was_champion_before_is_whom_the_newest_promotion_replaced() -> None:
+    """Not after a rollback: it took the newer one back because it was no good."""
+    one = first(1)
+    assert (Champion(model="ranker").predecessor, one.predecessor) == (None, None)
+    two = put(one, 2, *EVERYBODY)
+    assert two.predecessor == one
+    assert rollback(two, grounds=grounds()).predecessor is None
+    assert put(two, 3, "us").predecessor == two

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from switchpoint.experiment.errors import PlatformError, StoreUnavailable
+from switchpoint.experiment.errors import BadInput, PlatformError, StoreUnavailable
 from switchpoint.experiment.store.spool import Spool
 from switchpoint.router.client import Client, background, remote
 from switchpoint.router.client.background import Background, next_delay
@@ -386,3 +386,9 @@ def test_threads_of_a_forked_child_share_one_successor(
         closed.start()
         assert not closed.started
         monkeypatch.undo()
+
+
+@pytest.mark.parametrize("url", ["ftp://host", "host:8000", "http://"])
+def test_an_address_that_is_not_http_is_refused(url: str) -> None:
+    with pytest.raises(BadInput, match=r"base_url: is not an HTTP address.*give http://host:port"):
+        remote.Remote(url, timeout=1.0)
