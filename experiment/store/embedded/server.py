@@ -39,6 +39,7 @@ from switchpoint.experiment.store.embedded.process import (
     write_configuration,
     write_state,
 )
+from switchpoint.experiment.store.embedded.tail import mend_tail
 from switchpoint.experiment.store.redis.connection import check_server, configured_url, connect
 
 # `connect`, `check_server` and `find_server` belong to what a user of the embedded server asks for
@@ -166,6 +167,7 @@ class EmbeddedServer:
         self._reap()
         Path(self.socket).unlink(missing_ok=True)
         configuration = write_configuration(self._folder, Path(self.socket), maxmemory=self._maxmemory)
+        mend_tail(self._folder)
         if self.detached:
             self.pid = launch_detached(self.binary.path, configuration, self._lock)
             self._lock.name_holder(self.pid)

@@ -20,7 +20,6 @@ import pytest
 import redis
 
 from switchpoint.experiment.errors import AccessDenied, BadInput, PlatformError, StoreUnavailable
-from switchpoint.experiment.store.embedded import binary as binary_module
 from switchpoint.experiment.store.embedded.binary import ServerBinary, find_server
 from switchpoint.experiment.store.embedded.process import alive, read_state
 from switchpoint.experiment.store.embedded.server import (
@@ -41,28 +40,10 @@ from switchpoint.experiment.store.redis.connection import (
 )
 from switchpoint.experiment.store.redis.ledger import RedisLedger
 from switchpoint.experiment.store.redis.records import RedisRecords
+from tests.experiment.store.embedded.conftest import installed
 from tests.waiting import HUNG, patient, until
 
 DOCS = (Path(__file__).parents[4] / "docs" / "configuration.md").read_text()
-
-
-def installed() -> list[ServerBinary]:
-    found = [binary_module._probe(path, origin) for path, origin in binary_module._candidates()]
-    return [binary for binary in found if binary]
-
-
-@pytest.fixture(autouse=True)
-def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("SWITCHPOINT_REDIS_URL", "SWITCHPOINT_REDIS_SERVER", "SWITCHPOINT_DATA"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture(params=installed(), ids=lambda found: f"{found.engine}-{found.origin}")
-def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ServerBinary:
-    """Each server of this machine in turn, named as an operator would."""
-    found: ServerBinary = request.param
-    monkeypatch.setenv("SWITCHPOINT_REDIS_SERVER", str(found.path))
-    return found
 
 
 @pytest.fixture
