@@ -27,7 +27,7 @@ from switchpoint.experiment.ledger.columns import (
     label_of,
 )
 from switchpoint.experiment.ledger.event import Event
-from switchpoint.experiment.ledger.numbers import count_of, number_of
+from switchpoint.experiment.ledger.numbers import count_of, missing, number_of
 from switchpoint.experiment.ledger.plan import Slot
 from switchpoint.experiment.ledger.times import PERIODS
 
@@ -251,7 +251,7 @@ class Columns:
 
         def read(value: object) -> object:
             number = self.notation.number(column, value)
-            if empty is not None and (number is None or number != number):  # noqa: PLR0124 - NaN
+            if empty is not None and missing(number):
                 number = empty
             return meaning(number_of(number))
 

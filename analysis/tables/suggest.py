@@ -21,7 +21,7 @@ from switchpoint.analysis.tables.placement import CONTROL_NAMES
 from switchpoint.experiment.errors import BadInput
 from switchpoint.experiment.language.template import spec_yaml
 from switchpoint.experiment.ledger.columns import label_of
-from switchpoint.experiment.ledger.numbers import number_of, numbers_of
+from switchpoint.experiment.ledger.numbers import missing, number_of, numbers_of
 from switchpoint.experiment.ledger.times import times_of
 
 _VARIANTS, _ROWS_PER_TEST, _SEGMENTS, _METRICS, _FINEST = 12, 50, 50, 6, 6
@@ -198,7 +198,7 @@ def _source(shape: str, found: _Found, variants: Sequence[str], columns: Measure
 
 def _there(value: object) -> bool:
     """Whether a cell holds anything."""
-    return not (value is None or value != value or (isinstance(value, str) and not value.strip()))  # noqa: PLR0124
+    return not (missing(value) or (isinstance(value, str) and not value.strip()))
 
 
 def _looked_at(frame: Frame, name: str, doubtful: list[str]) -> _Column:

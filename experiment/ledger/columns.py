@@ -15,7 +15,7 @@ from switchpoint.experiment.definition.condition import attribute_names
 from switchpoint.experiment.definition.source import Source, Table
 from switchpoint.experiment.definition.types import Measure, Metric, MetricType
 from switchpoint.experiment.errors import BadInput, suggest
-from switchpoint.experiment.ledger.numbers import MISSING, Numbers, numbers_of
+from switchpoint.experiment.ledger.numbers import MISSING, Numbers, missing, numbers_of
 from switchpoint.experiment.ledger.plan import Slot
 from switchpoint.experiment.ledger.times import PLAIN, Moment, Times, times_of
 
@@ -58,12 +58,15 @@ def text_columns(source: Source, *, numbers: bool = False) -> frozenset[str]:
 
 
 def number_columns(source: Source) -> frozenset[str]:
-    """The columns that hold numbers: amounts, counts, covariates, and those `eligible` compares with some."""
+    """The columns that hold numbers: what is measured, and what `eligible` compares with numbers."""
+    return (_measured(source) | _compared_with_numbers(source.eligible)) - label_columns(source)
+
+
+def _measured(source: Source) -> frozenset[str]:
+    """The columns of amounts, counts and covariates."""
     roles = (*source.columns.values(), *source.covariate.values())
-    named = {column for columns in roles for column in columns.values()}
-    if source.outcomes is not None and source.outcomes.value is not None:
-        named.add(source.outcomes.value)
-    return frozenset(named | _compared_with_numbers(source.eligible)) - label_columns(source)
+    outcomes = () if source.outcomes is None or source.outcomes.value is None else (source.outcomes.value,)
+    return frozenset(column for columns in roles for column in columns.values()).union(outcomes)
 
 
 def time_columns(source: Source) -> frozenset[str]:
@@ -90,8 +93,7 @@ class Notation:
         """
         if isinstance(value, str) and column in self.numbers:
             value = self.numbers[column].number(value)
-        empty = value is None or value != value  # noqa: PLR0124 - NaN
-        return 0 if empty and column in self.zero else value
+        return 0 if column in self.zero and missing(value) else value
 
     def instant(self, column: str, value: object) -> Moment:
         """A cell as a time; see `Times.instant`."""
@@ -133,7 +135,7 @@ def notation_of(source: Source, columns: Mapping[str, Collection[object]]) -> No
         if (texts := [value for value in columns[name] if isinstance(value, str)])
     }
     return Notation(
-        amounts=number_columns(source) - _compared_with_numbers(source.eligible),
+        amounts=_measured(source),
         numbers=numbers_of(numbers, source.decimal),
         times={
             name: times_of(name, columns[name], source.date_format)
@@ -276,7 +278,7 @@ def advice(value: object, *, amount: bool) -> str:
     measured, so it is no cure there."""
     if not amount:
         return "correct the row, or leave it out with `eligible`."
-    if value is None or value != value or (isinstance(value, str) and value.strip().lower() in MISSING):  # noqa: PLR0124
+    if missing(value) or (isinstance(value, str) and value.strip().lower() in MISSING):
         return "complete the row; where an empty cell means 0, write `empty: 0` in the source."
     return "correct the row."
 

@@ -28,7 +28,7 @@ from switchpoint.experiment.ledger.columns import (
     served_variant,
 )
 from switchpoint.experiment.ledger.event import Event, Exposure, dimension_value, unit_id
-from switchpoint.experiment.ledger.numbers import count_of, number_of
+from switchpoint.experiment.ledger.numbers import count_of, missing, number_of
 
 T = TypeVar("T")
 
@@ -201,7 +201,7 @@ def _by_rule(rule: Callable[[object], str], value: object) -> str:
 
 def _known_number(value: object) -> float | None:
     """A finite number; None for a missing one."""
-    return None if value is None or value != value else float(number_of(value))  # noqa: PLR0124 - NaN
+    return None if missing(value) else float(number_of(value))
 
 
 def _token(row: _Row, source: Source, columns: list[str]) -> str:

@@ -216,6 +216,11 @@ def _notation(name: str, cells: Mapping[str, _Cell], decimal: str | None, *, wor
     )
 
 
+def missing(value: object) -> bool:
+    """Whether a cell holds nothing: None, or NaN, the one value that does not equal itself."""
+    return value is None or value != value  # noqa: PLR0124
+
+
 def number_of(value: object) -> int | float:
     """A finite number; raises ValueError for text, a missing value, NaN or infinity."""
     if isinstance(value, int):

@@ -107,7 +107,7 @@ def _looked_at(form: Dialect, text: str, numbers: Collection[str]) -> Dialect:
     """The form with what only its cells show."""
     rows = _rows(form, text)
     if rows and all(len(cell) > 1 and cell[0] == cell[-1] == "'" for cell in rows[0]):
-        form = replace(form, quote="'")
+        form = replace(form, quote="'", broken=True)
         rows = _rows(form, text)
     form = replace(form, padded=bool(rows) and _padded(rows))
     header = [cell.strip() for cell in rows[0]] if rows else []
@@ -155,7 +155,7 @@ def _chunks(path: Path, size: int) -> Iterator[bytes]:
 
 
 def _looked_through(path: Path) -> tuple[str, bool]:
-    """The encoding that the bytes of the whole file show, and whether there are any quotes."""
+    """The encoding that the bytes of the whole file show, and whether there are any double quotes."""
     decoder, encoding, quotes = codecs.getincrementaldecoder("utf-8")(), "utf-8", False
     for place, chunk in enumerate(_chunks(path, _CHUNK_BYTES)):
         if place == 0:
@@ -164,7 +164,7 @@ def _looked_through(path: Path) -> tuple[str, bool]:
             if marked == "utf-16" or max(odd, even) * 4 > len(chunk):
                 return marked or ("utf-16-le" if odd > even else "utf-16-be"), True
             encoding = marked or encoding
-        quotes = quotes or b'"' in chunk or b"'" in chunk
+        quotes = quotes or b'"' in chunk
         try:
             if encoding != _LATIN and (not chunk.isascii() or decoder.getstate()[0]):
                 decoder.decode(chunk)

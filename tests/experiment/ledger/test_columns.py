@@ -39,6 +39,8 @@ def test_a_notation_is_of_the_columns_that_hold_numbers_and_times() -> None:
 
 def test_the_advice_never_changes_what_is_measured() -> None:
     assert "`eligible`" in advice("x", amount=False)
+    source = Source(shape=Shape.UNITS, columns={"revenue": {"value": "paid"}}, eligible={"paid": {"$gt": 0}})
+    assert notation_of(source, {}).amounts == {"paid"}  # also where a condition compares it
     for value in (None, float("nan"), "", "n/a", "x"):
         assert "eligible" not in advice(value, amount=True)
     assert "`empty: 0`" in advice("", amount=True)
