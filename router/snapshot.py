@@ -36,7 +36,7 @@ from switchpoint.experiment.ledger.fold import LedgerPlan, ledger_plan
 from switchpoint.experiment.registry import lifecycle
 from switchpoint.experiment.registry.champion import Champion, compile_champion
 from switchpoint.experiment.registry.model import ModelVersion
-from switchpoint.experiment.store.spool import Run, run_here
+from switchpoint.experiment.store.database import Run, run_here
 
 _log = logging.getLogger(__name__)
 

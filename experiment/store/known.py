@@ -16,8 +16,8 @@ from pathlib import Path
 
 from switchpoint.experiment.errors import Corrupt, StoreReverted
 from switchpoint.experiment.registry.records import Records
+from switchpoint.experiment.store.database import Run, run_here
 from switchpoint.experiment.store.journal import journal_head, journal_path
-from switchpoint.experiment.store.spool import Run, run_here
 
 KNOWN_FILE = "store.json"
 

@@ -20,12 +20,13 @@ from gevent.threadpool import ThreadPool
 
 from switchpoint.experiment.errors import Conflict, StoreReverted, StoreUnavailable
 from switchpoint.experiment.registry.records import Kind, Records
+from switchpoint.experiment.store.database import Run, run_here
 from switchpoint.experiment.store.known import StoreMemory, serving_folder
 from switchpoint.experiment.store.redis.connection import ServerFinding, check_server, connect, server_time
 from switchpoint.experiment.store.redis.days import newest_finding
 from switchpoint.experiment.store.redis.ledger import RedisLedger
 from switchpoint.experiment.store.redis.records import RedisRecords
-from switchpoint.experiment.store.spool import Run, Spool, run_here
+from switchpoint.experiment.store.spool import Spool
 from switchpoint.router.http import problem
 from switchpoint.router.http.body import BodyReader
 from switchpoint.router.http.metrics import Metrics

@@ -117,7 +117,7 @@ GROUPS = {
         tests=("tests/experiment/registry/test_champion.py",),
     ),
     "spool": Group(
-        files=("experiment/store/spool.py",),
+        files=("experiment/store/spool.py", "experiment/store/database.py"),
         tests=("tests/experiment/store/test_spool.py", "tests/experiment/store/test_spool_faults.py"),
     ),
     "recorder": Group(files=("router/recording/recorder.py",), tests=("tests/router/recording/test_recorder.py",)),

@@ -8,6 +8,7 @@ import importlib.util
 import os
 import shutil
 import sqlite3
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable
@@ -19,7 +20,7 @@ from typing import Any
 import pytest
 
 from switchpoint.experiment.errors import Corrupt, PlatformError, SpoolFull
-from switchpoint.experiment.store import spool as spool_module
+from switchpoint.experiment.store import database
 from switchpoint.experiment.store.spool import Spool
 from tests.waiting import replace_time
 
@@ -272,7 +273,7 @@ class Holder:
         self.connection = sqlite3.connect(path, isolation_level=None)
         self.connection.execute("BEGIN IMMEDIATE")
         self.now, self.lets_go_after = 0.0, lets_go_after
-        replace_time(monkeypatch, spool_module, monotonic=lambda: self.now, sleep=self.slept)
+        replace_time(monkeypatch, database, monotonic=lambda: self.now, sleep=self.slept)
 
     def slept(self, seconds: float) -> None:
         self.now += seconds
@@ -319,15 +320,17 @@ Hooks = dict[str, Callable[[], None]]
 
 @pytest.fixture
 def forking(monkeypatch: pytest.MonkeyPatch) -> tuple[type[Spool], Hooks]:
-    """A fresh copy of the class, and what it wants called at a fork."""
+    """A fresh copy of the class, and what its files want called at a fork."""
     hooks: Hooks = {}
-    spec = importlib.util.find_spec("switchpoint.experiment.store.spool")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
     with monkeypatch.context() as patch:
         patch.setattr(os, "register_at_fork", hooks.update)
-        spec.loader.exec_module(module)
+        for name in ("database", "spool"):
+            spec = importlib.util.find_spec(f"switchpoint.experiment.store.{name}")
+            assert spec is not None
+            assert spec.loader is not None
+            module = importlib.util.module_from_spec(spec)
+            patch.setitem(sys.modules, module.__name__, module)
+            spec.loader.exec_module(module)
     return module.Spool, hooks
 
 

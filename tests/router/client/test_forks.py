@@ -40,7 +40,7 @@ def fork_in_c():
     if not told:
         child = ctypes.cast(ctypes.pythonapi.PyOS_AfterFork_Child, ctypes.c_void_p)
         told.append(libc["__register_atfork"](None, None, child, None))
-    with client._spool._lock:
+    with client._spool._file._lock:
         return libc.fork()
 def until(state):
     end = time.monotonic() + 20
@@ -183,11 +183,11 @@ def test_a_child_has_its_own_handle_of_the_queue(service: Service, tmp_path: Pat
     """SQLite connections must not cross a fork, nor a lock that a thread of the parent may hold."""
     script = f"""
 client.waiting()
-connection = client._spool._connection
+connection = client._spool._file._connection
 if not (pid := {FORKS[fork]}):
     client.waiting()
-    with client._spool._lock:
-        os._exit(client._spool._connection is connection)
+    with client._spool._file._lock:
+        os._exit(client._spool._file._connection is connection)
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 """
     with Host(service, tmp_path, script) as host:

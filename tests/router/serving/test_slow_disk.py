@@ -7,7 +7,7 @@ import sys
 import textwrap
 from pathlib import Path
 
-from switchpoint.experiment.store.spool import run_here
+from switchpoint.experiment.store.database import run_here
 from switchpoint.router.serving.wsgi import _beside_the_loop
 from tests.waiting import HUNG
 
