@@ -7,6 +7,7 @@ key; a report stays at the address that its content gives it. Bodies are compres
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import zlib
 from collections.abc import Collection, Iterable
@@ -26,7 +27,8 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS document (
     kind TEXT NOT NULL, key TEXT NOT NULL, at INTEGER NOT NULL, body BLOB NOT NULL, UNIQUE (kind, key)
 );
-CREATE TABLE IF NOT EXISTS content (digest TEXT NOT NULL UNIQUE, html BLOB NOT NULL, document BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS part (digest TEXT NOT NULL UNIQUE, body BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS content (digest TEXT NOT NULL UNIQUE, parts BLOB NOT NULL, document BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS report (
     experiment TEXT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL, at INTEGER NOT NULL,
     digest TEXT NOT NULL, UNIQUE (experiment, kind, name)
@@ -58,14 +60,20 @@ _GET = "SELECT kind, key, at, body FROM document WHERE kind = ? AND key = ?"
 _ALL = "SELECT kind, key, at, body FROM document WHERE kind = ? ORDER BY key"
 _KEYS = "SELECT key FROM document WHERE kind = ?"
 _REMOVE = "DELETE FROM document WHERE kind = ? AND key = ?"
+_CONFIRM = "UPDATE document SET at = ? WHERE kind = ? AND key = ? AND at < ?"
 _CHANGED = "SELECT changed FROM counter"
-_KEEP_CONTENT = "INSERT OR IGNORE INTO content (digest, html, document) VALUES (?, ?, ?)"
+_KEEP_PART = "INSERT OR IGNORE INTO part (digest, body) VALUES (?, ?)"
+_KEEP_CONTENT = "INSERT OR IGNORE INTO content (digest, parts, document) VALUES (?, ?, ?)"
 _KEEP_REPORT = """
 INSERT INTO report (experiment, kind, name, at, digest) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (experiment, kind, name) DO UPDATE SET at = excluded.at, digest = excluded.digest
 """
 _REPORTS = "SELECT digest, kind, name, at FROM report WHERE experiment = ? ORDER BY at, kind, name"
-_CONTENT = "SELECT html, document FROM content WHERE digest = ?"
+_CONTENT = "SELECT parts, document FROM content WHERE digest = ?"
+_PART = "SELECT body FROM part WHERE digest = ?"
+
+# scripts and styles are the same in every report, and most of its size: each is kept once
+_PARTS = re.compile(r"(?=<(?:script|style)\b)|(?<=</script>)|(?<=</style>)")
 
 
 def console_folder(data: Path, project: str) -> Path:
@@ -135,6 +143,12 @@ class Board:
 
         self._file.commit(remove)
 
+    def confirm(self, documents: Iterable[tuple[str, str]], *, at: int) -> None:
+        """Say that documents, by kind and key, hold at the instant `at` too; changes nothing else."""
+        rows = [(at, kind, key, at) for kind, key in documents]
+        if rows:
+            self._file.commit(lambda connection: connection.executemany(_CONFIRM, rows))
+
     def changed(self) -> int:
         """How often something changed: a document or a report is new, different or gone.
 
@@ -161,9 +175,11 @@ class Board:
         """
         text = _text(document)
         digest = _digest(html, text)
-        content = (digest, _packed(html), _packed(text))
+        parts = [(digest_of(part), _packed(part)) for part in _PARTS.split(html)]
+        content = (digest, _packed(_text([name for name, _ in parts])), _packed(text))
 
         def keep(connection: sqlite3.Connection) -> None:
+            connection.executemany(_KEEP_PART, parts)
             connection.execute(_KEEP_CONTENT, content)
             connection.execute(_KEEP_REPORT, (experiment, kind, name, at, digest))
 
@@ -186,9 +202,12 @@ class Board:
             raise NotFound(
                 "no such report", field="report", value=digest, fix="choose one of an experiment's reports"
             )
-        html, text = (self._unpacked(blob, f"report {digest}") for blob in rows[0])
+        what = f"report {digest}"
+        parts, text = (self._unpacked(blob, what) for blob in rows[0])
+        bodies = [blob for part in json.loads(parts) for (blob,) in self._file.read(_PART, part)]
+        html = "".join(self._unpacked(blob, what) for blob in bodies)
         if _digest(html, text) != digest:
-            raise self._damaged(f"report {digest}")
+            raise self._damaged(what)
         return html, json.loads(text)
 
     def close(self) -> None:

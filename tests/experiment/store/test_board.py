@@ -68,6 +68,23 @@ def test_only_what_changed_is_counted(board: Board) -> None:
     assert board.changed() == 4
 
 
+def test_documents_are_confirmed_without_being_written_again(board: Board) -> None:
+    board.put_many([kept("page", "a", 1, 5), kept("page", "b", 1, 9), kept("report", "a", 1, 5)])
+    board.confirm([("page", "a"), ("page", "b"), ("page", "nothing")], at=7)
+    board.confirm([], at=8)
+    assert board.all("page") == [kept("page", "a", 1, 7), kept("page", "b", 1, 9)]  # no instant goes back
+    assert (board.all("report"), board.changed()) == ([kept("report", "a", 1, 5)], 3)
+
+
+def test_what_every_report_carries_is_kept_once(board: Board) -> None:
+    library = "".join(map(str, range(50_000)))
+    page = "<html><style>b{}</style><p>%d<script src=x>" + library + "</script><script>2</script></html>"
+    digests = [board.keep_report("home", "day", str(n), at=n, html=page % n, document={}) for n in range(30)]
+    assert [board.report(digest)[0] for digest in digests] == [page % n for n in range(30)]
+    board.close()
+    assert board.path.stat().st_size < 2 * len(library)
+
+
 def test_documents_that_are_no_json_are_refused_and_nothing_of_their_batch_is_written(board: Board) -> None:
     for body in (float("nan"), {"a": object()}, {1, 2}):
         with pytest.raises(BadInput, match=r"not a JSON value.*Fix: use finite numbers, text and lists"):
@@ -97,9 +114,10 @@ def test_a_day_points_to_its_last_report_and_earlier_ones_stay_where_they_are(bo
         board.report("sha256:0")
 
 
-CONTENT = st.tuples(
-    st.sampled_from(["", "<p>a</p>", "ä"]), st.dictionaries(st.sampled_from("ab"), st.integers(0, 2))
-)
+HTML = st.lists(
+    st.sampled_from(["<p>ä</p>", "<script>", "</script>", "<style>", "</style>", "<scripts"])
+).map("".join)
+CONTENT = st.tuples(HTML, st.dictionaries(st.sampled_from("ab"), st.integers(0, 2)))
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("put"), st.sampled_from("ab"), st.integers(0, 2)),
@@ -205,7 +223,7 @@ def test_a_damaged_document_or_report_is_said_and_not_shown(board: Board) -> Non
             "UPDATE document SET body = CAST(substr(body, 1, length(body) - 1) || x'00' AS BLOB)"
         )
         connection.execute(
-            "UPDATE content SET html = (SELECT html FROM content WHERE digest = ?) WHERE digest = ?",
+            "UPDATE content SET parts = (SELECT parts FROM content WHERE digest = ?) WHERE digest = ?",
             (other, digest),
         )
     connection.close()
