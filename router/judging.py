@@ -1,21 +1,31 @@
-"""Judging one experiment: its moments by the frozen rule, and the decision record of what was found."""
+"""Judging experiments: their moments by the frozen rule, and the decision record of what was found.
+
+What a look needs beside the experiment's own moments is read once for any number of looks: the records
+(`Experiments`), and what the ledger counted of the whole project (`Survey`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 from switchpoint.analysis.report.report import Report
 from switchpoint.experiment.definition.state import ExperimentState
 from switchpoint.experiment.errors import BadInput
 from switchpoint.experiment.language.experiment import digest, rule_digest
+from switchpoint.experiment.ledger.fold import Arrivals
 from switchpoint.experiment.ledger.moments import Moments
-from switchpoint.experiment.ledger.plan import ledger_plan
+from switchpoint.experiment.ledger.plan import LedgerPlan, ledger_plan
 from switchpoint.experiment.ledger.protocol import Ledger, settle
 from switchpoint.experiment.registry.catalog import Catalog
 from switchpoint.experiment.registry.decision import DecisionRecord, Finding, moments_digest
+from switchpoint.experiment.registry.model import ModelVersion
+
+if TYPE_CHECKING:  # imported when something is judged: other commands must not wait for it
+    from switchpoint.analysis.analyze import Project
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +37,89 @@ class Look:
     moments: Moments
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiments:
+    """All experiments and model versions of a project, as one reading of its records found them."""
+
+    states: Mapping[str, ExperimentState]
+    versions: tuple[ModelVersion, ...]
+    plan: LedgerPlan
+
+    @classmethod
+    def read(cls, catalog: Catalog) -> Experiments:
+        """Read each kind of record once. Raises StoreUnavailable, Corrupt."""
+        states = catalog.experiments()
+        return cls(
+            states={state.key: state for state in states},
+            versions=tuple(catalog.models()),
+            plan=ledger_plan(states),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """All that one experiment is judged by, whatever the instant."""
+
+    state: ExperimentState
+    moments: Moments
+    project: Project
+
+    def look(self, *, at: int, compare: Sequence[tuple[str, str]] = ()) -> Look:
+        """Judge at the instant `at` (ms), with pairs of variants to compare with each other.
+
+        Raises:
+            BadInput: the instant lies before the start, or a pair names a variant that is not there.
+        """
+        from switchpoint.analysis.analyze import analyze_ledger
+
+        refuse_before_start(self.state, at)
+        report = analyze_ledger(self.state, self.moments, at=at, compare=compare, project=self.project)
+        return Look(report=report, state=self.state, moments=self.moments)
+
+
+class Survey:
+    """What the ledger counted of the whole project at one moment; units that wait are refolded first."""
+
+    def __init__(self, known: Experiments, ledger: Ledger) -> None:
+        """Read it. Raises StoreUnavailable, Corrupt."""
+        self.known, self._ledger = known, ledger
+        self.pending = settle(ledger, known.plan)
+        self._late = ledger.late()
+        self._common: Arrivals = {}
+        self._arrivals: dict[str, Arrivals] = {}
+        for name, count in ledger.arrivals(known.plan).items():
+            # of the project, or of one experiment and variant
+            group = self._common if len(name) < 3 else self._arrivals.setdefault(name[1], {})
+            group[name] = count
+        self._states = tuple(known.states.values())
+        self._reads = {slot.event for slot in known.plan.slots}
+        self._models: dict[str, dict[str, str]] = {}
+        for each in known.versions:
+            self._models.setdefault(each.name, {})[each.digest] = str(each.ref)
+
+    def case(self, key: str) -> Case:
+        """What one of the experiments is judged by; its moments are read now.
+
+        Raises:
+            NotFound: it was never started.
+            StoreUnavailable, Corrupt: they cannot be read.
+        """
+        from switchpoint.analysis.analyze import Project
+        from switchpoint.analysis.evidence.facts import Backlog
+        from switchpoint.analysis.evidence.ledger import arrived
+
+        state = self.known.states[key]
+        moments = self._ledger.moments(key, self.known.plan)
+        counts = self._common | self._arrivals.get(key, {})
+        project = Project(
+            backlog=Backlog(pending=self.pending, late=self._late),
+            facts=arrived(state.definition, counts, self._reads),
+            others=self._states,
+            models=self._models.get(state.definition.model or "", {}),
+        )
+        return Case(state=state, moments=moments, project=project)
+
+
 def look(
     catalog: Catalog, ledger: Ledger, key: str, *, at: int, compare: Sequence[tuple[str, str]] = ()
 ) -> Look:
@@ -36,30 +129,13 @@ def look(
         compare: pairs of variants to compare with each other.
 
     Raises:
-        NotFound: there is no such experiment.
+        NotFound: there is no such experiment, or it was never started.
         BadInput: the instant lies before its start, or a pair names a variant that is not there.
     """
-    from switchpoint.analysis.analyze import Project, analyze_ledger
-    from switchpoint.analysis.evidence.facts import Backlog
-    from switchpoint.analysis.evidence.ledger import arrived
-
-    states = catalog.experiments()  # read once, so that the plan and the experiment are of one moment
-    state = next((each for each in states if each.key == key), None) or catalog.experiment(key)
-    refuse_before_start(state, at)
-    plan = ledger_plan(states)
-    pending = settle(ledger, plan)
-    moments = ledger.moments(key, plan)
-    names = {version.digest: str(version.ref) for version in catalog.models(state.definition.model)}
-    report = analyze_ledger(
-        state, moments, at=at, compare=compare,
-        project=Project(
-            backlog=Backlog(pending=pending, late=ledger.late()),
-            facts=arrived(state.definition, ledger.arrivals(plan), {slot.event for slot in plan.slots}),
-            others=states,
-            models=names,
-        ),
-    )  # fmt: skip
-    return Look(report=report, state=state, moments=moments)
+    known = Experiments.read(catalog)
+    if key not in known.states:
+        catalog.experiment(key)  # says that there is none
+    return Survey(known, ledger).case(key).look(at=at, compare=compare)
 
 
 def refuse_before_start(state: ExperimentState, at: int) -> None:

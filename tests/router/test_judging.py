@@ -13,7 +13,7 @@ from switchpoint.experiment.registry.catalog import Catalog
 from switchpoint.experiment.registry.model import Content, Format
 from switchpoint.experiment.registry.records import Kind
 from switchpoint.experiment.store.memory import MemoryLedger, MemoryRecords
-from switchpoint.router.judging import look
+from switchpoint.router.judging import Experiments, Survey, look
 from tests.experiment.definitions import experiment
 
 
@@ -41,8 +41,9 @@ def records() -> Counted:
     for letter in "ab":
         content = Content(format=Format.SKOPS, artifact={"model.skops": "sha256:" + letter * 64})
         catalog.register_model("ranker", content, at=0, actor="ana")
-    for key in ("home", "other"):
-        catalog.apply(experiment(key=key), at=1, actor="ana")
+    for key, part in (("home", [0.0, 0.5]), ("other", [0.5, 1.0])):
+        layer = {"key": "shop", "slice": part}
+        catalog.apply(experiment(key=key, layer=layer), at=1, actor="ana")
     catalog.start("home", at=3 * DAY_MS, actor="ana")
     made.read.clear()
     return made
@@ -52,6 +53,33 @@ def test_every_record_is_read_once(records: Counted) -> None:
     found = look(Catalog(records), MemoryLedger(), "home", at=4 * DAY_MS)
     assert found.state.key == found.report.header.key == "home"
     assert records.read == {Kind.EXPERIMENT: 1, Kind.MODEL: 1}
+
+
+class CountedLedger(MemoryLedger):
+    """A ledger that counts how often it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: Counter[str] = Counter()
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in {"pending", "late", "arrivals", "moments"}:
+            self.asked[name] += 1
+        return super().__getattribute__(name)
+
+
+def test_one_reading_serves_any_number_of_looks(records: Counted) -> None:
+    """And each is the look that reads everything anew."""
+    catalog, ledger = Catalog(records), CountedLedger()
+    catalog.start("other", at=3 * DAY_MS, actor="ana")
+    records.read.clear()
+    ledger.asked.clear()
+    survey = Survey(Experiments.read(catalog), ledger)
+    found = {key: survey.case(key).look(at=4 * DAY_MS) for key in ("home", "other", "home")}
+    assert records.read == {Kind.EXPERIMENT: 1, Kind.MODEL: 1}
+    assert ledger.asked == {"pending": 1, "late": 1, "arrivals": 1, "moments": 3}
+    for key, one in found.items():
+        assert one == look(catalog, ledger, key, at=4 * DAY_MS)
 
 
 def test_a_look_before_the_start_is_refused_and_one_at_the_start_is_not(records: Counted) -> None:
