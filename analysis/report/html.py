@@ -126,16 +126,17 @@ def typeset(plain: str) -> str:
 
 
 @cache
-def environment() -> Environment:
-    """The templates: everything is escaped, and a name that is not there is an error."""
+def environment(*folders: Path) -> Environment:
+    """The templates, those of further folders among them: everything is escaped, and a name that is not there
+    is an error."""
     found = Environment(
-        loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined,
+        loader=FileSystemLoader([*folders, _TEMPLATES]), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
     )  # fmt: skip
     found.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
     found.filters["typeset"] = typeset
     found.globals |= {
-        "asset": _asset, "chart_library": _chart_library, "classes": _classes, "policy": _policy,
+        "asset": asset, "chart_library": chart_library, "classes": _classes, "policy": _policy,
         "transposed": transposed,
     }  # fmt: skip
     return found
@@ -146,13 +147,13 @@ def _page(template: str, **given: object) -> str:
 
 
 @cache
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
     """A style sheet or a script beside the templates, as it is."""
     return (_TEMPLATES / name).read_text(encoding="utf-8")
 
 
 @cache
-def _chart_library() -> str:
+def chart_library() -> str:
     """Vega, Vega-Lite and Vega-Embed as one browser script (about 0.9 MB, offline)."""
     import vl_convert  # heavy, and only pages with charts need it
 

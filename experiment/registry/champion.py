@@ -104,6 +104,16 @@ class Champion:
         """The version of units that match no rule."""
         return self.incumbents.default
 
+    def since(self, segment: str | None = None) -> int | None:
+        """When (ms) a segment, for None whoever is outside all rules, got its version of now; None: never."""
+        version, since = self.incumbents.version_for(segment), None
+        for number, change in enumerate(self.history, 1):
+            if replace(self, history=self.history[:number]).incumbents.version_for(segment) != version:
+                since = None
+            elif since is None:
+                since = change.grounds.at
+        return None if version is None else since
+
     @property
     def predecessor(self) -> Champion | None:
         """Whom the newest promotion replaced; None for the first one, and after a rollback (no good)."""

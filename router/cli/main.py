@@ -15,6 +15,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "init": ("project", "init", "Write a commented experiment definition to start from."),
     "demo": ("demo", "demo", "Train, serve, send two simulated weeks, decide: the whole path in a minute."),
     "serve": ("project", "serve", "Serve assignments, predictions and events over HTTP."),
+    "console": ("console", "console", "Open the pages: what to do now, why, and the buttons that do it."),
+    "user": ("console", "user", "Users of a shared console, and what they may do."),
     "doctor": ("project", "doctor", "Check the environment, the server and the stored records."),
     "validate": ("validate", "validate", "Check definition files; needs no server."),
     "plan": ("validate", "plan", "Show what applying a definition would change."),

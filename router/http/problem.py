@@ -61,8 +61,29 @@ class Encoding(BadInput):
     code = "bad_encoding"
 
 
+class LoggedOut(BadInput):
+    """Nobody is logged in, or their session ended."""
+
+    code = "logged_out"
+
+
+class Forbidden(BadInput):
+    """The role does not allow this, or the request does not come from our own page."""
+
+    code = "forbidden"
+
+
+class TooManyAttempts(BadInput):
+    """Too many log-ins failed a moment ago."""
+
+    code = "too_many_attempts"
+
+
 # the first class an error is an instance of decides
 STATUSES: Mapping[type[SwitchpointError], int] = {
+    LoggedOut: 401,
+    Forbidden: 403,
+    TooManyAttempts: 429,
     TooLarge: 413,
     SlowBody: 408,
     MethodNotAllowed: 405,
@@ -77,6 +98,21 @@ STATUSES: Mapping[type[SwitchpointError], int] = {
     Corrupt: 500,
     PlatformError: 503,
 }
+
+
+TITLES = {
+    400: "That cannot be used",
+    401: "You are not logged in",
+    403: "You may not do that",
+    404: "There is no such thing",
+    405: "That cannot be done here",
+    409: "Nothing was done",
+    413: "That is too large",
+    429: "Too many attempts",
+    500: "Something failed here",
+    503: "The store is away",
+}
+"""What a page says first."""
 
 
 def status_of(error: SwitchpointError) -> int:

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Self
@@ -30,6 +30,7 @@ MASTER_FILE = "master"  # in `metrics_folder`: the pids of the master and of who
 _ORPHAN_SECONDS = 10.0
 _TORN_DOWN_SECONDS = 1.0  # the kernel closes what a killed process had open after its death
 _POLL_SECONDS = 0.05
+_ATTEND_SECONDS = 0.5
 
 # set between fork and exec by a fresh interpreter: a preexec_fn is not safe in a process with threads.
 # 1 is PR_SET_PDEATHSIG, 15 SIGTERM
@@ -99,7 +100,110 @@ def _orphaned(data: Path, port: int) -> bool:
     return alive(master) and not alive(owner)
 
 
-class ServingProcess:
+class Child:
+    """A Python process that ends with this one. Start it from a thread that outlives it."""
+
+    def __init__(self, arguments: Sequence[str], environ: Mapping[str, str] | None = None) -> None:
+        """`arguments` of the interpreter; `environ` adds variables to those of this process."""
+        self._arguments, self._environ = arguments, {**os.environ, **(environ or {})}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """Its pid."""
+        if self._process is None:
+            raise PlatformError(f"{self._arguments[1]} was not started")
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start it."""
+        self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and modules
+            [sys.executable, "-I", "-S", "-c", _BOUND, str(os.getpid()), *self._arguments],
+            env=self._environ,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C in the terminal reaches the owner, who stops us in order
+        )
+
+    def alive(self) -> bool:
+        """Whether it runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def stop(self) -> None:
+        """SIGTERM: what is under way is finished; SIGKILL after 15 s."""
+        process = self._process
+        if process is None or process.poll() is not None:
+            return
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+class WebProcess(Child):
+    """One that answers at an address."""
+
+    def __init__(
+        self, arguments: Sequence[str], *, host: str, port: int, environ: Mapping[str, str] | None = None
+    ) -> None:
+        """As `Child`."""
+        super().__init__(arguments, {**(environ or {}), "SWITCHPOINT_BIND": f"{host}:{port}"})
+        self.host, self.port = host, port
+
+    @property
+    def url(self) -> str:
+        """The base URL."""
+        return f"http://{self.host}:{self.port}"
+
+    def start(self, *, ready: bool = True) -> None:
+        """Start, and with `ready` wait until /healthz answers.
+
+        Raises:
+            PlatformError: it ended or did not answer; its log on standard error says why.
+        """
+        super().start()
+        if ready:
+            try:
+                self.await_answer()
+            except BaseException:
+                self.stop()
+                raise
+
+    def await_answer(self, path: str = "/healthz", *, seconds: float = START_SECONDS) -> None:
+        """Wait until GET `path` answers 200. Raises PlatformError."""
+        end = time.monotonic() + seconds
+        while self.status(path) != http.client.OK:
+            if not self.alive():
+                raise PlatformError(f"what serves {self.url} ended while starting; its log says why")
+            if time.monotonic() > end:
+                raise PlatformError(f"{self.url} did not answer {path} within {seconds:g} s")
+            time.sleep(_POLL_SECONDS)
+
+    def status(self, path: str) -> int | None:
+        """The status of GET `path`, None when nobody answers."""
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=2.0)
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().status
+        except (OSError, http.client.HTTPException):
+            return None
+        finally:
+            connection.close()
+
+    def __enter__(self) -> Self:
+        """Started and answering."""
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop."""
+        self.stop()
+
+
+class ServingProcess(WebProcess):
     """gunicorn with our workers, owned by this process. Start it from a thread that outlives it."""
 
     def __init__(
@@ -114,78 +218,25 @@ class ServingProcess:
         application: str = "switchpoint.router.serving.wsgi:create()",
     ) -> None:
         """`environ` adds further SWITCHPOINT_ variables (settings.py names them)."""
-        self.host, self.port = host, port
-        self._application = application
-        self._environ = {
-            **os.environ,
-            **(environ or {}),
-            "SWITCHPOINT_REDIS_URL": redis_url,
-            "SWITCHPOINT_DATA": str(data),
-            "SWITCHPOINT_BIND": f"{host}:{port}",
-            "SWITCHPOINT_WORKERS": str(workers),
-            # set before any process imports prometheus_client, which looks once
-            "PROMETHEUS_MULTIPROC_DIR": str(metrics_folder(data, port)),
-        }
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def url(self) -> str:
-        """The base URL."""
-        return f"http://{self.host}:{self.port}"
-
-    @property
-    def pid(self) -> int:
-        """The master's pid."""
-        if self._process is None:
-            raise PlatformError("serving was not started")
-        return self._process.pid
-
-    def start(self, *, ready: bool = True) -> None:
-        """Start, and with `ready` wait until /healthz answers.
-
-        Raises:
-            PlatformError: it ended or did not answer; its log on standard error says why.
-        """
-        gunicorn = (
-            "-m",
-            "switchpoint.router.serving.master",
-            "-c",
-            "python:switchpoint.router.serving.gunicorn_conf",
-            self._application,
+        super().__init__(
+            (
+                "-m",
+                "switchpoint.router.serving.master",
+                "-c",
+                "python:switchpoint.router.serving.gunicorn_conf",
+                application,
+            ),
+            host=host,
+            port=port,
+            environ={
+                **(environ or {}),
+                "SWITCHPOINT_REDIS_URL": redis_url,
+                "SWITCHPOINT_DATA": str(data),
+                "SWITCHPOINT_WORKERS": str(workers),
+                # set before any process imports prometheus_client, which looks once
+                "PROMETHEUS_MULTIPROC_DIR": str(metrics_folder(data, port)),
+            },
         )
-        self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and modules
-            [sys.executable, "-I", "-S", "-c", _BOUND, str(os.getpid()), *gunicorn],
-            env=self._environ,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C in the terminal reaches the owner, who stops us in order
-        )
-        if ready:
-            try:
-                self.await_answer()
-            except BaseException:
-                self.stop()
-                raise
-
-    def await_answer(self, path: str = "/healthz", *, seconds: float = START_SECONDS) -> None:
-        """Wait until GET `path` answers 200. Raises PlatformError."""
-        end = time.monotonic() + seconds
-        while self.status(path) != http.client.OK:
-            if self._process is None or self._process.poll() is not None:
-                raise PlatformError(f"serving on {self.url} ended while starting; its log says why")
-            if time.monotonic() > end:
-                raise PlatformError(f"serving on {self.url} did not answer {path} within {seconds:g} s")
-            time.sleep(_POLL_SECONDS)
-
-    def status(self, path: str) -> int | None:
-        """The status of GET `path`, None when nobody answers."""
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=2.0)
-        try:
-            connection.request("GET", path)
-            return connection.getresponse().status
-        except (OSError, http.client.HTTPException):
-            return None
-        finally:
-            connection.close()
 
     def ready_facts(self) -> dict[str, object]:
         """The body of /readyz. Raises PlatformError when nobody answers."""
@@ -198,37 +249,10 @@ class ServingProcess:
         finally:
             connection.close()
 
-    def alive(self) -> bool:
-        """Whether the master runs."""
-        return self._process is not None and self._process.poll() is None
-
     def reload(self) -> None:
         """SIGHUP: new workers, from what is installed now; the old ones serve until these are ready."""
         if self.alive():
             os.kill(self.pid, signal.SIGHUP)
-
-    def stop(self) -> None:
-        """SIGTERM: requests under way are finished, queued events written; SIGKILL after 15 s."""
-        process = self._process
-        if process is None or process.poll() is not None:
-            return
-        process.terminate()
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-    def __enter__(self) -> Self:
-        """Started and answering."""
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Stop."""
-        self.stop()
 
 
 _OBEYED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -242,42 +266,37 @@ def _has_terminal() -> bool:
     return True
 
 
-def serve(
-    *,
-    redis_url: str,
-    data: Path,
-    host: str = "127.0.0.1",
-    port: int = 8000,
-    workers: int = 2,
-    environ: Mapping[str, str] | None = None,
-) -> int:
-    """Serve until SIGTERM, SIGINT or the master's own end; returns the exit code. For the main thread.
+def attend(main: WebProcess, others: Sequence[Child] = ()) -> int:
+    """Run until SIGTERM, SIGINT or the main process's own end; returns the exit code. For the main thread.
 
-    SIGHUP replaces the workers without an interruption; that of a closed terminal ends the service.
+    Others that end are started again. SIGHUP reloads a service without an interruption; that of a closed
+    terminal ends everything.
 
     Raises:
         PlatformError: it did not start.
     """
     stopping = threading.Event()
-    serving = ServingProcess(
-        redis_url=redis_url, data=data, host=host, port=port, workers=workers, environ=environ
-    )
     terminal = _has_terminal()
 
     def obey(number: int, _frame: FrameType | None) -> None:
-        if number == signal.SIGHUP and _has_terminal() is terminal:
-            serving.reload()
+        if number == signal.SIGHUP and _has_terminal() is terminal and isinstance(main, ServingProcess):
+            main.reload()
         else:
             stopping.set()
 
     before = {number: signal.signal(number, obey) for number in _OBEYED}
     try:
-        serving.start()
-        while not stopping.wait(0.5):
-            if not serving.alive():
+        main.start()
+        while not stopping.is_set():
+            if not main.alive():
                 return 3
+            for other in others:
+                if not other.alive():
+                    other.start()
+            stopping.wait(_ATTEND_SECONDS)
         return 0
     finally:
-        serving.stop()
+        for child in (*others, main):
+            child.stop()
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -229,12 +229,15 @@ def serve(ctx: click.Context, context: Context, host: str, port: int, workers: i
       SWITCHPOINT_REDIS_URL=redis://db:6379/0 switchpoint serve --host 0.0.0.0 --workers 8
     """
     from switchpoint.router.cli.own_store import own_store
-    from switchpoint.router.serving.launch import require_free
-    from switchpoint.router.serving.launch import serve as run
+    from switchpoint.router.serving.launch import ServingProcess, attend, require_free
 
     require_free(host, port, data=context.data)
     with own_store(context.data, host=host) as url:
         click.echo(f"serving on http://{host}:{port} (data {context.data}); Ctrl-C stops", err=True)
         environ = {"SWITCHPOINT_PROJECT": context.project}
-        code = run(redis_url=url, data=context.data, host=host, port=port, workers=workers, environ=environ)
+        code = attend(
+            ServingProcess(
+                redis_url=url, data=context.data, host=host, port=port, workers=workers, environ=environ
+            )
+        )
     ctx.exit(code)

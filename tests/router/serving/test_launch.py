@@ -20,8 +20,9 @@ from tests.waiting import HUNG, until
 SERVE = """
 import sys
 from pathlib import Path
-from switchpoint.router.serving.launch import serve
-sys.exit(serve(redis_url="unix:///nowhere.sock", data=Path(sys.argv[1]), port=int(sys.argv[2]), workers=1))
+from switchpoint.router.serving.launch import ServingProcess, attend
+data, port = Path(sys.argv[1]), int(sys.argv[2])
+sys.exit(attend(ServingProcess(redis_url="unix:///nowhere.sock", data=data, port=port, workers=1)))
 """
 
 

@@ -1,0 +1,223 @@
+"""The console's Flask application: routes from the tables of operations and pages, errors in both forms."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from flask import Flask, Request, Response, g, redirect, request
+from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Response as AnyResponse
+
+from switchpoint.experiment.errors import BadInput, SwitchpointError
+from switchpoint.router.console import openapi
+from switchpoint.router.console.access import Gate, Role, actor, needs
+from switchpoint.router.console.api import OPERATIONS
+from switchpoint.router.console.live import changes, freshness
+from switchpoint.router.console.operation import FORMS, Call, Operation, given
+from switchpoint.router.console.pages import PAGES, Page
+from switchpoint.router.console.project import Project
+from switchpoint.router.console.site import assets, page, templates
+from switchpoint.router.http import problem
+
+API = "/api/v1"
+MAX_FORM_BYTES = 1_000_000
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'; frame-src 'self'"
+)
+_HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Console:
+    """What the application is made of."""
+
+    project: Project
+    gate: Gate
+
+
+def create_app(console: Console) -> Flask:
+    """The WSGI application."""
+    app = Flask(__name__, static_folder=None, template_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_FORM_BYTES
+    console.gate.install(app)
+    app.extensions["gate"] = console.gate
+    for operation in OPERATIONS:
+        _mount(app, console, operation)
+    for shown in PAGES:
+        _mount_page(app, console, shown)
+    templates().globals["navigation"] = [(shown.path, shown.menu) for shown in PAGES if shown.menu]
+    _session_routes(app, console)
+    _report_pages(app, console)
+    _documents(app)
+    _errors(app)
+
+    @app.after_request
+    def secured(response: Response) -> Response:
+        for name, value in _HEADERS.items():
+            response.headers.setdefault(name, value)
+        return response
+
+    return app
+
+
+def _mount(app: Flask, console: Console, operation: Operation) -> None:
+    """One operation as a route: JSON to programs, and back to a page after a form."""
+
+    def view(**path: str) -> AnyResponse:
+        call = Call(project=console.project, actor=actor(), path=path, given=given(operation, request))
+        answer = operation.run(call)
+        if not operation.changes:
+            return _json(answer)
+        console.project.export()
+        if request.mimetype not in FORMS:
+            return _json(answer)
+        done = console.project.records.head().seq
+        return redirect(f"{operation.back.format_map(path)}?done={done}", code=303)
+
+    rule = API + operation.path.replace("{", "<").replace("}", ">")
+    app.add_url_rule(rule, f"api_{operation.name}", needs(operation.role)(view), methods=[operation.method])
+
+
+def _mount_page(app: Flask, console: Console, shown: Page) -> None:
+    def view(**path: str) -> AnyResponse:
+        content = shown.content(console.project, path, request.args)
+        return page(shown.template, request, {"freshness": freshness(console.project), **content})
+
+    rule = shown.path.replace("{", "<").replace("}", ">")
+    app.add_url_rule(rule, f"page_{shown.name}", needs(shown.role)(view), methods=["GET"])
+
+
+def _session_routes(app: Flask, console: Console) -> None:
+    gate = console.gate
+
+    @app.get("/login")
+    @needs("public")
+    def login() -> AnyResponse:
+        return redirect("/") if g.session else page("login.html.j2", request, {"problem": None, "name": ""})
+
+    @app.post("/login")
+    @needs("public")
+    def log_in() -> AnyResponse:
+        name, password = request.form.get("name", ""), request.form.get("password", "")
+        try:
+            token = gate.log_in(name, password, request.remote_addr or "")
+        except BadInput as error:
+            status = problem.status_of(error)
+            return page("login.html.j2", request, {"problem": str(error), "name": name}, status=status)
+        return gate.remember(redirect("/", code=303), token)
+
+    @app.get("/login/<token>")
+    @needs("public")
+    def follow(token: str) -> AnyResponse:
+        return gate.remember(redirect("/", code=303), gate.follow_link(token))
+
+    @app.post("/logout")
+    @needs(Role.VIEWER)
+    def log_out() -> AnyResponse:
+        return gate.log_out(redirect("/login", code=303))
+
+
+def _report_pages(app: Flask, console: Console) -> None:
+    """What no template makes: the stream of changes, and reports of before as whole pages."""
+
+    @app.get("/live")
+    @needs(Role.VIEWER)
+    def live() -> AnyResponse:
+        headers = {"X-Accel-Buffering": "no"}
+        return Response(changes(console.project.board), content_type="text/event-stream", headers=headers)
+
+    @app.get("/reports/<digest>/page")
+    @needs(Role.VIEWER)
+    def kept(digest: str) -> AnyResponse:
+        html, _ = console.project.board.report(digest)
+        # the page carries a policy of its own; it is shown in a frame of ours, as a stranger
+        policy = "sandbox allow-scripts; frame-ancestors 'self'"
+        headers = {"Content-Security-Policy": policy, "X-Frame-Options": "SAMEORIGIN"}
+        return Response(html, content_type="text/html; charset=utf-8", headers=headers)
+
+
+def _documents(app: Flask) -> None:
+    """What is the same for everybody: style sheets, scripts, health, the API's description."""
+    files = assets()
+
+    @app.get("/static/<path:name>")
+    @needs("public")
+    def static(name: str) -> AnyResponse:
+        asset = files.get(name)
+        if asset is None:
+            return Response(status=404)
+        headers = {
+            "ETag": asset.etag,
+            "Cache-Control": "max-age=31536000, immutable" if "v" in request.args else "no-cache",
+        }
+        if asset.etag in (request.headers.get("If-None-Match") or ""):
+            return Response(status=304, headers=headers)
+        return Response(asset.content(), content_type=asset.content_type, headers=headers)
+
+    @app.get("/healthz")
+    @needs("public")
+    def health() -> AnyResponse:
+        return _json({"status": "ok"})
+
+    description = orjson.dumps(openapi.document(API, OPERATIONS))
+
+    @app.get(f"{API}/openapi.json")
+    @needs("public")
+    def described() -> AnyResponse:
+        return Response(description, content_type="application/json")
+
+
+def _errors(app: Flask) -> None:
+    @app.errorhandler(SwitchpointError)
+    def expected(error: SwitchpointError) -> AnyResponse:
+        status, body = problem.of_error(error)
+        return _failed(request, status, body, error)
+
+    @app.errorhandler(HTTPException)
+    def refused(error: HTTPException) -> AnyResponse:
+        status = error.code or 500
+        said = {
+            404: "there is no such page",
+            405: "this route has other methods",
+            413: "the body is too large",
+        }
+        detail = said.get(status, error.description or error.name)
+        code = {404: "unknown_route", 405: "method_not_allowed", 413: "too_large"}.get(status, "http_error")
+        body = orjson.dumps(problem.document(status, code, detail))
+        response = _failed(request, status, body, BadInput(detail))
+        response.headers.extend({k: v for k, v in error.get_headers() if k.lower() == "allow"})
+        return response
+
+    @app.errorhandler(Exception)
+    def unexpected(error: Exception) -> AnyResponse:
+        _log.error("unexpected error", exc_info=error)
+        detail = "an unexpected error; the console's log has it"
+        body = orjson.dumps(problem.document(500, "internal", detail))
+        return _failed(request, 500, body, BadInput(detail))
+
+
+def _failed(asked: Request, status: int, body: bytes, error: SwitchpointError) -> AnyResponse:
+    """An error as a page for people, as problem+json for programs; who is logged out is sent to log in."""
+    if asked.path.startswith(API) and asked.mimetype not in FORMS:
+        return Response(body, status=status, content_type=problem.CONTENT_TYPE)
+    if status == 401 and asked.method == "GET":
+        return redirect("/login", code=303)
+    title = problem.TITLES.get(status, "Something failed")
+    return page("problem.html.j2", asked, {"title": title, "error": error}, status=status)
+
+
+def _json(value: Any) -> Response:
+    return Response(orjson.dumps(value), content_type="application/json")

@@ -1,0 +1,80 @@
+// Pages follow what changes: the server says that something did, the page is asked for again, and only those parts
+// whose text differs are exchanged. Nothing that is open, chosen or focused is touched.
+(function () {
+  "use strict";
+  var busy = false, again = false;
+
+  function busyWith(part) {
+    var focus = document.activeElement;
+    return part.contains(focus) && focus !== document.body && /^(INPUT|TEXTAREA|SELECT|BUTTON)$/.test(focus.tagName);
+  }
+
+  // what the server sent of each part: charts and open details change the page, not the text
+  var sources = new Map();
+
+  function remember(document) {
+    document.querySelectorAll("[data-live]").forEach(function (part) { sources.set(part.id, part.outerHTML); });
+  }
+
+  function exchange(fresh) {
+    document.querySelectorAll("[data-live]").forEach(function (part) {
+      var next = fresh.getElementById(part.id);
+      if (!next || next.outerHTML === sources.get(part.id) || busyWith(part)) { return; }
+      sources.set(part.id, next.outerHTML);
+      var open = Array.from(part.querySelectorAll("details[open] > summary"), function (s) { return s.textContent; });
+      part.replaceWith(document.adoptNode(next));
+      next.querySelectorAll("details > summary").forEach(function (s) {
+        if (open.indexOf(s.textContent) >= 0) { s.parentElement.open = true; }
+      });
+    });
+    document.dispatchEvent(new CustomEvent("switchpoint:exchanged"));
+  }
+
+  function refresh() {
+    if (busy) { again = true; return; }
+    busy = true;
+    fetch(location.href, { headers: { Accept: "text/html" }, redirect: "error" })
+      .then(function (answer) {
+        if (!answer.ok) { throw new Error(String(answer.status)); }
+        return answer.text();
+      })
+      .then(function (text) { exchange(new DOMParser().parseFromString(text, "text/html")); lost(false); })
+      .catch(function () { lost(true); })
+      .finally(function () {
+        busy = false;
+        if (again) { again = false; refresh(); }
+      });
+  }
+
+  function lost(is) {
+    var note = document.getElementById("lost");
+    if (is && !note) {
+      note = document.createElement("p");
+      note.id = "lost";
+      note.className = "problem";
+      note.setAttribute("role", "alert");
+      note.textContent = "The console does not answer. What you see is what it said last; the page goes on by itself when it is back.";
+      document.getElementById("main").prepend(note);
+    } else if (!is && note) { note.remove(); }
+  }
+
+  function follow() {
+    var events = new EventSource("/live");
+    events.addEventListener("changed", refresh);
+    events.onerror = function () { lost(events.readyState !== EventSource.OPEN); };
+    events.onopen = function () { lost(false); refresh(); };
+  }
+
+  function turn() {
+    var pages = Number(document.body.dataset.pages);
+    if (pages > 1) {
+      setTimeout(function () { location.search = "?page=" + (Number(document.body.dataset.page) + 1); }, 15000);
+    }
+  }
+
+  if (document.querySelector("[data-live]") && window.EventSource) {
+    remember(document);
+    follow();
+    turn();
+  }
+})();
