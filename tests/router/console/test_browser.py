@@ -1,0 +1,136 @@
+"""Every page in a real browser: accessible, nothing cut, both themes, everything by keyboard, nothing inline."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.resources import files
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from switchpoint.experiment.store.accounts import Accounts, accounts_path
+from switchpoint.router.cli.commands.console import console_process
+from switchpoint.router.console.access import Role
+from switchpoint.router.console.pages import PAGES
+from switchpoint.router.serving.launch import WebProcess, free_port
+from tests.router import world
+from tests.router.conftest import Project
+from tests.waiting import HUNG
+
+CHROMIUM = shutil.which("chromium")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium (Debian: apt install chromium)")
+AXE = (files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
+WIDTHS = (360, 768, 1280, 2560)
+KEY = f"/experiments/{world.EXPERIMENT}"
+
+
+@dataclass
+class Site:
+    """A console that runs, and how to log in."""
+
+    process: WebProcess
+    accounts: Accounts
+    project: Project
+
+    def link(self, role: Role) -> str:
+        """An address that logs in once."""
+        token = self.accounts.make_link(role.value, role.value, until=world.now_ms() + 600_000)
+        return f"{self.process.url}/login/{token}"
+
+
+@pytest.fixture(scope="module")
+def site(shared_project: Project) -> Iterator[Site]:
+    environ = {
+        "SWITCHPOINT_REDIS_URL": shared_project.server.url, "SWITCHPOINT_DATA": str(shared_project.data),
+        "SWITCHPOINT_PROJECT": "default",
+    }  # fmt: skip
+    with console_process(environ, host="127.0.0.1", port=free_port()) as process:
+        yield Site(process, Accounts(accounts_path(shared_project.data, "default")), shared_project)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Tab:
+    """A page of somebody who is logged in; what the browser refused or could not do is kept."""
+
+    page: Page
+    base: str
+    faults: list[str]
+
+    def open(self, path: str) -> Page:
+        self.page.goto(self.base + path)
+        return self.page
+
+
+@pytest.fixture
+def tab(site: Site, chromium: Browser) -> Iterator[Tab]:
+    context = chromium.new_context()
+    page = context.new_page()
+    page.set_default_timeout(HUNG * 1000)
+    opened = Tab(page, site.process.url, [])
+    page.on(
+        "console", lambda said: opened.faults.append(said.text) if said.type in {"error", "warning"} else None
+    )
+    page.on("pageerror", lambda error: opened.faults.append(str(error)))
+    page.on("request", lambda asked: None if asked.url.startswith((site.process.url, "data:", "blob:"))
+            else opened.faults.append(f"another host: {asked.url}"))  # fmt: skip
+    page.goto(site.link(Role.ADMIN))
+    yield opened
+    context.close()
+    assert opened.faults == []
+
+
+def addresses() -> list[str]:
+    named = {"key": world.EXPERIMENT, "name": "ranker", "action": "override"}
+    return [shown.path.format_map(named) for shown in PAGES if "{digest}" not in shown.path]
+
+
+@pytest.mark.parametrize("path", [*addresses(), f"{KEY}/do/ramp", "/experiments/none"])
+def test_a_page_is_accessible_and_nothing_is_cut(tab: Tab, path: str) -> None:
+    page = tab.open(path)
+    for theme in ("light", "dark"):
+        page.emulate_media(color_scheme=theme)
+        page.evaluate(AXE)
+        found = page.evaluate("axe.run()")
+        serious = [v for v in found["violations"] if v["impact"] in {"serious", "critical"}]
+        assert [(v["id"], [n["html"] for n in v["nodes"]][:3]) for v in serious] == [], theme
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate("document.scrollingElement.scrollWidth") <= width
+    tab.faults[:] = [fault for fault in tab.faults if path != "/experiments/none" or "404" not in fault]
+
+
+def test_an_experiment_is_paused_and_resumed_by_keyboard_alone(tab: Tab, site: Site) -> None:
+    page = tab.open(KEY)
+    for label, status in (("Pause", "paused"), ("Resume", "running")):
+        _to(page, label)
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/do/*")
+        _to(page, "Reason", typed="by keyboard")
+        _to(page, label)
+        page.keyboard.press("Enter")
+        page.wait_for_url(f"**{KEY}?done=*")
+        assert site.project.catalog.experiment(world.EXPERIMENT).status == status
+        assert "Done" in page.inner_text("[role=status].done")
+
+
+def _to(page: Page, name: str, typed: str = "") -> None:
+    """Press Tab until what has this name has the focus."""
+    for _ in range(200):
+        page.keyboard.press("Tab")
+        focused = page.evaluate(
+            "(document.activeElement.labels?.[0] || document.activeElement).innerText.trim()"
+        )
+        if focused.startswith(name):
+            page.keyboard.type(typed)
+            return
+    raise AssertionError(f"{name} cannot be reached by keyboard")
