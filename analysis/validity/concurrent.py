@@ -19,6 +19,7 @@ from switchpoint.experiment.definition.state import ExperimentState, Status
 from switchpoint.experiment.definition.types import Layer
 
 _LIVE = frozenset({Status.RUNNING, Status.PAUSED})
+_NAMED = 5
 
 
 def configured(state: ExperimentState, others: Sequence[ExperimentState]) -> Check:
@@ -32,19 +33,25 @@ def configured(state: ExperimentState, others: Sequence[ExperimentState]) -> Che
     met = [
         other for other in others if other.key != state.key and other.status in _LIVE and _meet(state, other)
     ]
-    same = [other.key for other in met if other.definition.model == state.definition.model]
+    same = [other for other in met if other.definition.model == state.definition.model]
     numbers = {"experiments": len(met)}
     if not met:
         text = "No other experiment shares its units."
         return Check(name="other experiments", severity=Severity.OK, message=text, numbers=numbers)
-    names = ", ".join(other.key for other in met)
-    text = f"Units of this experiment are also in {names}, without a layer that keeps them apart"
+    text = f"Units of this experiment are also in {_named(met)}, without a layer that keeps them apart"
     if same and state.definition.model is not None:
-        text += f"; {', '.join(same)} {'changes' if len(same) == 1 else 'change'} the same model "
+        text += f"; {_named(same)} {'changes' if len(same) == 1 else 'change'} the same model "
         text += f"({state.definition.model})"
     text += ". If they touch the same thing, put them into one layer; "
     text += "their joint effect is not what either shows."
     return Check(name="other experiments", severity=Severity.WARN, message=text, numbers=numbers)
+
+
+def _named(others: Sequence[ExperimentState]) -> str:
+    """The first few by name: a project may have a thousand."""
+    names = ", ".join(other.key for other in others[:_NAMED])
+    more = len(others) - _NAMED
+    return f"{names} and {more:,} more" if more > 0 else names
 
 
 def _meet(state: ExperimentState, other: ExperimentState) -> bool:

@@ -53,6 +53,15 @@ def test_one_on_the_same_model_changes_it() -> None:
     )
 
 
+def test_of_a_thousand_the_first_few_are_named() -> None:
+    others = [experiment(f"e{number}", model=None) for number in range(1005)]
+    found = concurrent.configured(experiment(), others)
+    text = UNITS.format("e0, e1, e2, e3, e4 and 1,000 more") + JOINT
+    assert found == warned("other experiments", text, {"experiments": 1005})
+    five = concurrent.configured(experiment(), others[:5])
+    assert five.message == UNITS.format("e0, e1, e2, e3, e4") + JOINT
+
+
 def test_without_a_model_there_is_none_to_share() -> None:
     found = concurrent.configured(experiment(model=None), [experiment("a", model=None)])
     assert found == warned("other experiments", UNITS.format("a") + JOINT, {"experiments": 1})
