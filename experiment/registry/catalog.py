@@ -92,8 +92,8 @@ class Catalog:
         """The champions of all models that have one, by name."""
         return stored.champions(self._records)
 
-    def decisions(self, key: str) -> list[DecisionRecord]:
-        """The decisions of one experiment, oldest first."""
+    def decisions(self, key: str | None = None) -> list[DecisionRecord]:
+        """The decisions of one experiment or of all, by experiment and oldest first."""
         return stored.decisions(self._records, key)
 
     def plan_change(self, definition: Experiment) -> PlannedChange:

@@ -16,6 +16,8 @@ from typing import Any
 from switchpoint.experiment.definition.condition import compile_condition
 from switchpoint.experiment.definition.types import ModelRef, Segment
 from switchpoint.experiment.errors import NotFound, Refused, Superseded
+from switchpoint.experiment.language.document import to_body
+from switchpoint.experiment.registry.model import ModelVersion
 
 
 class Move(StrEnum):
@@ -120,6 +122,29 @@ class Champion:
         if len(self.history) < 2 or self.history[-1].move is Move.ROLLBACK:
             return None
         return replace(self, history=self.history[:-1])
+
+
+def model_documents(versions: Sequence[ModelVersion], champions: Sequence[Champion]) -> list[dict[str, Any]]:
+    """Every model as JSON: versions as registered, who serves each segment since when (ms), all changes."""
+    lines: dict[str, list[ModelVersion]] = {}
+    for version in versions:
+        lines.setdefault(version.name, []).append(version)
+    known = {champion.model: champion for champion in champions}
+    return [_line(line, known.get(name, Champion(model=name))) for name, line in lines.items()]
+
+
+def _line(versions: Sequence[ModelVersion], champion: Champion) -> dict[str, Any]:
+    return {
+        "name": champion.model,
+        "versions": [to_body(version) for version in versions],
+        "serving": [
+            {"segment": rule.segment, "version": rule.version, "since": champion.since(rule.segment)}
+            for rule in champion.assignments
+        ],
+        "default": champion.default,
+        "default_since": champion.since(),
+        "history": [to_body(change) for change in champion.history],
+    }
 
 
 def compile_champion(champion: Champion) -> Callable[[Mapping[str, Any]], ModelRef | None]:

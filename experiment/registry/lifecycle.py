@@ -21,6 +21,24 @@ from switchpoint.experiment.language.experiment import rule_digest
 from switchpoint.experiment.language.experiment import to_document as definition_document
 
 
+def facts(state: ExperimentState) -> dict[str, Any]:
+    """What lists of experiments say of one, as JSON: traffic as shares by segment, times in ms UTC."""
+    definition = state.definition
+    return {
+        "key": state.key,
+        "status": state.status.value,
+        "revision": state.revision,
+        "epoch": state.epoch.number if state.epoch else None,
+        "owner": definition.owner,
+        "hypothesis": definition.hypothesis,
+        "model": definition.model,
+        "variants": [variant.key for variant in definition.variants],
+        "traffic": {segment.key: segment.traffic / BUCKETS for segment in definition.segments},
+        "started_at": state.started_at,
+        "stopped_at": state.stopped_at,
+    }
+
+
 def create(definition: Experiment, *, ordinal: int, at: int, actor: str) -> ExperimentState:
     """A new draft at revision 1."""
     return ExperimentState(

@@ -61,10 +61,11 @@ def champions(records: Records) -> list[Champion]:
     return [_read(_champion, d) for d in records.list(Kind.CHAMPION)]
 
 
-def decisions(records: Records, key: str) -> list[DecisionRecord]:
-    """The decisions of one experiment, oldest first."""
-    found = [_read(_decision, d) for d in records.list(Kind.DECISION) if d.key.startswith(f"{key}/")]
-    return sorted(found, key=lambda decision: decision.number)
+def decisions(records: Records, key: str | None = None) -> list[DecisionRecord]:
+    """The decisions of one experiment or of all, by experiment and oldest first."""
+    mine = "" if key is None else f"{key}/"
+    found = [_read(_decision, d) for d in records.list(Kind.DECISION) if d.key.startswith(mine)]
+    return sorted(found, key=lambda decision: (decision.experiment, decision.number))
 
 
 def put_experiment(records: Records, state: ExperimentState) -> Put:

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from switchpoint.experiment.definition.state import ExperimentState
-from switchpoint.experiment.definition.types import BUCKETS
 from switchpoint.experiment.errors import BadInput, NotFound
 from switchpoint.experiment.language.document import to_body
 from switchpoint.experiment.language.experiment import load, to_document
 from switchpoint.experiment.registry.catalog import Catalog
-from switchpoint.experiment.registry.champion import Champion
+from switchpoint.experiment.registry.champion import model_documents
+from switchpoint.experiment.registry.lifecycle import facts
 from switchpoint.experiment.registry.promotion import Promotion
 from switchpoint.router import judging
 from switchpoint.router.console.access import Role
@@ -34,7 +34,7 @@ def experiment(call: Call) -> Object:
     """One experiment: its definition as it is now, and the worker's last short reading."""
     state, kept = call.project.catalog.experiment(call.key), call.project.board.get("summary", call.key)
     return {
-        **state_document(state),
+        **facts(state),
         "definition": to_document(state.definition),
         "reading": None if kept is None else {"at": kept.at, **kept.body},
     }
@@ -121,7 +121,7 @@ def apply(call: Call) -> Object:
     state = call.project.catalog.apply(
         definition, at=call.project.now(), actor=call.actor, reason=call.text("reason")
     )
-    return state_document(state)
+    return facts(state)
 
 
 def _transition(change: Callable[..., ExperimentState]) -> Callable[[Call], Object]:
@@ -133,7 +133,7 @@ def _transition(change: Callable[..., ExperimentState]) -> Callable[[Call], Obje
             actor=call.actor,
             reason=call.text("reason"),
         )
-        return state_document(state)
+        return facts(state)
 
     return run
 
@@ -143,7 +143,7 @@ def ramp(call: Call) -> Object:
     state = call.project.catalog.ramp(
         call.key, call.given["traffic"], at=call.project.now(), actor=call.actor, reason=call.text("reason")
     )
-    return state_document(state)
+    return facts(state)
 
 
 def decide(call: Call) -> Object:
@@ -170,13 +170,13 @@ def promote(call: Call) -> Object:
 
 def models(call: Call) -> object:
     """Every model: its versions, and who is champion where."""
-    return model_documents(call.project.catalog)
+    return every_model(call.project.catalog)
 
 
 def model(call: Call) -> Object:
     """One model: its versions with their lineage, and its champions with their history."""
     name = call.path["name"]
-    shown = next((one for one in model_documents(call.project.catalog) if one["name"] == name), None)
+    shown = next((one for one in every_model(call.project.catalog) if one["name"] == name), None)
     if shown is None:
         raise NotFound("unknown model", field="model", value=name, fix="see /api/v1/models")
     return shown
@@ -213,39 +213,9 @@ def refused(call: Call) -> Object:
         return {"refused": ledger.refusals(), "last": to_body(ledger.dead_letters(100))}
 
 
-def state_document(state: ExperimentState) -> Object:
-    """Where an experiment is in its life, as the API says it."""
-    return {
-        "key": state.key,
-        "status": state.status.value,
-        "revision": state.revision,
-        "epoch": state.epoch.number if state.epoch else None,
-        "owner": state.definition.owner,
-        "model": state.definition.model,
-        "started_at": state.started_at,
-        "stopped_at": state.stopped_at,
-        "traffic": {segment.key: segment.traffic / BUCKETS for segment in state.definition.segments},
-    }
-
-
-def model_documents(catalog: Catalog) -> list[Object]:
-    """Every model as the API says it; `since` is when a champion became one."""
-    versions, champions = catalog.models(), {one.model: one for one in catalog.champions()}
-    documents = []
-    for name in dict.fromkeys(version.name for version in versions):
-        champion = champions.get(name, Champion(model=name))
-        documents.append({
-            "name": name,
-            "versions": [to_body(version) for version in versions if version.name == name],
-            "serving": [
-                {"segment": rule.segment, "version": rule.version, "since": champion.since(rule.segment)}
-                for rule in champion.assignments
-            ],
-            "default": champion.default,
-            "default_since": champion.since(),
-            "history": [to_body(change) for change in champion.history],
-        })  # fmt: skip
-    return documents
+def every_model(catalog: Catalog) -> list[Object]:
+    """Every model as the API says it."""
+    return model_documents(catalog.models(), catalog.champions())
 
 
 def _of_experiment(

@@ -15,7 +15,7 @@ from switchpoint.experiment.language.experiment import to_document
 from switchpoint.experiment.store.board import Kept
 from switchpoint.router.console import confirm
 from switchpoint.router.console.access import Role
-from switchpoint.router.console.api import AUDIT_PAGE, model_documents
+from switchpoint.router.console.api import AUDIT_PAGE, every_model
 from switchpoint.router.console.project import Project
 
 Content = dict[str, Any]
@@ -163,7 +163,7 @@ TILES = 8
 def _models(project: Project) -> list[Content]:
     """As they are on record; while the store is away as the worker saw them last."""
     try:
-        return model_documents(project.catalog)
+        return every_model(project.catalog)
     except PlatformError:
         kept = project.board.get("models", "all")
         return [] if kept is None else list(kept.body)

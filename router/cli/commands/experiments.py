@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import click
 
-from switchpoint.experiment.definition.state import ExperimentState
-from switchpoint.experiment.definition.types import BUCKETS
 from switchpoint.experiment.errors import BadInput
 from switchpoint.experiment.ledger.event import unit_id
+from switchpoint.experiment.registry.lifecycle import facts
 from switchpoint.router.cli.context import Context, json_option, pass_context, print_json
 
 
@@ -23,7 +22,7 @@ def list_(context: Context, *, as_json: bool) -> None:
     """
     states = context.catalog.experiments()
     if as_json:
-        print_json([_document(state) for state in states])
+        print_json([facts(state) for state in states])
         return
     from switchpoint.router.cli.render import show_table
 
@@ -42,21 +41,6 @@ def list_(context: Context, *, as_json: bool) -> None:
         ],
         labels=7,
     )  # fmt: skip
-
-
-def _document(state: ExperimentState) -> dict[str, object]:
-    definition = state.definition
-    return {
-        "key": state.key,
-        "status": state.status.value,
-        "revision": state.revision,
-        "owner": definition.owner,
-        "model": definition.model,
-        "variants": [variant.key for variant in definition.variants],
-        "traffic": {segment.key: segment.traffic / BUCKETS for segment in definition.segments},
-        "started_at": state.started_at,
-        "stopped_at": state.stopped_at,
-    }
 
 
 @click.command()
