@@ -10,41 +10,34 @@ import base64
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from switchpoint.analysis.planning.curves import Curve, Planned
-from switchpoint.analysis.report.charts import charts, lift_curves, power_curves, verdicts_by_group
-from switchpoint.analysis.report.effects import daily_table
+from switchpoint.analysis.report.charts import lift_curves, power_curves, verdicts_by_group
 from switchpoint.analysis.report.marks import Spec, theme
+from switchpoint.analysis.report.page import Tile, page_of
 from switchpoint.analysis.report.section import (
     VERDICT_TONE,
     Cell,
     Section,
     Table,
     Tone,
-    primary_comparisons,
     transposed,
-    verdict_tone,
 )
 from switchpoint.analysis.report.sections import (
     batch_title,
-    report_sections,
     row_table,
-    said_once,
     summary_table,
     table_notes,
-    verdict_label,
 )
-from switchpoint.analysis.report.validity import overall_ratio, ratio_finding
 from switchpoint.analysis.results import format as fmt
 from switchpoint.analysis.results.batch import BatchResult
-from switchpoint.analysis.results.judgement import Comparison, ExperimentResult, MetricReading
-from switchpoint.analysis.results.sentences import deciding
+from switchpoint.analysis.results.judgement import ExperimentResult
 from switchpoint.experiment.registry.decision import VerdictKind
 
 SHOWN = 100
@@ -58,16 +51,7 @@ _MINUS = re.compile(r"(?<![\w.-])-(?=[\d∞.])")
 
 def report_html(result: ExperimentResult) -> str:
     """One experiment as one page."""
-    verdict, specs = result.verdict, charts(result)
-    (told, *sections), headline = report_sections(result), said_once(verdict)
-    # a page is read for the effect first; what was asked stands with the other facts at the end
-    sections.sort(key=lambda section: section.key in {"experiment", "thresholds"})
-    return _page(
-        "report.html.j2", head=result.header, label=verdict_label(verdict), headline=headline,
-        tone=verdict_tone(verdict), lines=(*told.lines[bool(headline):], *told.notes), tiles=_tiles(result),
-        sections=sections, daily=daily_table(result),
-        charts={"specs": specs, "light": theme(dark=False), "dark": theme(dark=True)} if specs else None,
-    )  # fmt: skip
+    return _page("report.html.j2", page=page_of(result))
 
 
 def batch_html(result: BatchResult) -> str:
@@ -136,8 +120,8 @@ def environment(*folders: Path) -> Environment:
     found.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
     found.filters["typeset"] = typeset
     found.globals |= {
-        "asset": asset, "chart_library": chart_library, "classes": _classes, "policy": _policy,
-        "transposed": transposed,
+        "asset": asset, "chart_library": chart_library, "chart_themes": _themes, "classes": _classes,
+        "policy": _policy, "stylesheet": _stylesheet, "transposed": transposed,
     }  # fmt: skip
     return found
 
@@ -161,6 +145,12 @@ def chart_library() -> str:
     return source.replace("</script", "<\\/script")
 
 
+@cache
+def _themes() -> dict[str, Any]:
+    """How charts look on a light page and on a dark one."""
+    return {"light": theme(dark=False), "dark": theme(dark=True)}
+
+
 def _drawn(spec: Spec) -> dict[str, str]:
     """A chart for pages that carry no chart library: drawn once for light, once for dark."""
     import vl_convert
@@ -173,11 +163,18 @@ def _drawn(spec: Spec) -> dict[str, str]:
     }
 
 
-def _policy(scripts: Sequence[str]) -> str:
-    """The page's content security policy: it loads nothing and runs these scripts alone, by their hash."""
-    digests = (base64.b64encode(hashlib.sha256(code.encode()).digest()).decode() for code in scripts)
-    allowed = " ".join(f"'sha256-{digest}'" for digest in digests) or "'none'"
-    return f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src {allowed}"
+def _stylesheet(names: Sequence[str]) -> str:
+    return "\n".join(map(asset, names))
+
+
+def _policy(scripts: Sequence[str], styles: Sequence[str]) -> str:
+    """The page's policy: it loads nothing and uses these scripts and styles alone, by their hash."""
+    return f"default-src 'none'; style-src {_hashes(styles)}; img-src data:; script-src {_hashes(scripts)}"
+
+
+def _hashes(texts: Sequence[str]) -> str:
+    digests = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in texts)
+    return " ".join(f"'sha256-{digest}'" for digest in digests) or "'none'"
 
 
 @cache
@@ -185,53 +182,6 @@ def _classes(*names: str) -> Markup:
     """The attribute of these classes; nothing where all are empty or plain."""
     kept = [name for name in names if name and name != Tone.PLAIN]
     return Markup(' class="{}"').format(" ".join(kept)) if kept else Markup("")
-
-
-@dataclass(frozen=True, slots=True)
-class Tile:
-    """A figure with its name above and its detail below; `reached` per cent of what is needed, as a meter."""
-
-    name: str
-    figure: str
-    detail: str
-    reached: float | None = None
-    tone: Tone = Tone.PLAIN
-
-
-def _tiles(result: ExperimentResult) -> list[Tile]:
-    """The figures of one experiment that are read first."""
-    matured, live = result.matured, result.live
-    tiles = [tile for m, c in primary_comparisons(matured) for tile in _comparison_tiles(m, c)]
-    if (ratio := overall_ratio(matured if matured.n else live)) is not None:
-        said = ratio_finding(ratio).text
-        observed = " / ".join(fmt.count(n) for n in ratio.observed)
-        figure = said if ratio.p is None else fmt.p_is(ratio.p)
-        name = "Sample ratio" if matured.n else "Sample ratio, live"
-        tiles.append(Tile(name, figure, f"{said} · {observed} units"))
-    tiles.append(Tile("Units, matured", fmt.count(matured.n), fmt.plural(matured.days, "exposure day")))
-    if live.n != matured.n:
-        tiles.append(Tile("Units, live", fmt.count(live.n), fmt.plural(live.days, "exposure day")))
-    return tiles
-
-
-def _comparison_tiles(metric: MetricReading, comparison: Comparison) -> list[Tile]:
-    tiles, variant = [], comparison.variant
-    estimate, enough = comparison.estimate, comparison.sufficiency
-    if estimate is not None:
-        read = deciding(comparison)
-        shown, bounds = read or estimate, None if read is None else read.lift_interval
-        values = [fmt.value_of(metric, v) for v in (shown.control_value, shown.variant_value)]
-        lift = fmt.share(shown.lift, signed=True)
-        effect = fmt.effect_of(metric, shown.effect)
-        tiles.append(Tile(f"{metric.key} lift, {variant}", lift, fmt.lift_interval(bounds)))
-        tiles.append(Tile(f"{metric.key} effect, {variant}", effect, " → ".join(values)))
-    if enough is not None and enough.share is not None:
-        detail = f"{fmt.count(enough.n_now)} of {fmt.count(enough.n_needed)} units"
-        tiles.append(Tile(
-            f"Sample size, {variant}", fmt.share(enough.share, digits=0), detail,
-            reached=min(100.0, 100 * enough.share), tone=Tone.GOOD if enough.enough else Tone.WARN,
-        ))  # fmt: skip
-    return tiles
 
 
 def _points(curves: Sequence[Curve]) -> Table:

@@ -17,7 +17,7 @@ PALETTE = ("#3b7be0", "#c2571a", "#6b4fbb", "#0d8a72", "#b23a6f")
 NEUTRAL = "#8a94a6"
 """Seen on a light and on a dark page."""
 
-_SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
+_SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 _NULL_LINE = {"mark": {"type": "rule", "strokeDash": [4, 4], "opacity": 0.6}, "encoding": {}}
 
 

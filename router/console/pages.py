@@ -9,8 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from switchpoint.analysis.report.page import Page as ReportPage
 from switchpoint.experiment.definition.state import Status
 from switchpoint.experiment.errors import NotFound, PlatformError
+from switchpoint.experiment.language.document import from_body
 from switchpoint.experiment.language.experiment import to_document
 from switchpoint.experiment.store.board import Kept
 from switchpoint.router.console import confirm
@@ -69,7 +71,7 @@ def experiment(project: Project, path: Mapping[str, str], query: Mapping[str, st
     kept, summary = project.board.get("page", key), project.board.get("summary", key)
     content: Content = {
         "key": key,
-        "report": None,
+        "report": None if kept is None else from_body(ReportPage, kept.body),
         "kept": kept,
         "summary": summary,
         "reports": project.board.reports(key),

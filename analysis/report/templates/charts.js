@@ -1,17 +1,20 @@
-// `ast` evaluates chart expressions without eval, so the page's policy can forbid it.
+// `ast` evaluates chart expressions without eval, so a page's policy can forbid it. What is to be drawn stands in the
+// chart's own element; a page that exchanges parts of itself says so, and only what is new is drawn.
 (function () {
   "use strict";
-  var data = JSON.parse(document.getElementById("charts").textContent);
   var dark = window.matchMedia("(prefers-color-scheme: dark)");
-  function draw() {
-    var config = dark.matches ? data.dark : data.light;
-    Object.keys(data.specs).forEach(function (key) {
-      var place = document.getElementById("chart-" + key);
-      if (!place) { return; }
-      var options = { actions: false, renderer: "svg", ast: true, config: config };
-      window.vegaEmbed(place, data.specs[key], options);
-    });
+  function draw(place) {
+    var source = place.querySelector("script.spec");
+    if (source) { place.spec = source.textContent; }
+    var themes = JSON.parse(document.getElementById("chart-themes").textContent);
+    var options = {
+      actions: false, renderer: "svg", ast: true, defaultStyle: false, tooltip: { disableDefaultStyle: true },
+      config: dark.matches ? themes.dark : themes.light,
+    };
+    window.vegaEmbed(place, JSON.parse(place.spec), options);
   }
-  dark.addEventListener("change", draw);
-  draw();
+  function each(choice) { document.querySelectorAll(choice).forEach(draw); }
+  dark.addEventListener("change", function () { each(".chart"); });
+  document.addEventListener("switchpoint:exchanged", function () { each(".chart:has(> script.spec)"); });
+  each(".chart");
 })();

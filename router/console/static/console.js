@@ -22,7 +22,12 @@
       if (!next || next.outerHTML === sources.get(part.id) || busyWith(part)) { return; }
       sources.set(part.id, next.outerHTML);
       var open = Array.from(part.querySelectorAll("details[open] > summary"), function (s) { return s.textContent; });
-      part.replaceWith(document.adoptNode(next));
+      document.adoptNode(next);
+      next.querySelectorAll(".chart").forEach(function (chart) {
+        var drawn = document.getElementById(chart.id), spec = chart.querySelector("script.spec");
+        if (drawn && spec && drawn.spec === spec.textContent) { chart.replaceWith(drawn); }
+      });
+      part.replaceWith(next);
       next.querySelectorAll("details > summary").forEach(function (s) {
         if (open.indexOf(s.textContent) >= 0) { s.parentElement.open = true; }
       });

@@ -17,12 +17,14 @@ from switchpoint.analysis.evidence.facts import Backlog
 from switchpoint.analysis.report.charts import charts
 from switchpoint.analysis.report.html import environment
 from switchpoint.analysis.report.marks import theme
+from switchpoint.analysis.report.page import page_of, summary_of
 from switchpoint.analysis.report.report import Report, escape
 from switchpoint.analysis.report.section import Cell, Table, transposed
 from switchpoint.analysis.report.sections import report_sections, status_sections
 from switchpoint.analysis.results.judgement import ExperimentResult
 from switchpoint.experiment.definition.types import DAY_MS
 from switchpoint.experiment.language import experiment as parsing
+from switchpoint.experiment.language.document import from_body, to_body
 from switchpoint.experiment.ledger.moments import Cell as MomentsCell
 from switchpoint.experiment.ledger.moments import CellKey, Moments, Sums
 from switchpoint.experiment.registry import lifecycle
@@ -277,7 +279,7 @@ def test_the_html_is_self_contained_and_escapes_everything(report: Report) -> No
     parsed.feed(page)
     assert parsed.outside == []
     assert parsed.handlers == []
-    assert parsed.scripts == ["application/json", None, None]
+    assert parsed.scripts == [*["application/json"] * 5, None, None]
     assert "alert(1)</script>" not in page
     assert "default-src 'none'" in page
     assert "unsafe-eval" not in page
@@ -316,6 +318,11 @@ def test_every_chart_has_its_place_and_its_table_in_the_page(report: Report) -> 
     for key in charts(report):
         assert f"chart-{key}" in parsed.ids
     assert page.count("<table") >= 8
+
+
+def test_a_page_and_a_summary_are_stored_and_read_back_as_they_were(report: Report) -> None:
+    for made in (page_of(report), summary_of(report)):
+        assert from_body(type(made), json.loads(json.dumps(to_body(made), allow_nan=False))) == made
 
 
 def test_charts_compile_as_vega_lite_in_both_themes(report: Report) -> None:

@@ -77,9 +77,7 @@ def tab(site: Site, chromium: Browser) -> Iterator[Tab]:
     page = context.new_page()
     page.set_default_timeout(HUNG * 1000)
     opened = Tab(page, site.process.url, [])
-    page.on(
-        "console", lambda said: opened.faults.append(said.text) if said.type in {"error", "warning"} else None
-    )
+    page.on("console", lambda said: opened.faults.append(said.text) if said.type == "error" else None)
     page.on("pageerror", lambda error: opened.faults.append(str(error)))
     page.on("request", lambda asked: None if asked.url.startswith((site.process.url, "data:", "blob:"))
             else opened.faults.append(f"another host: {asked.url}"))  # fmt: skip
