@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "explain": ("experiments", "explain", "Say which variant a unit gets, and by which rule."),
     "status": ("report", "status", "Verdict, units, sufficiency and sample ratio in short."),
     "report": ("report", "report", "The full report as text, Markdown, HTML or JSON."),
+    "worker": ("worker", "worker", "Judge what changes, for the console: its board and its kept reports."),
     "power": ("power", "power", "How many units and days a test needs."),
     "analyze": ("analyze", "analyze", "Judge a table of somebody else's data; needs no server."),
     "import": ("analyze", "import_", "Bring a log into the live ledger."),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
@@ -21,11 +23,28 @@ _PATIENCE_SECONDS = 60.0
 
 
 @contextmanager
-def own_store(data: Path, *, host: str = "127.0.0.1") -> Iterator[str]:
+def terminable() -> Iterator[None]:
+    """SIGTERM and SIGHUP end a command as Ctrl-C does, also where a shell made it ignore SIGINT."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {
+        number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def own_store(data: Path, *, host: str = "127.0.0.1", join: bool = False) -> Iterator[str]:
     """A Redis URL for as long as the command runs; an embedded server is restarted when it dies.
 
-    A server that another process started is never joined: it ends with its starter. A short command is
-    waited for, another service is not.
+    A server that another process started is not joined (but with `join`): it ends with its starter. A short
+    command is waited for, another service is not.
 
     Raises:
         BadInput: `host` is reachable from outside and no server is configured, or another service runs on
@@ -33,7 +52,7 @@ def own_store(data: Path, *, host: str = "127.0.0.1") -> Iterator[str]:
         AccessDenied, PlatformError: the configured server refuses us or would lose acknowledged events; the
             embedded server could not be started.
     """
-    from switchpoint.experiment.store.embedded.server import attach_detached
+    from switchpoint.experiment.store.embedded.server import attach, attach_detached
     from switchpoint.experiment.store.redis.connection import configured_url, connect, require_fit
 
     configured = configured_url()
@@ -49,9 +68,9 @@ def own_store(data: Path, *, host: str = "127.0.0.1") -> Iterator[str]:
             value=host,
             fix="set SWITCHPOINT_REDIS_URL to a server of your own",
         )
-    detached = attach_detached(data)
-    if detached:
-        yield detached
+    running = attach(data) if join else attach_detached(data)
+    if running:
+        yield running
         return
     supervisor, url = _supervise(data)
     try:

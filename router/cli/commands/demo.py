@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
@@ -63,7 +61,7 @@ def demo(
       switchpoint demo --aa --seed 7
       switchpoint demo --continue
     """
-    from switchpoint.router.cli.own_store import own_store
+    from switchpoint.router.cli.own_store import own_store, terminable
     from switchpoint.router.demo.folder import open_folder
     from switchpoint.router.demo.plan import SHOPPERS, DemoPlan
     from switchpoint.router.serving.launch import require_free
@@ -72,7 +70,7 @@ def demo(
     if port is not None:
         require_free("127.0.0.1", port, data=folder)
     plan = DemoPlan(seed=seed, aa=aa, shoppers=shoppers or SHOPPERS)
-    with _terminable():
+    with terminable():
         progress = open_folder(folder, plan, resume=not fresh)
         # closed in this order: the context writes the journal from the server's records
         with own_store(folder) as url, closing(_within(context, folder, url)) as inner:
@@ -105,23 +103,6 @@ def _run(
         if not once:
             _stay(process)
     return decided.judgement.right is not False and same
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the demo as Ctrl-C does, also where a shell made it ignore SIGINT."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = {
-        number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager
