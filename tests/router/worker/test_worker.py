@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from switchpoint.analysis.report.page import page_of, summary_of
 from switchpoint.experiment.definition.types import DAY_MS
 from switchpoint.experiment.errors import PlatformError
+from switchpoint.experiment.language.document import canonical, to_body
 from switchpoint.experiment.registry.promotion import Promotion
 from switchpoint.experiment.store.board import Board
 from switchpoint.experiment.store.redis.keys import ShardKeys
@@ -55,12 +58,14 @@ def test_the_board_says_what_a_report_of_the_same_instant_says(shop: Shop) -> No
     shop.expose("cart")
     assert shop.worker().step() is False
     for key in ("home", "cart"):
-        assert shop.body("report", key) == expected(shop, key, shop.now)
+        found = look(shop.catalog, shop.ledger, key, at=shop.now).report
+        assert shop.body("report", key) == found.to_dict()
+        assert shop.body("page", key) == json.loads(canonical(to_body(page_of(found))))
         assert shop.at("report", key) == shop.at("page", key) == shop.at("summary", key) == shop.now
         summary = shop.body("summary", key)
         assert summary["state"]["status"] == "running"
         assert summary["state"]["owner"] == "ana"
-        assert (summary["problem"], summary["summary"] is None) == (None, False)
+        assert (summary["problem"], summary["summary"]) == (None, to_body(summary_of(found)))
     draft = shop.body("summary", "later")
     assert (draft["state"]["status"], draft["summary"], draft["problem"]) == ("draft", None, None)
     assert shop.board.get("report", "later") is None
