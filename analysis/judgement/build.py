@@ -42,7 +42,7 @@ from switchpoint.analysis.results.judgement import (
 )
 from switchpoint.analysis.results.judgement import Evidence as Grading
 from switchpoint.analysis.results.numbers import Finding
-from switchpoint.analysis.results.sentences import deciding, sentence
+from switchpoint.analysis.results.sentences import deciding, foremost, sentence
 from switchpoint.analysis.results.thresholds import DEFAULT, Thresholds
 from switchpoint.analysis.validity import confounding
 from switchpoint.analysis.validity.rows import readable
@@ -51,7 +51,6 @@ from switchpoint.analysis.validity.unit_checks import Beside
 from switchpoint.experiment.definition.types import (
     DecisionRule,
     Design,
-    Direction,
     Grade,
     Metric,
     MetricType,
@@ -281,7 +280,7 @@ def _unreadable(key: str, reason: str) -> BatchRow:
 def _line(judged: Judgement, day: str | None) -> BatchRow:
     found, verdict = judged.findings, judged.verdict
     metric = next(m for m in found.metrics if m.role == "primary")
-    best = _best(metric.comparisons, metric.direction)
+    best = foremost(metric)
     numbers = best.estimate if best is not None else None
     enough = best.sufficiency if best is not None else None
     read = deciding(best) if best is not None else None
@@ -323,15 +322,6 @@ def _reason(verdict: Verdict, metric: MetricReading, best: Comparison | None, ru
     if verdict.kind is VerdictKind.INVALID or best is None:
         return verdict.reasons[0]
     return f"{verdict.headline} {sentence(metric, best, rule)}"
-
-
-def _best(comparisons: Sequence[Comparison], direction: str) -> Comparison | None:
-    """The comparison with the best point estimate; one without an estimate only if there is no other."""
-    sign = 1.0 if direction == Direction.INCREASE else -1.0
-    estimated = [c for c in comparisons if c.estimate is not None]
-    if estimated:
-        return max(estimated, key=lambda c: sign * c.estimate.effect if c.estimate is not None else 0.0)
-    return comparisons[0] if comparisons else None
 
 
 def quarter(day: str) -> str:

@@ -115,7 +115,13 @@ def decide(case: Case) -> Verdict:
     return Verdict(
         kind=kind, variant=told.variant, headline=told.headline, reasons=tuple(told.reasons),
         what_would_change=tuple(told.change),
-        worse=tuple(Shown(metric=m.key, variant=c.variant, finding=c.finding) for m, c in worse),
+        worse=tuple(
+            Shown(
+                metric=m.key, variant=c.variant, finding=c.finding,
+                sentence=worse_sentence(m, c, case.rule),
+            )
+            for m, c in worse
+        ),
     )  # fmt: skip
 
 

@@ -118,7 +118,7 @@ def environment(*folders: Path) -> Environment:
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
     )  # fmt: skip
     found.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
-    found.filters["typeset"] = typeset
+    found.filters |= {"moment": fmt.moment, "typeset": typeset}
     found.globals |= {
         "asset": asset, "chart_library": chart_library, "chart_themes": _themes, "classes": _classes,
         "policy": _policy, "stylesheet": _stylesheet, "transposed": transposed,

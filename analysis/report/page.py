@@ -20,7 +20,7 @@ from switchpoint.analysis.report.section import (
     primary_comparisons,
     verdict_tone,
 )
-from switchpoint.analysis.report.sections import report_sections, said_once, verdict_label
+from switchpoint.analysis.report.sections import report_sections, verdict_label
 from switchpoint.analysis.report.validity import overall_ratio, ratio_finding
 from switchpoint.analysis.results import format as fmt
 from switchpoint.analysis.results.judgement import (
@@ -31,7 +31,7 @@ from switchpoint.analysis.results.judgement import (
     Severity,
     Sufficiency,
 )
-from switchpoint.analysis.results.sentences import deciding
+from switchpoint.analysis.results.sentences import deciding, foremost
 from switchpoint.experiment.registry.decision import VerdictKind
 
 
@@ -50,7 +50,8 @@ class Tile:
 class Page:
     """One look at one experiment, ready to be laid out.
 
-    `sentence` is what to do now, models by name; `lines` why, and what is worse elsewhere. `charts` are
+    `sentence` is what to do now, models by name where they are known, `label` the same in two words. `lines`
+    are the first reasons, whatever else is shown to be worse, and what would change it. `charts` are
     Vega-Lite specifications by key, `daily` the table behind the first of them, `at` the instant of the look.
     """
 
@@ -101,17 +102,17 @@ class Summary:
 def page_of(result: ExperimentResult) -> Page:
     """The page of a result."""
     verdict, head = result.verdict, result.header
-    (told, *sections), sentence = report_sections(result), said_once(verdict)
-    sections.sort(key=lambda section: _ORDER.index(section.key))
+    first = verdict.reasons[:_REASONS]
+    worse = [one.sentence for one in verdict.worse if one.sentence not in first]
     return Page(
         key=head.key,
         at=head.at,
         label=verdict_label(verdict),
-        sentence=sentence,
+        sentence=verdict.headline,
         tone=verdict_tone(verdict),
-        lines=(*told.lines[bool(sentence) :], *told.notes),
+        lines=(*first, *worse, *(f"What would change it: {text}" for text in verdict.what_would_change)),
         tiles=tuple(_tiles(result)),
-        sections=tuple(sections),
+        sections=_sections(result, {*first, *worse}),
         daily=daily_table(result),
         charts=charts(result),
         definition_digest=head.definition_digest,
@@ -119,12 +120,27 @@ def page_of(result: ExperimentResult) -> Page:
     )
 
 
+_REASONS = 3
+"""Reasons that stand beside the sentence; the others have a section of their own."""
+
 # may it be believed, what was found, how far to go, the details, what was asked
 _ORDER = (
     "overlap", "checks", "sample-ratio", "effect", "live", "looks", "loss", "sufficiency", "metrics", "pairs",
-    "guardrails", "segments", "segment-data", "beside", "variants", "history", "pooled", "experiment",
-    "thresholds",
+    "guardrails", "segments", "segment-data", "pooled", "beside", "variants", "history", "reasons",
+    "experiment", "thresholds",
 )  # fmt: skip
+
+
+def _sections(result: ExperimentResult, said: set[str]) -> tuple[Section, ...]:
+    """The sections in reading order; the reasons that are not `said` already have one of their own."""
+    told, *sections = report_sections(result)
+    rest = tuple(reason for reason in result.verdict.reasons if reason not in said)
+    # what the checks warn of stands among them
+    messages = {check.message for check in result.checks}
+    notes = tuple(note for note in told.notes if note not in messages)
+    if rest or notes:
+        sections.append(Section(key="reasons", title="More reasons", lines=rest, notes=notes))
+    return tuple(sorted(sections, key=lambda section: _ORDER.index(section.key)))
 
 
 def summary_of(result: ExperimentResult) -> Summary:
@@ -151,11 +167,12 @@ def summary_of(result: ExperimentResult) -> Summary:
 
 
 def _leading(result: ExperimentResult) -> tuple[MetricReading | None, Comparison | None]:
-    """The primary metric and the comparison a list shows: that of the verdict's variant, else the first."""
-    reading = result.matured if result.matured.n else result.live
-    compared = primary_comparisons(reading)
-    named = [pair for pair in compared if pair[1].variant == result.verdict.variant]
-    return next(iter([*named, *compared]), (primary(reading), None))
+    """The primary metric and the comparison a list shows: that of the verdict's variant, else of the best."""
+    metric = primary(result.matured if result.matured.n else result.live)
+    if metric is None:
+        return None, None
+    named = (c for c in metric.comparisons if c.variant == result.verdict.variant)
+    return metric, next(named, foremost(metric))
 
 
 def _units(result: ExperimentResult, enough: Sufficiency | None) -> str:

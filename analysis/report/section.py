@@ -86,13 +86,17 @@ def narrowed(table: Table, fits: Callable[[Table], bool]) -> Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """A titled part of the report: sentences, then at most one table, then notes."""
+    """A titled part of the report: sentences, then at most one table, then notes.
+
+    `folded`: for who looks for it; a page shows its title until it is opened.
+    """
 
     key: str
     title: str
     lines: tuple[str, ...] = ()
     table: Table | None = None
     notes: tuple[str, ...] = ()
+    folded: bool = False
 
 
 VERDICT_TONE = {

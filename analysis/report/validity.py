@@ -289,6 +289,5 @@ def thresholds(result: ExperimentResult) -> Section:
     rows = tuple((Cell(name, Tone.MUTED), Cell(f"{value:g}")) for name, value in result.thresholds.items())
     if not rows:
         return Section(key="thresholds", title="Thresholds")
-    return Section(
-        key="thresholds", title="Thresholds in force", table=Table(columns=("threshold", "value"), rows=rows)
-    )
+    table = Table(columns=("threshold", "value"), rows=rows)
+    return Section(key="thresholds", title="Thresholds in force", table=table, folded=True)

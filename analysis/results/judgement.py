@@ -259,11 +259,12 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """What a comparison shows, by its metric and variant."""
+    """What a comparison shows, by its metric and variant, and the sentence that says it."""
 
     metric: str
     variant: str
     finding: Finding
+    sentence: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -271,7 +272,7 @@ class Verdict:
     """The frozen rule applied to the matured reading. `headline` is one line; `reasons` are sentences.
 
     `worse`: the secondary and guardrail comparisons that are shown to be worse than control (a guardrail also
-    within its margin); each has a sentence among the reasons.
+    within its margin); their sentences are among the reasons.
     """
 
     kind: VerdictKind

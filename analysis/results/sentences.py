@@ -9,7 +9,7 @@ from math import ceil
 from switchpoint.analysis.results import format as fmt
 from switchpoint.analysis.results.judgement import Check, CheckName, MetricReading, Severity
 from switchpoint.analysis.results.numbers import Comparison, Finding, Interval
-from switchpoint.experiment.definition.types import DecisionRule, Design
+from switchpoint.experiment.definition.types import DecisionRule, Design, Direction
 
 _MARGIN = {
     Finding.HARMED: "harmed: worse than its margin allows",
@@ -253,6 +253,15 @@ class Deciding:
     variant_value: float | None
     better: float | None = None
     log10_p: float | None = None
+
+
+def foremost(metric: MetricReading) -> Comparison | None:
+    """The comparison with the best point estimate; one without an estimate only if there is no other."""
+    sign = 1.0 if metric.direction == Direction.INCREASE else -1.0
+    estimated = [(sign * c.estimate.effect, c) for c in metric.comparisons if c.estimate is not None]
+    if estimated:
+        return max(estimated, key=lambda one: one[0])[1]
+    return metric.comparisons[0] if metric.comparisons else None
 
 
 def deciding(c: Comparison) -> Deciding | None:

@@ -129,7 +129,7 @@ def test_what_is_worse_is_said_whatever_the_verdict() -> None:
         found = decide(of)
         assert found.kind is kind
         assert found.reasons.count(said) == 1, variants
-        assert Shown(metric="extra", variant="treatment", finding=Finding.WORSE) in found.worse
+        assert Shown(metric="extra", variant="treatment", finding=Finding.WORSE, sentence=said) in found.worse
     of, said = with_worse(given("win", "invalid"))
     assert said not in decide(of).reasons
     assert decide(of).worse == ()
@@ -356,7 +356,9 @@ def test_what_is_worse_within_its_margin_is_not_in_the_headline() -> None:
     found = decide(of)
     assert found.headline == "Promote treatment."
     assert found.reasons[1] == worse_sentence(of.metrics[1], within, of.rule)
-    assert found.worse == (Shown(metric="guardrail", variant="treatment", finding=Finding.SAFE),)
+    assert found.worse == (
+        Shown(metric="guardrail", variant="treatment", finding=Finding.SAFE, sentence=found.reasons[1]),
+    )
 
 
 def test_checks_that_pass_are_said_with_a_promotion_only_where_they_matter() -> None:

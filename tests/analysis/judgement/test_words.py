@@ -83,7 +83,9 @@ def test_a_promotion_that_does_harm_says_so_first_everywhere() -> None:
     assert 'class="verdict tone-warn"' in found.to_html()
     for text in (found.to_markdown(), found.to_html(), json.dumps(found.to_dict())):
         assert "Promote treatment, although paid is worse." in text
-    assert found.to_dict()["verdict"]["worse"] == [{"metric": "paid", "variant": "treatment", "finding": "worse"}]  # fmt: skip
+    [worse] = found.to_dict()["verdict"]["worse"]
+    assert (worse["metric"], worse["variant"], worse["finding"]) == ("paid", "treatment", "worse")
+    assert worse["sentence"] in found.verdict.reasons
 
 
 def test_a_promotion_without_harm_stays_green() -> None:
