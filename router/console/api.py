@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
+from switchpoint.analysis.report.report import Report
 from switchpoint.experiment.definition.state import ExperimentState
 from switchpoint.experiment.errors import BadInput, NotFound
 from switchpoint.experiment.language.document import to_body
@@ -16,6 +16,7 @@ from switchpoint.experiment.registry.promotion import Promotion
 from switchpoint.router import judging
 from switchpoint.router.console.access import Role
 from switchpoint.router.console.operation import Call, Field, Form, Object, Operation
+from switchpoint.router.console.project import Project
 
 AUDIT_PAGE = 200
 
@@ -44,7 +45,7 @@ def report(call: Call) -> object:
     """The last report, as `switchpoint report --json` prints it; with `compare`, one made now."""
     pairs = call.names("compare")
     if pairs:
-        return compared(call, pairs).to_dict()
+        return compared(call.project, call.key, [_pair(pair) for pair in pairs]).to_dict()
     kept = call.project.board.get("report", call.key)
     if kept is None:
         call.project.catalog.experiment(call.key)
@@ -54,20 +55,21 @@ def report(call: Call) -> object:
     return kept.body
 
 
-def compared(call: Call, pairs: tuple[str, ...]) -> Any:
-    """A report made now that compares pairs of variants, each written `B,C`.
+def compared(project: Project, key: str, pairs: Sequence[tuple[str, str]]) -> Report:
+    """A report made now, with pairs of variants compared with each other.
 
     Raises:
-        BadInput: a pair is not two names, or names a variant that there is not.
+        BadInput: a pair names a variant that there is not, or one twice.
     """
-    split = [tuple(part.strip() for part in pair.split(",")) for pair in pairs]
-    for pair, names in zip(pairs, split, strict=True):
-        if len(names) != 2 or not all(names):
-            raise BadInput("is no pair of variants", field="compare", value=pair, fix="write compare=B,C")
-    chosen = [(names[0], names[1]) for names in split]
-    with call.project.ledger() as ledger:
-        found = judging.look(call.project.catalog, ledger, call.key, at=call.project.now(), compare=chosen)
-    return found.report
+    with project.ledger() as ledger:
+        return judging.look(project.catalog, ledger, key, at=project.now(), compare=pairs).report
+
+
+def _pair(text: str) -> tuple[str, str]:
+    first, comma, second = (part.strip() for part in text.partition(","))
+    if not (first and comma and second):
+        raise BadInput("is no pair of variants", field="compare", value=text, fix="write compare=B,C")
+    return first, second
 
 
 def timeline(call: Call) -> Object:

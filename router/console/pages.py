@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from switchpoint.analysis.report.page import Page as ReportPage
+from switchpoint.analysis.report.page import page_of
 from switchpoint.experiment.definition.state import Status
 from switchpoint.experiment.errors import NotFound, PlatformError
 from switchpoint.experiment.language.document import from_body
@@ -17,7 +18,7 @@ from switchpoint.experiment.language.experiment import to_document
 from switchpoint.experiment.store.board import Kept
 from switchpoint.router.console import confirm
 from switchpoint.router.console.access import Role
-from switchpoint.router.console.api import AUDIT_PAGE, every_model
+from switchpoint.router.console.api import AUDIT_PAGE, compared, every_model
 from switchpoint.router.console.project import Project
 
 Content = dict[str, Any]
@@ -94,6 +95,16 @@ def experiment(project: Project, path: Mapping[str, str], query: Mapping[str, st
         "actions": confirm.offered(state, decisions[-1] if decisions else None),
         "done": _done(project, query.get("done")),
     }
+
+
+def compare(project: Project, path: Mapping[str, str], query: Mapping[str, str]) -> Content:
+    """Any two variants compared, with the correction that belongs to it: a report that is made now."""
+    key = path["key"]
+    state = project.catalog.experiment(key)
+    names = [variant.key for variant in state.definition.variants]
+    first, second = query.get("a", ""), query.get("b", "")
+    report = page_of(compared(project, key, [(first, second)])) if first or second else None
+    return {"key": key, "names": names, "first": first, "second": second, "report": report}
 
 
 def confirmation(project: Project, path: Mapping[str, str], _query: Mapping[str, str]) -> Content:
@@ -202,6 +213,7 @@ def _done(project: Project, seq: str | None) -> object:
 PAGES: tuple[Page, ...] = (
     Page(name="home", path="/", template="home.html.j2", menu="Experiments", content=home),
     Page(name="experiment", path="/experiments/{key}", template="experiment.html.j2", content=experiment),
+    Page(name="compare", path="/experiments/{key}/compare", template="compare.html.j2", content=compare),
     Page(
         name="confirm",
         path="/experiments/{key}/do/{action}",

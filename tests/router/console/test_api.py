@@ -215,3 +215,18 @@ def test_while_the_store_is_away_pages_show_the_last_known_state(
     assert "/do/" not in page
     refused = operator.client.post(f"/api/v1{KEY}/pause", json={}, headers={"X-CSRF-Token": operator.csrf})
     assert refused.status_code == 503
+
+
+def test_any_two_variants_are_compared_in_a_report_made_now(operator: Browser) -> None:
+    asked = operator.get(f"{KEY}/compare")
+    assert asked.count("<option>control") == 2
+    page = operator.get(f"{KEY}/compare?a=treatment&b=control")
+    assert "Made now" in page
+    report = operator.json(f"{KEY}/report?compare=treatment,control")
+    assert isinstance(report, dict)
+    assert report["header"]["key"] == world.EXPERIMENT
+    for query, said in (("a=treatment&b=treatment", ""), ("a=treatment&b=moon", "moon"), ("a=treatment&b=", "")):
+        refused = operator.client.get(f"{KEY}/compare?{query}")
+        assert refused.status_code in {400, 404}
+        assert said in refused.get_data(as_text=True)
+    assert problem(operator.json(f"{KEY}/report?compare=treatment", 400))["field"] == "compare"
