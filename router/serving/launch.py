@@ -128,6 +128,12 @@ class Child:
         """Whether it runs."""
         return self._process is not None and self._process.poll() is None
 
+    def kill(self) -> None:
+        """SIGKILL for it and all that it started, as a machine without memory does it."""
+        os.killpg(self.pid, signal.SIGKILL)
+        if self._process is not None:
+            self._process.wait()
+
     def stop(self) -> None:
         """SIGTERM: what is under way is finished; SIGKILL after 15 s."""
         process = self._process

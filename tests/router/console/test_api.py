@@ -225,7 +225,11 @@ def test_any_two_variants_are_compared_in_a_report_made_now(operator: Browser) -
     report = operator.json(f"{KEY}/report?compare=treatment,control")
     assert isinstance(report, dict)
     assert report["header"]["key"] == world.EXPERIMENT
-    for query, said in (("a=treatment&b=treatment", ""), ("a=treatment&b=moon", "moon"), ("a=treatment&b=", "")):
+    for query, said in (
+        ("a=treatment&b=treatment", ""),
+        ("a=treatment&b=moon", "moon"),
+        ("a=treatment&b=", ""),
+    ):
         refused = operator.client.get(f"{KEY}/compare?{query}")
         assert refused.status_code in {400, 404}
         assert said in refused.get_data(as_text=True)

@@ -11,13 +11,13 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from switchpoint.experiment.store.accounts import Accounts, accounts_path
+from switchpoint.experiment.store.board import Board, board_path
 from switchpoint.router.cli.commands.console import console_process
 from switchpoint.router.console.access import Role
 from switchpoint.router.console.pages import PAGES
 from switchpoint.router.serving.launch import WebProcess, free_port
 from tests.router import world
 from tests.router.conftest import Project
-from tests.waiting import HUNG
 
 CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium (Debian: apt install chromium)")
@@ -32,6 +32,7 @@ class Site:
 
     process: WebProcess
     accounts: Accounts
+    board: Board
     project: Project
 
     def link(self, role: Role) -> str:
@@ -47,7 +48,8 @@ def site(shared_project: Project) -> Iterator[Site]:
         "SWITCHPOINT_PROJECT": "default",
     }  # fmt: skip
     with console_process(environ, host="127.0.0.1", port=free_port()) as process:
-        yield Site(process, Accounts(accounts_path(shared_project.data, "default")), shared_project)
+        files = shared_project.data, "default"
+        yield Site(process, Accounts(accounts_path(*files)), Board(board_path(*files)), shared_project)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +77,7 @@ class Tab:
 def tab(site: Site, chromium: Browser) -> Iterator[Tab]:
     context = chromium.new_context()
     page = context.new_page()
-    page.set_default_timeout(HUNG * 1000)
+    page.set_default_timeout(60_000)
     opened = Tab(page, site.process.url, [])
     page.on("console", lambda said: opened.faults.append(said.text) if said.type == "error" else None)
     page.on("pageerror", lambda error: opened.faults.append(str(error)))
@@ -132,3 +134,29 @@ def _to(page: Page, name: str, typed: str = "") -> None:
             page.keyboard.type(typed)
             return
     raise AssertionError(f"{name} cannot be reached by keyboard")
+
+
+def test_a_page_says_that_the_console_is_gone_and_goes_on_when_it_is_back(tab: Tab, site: Site) -> None:
+    with tab.page.expect_request("**/live"):
+        page = tab.open(KEY)
+    site.process.kill()
+    page.wait_for_selector("#lost")
+    assert "goes on by itself" in page.inner_text("#lost")
+    site.process.start()
+    page.wait_for_selector("#lost", state="detached")
+    tab.faults[:] = [fault for fault in tab.faults if "ERR_" not in fault]
+
+
+def test_a_page_shows_what_changed_without_being_loaded_again_and_leaves_what_is_open(
+    tab: Tab, site: Site
+) -> None:
+    page = tab.open(KEY)
+    page.evaluate("window.sameDocument = true")
+    page.click("text=Frozen rule and definition >> xpath=.. >> summary")
+    reason = "changed by somebody else"
+    site.project.catalog.pause(world.EXPERIMENT, at=world.now_ms(), actor="else", reason=reason)
+    site.board.put("worker", "nudge", {"changed": world.now_ms()}, at=world.now_ms())
+    page.wait_for_selector(f"#history :text('{reason}')")
+    assert page.evaluate("window.sameDocument")
+    assert page.evaluate("document.querySelector('details[open] pre') !== null")
+    site.project.catalog.resume(world.EXPERIMENT, at=world.now_ms(), actor="else")
