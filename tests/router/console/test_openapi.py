@@ -39,8 +39,8 @@ def test_generated_requests_are_answered_as_described(app: Flask, log_in: LogIn)
     schema = schemathesis.openapi.from_dict(described)
     schema.config.update(base_url="http://localhost")
     operations = [cast("Any", found).ok() for found in schema.get_all_operations()]
-    cases = st.one_of(
-        operation.as_strategy(generation_mode=mode) for operation in operations for mode in GenerationMode
+    cases: st.SearchStrategy[Any] = st.one_of(
+        [operation.as_strategy(generation_mode=mode) for operation in operations for mode in GenerationMode]
     )
 
     @settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
