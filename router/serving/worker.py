@@ -134,6 +134,8 @@ class Body:
                 if len(piece) < wanted:
                     break
         except errors.ParseException as error:
+            if self._connection.late or self._connection.spent:
+                self._refuse()  # the chunks are broken where we stopped to read
             raise problem.BadBody(f"the body's chunks are broken: {error}", fix="send a length") from None
         except errors.NoMoreData:
             self._refuse()

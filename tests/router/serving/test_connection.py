@@ -195,6 +195,19 @@ def test_a_body_that_comes_too_slowly_is_told_from_one_that_ends_early(pair: Pai
     assert req.must_close
 
 
+def test_chunks_of_a_byte_are_named_wherever_in_one_the_allowance_ends() -> None:
+    """A chunk without its end is what is left where we stop to read, not what was sent."""
+    for end in range(6):
+        ours, theirs = gevent.socket.socketpair()
+        theirs.send((b"1\r\n \r\n" * 2_731)[: 16_384 + end])
+        found, _, connection = body((ours, theirs), "chunked")
+        with pytest.raises(BadBody, match="few bytes"):
+            found.read(100_000)
+        assert connection.spent
+        ours.close()
+        theirs.close()
+
+
 class Open:
     """A connection as Peers sees it."""
 
