@@ -18,14 +18,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from switchpoint.analysis.planning.curves import Curve, Planned
-from switchpoint.analysis.report.charts import lift_curves, power_curves, verdicts_by_group
+from switchpoint.analysis.report.charts import verdicts_by_group
 from switchpoint.analysis.report.marks import Spec, theme
-from switchpoint.analysis.report.page import Tile, page_of
+from switchpoint.analysis.report.page import Tile, page_of, plan_page
 from switchpoint.analysis.report.section import (
     VERDICT_TONE,
-    Cell,
-    Section,
-    Table,
     Tone,
     transposed,
 )
@@ -86,22 +83,9 @@ def power_html(plan: Planned, curves: Sequence[Curve], facts: Sequence[tuple[str
     Args:
         facts: what the plan asks for and needs, as names and formatted values.
     """
-    rows = tuple((Cell(name, Tone.MUTED), Cell(value)) for name, value in facts)
-    table = Table(columns=("", ""), rows=rows, labels=2)
-    needed = {fmt.design(c.design): next(p.units for p in c.powers if p.power == plan.power) for c in curves}
-    said = ", ".join(f"{fmt.count(units)} under the {design} design" for design, units in needed.items())
-    lift = plan.lift(plan.effect)
-    return _page(
-        "power.html.j2", plan=plan,
-        effect=(
-            f"an effect of {fmt.amount(plan.effect, signed=True)}" if lift is None
-            else f"a lift of {fmt.share(lift, signed=True)}"
-        ),
-        answer=f"{said}, to find it with a power of {fmt.share(plan.power, digits=0)}.",
-        facts=Section(key="plan", title="The plan", table=table),
-        power=Section(key="power", title="Power", table=_points(curves)),
-        power_drawn=_drawn(power_curves(plan, curves)), lift_drawn=_drawn(lift_curves(plan, curves)),
-    )  # fmt: skip
+    page = plan_page(plan, curves, facts)
+    drawn = {key: _drawn(spec) for key, spec in page.charts.items()}
+    return _page("power.html.j2", plan=plan, page=page, drawn=drawn)
 
 
 def typeset(plain: str) -> str:
@@ -182,13 +166,3 @@ def _classes(*names: str) -> Markup:
     """The attribute of these classes; nothing where all are empty or plain."""
     kept = [name for name in names if name and name != Tone.PLAIN]
     return Markup(' class="{}"').format(" ".join(kept)) if kept else Markup("")
-
-
-def _points(curves: Sequence[Curve]) -> Table:
-    """Units by power, a column per design."""
-    powers = [point.power for point in curves[0].powers]
-    rows = tuple(
-        (Cell(fmt.share(power)), *(Cell(fmt.count(c.powers[place].units)) for c in curves))
-        for place, power in enumerate(powers)
-    )
-    return Table(columns=("power", *(f"units, {fmt.design(c.design)}" for c in curves)), rows=rows)

@@ -6,13 +6,15 @@ JSON and read back (`experiment.language.document`): who shows a page that was s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from switchpoint.analysis.report.charts import charts
+from switchpoint.analysis.planning.curves import Curve, Planned, Point
+from switchpoint.analysis.report.charts import charts, lift_curves, power_curves
 from switchpoint.analysis.report.effects import daily_table
 from switchpoint.analysis.report.section import (
+    Cell,
     Section,
     Table,
     Tone,
@@ -99,6 +101,19 @@ class Summary:
     at: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanPage:
+    """A plan, ready to be laid out: the question, its answer, the facts, and the curves (power, and the
+    `visible` effect) as tables and as Vega-Lite specifications by key, `power` and `lift`."""
+
+    title: str
+    answer: str
+    facts: Section
+    power: Section
+    visible: Table
+    charts: Mapping[str, Any]
+
+
 def page_of(result: ExperimentResult) -> Page:
     """The page of a result."""
     verdict, head = result.verdict, result.header
@@ -118,6 +133,45 @@ def page_of(result: ExperimentResult) -> Page:
         definition_digest=head.definition_digest,
         rule_digest=head.rule_digest,
     )
+
+
+def plan_page(plan: Planned, curves: Sequence[Curve], facts: Sequence[tuple[str, str]]) -> PlanPage:
+    """The page of a plan; `facts`: what it asks for and needs, as names and formatted values."""
+    needed = {fmt.design(c.design): next(p.units for p in c.powers if p.power == plan.power) for c in curves}
+    said = ", ".join(f"{fmt.count(units)} under the {design} design" for design, units in needed.items())
+    lift = plan.lift(plan.effect)
+    effect = (
+        f"an effect of {fmt.amount(plan.effect, signed=True)}"
+        if lift is None
+        else f"a lift of {fmt.share(lift, signed=True)}"
+    )
+    rows = tuple((Cell(name, Tone.MUTED), Cell(value)) for name, value in facts)
+    powers = [fmt.share(point.power) for point in curves[0].powers]
+    effects = [
+        fmt.amount(p.effect, signed=True) if p.lift is None else fmt.share(p.lift, signed=True)
+        for p in curves[0].lifts
+    ]
+    return PlanPage(
+        title=f"How many units for {effect}?",
+        answer=f"{said}, to find it with a power of {fmt.share(plan.power, digits=0)}.",
+        facts=Section(key="plan", title="The plan", table=Table(columns=("", ""), rows=rows, labels=2)),
+        power=Section(
+            key="power",
+            title="Power",
+            table=_points("power", powers, [c.powers for c in curves], list(needed)),
+        ),
+        visible=_points("effect", effects, [c.lifts for c in curves], list(needed)),
+        charts={"power": power_curves(plan, curves), "lift": lift_curves(plan, curves)},
+    )
+
+
+def _points(name: str, labels: Sequence[str], curves: Sequence[Sequence[Point]], designs: list[str]) -> Table:
+    """Units that each point of the curves takes, a column per design."""
+    rows = tuple(
+        (Cell(label), *(Cell(fmt.count(point.units)) for point in points))
+        for label, *points in zip(labels, *curves, strict=True)
+    )
+    return Table(columns=(name, *(f"units, {design}" for design in designs)), rows=rows)
 
 
 _REASONS = 3
