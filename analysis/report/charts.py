@@ -201,15 +201,16 @@ def _point(design: str, point: Point, field: str, value: float) -> dict[str, Any
 def _curves(rows: list[dict[str, Any]], field: str, title: str, level: float) -> Spec:
     x = {
         "field": "units", "type": "quantitative", "title": "units of both variants", "scale": {"zero": True},
-        "axis": {"format": ",d", "tickCount": 8, "grid": False},
+        "axis": {"format": ",d", "tickCount": 8, "grid": False, "labelSeparation": 12},
     }  # fmt: skip
     y = {"field": field, "type": "quantitative", "title": title, "scale": {"zero": True, "nice": True}}
+    hue = {**colour(rows), "legend": {"columns": 2}}  # four designs side by side are cut on a phone
     asked = {
         "mark": {"type": "rule", "strokeDash": [4, 4], "opacity": 0.7}, "encoding": {"y": {"datum": level}},
     }  # fmt: skip
     line = {
         "mark": {"type": "line", "strokeWidth": 2.4, "interpolate": "monotone", "point": {"size": 34}},
-        "encoding": {"x": x, "y": y, "color": colour(rows), "order": {"field": "units"}},
+        "encoding": {"x": x, "y": y, "color": hue, "order": {"field": "units"}},
     }
     return chart(rows, [asked, line], height=280)
 

@@ -14,6 +14,7 @@ from switchpoint.experiment.registry.champion import model_documents
 from switchpoint.experiment.registry.lifecycle import facts
 from switchpoint.experiment.registry.promotion import Promotion
 from switchpoint.router import judging
+from switchpoint.router.console import design
 from switchpoint.router.console.access import Role
 from switchpoint.router.console.operation import Call, Field, Form, Object, Operation
 from switchpoint.router.console.project import Project
@@ -328,6 +329,15 @@ OPERATIONS: tuple[Operation, ...] = (
         run=plan,
         fields=(_DEFINITION,),
         back="/design",
+    ),
+    Operation(
+        name="power",
+        method="GET",
+        path="/power",
+        role=Role.VIEWER,
+        says="Units and days a test needs, with its power curves.",
+        run=design.needed,
+        fields=design.FIELDS,
     ),
     Operation(
         name="models",

@@ -6,7 +6,8 @@ matrix of roles come from it. JSON bodies and the pages' forms are read into the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
@@ -33,6 +34,7 @@ class Form(StrEnum):
     TEXT = "text"
     FLAG = "flag"
     WHOLE = "whole number"
+    NUMBER = "number"
     NAMES = "list of names"
     SHARES = "shares by name"
     OBJECT = "object"
@@ -43,15 +45,17 @@ SCHEMAS: Mapping[Form, Object] = {
     Form.TEXT: {"type": "string"},
     Form.FLAG: {"type": "boolean"},
     Form.WHOLE: {"type": "integer", "minimum": 0},
+    Form.NUMBER: {"type": "number"},
     Form.NAMES: {"type": "array", "items": {"type": "string"}},
     Form.SHARES: {"type": "object", "minProperties": 1, "additionalProperties": _SHARE},
     Form.OBJECT: {"type": "object"},
 }
 """The JSON Schema of each."""
-_TYPES: Mapping[Form, type] = {
+_TYPES: Mapping[Form, type | tuple[type, ...]] = {
     Form.TEXT: str,
     Form.FLAG: bool,
     Form.WHOLE: int,
+    Form.NUMBER: (int, float),
     Form.NAMES: list,
     Form.SHARES: dict,
     Form.OBJECT: dict,
@@ -120,17 +124,41 @@ def given(operation: Operation, asked: Request) -> Object:
         BadInput: a key that there is not, one that is missing, or a value of another form.
     """
     if not operation.changes:
-        raw: Object = _of_form(operation, asked.args)
-    elif asked.mimetype in FORMS:
-        raw = _of_form(operation, asked.form)
-    else:
-        raw = _of_json(asked)
-    known = {field.name: field for field in operation.fields}
+        return of_form(operation.fields, asked.args)
+    if asked.mimetype in FORMS:
+        return of_form(operation.fields, asked.form)
+    return _checked(operation.fields, _of_json(asked))
+
+
+def of_form(fields: Sequence[Field], values: Any) -> Object:
+    """What a form or a query gives these fields: its texts as the values they stand for; raises as `given`.
+
+    Empty texts of optional fields are left out.
+    """
+    raw: Object = {}
+    known = {field.name: field for field in fields}
+    for name in values:
+        if name == CSRF_FIELD:
+            continue
+        head, dot, tail = name.partition(".")
+        if dot and head in known and known[head].form is Form.SHARES:
+            # a page's field stands before its own per cent sign; one that was left empty changes nothing
+            share = values[name].strip().removesuffix("%")
+            raw.setdefault(head, {}).update({tail: f"{share}%"} if share else {})
+        elif name in known:
+            raw[name] = _of_text(known[name], values.getlist(name))
+        else:
+            raw[name] = values[name]
+    return _checked(fields, {name: value for name, value in raw.items() if value != "" or name not in known})
+
+
+def _checked(fields: Sequence[Field], raw: Object) -> Object:
+    known = {field.name: field for field in fields}
     for name in raw:
         if name not in known:
             said = f"known: {', '.join(known)}" if known else "this takes nothing"
             raise BadInput("unknown key", field=name, value=raw[name], fix=said)
-    values = {name: _checked(known[name], value) for name, value in raw.items()}
+    values = {name: _valued(known[name], value) for name, value in raw.items()}
     for name, field in known.items():
         if field.required and not values.get(name):
             raise BadInput("is missing", field=name, fix=field.says)
@@ -146,25 +174,6 @@ def _of_json(asked: Request) -> Object:
     return body
 
 
-def _of_form(operation: Operation, values: Any) -> Object:
-    """A form's texts as the values they stand for; empty texts of optional fields are left out."""
-    raw: Object = {}
-    fields = {field.name: field for field in operation.fields}
-    for name in values:
-        if name == CSRF_FIELD:
-            continue
-        head, dot, tail = name.partition(".")
-        if dot and head in fields and fields[head].form is Form.SHARES:
-            # a page's field stands before its own per cent sign; one that was left empty changes nothing
-            share = values[name].strip().removesuffix("%")
-            raw.setdefault(head, {}).update({tail: f"{share}%"} if share else {})
-        elif name in fields:
-            raw[name] = _of_text(fields[name], values.getlist(name))
-        else:
-            raw[name] = values[name]
-    return {name: value for name, value in raw.items() if value != "" or name not in fields}
-
-
 def _of_text(field: Field, texts: list[str]) -> object:
     if field.form is Form.NAMES:
         return [text for text in texts if text]
@@ -173,15 +182,13 @@ def _of_text(field: Field, texts: list[str]) -> object:
         return {"on": True, "true": True, "1": True, "false": False, "0": False, "": False}.get(text, text)
     if field.form is Form.WHOLE and text.isdecimal() and len(text) <= 15:
         return int(text)
-    if field.form is Form.OBJECT and text:
-        try:
-            return orjson.loads(text)
-        except orjson.JSONDecodeError:
-            return text
+    if field.form in {Form.NUMBER, Form.OBJECT}:
+        with suppress(ValueError):
+            return float(text) if field.form is Form.NUMBER else orjson.loads(text)
     return text
 
 
-def _checked(field: Field, value: object) -> object:
+def _valued(field: Field, value: object) -> object:
     right = isinstance(value, _TYPES[field.form]) and (field.form is Form.FLAG or not isinstance(value, bool))
     if not right:
         raise BadInput(f"is no {field.form.value}", field=field.name, value=value, fix=field.says)

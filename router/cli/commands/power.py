@@ -66,6 +66,7 @@ if TYPE_CHECKING:
 @pass_context
 def power(
     context: Context,
+    /,
     experiment: str | None,
     metric: str | None,
     file: str | None,
