@@ -117,8 +117,9 @@ class Evidence:
     `as_served` are cells of every unit under the variant it was first served, where that is known and differs
     from the one it was assigned. `clustered`: cells count clusters. `unreadable`: experiments of the table
     that are not among the subjects, because a row of them cannot be read, and why. `history` is what was
-    measured of other models. `gaps`, of one experiment: the days between that only history has, for all
-    variants together, then for each other one. `reading` says what is not plain in how a table was read.
+    measured of other models, `breakdown` the same units by the values of dimensions. `gaps`, of one
+    experiment: the days between that only history has, for all variants together, then for each other one.
+    `reading` says what is not plain in how a table was read.
     """
 
     metrics: tuple[Metric, ...]
@@ -135,6 +136,7 @@ class Evidence:
     clustered: bool = False
     unreadable: Mapping[str, str] = field(default_factory=dict)
     history: History | None = None
+    breakdown: Breakdown | None = None
     gaps: tuple[Index, ...] = ()
     reading: tuple[str, ...] = ()
 
@@ -270,6 +272,17 @@ class History:
     pairs: Evidence
     units: int
     carried: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Breakdown:
+    """The units of one experiment once more for each of its dimensions, by the dimension's values.
+
+    `values`: (dimension, value) of every subject of `evidence`, which is the experiment among these units.
+    """
+
+    values: tuple[tuple[str, str], ...]
+    evidence: Evidence
 
 
 def _carried(looks: DayLooks) -> Callable[[Integers], Integers]:

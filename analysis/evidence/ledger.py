@@ -16,6 +16,7 @@ import numpy as np
 
 from switchpoint.analysis.evidence.evidence import (
     COUNTS,
+    Breakdown,
     Cells,
     Digests,
     Evidence,
@@ -40,9 +41,9 @@ def from_ledger(state: ExperimentState, moments: Moments, *, at: int) -> Evidenc
     """Evidence of one experiment from the live ledger's moments at the instant `at` (ms).
 
     Strata are the segments of every epoch that compared the models in force, with the allocation of that
-    epoch; what was measured of other models is `history`. Cells of a dimension's values are left out (the
-    cells of all units hold the same units). An experiment with a `source` was imported from a closed log, so
-    nothing is waited for.
+    epoch; what was measured of other models is `history`. Cells of a dimension's values hold the same units
+    as the cells of all units and are the `breakdown`. An experiment with a `source` was imported from a
+    closed log, so nothing is waited for.
     """
     definition = state.definition
     subject = Subject(
@@ -53,18 +54,46 @@ def from_ledger(state: ExperimentState, moments: Moments, *, at: int) -> Evidenc
         assignment=RANDOMISED if definition.source is None else stated_assignment(definition.source),
         digests=model_digests(state, state.epoch),
     )
-    places = {(s.epoch, s.segment): place for place, s in enumerate(subject.strata)}
     order = {variant: place for place, variant in enumerate(subject.variants)}
     # two lists, not pairs: thousands of small objects that live on are what a garbage collection costs
     mine = [k.experiment == definition.key and not k.dimension for k in moments]
     keys, cells = list(compress(moments, mine)), list(compress(moments.values(), mine))
-    return in_force(
+    found = in_force(
         Evidence(
             metrics=definition.metrics, rule=definition.decision, window_ms=definition.window_ms, at=at,
             closed=definition.source is not None, day_width=1, subjects=(subject,),
-            cells=_cells(keys, cells, definition.metrics, places, order), facts=(LEDGER,),
+            cells=_cells(keys, cells, definition.metrics, _places(subject), order), facts=(LEDGER,),
         )
     )  # fmt: skip
+    return replace(found, breakdown=_breakdown(found, moments, order))
+
+
+def _places(subject: Subject) -> dict[tuple[int, str], int]:
+    return {(s.epoch, s.segment): place for place, s in enumerate(subject.strata)}
+
+
+def _breakdown(whole: Evidence, moments: Moments, order: Mapping[str, int]) -> Breakdown | None:
+    """The cells of dimensions, of the models in force; None without any."""
+    subject, compared = whole.subjects[0], whole.compared()[0]
+    places = _places(subject)
+
+    def is_evidence(key: CellKey) -> bool:
+        place = places.get((key.epoch, key.segment))
+        return place is not None and bool(compared[place, order[key.variant]])
+
+    keys = [k for k in moments if k.experiment == subject.key and k.dimension and is_evidence(k)]
+    if not keys:
+        return None
+    values = tuple(sorted({(k.dimension, k.value) for k in keys}))
+    at = {value: place for place, value in enumerate(values)}
+    cells = _cells(keys, [moments[k] for k in keys], whole.metrics, places, order)
+    lead = np.array([at[k.dimension, k.value] for k in keys], dtype=np.int64)
+    size = len(values)
+    broken = replace(
+        whole, subjects=(subject,) * size, cells=replace(cells, subject=lead), facts=(LEDGER,) * size,
+        history=None, gaps=(),
+    )  # fmt: skip
+    return Breakdown(values=values, evidence=broken)
 
 
 def arrived(definition: Experiment, counts: Arrivals, reads: Collection[str]) -> Facts:

@@ -18,6 +18,7 @@ from switchpoint.analysis.evidence.moments import Index, join
 from switchpoint.analysis.judgement import family
 from switchpoint.analysis.judgement.beside import Pair, beside
 from switchpoint.analysis.judgement.comparisons import Looks, metric_reading
+from switchpoint.analysis.judgement.dimensions import explored
 from switchpoint.analysis.judgement.judge import Judgement, Request, Survey, judge, survey
 from switchpoint.analysis.judgement.looks import Series
 from switchpoint.analysis.judgement.measure import Plan, collect, measure
@@ -119,6 +120,7 @@ def build(
         matures=findings.waiting,
         history=history,
         pairs=judged.pairs,
+        dimensions=explored(evidence, tuned, readings.plan.window_days),
     )  # fmt: skip
 
 

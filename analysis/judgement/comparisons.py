@@ -110,11 +110,11 @@ def comparison(s: Sheet, at: Place, rule: DecisionRule) -> Comparison:
         pooled=_pooled(s, look, v, found, at.mix),
         guard=guard,
         sufficiency=enough,
-        segments=_segments(s, at, rule),
+        segments=segment_readings(s, at, rule),
         daily=s.daily[v][: len(at.looks.days)] if s.daily and at.looks.days else (),
         selected_interval=_selected(at, significant=significant),
         unadjusted=_unadjusted(s, look, v, found),
-        heterogeneity=_heterogeneity(at),
+        heterogeneity=heterogeneity(at),
         planned=plan,
         posterior=belief,
     )
@@ -259,7 +259,8 @@ def _unadjusted(s: Sheet, look: int, v: int, found: Estimate | None) -> Unadjust
     )
 
 
-def _segments(s: Sheet, at: Place, rule: DecisionRule) -> tuple[SegmentReading, ...]:
+def segment_readings(s: Sheet, at: Place, rule: DecisionRule) -> tuple[SegmentReading, ...]:
+    """Every segment of one comparison; empty where there is one only."""
     found = at.shrunken
     if found is None:
         return ()
@@ -287,7 +288,8 @@ def _segment(
     )
 
 
-def _heterogeneity(at: Place) -> Heterogeneity | None:
+def heterogeneity(at: Place) -> Heterogeneity | None:
+    """Whether the segments of one comparison have one effect; None where too few can be estimated."""
     if at.shrunken is None or at.shrunken.pooled.reason[at.v]:
         return None
     found, v = at.shrunken.pooled, at.v

@@ -21,7 +21,7 @@ from switchpoint.analysis.report.marks import (
     tooltips,
     y_axis,
 )
-from switchpoint.analysis.report.section import headline_interval, primary
+from switchpoint.analysis.report.section import headline_interval, part_interval, primary
 from switchpoint.analysis.results import format as fmt
 from switchpoint.analysis.results.batch import ALL_GROUPS, BatchResult
 from switchpoint.analysis.results.judgement import (
@@ -48,6 +48,7 @@ def charts(result: ExperimentResult) -> dict[str, Spec]:
     drawn = {
         "cumulative": cumulative(result),
         "segments": forest(result),
+        "dimensions": dimensions(result),
         "metrics": lifts(result),
         "ratio": daily_share(result),
     }
@@ -63,8 +64,26 @@ def forest(result: ExperimentResult) -> Spec | None:
     if not rows:
         return None
     order = list(dict.fromkeys(row["where"] for row in rows))
-    title = f"effect on {metric.key}" + (", percentage points" if fmt.as_shares(metric) else "")
-    return interval_chart(rows, order, title)
+    return interval_chart(rows, order, _effect_title(metric))
+
+
+def dimensions(result: ExperimentResult) -> Spec | None:
+    """Effect on the primary metric in every value of every dimension, with its interval."""
+    metric = primary(result.matured)
+    if metric is None:
+        return None
+    rows = [
+        _forest_row(
+            metric, c.variant, f"{one.dimension}: {value.segment}", estimate.effect, bounds, value.shrunk
+        )
+        for one in result.dimensions
+        for c in one.comparisons
+        for value in c.values
+        if (estimate := value.estimate) is not None
+        for bounds in [part_interval(one.headline, estimate)]
+    ]
+    order = list(dict.fromkeys(row["where"] for row in rows))
+    return interval_chart(rows, order, _effect_title(metric)) if rows else None
 
 
 def lifts(result: ExperimentResult) -> Spec | None:
@@ -91,7 +110,7 @@ def cumulative(result: ExperimentResult) -> Spec | None:
     metric = primary(result.matured)
     if metric is None:
         return None
-    scale = 100.0 if fmt.as_shares(metric) else 1.0
+    scale = _scale(metric)
     rows = [
         {
             "variant": c.variant,
@@ -107,7 +126,7 @@ def cumulative(result: ExperimentResult) -> Spec | None:
     ]
     if not rows:
         return None
-    title = f"effect on {metric.key}" + (", percentage points" if fmt.as_shares(metric) else "")
+    title = _effect_title(metric)
     hints = tooltips("variant", "day", "effect", "lower", "upper", "units")
     layers = [
         band("lower", "upper", title, rows, opacity=0.18),
@@ -233,7 +252,6 @@ def _share_row(variant: str, day: DayPoint, want: float) -> dict[str, Any] | Non
 
 
 def _forest_rows(metric: MetricReading, comparison: Comparison) -> Iterable[dict[str, Any]]:
-    scale = 100.0 if fmt.as_shares(metric) else 1.0
     readings = [
         ("all segments", comparison.estimate, None),
         *((s.segment, s.estimate, s.shrunk) for s in comparison.segments),
@@ -245,9 +263,25 @@ def _forest_rows(metric: MetricReading, comparison: Comparison) -> Iterable[dict
         bounds = headline_interval(comparison, estimate) or estimate.sequence
         read = deciding(comparison) if estimate is comparison.estimate else None
         effect = estimate.effect if read is None else read.effect
-        label = fmt.effect_of(metric, effect)
-        row = _interval_row(comparison.variant, where, effect, bounds, scale, label)
-        yield row if shrunk is None else {**row, "shrunken": shrunk * scale}
+        yield _forest_row(metric, comparison.variant, where, effect, bounds, shrunk)
+
+
+def _forest_row(
+    metric: MetricReading, variant: str, where: str, effect: float, bounds: Interval | None,
+    shrunk: float | None,
+) -> dict[str, Any]:  # fmt: skip
+    scale = _scale(metric)
+    row = _interval_row(variant, where, effect, bounds, scale, fmt.effect_of(metric, effect))
+    return row if shrunk is None else {**row, "shrunken": shrunk * scale}
+
+
+def _scale(metric: MetricReading) -> float:
+    """Shares are drawn in percentage points."""
+    return 100.0 if fmt.as_shares(metric) else 1.0
+
+
+def _effect_title(metric: MetricReading) -> str:
+    return f"effect on {metric.key}" + (", percentage points" if fmt.as_shares(metric) else "")
 
 
 def _interval_row(

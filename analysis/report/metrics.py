@@ -8,13 +8,14 @@ from switchpoint.analysis.report.section import (
     Table,
     Tone,
     finding,
-    headline_interval,
+    part_interval,
     primary,
 )
 from switchpoint.analysis.results import format as fmt
 from switchpoint.analysis.results.judgement import (
     Comparison,
     ExperimentResult,
+    Heterogeneity,
     MetricReading,
     SegmentReading,
     Sufficiency,
@@ -40,6 +41,11 @@ _BY_SEGMENT = (
 _DATA_COLUMNS = (
     "segment", "variant", "units now", "needed", "reached", "weeks left", "visible effect", "sufficient",
 )  # fmt: skip
+
+_EXPLORES = (
+    "Exploratory: no verdict reads a dimension; what is found here is a question for another experiment. The "
+    "values of a dimension × variants are a correction family of their own."
+)
 
 _RULE_TONE = {
     "better than control": Tone.GOOD,
@@ -146,7 +152,9 @@ def segments(result: ExperimentResult) -> Section:
         table=Table(
             columns=_BY_SEGMENT,
             rows=tuple(
-                _segment_row(metric, c, segment) for c in metric.comparisons for segment in c.segments
+                _segment_row(metric, c.variant, c.headline, segment)
+                for c in metric.comparisons
+                for segment in c.segments
             ),
             labels=2,
             sentence=True,
@@ -155,7 +163,11 @@ def segments(result: ExperimentResult) -> Section:
         notes=(
             *(line for line in result.family if line.startswith("Segments")),
             "Segments describe; the verdict reads the effect stratified over all of them.",
-            *(_heterogeneity(metric, c) for c in metric.comparisons if c.heterogeneity is not None),
+            *(
+                _heterogeneity(metric, c.variant, c.heterogeneity, "segments")
+                for c in metric.comparisons
+                if c.heterogeneity is not None
+            ),
         ),
     )
 
@@ -176,27 +188,56 @@ def segment_data(result: ExperimentResult) -> Section:
     )
 
 
-def _heterogeneity(metric: MetricReading, comparison: Comparison) -> str:
-    """Whether the segments have one effect, in a sentence."""
-    found = comparison.heterogeneity
-    if found is None:
-        return ""
-    word = "Segments differ" if found.p < 0.05 else "No difference between segments is shown"
+def _heterogeneity(metric: MetricReading, variant: str, found: Heterogeneity, parts: str) -> str:
+    """Whether the parts (segments, values) have one effect, in a sentence."""
+    word = f"{parts.capitalize()} differ" if found.p < 0.05 else f"No difference between {parts} is shown"
     return (
-        f"{comparison.variant}: {word} (interaction {fmt.p_is(found.p)}); a typical segment has "
+        f"{variant}: {word} (interaction {fmt.p_is(found.p)}); a typical {parts[:-1]} has "
         f"{fmt.effect_of(metric, found.mean)} {fmt.interval_of(metric, found.interval)}. "
-        "Rank segments by the shrunken effect: the largest raw one is mostly luck."
+        f"Rank {parts} by the shrunken effect: the largest raw one is mostly luck."
     )
 
 
-def _segment_row(metric: MetricReading, comparison: Comparison, reading: SegmentReading) -> tuple[Cell, ...]:
+def dimensions(result: ExperimentResult) -> Section:
+    """The primary metric by every dimension, to explore."""
+    metric = primary(result.matured)
+    if metric is None or not result.dimensions:
+        return Section(key="dimensions", title="Dimensions")
+    found = [(one, c) for one in result.dimensions for c in one.comparisons]
+    rows = tuple(
+        (Cell(one.dimension), *_segment_row(metric, c.variant, one.headline, value))
+        for one, c in found
+        for value in c.values
+    )
+    table = Table(
+        columns=("dimension", "value", *_BY_SEGMENT[1:-1], "finding"), rows=rows, labels=3, sentence=True,
+        spare=(4, 8, 9, 6),
+    )  # fmt: skip
+    return Section(
+        key="dimensions",
+        title=f"{metric.key} by dimension",
+        table=table,
+        notes=(
+            _EXPLORES,
+            *(
+                f"{one.dimension}: {_heterogeneity(metric, c.variant, c.heterogeneity, 'values')}"
+                for one, c in found
+                if c.heterogeneity is not None
+            ),
+        ),
+    )
+
+
+def _segment_row(
+    metric: MetricReading, variant: str, headline: str, reading: SegmentReading
+) -> tuple[Cell, ...]:
     estimate = reading.estimate
     values = f"{fmt.value_of(metric, reading.control.value)} → {fmt.value_of(metric, reading.value.value)}"
-    interval = None if estimate is None else headline_interval(comparison, estimate)
+    interval = None if estimate is None else part_interval(headline, estimate)
     why = reading.missing.code.replace("_", " ") if reading.missing else ""
     return (
         Cell(reading.segment),
-        Cell(comparison.variant),
+        Cell(variant),
         Cell(f"{fmt.count(reading.control.n)} / {fmt.count(reading.value.n)}"),
         Cell(values),
         Cell(fmt.effect_of(metric, estimate.effect) if estimate else fmt.ABSENT),

@@ -180,8 +180,8 @@ _REASONS = 3
 # may it be believed, what was found, how far to go, the details, what was asked
 _ORDER = (
     "overlap", "checks", "sample-ratio", "effect", "live", "looks", "loss", "sufficiency", "metrics", "pairs",
-    "guardrails", "segments", "segment-data", "pooled", "beside", "variants", "history", "reasons",
-    "experiment", "thresholds",
+    "guardrails", "segments", "segment-data", "dimensions", "pooled", "beside", "variants", "history",
+    "reasons", "experiment", "thresholds",
 )  # fmt: skip
 
 

@@ -144,13 +144,18 @@ def primary(reading: Reading) -> MetricReading | None:
     return next((m for m in reading.metrics if m.role == "primary"), None)
 
 
+def part_interval(headline: str, estimate: Estimate) -> Interval | None:
+    """The interval by which a segment or a dimension's value is read."""
+    return estimate.interval if headline == "interval" else estimate.sequence
+
+
 def headline_interval(comparison: Comparison, estimate: Estimate) -> Interval | None:
     """The interval of the effect that the rule's design decides by; of a segment's estimate under a plan or a
     prior the confidence sequence. None where there is none."""
     if estimate is comparison.estimate:
         read = deciding(comparison)
         return None if read is None else read.interval
-    return estimate.interval if comparison.headline == "interval" else estimate.sequence
+    return part_interval(comparison.headline, estimate)
 
 
 def headline_lift(comparison: Comparison, estimate: Estimate) -> Interval | None:

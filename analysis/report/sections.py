@@ -58,6 +58,7 @@ def _of_matured(result: ExperimentResult) -> tuple[Section, ...]:
         effects.losses(result),
         metrics.segments(result),
         metrics.segment_data(result),
+        metrics.dimensions(result),
         metrics.all_metrics(result),
         metrics.pairs(result),
         metrics.guardrails(result),

@@ -16,6 +16,7 @@ from switchpoint.analysis.results.header import Header
 from switchpoint.analysis.results.numbers import (
     Comparison,
     DayPoint,
+    DimensionReading,
     Estimate,
     Finding,
     Guard,
@@ -38,6 +39,7 @@ __all__ = [
     "Comparison",
     "Contamination",
     "DayPoint",
+    "DimensionReading",
     "Estimate",
     "Evidence",
     "ExperimentResult",
@@ -336,7 +338,8 @@ class ExperimentResult:
     which tests share which correction. `sensitivity` is there where units were not randomised. `matures` is
     the next exposure day whose window is open, and when it closes (None: every day has matured). `history`
     is there where models were changed. `pairs`: every metric's comparisons of two variants, neither of which
-    need be control: those asked for, and the best of several winners with each other one.
+    need be control: those asked for, and the best of several winners with each other one. `dimensions`
+    explore the matured primary metric.
     """
 
     header: Header
@@ -356,3 +359,4 @@ class ExperimentResult:
     matures: Maturing | None = None
     history: History | None = None
     pairs: tuple[MetricReading, ...] = ()
+    dimensions: tuple[DimensionReading, ...] = ()
