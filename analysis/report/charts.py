@@ -55,6 +55,12 @@ def charts(result: ExperimentResult) -> dict[str, Spec]:
     return {key: spec for key, spec in drawn.items() if spec}
 
 
+def batch_charts(result: BatchResult) -> dict[str, Spec]:
+    """All charts of many experiments that have something to show, by key."""
+    spec = verdicts_by_group(result)
+    return {} if spec is None else {"verdicts": spec}
+
+
 def forest(result: ExperimentResult) -> Spec | None:
     """Effect on the primary metric, over all segments and in each, with its headline interval."""
     metric = primary(result.matured)

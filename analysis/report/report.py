@@ -6,6 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any
 
+from switchpoint.analysis.report import notebook
+from switchpoint.analysis.report.charts import batch_charts, charts
+from switchpoint.analysis.report.notebook import Plot
 from switchpoint.analysis.report.section import Section, Table
 from switchpoint.analysis.report.sections import batch_sections, report_sections
 from switchpoint.analysis.results.batch import BatchResult
@@ -39,7 +42,35 @@ class Report(ExperimentResult):
 
         return report_html(self)
 
-    _repr_markdown_ = to_markdown  # how a notebook shows it
+    def plot(self, name: str | None = None) -> Plot:
+        """A chart for a notebook, by its key ("cumulative", "segments", …); the first without a name.
+
+        Raises:
+            BadInput: there is no such chart, or nothing to draw yet.
+        """
+        return notebook.plot(charts(self), name)
+
+    def to_pandas(self) -> Any:
+        """Every metric and variant on matured days, a row each, as a pandas data frame.
+
+        Raises:
+            BadInput: pandas is not installed.
+        """
+        return notebook.comparisons(self, "pandas")
+
+    def to_polars(self) -> Any:
+        """Every metric and variant on matured days, a row each, as a Polars data frame.
+
+        Raises:
+            BadInput: Polars is not installed.
+        """
+        return notebook.comparisons(self, "polars")
+
+    # how a notebook shows it, and where it shows no HTML
+    def _repr_html_(self) -> str:
+        return notebook.framed(self.to_html(), self.header.key)
+
+    _repr_markdown_ = to_markdown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +96,35 @@ class BatchReport(BatchResult):
 
         return batch_html(self)
 
-    _repr_markdown_ = to_markdown  # how a notebook shows it
+    def plot(self, name: str | None = None) -> Plot:
+        """The chart of verdicts over time for a notebook.
+
+        Raises:
+            BadInput: there is no such chart, or nothing to draw yet.
+        """
+        return notebook.plot(batch_charts(self), name)
+
+    def to_pandas(self) -> Any:
+        """Every experiment, a row each, as a pandas data frame.
+
+        Raises:
+            BadInput: pandas is not installed.
+        """
+        return notebook.experiments(self, "pandas")
+
+    def to_polars(self) -> Any:
+        """Every experiment, a row each, as a Polars data frame.
+
+        Raises:
+            BadInput: Polars is not installed.
+        """
+        return notebook.experiments(self, "polars")
+
+    # how a notebook shows it, and where it shows no HTML
+    def _repr_html_(self) -> str:
+        return notebook.framed(self.to_html(), self.header.key)
+
+    _repr_markdown_ = to_markdown
 
 
 def _markdown(title: str, sections: Iterable[Section]) -> str:
