@@ -6,7 +6,7 @@ Two implementations pass one conformance suite: `MemoryLedger` folds on demand a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
@@ -46,6 +46,16 @@ class DeadLetter:
     raw: str
     reason: str
     cause: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitHistory:
+    """What a ledger has of one unit: its record, None where nothing of it was accepted; the last accepted of
+    its events, `newest_first` (the record says how many there are); and whether it waits for a refold."""
+
+    record: UnitRecord | None
+    events: tuple[Event, ...]
+    pending: bool
 
 
 class Ledger(Protocol):
@@ -99,6 +109,18 @@ class Ledger(Protocol):
         """Every unit's live record; None where its bytes cannot be read."""
         ...
 
+    def unit(self, unit: str, plan: LedgerPlan, *, limit: int = 100) -> UnitHistory:
+        """One unit's record and at most `limit` of its events; a long log is not searched to its beginning.
+
+        Raises:
+            StoreUnavailable, Corrupt: they cannot be read.
+        """
+        ...
+
+    def newest(self, limit: int = 100) -> list[Event]:
+        """The events accepted last, the last one first. Raises StoreUnavailable, Corrupt."""
+        ...
+
     def dimension_values(self, plan: LedgerPlan) -> DimensionValues:
         """The values each dimension keeps apart, first come first kept; all others are OTHER."""
         ...
@@ -131,6 +153,11 @@ class Ledger(Protocol):
     def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
         """The newest refused events, newest first."""
         ...
+
+
+def newest_first(events: Iterable[Event]) -> tuple[Event, ...]:
+    """The events in order of time, the latest first."""
+    return tuple(sorted(events, key=lambda event: (event.at, event.id), reverse=True))
 
 
 def settle(ledger: Ledger, plan: LedgerPlan) -> int:

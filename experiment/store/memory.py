@@ -27,7 +27,13 @@ from switchpoint.experiment.ledger.fold import (
 )
 from switchpoint.experiment.ledger.moments import Moments
 from switchpoint.experiment.ledger.plan import Checked
-from switchpoint.experiment.ledger.protocol import DEAD_LETTERS, DEDUPE_DAYS, DeadLetter
+from switchpoint.experiment.ledger.protocol import (
+    DEAD_LETTERS,
+    DEDUPE_DAYS,
+    DeadLetter,
+    UnitHistory,
+    newest_first,
+)
 from switchpoint.experiment.registry.audit import AuditEntry, Head, Note, chain, decode_entry, encode_entry
 from switchpoint.experiment.registry.records import (
     Put,
@@ -134,6 +140,18 @@ class MemoryLedger:
         types = self._values.get(TYPES, {})
         for unit, found in self._units.items():
             yield unit, narrow(fold_unit(found, plan, types), plan, self._values)
+
+    def unit(self, unit: str, plan: LedgerPlan, *, limit: int = 100) -> UnitHistory:
+        """Fold the unit."""
+        found = self._units.get(unit, [])
+        folded = narrow(fold_unit(found, plan, self._values.get(TYPES, {})), plan, self._values)
+        return UnitHistory(
+            record=folded if found else None, events=newest_first(found[-limit:]), pending=False
+        )
+
+    def newest(self, limit: int = 100) -> list[Event]:
+        """The end of the log."""
+        return self._log[-limit:][::-1]
 
     def dimension_values(self, plan: LedgerPlan) -> DimensionValues:
         """The values seen first."""

@@ -14,7 +14,7 @@ from switchpoint.experiment.registry.champion import model_documents
 from switchpoint.experiment.registry.lifecycle import facts
 from switchpoint.experiment.registry.promotion import Promotion
 from switchpoint.router import judging
-from switchpoint.router.console import design
+from switchpoint.router.console import design, unit
 from switchpoint.router.console.access import Role
 from switchpoint.router.console.operation import Call, Field, Form, Object, Operation
 from switchpoint.router.console.project import Project
@@ -377,4 +377,5 @@ OPERATIONS: tuple[Operation, ...] = (
         says="Refused events by cause, and the last ones.",
         run=refused,
     ),
+    *unit.OPERATIONS,
 )

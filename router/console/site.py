@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +16,8 @@ from jinja2 import Environment
 from switchpoint.analysis.report.html import asset, chart_library, environment
 from switchpoint.router.console.access import CSRF_FIELD, Role
 
+BRIEF = 120
+"""Characters of an event's properties that a table shows."""
 _HERE = Path(__file__).parent
 _TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
 
@@ -59,7 +62,7 @@ def templates() -> Environment:
     """The console's templates, and those of the reports."""
     made = environment(_HERE / "templates")
     made.globals["static"] = _address
-    made.filters |= {"instant": instant, "ago": ago}
+    made.filters |= {"instant": instant, "moment": moment, "ago": ago, "brief": brief}
     return made
 
 
@@ -76,6 +79,17 @@ def _asset(name: str, text: str) -> Asset:
 def instant(ms: int | None) -> str:
     """`2026-11-27 17:53 UTC`."""
     return "–" if ms is None else datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def moment(ms: int) -> str:
+    """An instant to the second, for what comes many times a minute."""
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def brief(value: object) -> str:
+    """A JSON value on one line, cut where it is long."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= BRIEF else f"{text[:BRIEF]} …"
 
 
 def ago(ms: float) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
+from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 
 import redis
@@ -15,7 +18,7 @@ from switchpoint.experiment.ledger.event import Event, Status
 from switchpoint.experiment.ledger.fold import Arrivals, DimensionValues, LedgerPlan, UnitRecord
 from switchpoint.experiment.ledger.moments import Moments
 from switchpoint.experiment.ledger.plan import Checked
-from switchpoint.experiment.ledger.protocol import DEDUPE_DAYS, DeadLetter
+from switchpoint.experiment.ledger.protocol import DEDUPE_DAYS, DeadLetter, UnitHistory, newest_first
 from switchpoint.experiment.store.redis.batch import (
     LAYOUT,
     Row,
@@ -27,9 +30,15 @@ from switchpoint.experiment.store.redis.batch import (
 from switchpoint.experiment.store.redis.days import Days, NewestDay, ShardClock
 from switchpoint.experiment.store.redis.dimensions import DimensionNumbers
 from switchpoint.experiment.store.redis.errors import store_errors
-from switchpoint.experiment.store.redis.keys import ProjectKeys, ShardKeys
-from switchpoint.experiment.store.redis.layout import TYPE_PLACE, Reader, ScriptPlan, script_plan
-from switchpoint.experiment.store.redis.log import Letters, read_log
+from switchpoint.experiment.store.redis.keys import ProjectKeys, ShardKeys, bucket_of, shard_of, unit_digest
+from switchpoint.experiment.store.redis.layout import (
+    TYPE_PLACE,
+    Reader,
+    ScriptPlan,
+    record_since,
+    script_plan,
+)
+from switchpoint.experiment.store.redis.log import Letters, read_back, read_log, search_back
 from switchpoint.experiment.store.redis.meant import SAME_STORE, MeantStore
 from switchpoint.experiment.store.redis.refold import Refold, halved
 
@@ -276,6 +285,29 @@ class RedisLedger:
                 reader = Reader(plan, self._numbers.load(plan)) if stored else None
                 for unit, raw in stored.items():
                     yield unit.decode(), _readable(reader, raw)
+
+    def unit(self, unit: str, plan: LedgerPlan, *, limit: int = 100) -> UnitHistory:
+        """Its record, and its events from the end of its shard's log."""
+        settings, digest = self._open(), unit_digest(unit)
+        keys = self._shard(shard_of(digest, settings.shards))
+        with store_errors():
+            pipeline = self._client.pipeline(transaction=False)
+            pipeline.hget(keys.units(bucket_of(digest, settings.unit_buckets)), unit)
+            pipeline.sismember(keys.dirty(), unit)
+            raw, dirty = pipeline.execute()
+        if raw is None:
+            return UnitHistory(record=None, events=(), pending=bool(dirty))
+        record = Reader(plan, self._numbers.load(plan)).record(raw)
+        events = search_back(
+            self._client, keys.log(), unit, since=record_since(raw), limit=min(limit, record.events)
+        )
+        return UnitHistory(record=record, events=newest_first(events), pending=bool(dirty))
+
+    def newest(self, limit: int = 100) -> list[Event]:
+        """The ends of the shards' logs, merged by the store's clock."""
+        logs = (read_back(self._client, keys.log()) for keys in self._all_shards())
+        merged = heapq.merge(*logs, key=itemgetter(0), reverse=True)
+        return [event for _, event in islice(merged, limit)]
 
     def dimension_values(self, plan: LedgerPlan) -> DimensionValues:
         """Fresh from the store."""

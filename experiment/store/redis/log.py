@@ -6,6 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import cast
 
 import redis
@@ -21,6 +22,10 @@ from switchpoint.experiment.store.redis.meant import SAME_STORE, MeantStore
 _PAGE = 100
 """Entries per read: up to 200 events each, some 5 MB."""
 _SEARCHED_UNITS = 100
+_SEARCHED_ENTRIES = 5_000
+"""Entries that are searched for the events of one unit: about a second's work."""
+_LAST_ENTRIES = 10
+"""Entries per read of the newest events: a few of them have enough."""
 
 
 def read_log(
@@ -41,6 +46,31 @@ def read_log(
             yield from _events(accepted, entry, key)
 
 
+def search_back(client: redis.Redis, key: str, unit: str, *, since: int, limit: int) -> list[Event]:
+    """The last `limit` events of a unit, the last accepted first, if they lie in the last entries.
+
+    Args:
+        since: the second before which there are none. Raises as `read_log`.
+    """
+    wanted, events = _mentions({unit}), list[Event]()
+    pages = _entries_back(client, key, page=_PAGE, until=str(since * 1000))
+    for entry, fields in islice(pages, _SEARCHED_ENTRIES):
+        accepted = fields.get(b"e", b"[]")
+        if wanted and wanted.search(accepted):
+            events += (event for event in reversed(_events(accepted, entry, key)) if event.unit == unit)
+        if len(events) >= limit:
+            break
+    return events[:limit]
+
+
+def read_back(client: redis.Redis, key: str) -> Iterator[tuple[tuple[int, int], Event]]:
+    """The accepted events, the last one first, each with the place of its entry. Raises as `read_log`."""
+    for entry, fields in _entries_back(client, key, page=_LAST_ENTRIES, until="-"):
+        at, _, number = entry.decode().partition("-")
+        for event in reversed(_events(fields.get(b"e", b"[]"), entry, key)):
+            yield (int(at), int(number)), event
+
+
 def read_late(client: redis.Redis, key: str, *, first: str = "-") -> Iterator[tuple[str, list[Event]]]:
     """The late events from entry `first` on, with the id of their entry. Raises as `read_log`."""
     for entry, fields in _entries(client, key, first):
@@ -57,6 +87,22 @@ def _entries(client: redis.Redis, key: str, first: str) -> Iterator[tuple[bytes,
         if len(page) < _PAGE:
             return
         first = "(" + page[-1][0].decode()
+
+
+def _entries_back(
+    client: redis.Redis, key: str, *, page: int, until: str
+) -> Iterator[tuple[bytes, dict[bytes, bytes]]]:
+    last = "+"
+    while True:
+        with store_errors():
+            found = cast(
+                "list[tuple[bytes, dict[bytes, bytes]]]",
+                client.xrevrange(key, max=last, min=until, count=page),
+            )
+        yield from found
+        if len(found) < page:
+            return
+        last = "(" + found[-1][0].decode()
 
 
 def _events(text: bytes, entry: bytes, key: str) -> list[Event]:

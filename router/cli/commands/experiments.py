@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import click
 
-from switchpoint.experiment.errors import BadInput
-from switchpoint.experiment.ledger.event import unit_id
 from switchpoint.experiment.registry.lifecycle import facts
 from switchpoint.router.cli.context import Context, json_option, pass_context, print_json
 
@@ -60,55 +58,26 @@ def explain(
     Example:
       switchpoint explain home-ranker u-17 --attr country=US --attr returning=true
     """
-    from switchpoint.experiment.assignment.assign import compile as compile_assignment
-    from switchpoint.experiment.registry.champion import compile_champion
+    from switchpoint.experiment.registry import explanation
 
-    found = dict(_attribute(text) for text in attributes)
-    unit_id(unit)
     state = context.catalog.experiment(experiment)
-    compiled = compile_assignment(state)
-    assignment, steps = compiled.assign(unit, found), compiled.explain(unit, found)
     name = state.definition.model
-    # units outside the experiment get the champion of their segment
-    outside = compile_champion(context.catalog.champion(name))(found) if name else None
-    served = assignment.model if assignment.enrolled else outside
+    champion = context.catalog.champion(name) if name else None
+    found = explanation.explain(state, champion, unit, explanation.attributes_of(attributes, field="--attr"))
     if as_json:
-        print_json({
-            "experiment": assignment.experiment,
-            "variant": assignment.variant,
-            "model": str(served) if served else None,
-            "segment": assignment.segment,
-            "propensity": assignment.propensity,
-            "reason": assignment.reason.value,
-            "revision": assignment.revision,
-            "epoch": assignment.epoch,
-            "enrolled": assignment.enrolled,
-            "steps": [{"rule": s.rule, "passed": s.passed, "detail": s.detail} for s in steps],
-        })  # fmt: skip
+        print_json(found.document())
         return
     from switchpoint.router.cli.render import show_table
 
     show_table(
-        ("rule", "", "detail"), [(s.rule, "yes" if s.passed else "no", s.detail) for s in steps], labels=3
+        ("rule", "", "detail"),
+        [(s.rule, "yes" if s.passed else "no", s.detail) for s in found.steps],
+        labels=3,
     )
-    by = f" by {served}" if served else ""
-    if assignment.enrolled:
-        click.echo(f"{unit} is in {assignment.variant} and served{by}")
+    by, assigned = f" by {found.served}" if found.served else "", found.assignment
+    if assigned.enrolled:
+        click.echo(f"{unit} is in {assigned.variant} and served{by}")
     else:
         click.echo(
-            f"{unit} is not enrolled ({assignment.reason.value}) and served{by or ' by nobody'}, the champion"
+            f"{unit} is not enrolled ({assigned.reason.value}) and served{by or ' by nobody'}, the champion"
         )
-
-
-def _attribute(text: str) -> tuple[str, object]:
-    """`returning=true` → ("returning", True): values are JSON where they parse as JSON scalars, else text."""
-    import json
-
-    name, equals, value = text.partition("=")
-    if not name or not equals:
-        raise BadInput("is not an attribute", field="--attr", value=text, fix="write --attr country=US")
-    try:
-        parsed = json.loads(value)
-    except ValueError:
-        return name, value
-    return name, parsed if isinstance(parsed, bool | int | float | str) else value

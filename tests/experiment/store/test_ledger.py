@@ -505,3 +505,40 @@ def test_events_of_damaged_ids_are_counted_by_what_is_wrong(
     assert {key[1]: n for key, n in counted(ledger).items() if key[0] == "ids"} == (
         {damage: 2} if damage else {}
     )
+
+
+def test_one_units_record_and_events_are_read_by_themselves(ledger: Ledger) -> None:
+    """The record is the one that all units' reading gives; of many events the last accepted are given."""
+    events = traffic(5, units=20, experiments=("home", "search"))
+    for start in range(0, len(events), 7):
+        ledger.record(events[start : start + 7], THREE)
+    ledger.refold(THREE)
+    for unit, record in ledger.units(THREE):
+        assert record is not None
+        found = ledger.unit(unit, THREE)
+        assert found.record == record
+        assert found.pending is False
+        assert len(found.events) == record.events
+        assert [(e.at, e.id) for e in found.events] == sorted(
+            ((e.at, e.id) for e in found.events), reverse=True
+        )
+        assert {e.unit for e in found.events} == {unit}
+        assert ledger.unit(unit, THREE, limit=1).events[0] in found.events
+
+
+def test_a_unit_of_which_nothing_is_known_has_no_record(ledger: Ledger) -> None:
+    found = ledger.unit("nobody", ONE)
+    assert (found.record, found.events, found.pending) == (None, (), False)
+    ledger.record([exposure("x", "u", START)], ONE)
+    assert ledger.unit("nobody", ONE).record is None
+    assert ledger.unit('u"', ONE).record is None
+
+
+def test_the_newest_events_come_last_one_first(ledger: Ledger) -> None:
+    assert ledger.newest() == []
+    for number in range(30):
+        ledger.record([outcome(f"o{number}", f"u{number % 4}", START + number)], ONE)
+    assert [event.id for event in ledger.newest(3)] == ["o29", "o28", "o27"]
+    assert len(ledger.newest(1000)) == 30
+    ledger.record([outcome(f"b{number}", "u", START + 100 + number) for number in range(5)], ONE)
+    assert [event.id for event in ledger.newest(2)] == ["b4", "b3"]
