@@ -14,7 +14,7 @@ from switchpoint.experiment.registry.champion import model_documents
 from switchpoint.experiment.registry.lifecycle import facts
 from switchpoint.experiment.registry.promotion import Promotion
 from switchpoint.router import judging
-from switchpoint.router.console import design, unit
+from switchpoint.router.console import design, events, unit
 from switchpoint.router.console.access import Role
 from switchpoint.router.console.operation import Call, Field, Form, Object, Operation
 from switchpoint.router.console.project import Project
@@ -210,12 +210,6 @@ def audit(call: Call) -> Object:
     return {"head": to_body(head), "entries": [to_body(entry) for entry in entries]}
 
 
-def refused(call: Call) -> Object:
-    """How many events were refused, by cause, and the last ones with their reason."""
-    with call.project.ledger() as ledger:
-        return {"refused": ledger.refusals(), "last": to_body(ledger.dead_letters(100))}
-
-
 def every_model(catalog: Catalog) -> list[Object]:
     """Every model as the API says it."""
     return model_documents(catalog.models(), catalog.champions())
@@ -369,13 +363,6 @@ OPERATIONS: tuple[Operation, ...] = (
         run=audit,
         fields=(Field("after", Form.WHOLE, "Entries after this number."),),
     ),
-    Operation(
-        name="refused_events",
-        method="GET",
-        path="/events/refused",
-        role=Role.VIEWER,
-        says="Refused events by cause, and the last ones.",
-        run=refused,
-    ),
+    *events.OPERATIONS,
     *unit.OPERATIONS,
 )

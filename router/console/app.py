@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 from flask import Flask, Request, Response, g, redirect, request
@@ -15,6 +16,7 @@ from switchpoint.experiment.errors import BadInput, SwitchpointError
 from switchpoint.router.console import openapi
 from switchpoint.router.console.access import Gate, Role, actor, needs
 from switchpoint.router.console.api import OPERATIONS
+from switchpoint.router.console.events import arrivals
 from switchpoint.router.console.live import changes, freshness
 from switchpoint.router.console.operation import FORMS, Call, Operation, given
 from switchpoint.router.console.pages import PAGES, Page
@@ -59,7 +61,7 @@ def create_app(console: Console) -> Flask:
         _mount(app, console, operation)
     for shown in PAGES:
         _mount_page(app, console, shown)
-    templates().globals["navigation"] = [(shown.path, shown.menu) for shown in PAGES if shown.menu]
+    templates().globals["navigation"] = [shown for shown in PAGES if shown.menu]
     _session_routes(app, console)
     _report_pages(app, console)
     _documents(app)
@@ -82,14 +84,21 @@ def _mount(app: Flask, console: Console, operation: Operation) -> None:
         answer = operation.run(call)
         if not operation.changes:
             return _json(answer)
-        console.project.export()
+        if operation.audited:
+            console.project.export()
         if request.mimetype not in FORMS:
             return _json(answer)
-        done = console.project.records.head().seq
-        return redirect(f"{operation.back.format_map(path)}?done={done}", code=303)
+        return redirect(_after(operation, call, answer), code=303)
 
     rule = API + operation.path.replace("{", "<").replace("}", ">")
     app.add_url_rule(rule, f"api_{operation.name}", needs(operation.role)(view), methods=[operation.method])
+
+
+def _after(operation: Operation, call: Call, answer: Any) -> str:
+    """The page that follows a form, and says what was done."""
+    if operation.audited:
+        return f"{operation.back.format_map(call.path)}?done={call.project.records.head().seq}"
+    return operation.back.format_map({name: quote(str(value), safe="") for name, value in answer.items()})
 
 
 def _mount_page(app: Flask, console: Console, shown: Page) -> None:
@@ -138,7 +147,9 @@ def _report_pages(app: Flask, console: Console) -> None:
     @needs(Role.VIEWER)
     def live() -> AnyResponse:
         headers = {"X-Accel-Buffering": "no"}
-        return Response(changes(console.project.board), content_type="text/event-stream", headers=headers)
+        also = arrivals(console.project) if "events" in request.args else None
+        stream = changes(console.project.board, also=also)
+        return Response(stream, content_type="text/event-stream", headers=headers)
 
     @app.get("/reports/<digest>/page")
     @needs(Role.VIEWER)

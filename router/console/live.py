@@ -44,18 +44,29 @@ def freshness(project: Project) -> Freshness:
 
 
 def changes(
-    board: Board, *, sleep: Callable[[float], None] = time.sleep, clock: Callable[[], float] = time.monotonic
+    board: Board,
+    *,
+    also: Callable[[], object] | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[str]:
-    """The stream of one page: `changed` whenever the board did, and a word now and then that it is there."""
+    """The stream of one page: `changed` whenever the board did, and a word now and then that it is there.
+
+    `also`: of a page that shows more than the board, what is another value whenever that changed.
+    """
+
+    def look() -> tuple[int, object]:
+        return board.changed(), None if also is None else also()
+
     begun = told = clock()
-    seen = board.changed()
+    seen = look()
     yield "retry: 2000\n\n"
     while clock() - begun < LIFE_SECONDS:
         sleep(LOOK_SECONDS)
-        now = board.changed()
+        now = look()
         if now != seen:
             seen, told = now, clock()
-            yield f"event: changed\ndata: {now}\n\n"
+            yield f"event: changed\ndata: {now[0]}\n\n"
         elif clock() - told > TOLD_SECONDS:
             told = clock()
             yield ": here\n\n"

@@ -100,7 +100,11 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """A route of the API. `run` answers a JSON value; `back` is the page shown after a form."""
+    """A route of the API. `run` answers a JSON value; `back` is the page shown after a form.
+
+    What is `audited` changes the records, and the page after a form says what was done; `back` of another
+    names what it answered.
+    """
 
     name: str
     method: str
@@ -110,6 +114,7 @@ class Operation:
     run: Callable[[Call], object]
     fields: tuple[Field, ...] = ()
     back: str = "/experiments/{key}"
+    audited: bool = True
 
     @property
     def changes(self) -> bool:

@@ -16,7 +16,7 @@ from switchpoint.experiment.errors import NotFound, PlatformError
 from switchpoint.experiment.language.document import from_body
 from switchpoint.experiment.language.experiment import to_document
 from switchpoint.experiment.store.board import Kept
-from switchpoint.router.console import confirm, design, unit
+from switchpoint.router.console import confirm, design, events, unit
 from switchpoint.router.console.access import Role
 from switchpoint.router.console.api import AUDIT_PAGE, compared, every_model
 from switchpoint.router.console.project import Project
@@ -232,6 +232,7 @@ PAGES: tuple[Page, ...] = (
     ),
     Page(name="design", path="/design", template="design.html.j2", menu="Design", content=design.page),
     Page(name="kept_report", path="/reports/{digest}", template="kept_report.html.j2", content=kept_report),
+    Page(name="events", path="/events", template="events.html.j2", menu="Events", content=events.page),
     Page(name="explain", path="/explain", template="explain.html.j2", menu="Explain", content=unit.page),
     Page(name="audit", path="/audit", template="audit.html.j2", menu="Audit", content=audit),
     Page(name="tv", path="/tv", template="tv.html.j2", menu="TV", content=tv),

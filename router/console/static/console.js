@@ -22,12 +22,16 @@
       if (!next || next.outerHTML === sources.get(part.id) || busyWith(part)) { return; }
       sources.set(part.id, next.outerHTML);
       var open = Array.from(part.querySelectorAll("details[open] > summary"), function (s) { return s.textContent; });
+      var scrolled = Array.from(part.querySelectorAll(".scroll"), function (s) { return [s.scrollLeft, s.scrollTop]; });
       document.adoptNode(next);
       next.querySelectorAll(".chart").forEach(function (chart) {
         var drawn = document.getElementById(chart.id), spec = chart.querySelector("script.spec");
         if (drawn && spec && drawn.spec === spec.textContent) { chart.replaceWith(drawn); }
       });
       part.replaceWith(next);
+      next.querySelectorAll(".scroll").forEach(function (s, i) {
+        if (scrolled[i]) { s.scrollTo(scrolled[i][0], scrolled[i][1]); }
+      });
       next.querySelectorAll("details > summary").forEach(function (s) {
         if (open.indexOf(s.textContent) >= 0) { s.parentElement.open = true; }
       });
@@ -64,7 +68,7 @@
   }
 
   function follow() {
-    var events = new EventSource("/live");
+    var events = new EventSource(document.body.dataset.stream || "/live");
     events.addEventListener("changed", refresh);
     events.onerror = function () { lost(events.readyState !== EventSource.OPEN); };
     events.onopen = function () { lost(false); refresh(); };
