@@ -10,7 +10,7 @@ from switchpoint.analysis.evidence.ledger import from_ledger
 from switchpoint.analysis.judgement.beside import history
 from switchpoint.analysis.judgement.build import build
 from switchpoint.analysis.report.report import Report
-from switchpoint.analysis.results.header import Header, VariantHeader, blank, instant
+from switchpoint.analysis.results.header import Changed, Header, VariantHeader, blank, instant
 from switchpoint.analysis.results.thresholds import DEFAULT, Thresholds
 from switchpoint.analysis.validity import concurrent
 from switchpoint.experiment.definition.state import ExperimentState
@@ -83,6 +83,7 @@ def ledger_header(state: ExperimentState, *, assignment: str, at: int) -> Header
         assignment=assignment,
         revision=state.revision, epoch=None if epoch is None else epoch.number,
         definition_digest=digest(definition), rule_digest=state.rule_digest, at=instant(at),
+        changes=_changes(state),
         started_at=None if state.started_at is None else instant(state.started_at),
         variants=tuple(
             VariantHeader(
@@ -92,3 +93,15 @@ def ledger_header(state: ExperimentState, *, assignment: str, at: int) -> Header
             for v in definition.variants
         ),
     )  # fmt: skip
+
+
+_MARKED = ("open epoch", "ramp", "pause", "resume")
+"""How the entries of a history begin that a series of days may show."""
+
+
+def _changes(state: ExperimentState) -> tuple[Changed, ...]:
+    return tuple(
+        Changed(day=instant(change.at)[:10], what=change.action)
+        for change in state.history
+        if change.action.startswith(_MARKED)
+    )

@@ -13,6 +13,7 @@ from switchpoint.analysis.planning.curves import Curve, Planned, Point
 from switchpoint.analysis.report.marks import (
     Spec,
     band,
+    changes,
     chart,
     colour,
     days,
@@ -51,6 +52,7 @@ def charts(result: ExperimentResult) -> dict[str, Spec]:
         "dimensions": dimensions(result),
         "metrics": lifts(result),
         "ratio": daily_share(result),
+        "arrivals": arrivals(result),
     }
     return {key: spec for key, spec in drawn.items() if spec}
 
@@ -142,6 +144,7 @@ def cumulative(result: ExperimentResult) -> Spec | None:
             "encoding": {"x": days(), "y": y_axis("effect", title), "color": colour(rows), "tooltip": hints},
         },
     ]
+    layers += changes(result.header.changes, rows)
     return chart(rows, layers, height=260)
 
 
@@ -172,6 +175,34 @@ def daily_share(result: ExperimentResult) -> Spec | None:
             "encoding": {"x": x, "y": y_axis("share", title), "color": hue, "tooltip": hints},
         },
     ]
+    layers += changes(result.header.changes, rows)
+    return chart(rows, layers, height=200)
+
+
+def arrivals(result: ExperimentResult) -> Spec | None:
+    """Units that arrived on each exposure day, by variant."""
+    metric = primary(result.live)
+    compared = metric.comparisons if metric is not None else ()
+    rows: list[dict[str, Any]] = [
+        {"variant": variant, "day": day, "units": units}
+        for place, c in enumerate(compared)
+        for d in c.daily
+        for variant, day, units in (
+            *([(c.control, d.day, d.n_control_day)] if not place else []),
+            (c.variant, d.day, d.n_variant_day),
+        )
+    ]
+    if not rows:
+        return None
+    rows.sort(key=lambda row: row["variant"] != compared[0].control)
+    line = {
+        "mark": {"type": "line", "point": {"size": 34}, "strokeWidth": 2},
+        "encoding": {
+            "x": days(), "y": {**y_axis("units", "units a day"), "scale": {"zero": True, "nice": True}},
+            "color": colour(rows), "tooltip": tooltips("variant", "day", "units"),
+        },
+    }  # fmt: skip
+    layers = [line, *changes(result.header.changes, rows)]
     return chart(rows, layers, height=200)
 
 

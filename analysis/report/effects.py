@@ -75,7 +75,9 @@ def daily_table(result: ExperimentResult) -> Table:
         (
             Cell(day.day),
             Cell(c.variant),
-            Cell(fmt.count(day.n_control + day.n_variant)),
+            Cell(f"{fmt.count(day.n_control_day)} / {fmt.count(day.n_variant_day)}"),
+            Cell(f"{fmt.count(day.n_control)} / {fmt.count(day.n_variant)}"),
+            Cell(f"{fmt.value_of(metric, day.control_value)} → {fmt.value_of(metric, day.variant_value)}"),
             Cell(fmt.effect_of(metric, day.effect)),
             Cell(fmt.interval_of(metric, day.sequence)),
         )
@@ -83,7 +85,10 @@ def daily_table(result: ExperimentResult) -> Table:
         for day in c.daily
         if day.effect is not None
     )
-    columns = ("day", "variant", "units so far", "effect so far", "confidence sequence")
+    columns = (
+        "day", "variant", "units that day", "units so far", "control → variant so far", "effect so far",
+        "confidence sequence",
+    )  # fmt: skip
     return Table(columns=columns, rows=rows, labels=2)
 
 

@@ -6,8 +6,10 @@ specification serves light, dark and paper.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from switchpoint.analysis.results.header import Changed
 
 Spec = dict[str, Any]
 
@@ -105,6 +107,34 @@ def band(low: str, high: str, title: str, rows: list[dict[str, Any]], *, opacity
             "x": days(), "y": y_axis(low, title), "y2": {"field": high}, "color": colour(rows),
         },
     }  # fmt: skip
+
+
+def changes(found: Sequence[Changed], rows: Sequence[Mapping[str, Any]]) -> list[Spec]:
+    """A line at each day, among those of the rows, on which something about the experiment changed."""
+    told: dict[str, list[str]] = {}
+    first, last = min(row["day"] for row in rows), max(row["day"] for row in rows)
+    for change in found:
+        if first <= change.day <= last:
+            told.setdefault(change.day, []).append(change.what)
+    if not told:
+        return []
+    data = {"values": [{"day": day, "what": "; ".join(what)} for day, what in told.items()]}
+    line = {"type": "rule", "strokeDash": [2, 3], "strokeWidth": 1.4, "color": NEUTRAL}
+    # upright beside its line, where neighbours do not write over each other
+    text = {
+        "type": "text",
+        "angle": 270,
+        "align": "right",
+        "baseline": "bottom",
+        "dx": -4,
+        "dy": -3,
+        "fontSize": 11,
+    }
+    hints = [{"field": "day", "type": "temporal", "format": "%b %d"}, {"field": "what"}]
+    return [
+        {"data": data, "mark": line, "encoding": {"x": days(), "tooltip": hints}},
+        {"data": data, "mark": text, "encoding": {"x": days(), "y": {"value": 0}, "text": {"field": "what"}}},
+    ]
 
 
 def interval_chart(rows: list[dict[str, Any]], order: list[str], title: str) -> Spec:

@@ -112,6 +112,7 @@ def _experiment(result: ExperimentResult) -> Section:
         ("status", f"{head.status}, revision {head.revision}" if head.revision is not None else head.status),
         ("rule", rule),
         ("started", head.started_at or fmt.ABSENT),
+        ("changed", "; ".join(f"{change.day} {change.what}" for change in head.changes)),
         ("looked at", head.at),
         ("evidence", result.evidence.sentence),
         ("control", _control(result)),

@@ -20,6 +20,14 @@ class VariantHeader:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Changed:
+    """A day (ISO date) on which allocation, traffic or models of a running experiment changed, and how."""
+
+    day: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
     """What was asked, under which rule, and when it was looked at.
 
@@ -28,7 +36,7 @@ class Header:
     without days). `plan` says in words what a group sequential or Bayesian design adds to the rule.
     `control_named`: nobody said which variant is control, so the one that is called so was taken.
     `reading`: what is not plain in how a table was read (separator, decimal sign, order of dates), a sentence
-    each.
+    each. `changes`: what happened to a running experiment that a series of its days may show, in order.
     """
 
     key: str
@@ -57,6 +65,7 @@ class Header:
     plan: str = ""
     control_named: bool = False
     reading: tuple[str, ...] = ()
+    changes: tuple[Changed, ...] = ()
 
 
 def instant(ms: int) -> str:

@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import pytest
 
+from switchpoint.analysis.analyze import analyze_ledger
+from switchpoint.analysis.report.charts import charts
 from switchpoint.analysis.report.html import environment, report_html
 from switchpoint.analysis.report.page import Page, Summary, page_of, summary_of
 from switchpoint.analysis.report.report import Report
@@ -14,9 +16,10 @@ from switchpoint.analysis.report.section import Tone
 from switchpoint.analysis.report.sections import report_sections
 from switchpoint.analysis.results.judgement import Check, Severity, Shown
 from switchpoint.analysis.results.numbers import Finding
+from switchpoint.experiment.definition.state import Change
 from switchpoint.experiment.language.document import canonical, from_body, to_body
 from switchpoint.experiment.registry.decision import VerdictKind
-from tests.analysis.cases import counts
+from tests.analysis.cases import DAY, counts, definition, running
 from tests.analysis.test_report import BETTER, SAME
 from tests.analysis.test_report import report as of
 
@@ -88,3 +91,26 @@ def test_a_list_is_sorted_by_what_needs_somebody() -> None:
     says = [one.health.says for one in found]
     assert says[0] == "sample ratio"
     assert says[2:] == ["novelty and 1 more", "2 checks found nothing"]
+
+
+def test_what_changed_while_it_ran_is_marked_in_every_chart_of_days() -> None:
+    state = running(definition())
+    later = replace(
+        state, history=(*state.history, Change(at=9 * DAY, actor="a", action="ramp all 50% -> 100%"))
+    )
+    found = analyze_ledger(later, counts(BETTER), at=100 * DAY)
+    assert [(c.day, c.what) for c in found.header.changes] == [("1970-01-10", "ramp all 50% -> 100%")]
+    drawn = charts(found)
+    for name in ("cumulative", "ratio", "arrivals"):
+        marks = [layer["data"]["values"] for layer in drawn[name]["layer"] if "data" in layer]
+        assert marks == [[{"day": "1970-01-10", "what": "ramp all 50% -> 100%"}]] * 2
+    assert not any("data" in layer for layer in charts(of(counts(BETTER)))["cumulative"]["layer"])
+    assert "ramp all 50% -&gt; 100%" in found.to_html()
+    assert "1970-01-10 ramp all" in found.to_markdown()
+
+
+def test_arrivals_are_the_units_of_every_variant_and_day() -> None:
+    found = of(counts(BETTER))
+    rows = charts(found)["arrivals"]["data"]["values"]
+    assert [row["variant"] for row in rows] == ["control"] * 21 + ["treatment"] * 21
+    assert sum(row["units"] for row in rows) == found.live.n

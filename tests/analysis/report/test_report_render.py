@@ -79,7 +79,7 @@ def test_every_design_has_its_headline_in_every_rendering(designed: Report) -> N
         assert "Expected loss" in text
     keys = [section.key for section in report_sections(designed)]
     assert ("looks" in keys) == (name == "group_sequential")
-    assert set(charts(designed)) == {"cumulative", "segments", "metrics", "ratio"}
+    assert set(charts(designed)) == {"cumulative", "segments", "metrics", "ratio", "arrivals"}
     found = json.loads(json.dumps(designed.to_dict(), allow_nan=False))
     held = found["matured"]["metrics"][0]["comparisons"][0]
     assert held["headline"] == comparison.headline
@@ -180,7 +180,7 @@ def test_the_html_is_self_contained_and_escapes_everything(report: Report) -> No
     parsed.feed(page)
     assert parsed.outside == []
     assert parsed.handlers == []
-    assert parsed.scripts == [*["application/json"] * 5, None, None]
+    assert parsed.scripts == [*["application/json"] * (len(charts(report)) + 1), None, None]
     assert "alert(1)</script>" not in page
     assert "default-src 'none'" in page
     assert "unsafe-eval" not in page
@@ -215,7 +215,7 @@ def test_every_chart_has_its_place_and_its_table_in_the_page(report: Report) -> 
     page = report.to_html()
     parsed = _Page()
     parsed.feed(page)
-    assert set(charts(report)) == {"cumulative", "segments", "metrics", "ratio"}
+    assert set(charts(report)) == {"cumulative", "segments", "metrics", "ratio", "arrivals"}
     for key in charts(report):
         assert f"chart-{key}" in parsed.ids
     assert page.count("<table") >= 8
