@@ -266,7 +266,13 @@ def test_every_number_of_a_report_and_of_an_aa_check_is_of_the_models_in_force(l
 
 def _naive_reading_is_of_the_pair(life: Life, found: Report) -> None:
     """The pooled effect by hand: buyers over units, of the units that met the pair in force."""
-    bought = {event.unit for event in life.events if event.type == "purchase"}
+    first: dict[str, int] = {}
+    for event in sorted(life.events, key=lambda event: event.at):
+        if event.type == "exposure":
+            first.setdefault(event.unit, event.at)
+    # who came back buys after the window of the first exposure
+    window = life.state.definition.window_ms
+    bought = {e.unit for e in life.events if e.type == "purchase" and e.at < first[e.unit] + window}
     for key, c in zip(KEYS[1:], found.live.metrics[0].comparisons, strict=True):
         _, units = counted(life, key)
         sides = {unit: note for unit, _, _, note, _ in life.notes if unit in units}
