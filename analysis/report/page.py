@@ -236,9 +236,12 @@ def _units(result: ExperimentResult, enough: Sufficiency | None) -> str:
 
 
 def _left(enough: Sufficiency | None) -> str:
-    if enough is None:
+    if enough is not None and enough.enough:
+        return "enough units"
+    if enough is None or enough.weeks_left is None:
         return fmt.ABSENT
-    return "enough units" if enough.enough else fmt.weeks(enough.weeks_left, enough.weeks_left_slow)
+    last = enough.weeks_left if enough.weeks_left_slow is None else enough.weeks_left_slow
+    return f"{fmt.weeks(enough.weeks_left, enough.weeks_left_slow)} {'week' if last == 1 else 'weeks'}"
 
 
 # what only time can change is no fault

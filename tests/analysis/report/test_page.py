@@ -114,3 +114,25 @@ def test_arrivals_are_the_units_of_every_variant_and_day() -> None:
     rows = charts(found)["arrivals"]["data"]["values"]
     assert [row["variant"] for row in rows] == ["control"] * 21 + ["treatment"] * 21
     assert sum(row["units"] for row in rows) == found.live.n
+
+
+@pytest.mark.parametrize(
+    ("fast", "slow", "enough", "said"),
+    [
+        (2, 3, False, "2 to 3 weeks"),
+        (1, 1, False, "1 week"),
+        (2, None, False, "2 weeks"),
+        (None, None, False, "–"),
+        (0, 0, True, "enough units"),
+    ],
+)
+def test_the_time_that_is_left_has_its_unit_and_its_range(
+    fast: int | None, slow: int | None, enough: bool, said: str
+) -> None:
+    found = of(counts(BETTER))
+    [metric] = found.matured.metrics
+    [c] = metric.comparisons
+    assert c.sufficiency is not None
+    far = replace(c.sufficiency, weeks_left=fast, weeks_left_slow=slow, enough=enough)
+    reading = replace(metric, comparisons=(replace(c, sufficiency=far),))
+    assert summary_of(replace(found, matured=replace(found.matured, metrics=(reading,)))).left == said
