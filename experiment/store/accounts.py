@@ -61,6 +61,10 @@ class Session:
     created_at: int
     seen_at: int
 
+    def is_open(self, *, at: int, idle_ms: int, life_ms: int) -> bool:
+        """Whether it still opens anything: it was used within `idle_ms`, and is not `life_ms` old."""
+        return at - self.seen_at <= idle_ms and at - self.created_at <= life_ms
+
 
 class Accounts:
     """The accounts in the SQLite file `path`, opened by the first call; threads and processes may share it.
@@ -119,7 +123,7 @@ class Accounts:
         """Whose session a token opens; None when it ended, was not used for `idle_ms`, is `life_ms` old."""
         rows = self._file.read(f"{_SESSIONS} WHERE token = ?", _hashed(token))
         session = next((Session(*row) for row in rows), None)
-        if session is None or at - session.seen_at > idle_ms or at - session.created_at > life_ms:
+        if session is None or not session.is_open(at=at, idle_ms=idle_ms, life_ms=life_ms):
             return None
         if at - session.seen_at > _SEEN_MS:
             self._execute("UPDATE session SET seen_at = ? WHERE token = ?", at, _hashed(token))

@@ -174,14 +174,20 @@ def actor() -> str:
     return str(g.session.name)
 
 
+def known_role(name: str) -> Role:
+    """The role of this name; raises BadInput."""
+    if name not in list(Role):
+        raise BadInput("unknown role", field="role", value=name, fix=f"one of {', '.join(Role)}")
+    return Role(name)
+
+
 def new_user(name: str, role: str, password: str, *, at: int) -> User:
     """A user with a hashed password (scrypt, by Werkzeug).
 
     Raises:
         BadInput: an unknown role, or a password that is too short.
     """
-    if role not in list(Role):
-        raise BadInput("unknown role", field="role", value=role, fix=f"one of {', '.join(Role)}")
+    role = known_role(role)
     if len(password) < LEAST_PASSWORD:
         raise BadInput("is too short", field="password", fix=f"use {LEAST_PASSWORD} characters or more")
     return User(name=name, role=role, password=generate_password_hash(password), created_at=at)

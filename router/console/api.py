@@ -14,7 +14,7 @@ from switchpoint.experiment.registry.champion import model_documents
 from switchpoint.experiment.registry.lifecycle import facts
 from switchpoint.experiment.registry.promotion import Promotion
 from switchpoint.router import judging
-from switchpoint.router.console import design, events, unit
+from switchpoint.router.console import design, events, unit, users
 from switchpoint.router.console.access import Role
 from switchpoint.router.console.operation import Call, Field, Form, Object, Operation
 from switchpoint.router.console.project import Project
@@ -365,4 +365,5 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     *events.OPERATIONS,
     *unit.OPERATIONS,
+    *users.OPERATIONS,
 )

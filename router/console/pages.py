@@ -16,7 +16,7 @@ from switchpoint.experiment.errors import NotFound, PlatformError
 from switchpoint.experiment.language.document import from_body
 from switchpoint.experiment.language.experiment import to_document
 from switchpoint.experiment.store.board import Kept
-from switchpoint.router.console import confirm, design, events, unit
+from switchpoint.router.console import confirm, design, events, unit, users
 from switchpoint.router.console.access import Role
 from switchpoint.router.console.api import AUDIT_PAGE, compared, every_model
 from switchpoint.router.console.project import Project
@@ -93,7 +93,7 @@ def experiment(project: Project, path: Mapping[str, str], query: Mapping[str, st
         "decisions": decisions[::-1],
         "definition": to_document(state.definition),
         "actions": confirm.offered(state, decisions[-1] if decisions else None),
-        "done": _done(project, query.get("done")),
+        "done": project.entry(query.get("done")),
     }
 
 
@@ -137,7 +137,7 @@ def model(project: Project, path: Mapping[str, str], query: Mapping[str, str]) -
     if shown is None:
         raise NotFound("unknown model", field="model", value=name, fix="see /models")
     tried = [one for one in project.board.all("summary") if one.body["state"]["model"] == name]
-    return {"model": shown, "experiments": tried, "done": _done(project, query.get("done"))}
+    return {"model": shown, "experiments": tried, "done": project.entry(query.get("done"))}
 
 
 def audit(project: Project, _path: Mapping[str, str], query: Mapping[str, str]) -> Content:
@@ -203,13 +203,6 @@ def _whole(text: str) -> int:
     return int(text) if text.isdecimal() and len(text) <= 9 else 1
 
 
-def _done(project: Project, seq: str | None) -> object:
-    """The audit entry of what was just done; nothing where the number is none."""
-    if not seq or not seq.isdecimal() or len(seq) > 12:
-        return None
-    return next(project.records.audit(max(int(seq) - 1, 0)), None)
-
-
 PAGES: tuple[Page, ...] = (
     Page(name="home", path="/", template="home.html.j2", menu="Experiments", content=home),
     Page(name="experiment", path="/experiments/{key}", template="experiment.html.j2", content=experiment),
@@ -235,5 +228,13 @@ PAGES: tuple[Page, ...] = (
     Page(name="events", path="/events", template="events.html.j2", menu="Events", content=events.page),
     Page(name="explain", path="/explain", template="explain.html.j2", menu="Explain", content=unit.page),
     Page(name="audit", path="/audit", template="audit.html.j2", menu="Audit", content=audit),
+    Page(
+        name="users",
+        path="/users",
+        template="users.html.j2",
+        role=Role.ADMIN,
+        menu="Users",
+        content=users.page,
+    ),
     Page(name="tv", path="/tv", template="tv.html.j2", menu="TV", content=tv),
 )

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from switchpoint.experiment.errors import StoreUnavailable, SwitchpointError
+from switchpoint.experiment.registry.audit import AuditEntry
 from switchpoint.experiment.registry.catalog import Catalog
 from switchpoint.experiment.store.accounts import Accounts, accounts_path
 from switchpoint.experiment.store.board import Board, board_path
@@ -53,6 +54,12 @@ class Project:
         """The documents behind the catalog; raises the same."""
         self._memory.require(self._records)
         return self._records
+
+    def entry(self, number: str | None) -> AuditEntry | None:
+        """The audit entry of this number, of what was just done; None where the text is no number of one."""
+        if not number or not number.isdecimal() or len(number) > 12 or int(number) < 1:
+            return None
+        return next(self.records.audit(int(number) - 1), None)
 
     @contextmanager
     def ledger(self) -> Iterator[RedisLedger]:

@@ -13,6 +13,7 @@ from switchpoint.router.cli.context import Context, json_option, now_ms, pass_co
 
 if TYPE_CHECKING:
     from switchpoint.experiment.store.accounts import Accounts
+    from switchpoint.router.console.users import Users
     from switchpoint.router.serving.launch import Child, WebProcess
 
 _APPLICATION = "switchpoint.router.console.wsgi:create()"
@@ -106,15 +107,11 @@ def add(context: Context, name: str, role: str, *, password_stdin: bool) -> None
     Example:
       switchpoint user add anna --role analyst
     """
-    from switchpoint.router.console.access import new_user
-
     if password_stdin:
         password = sys.stdin.readline().rstrip("\n")
     else:
         password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
-    made = new_user(name, role, password, at=now_ms())
-    _accounts(context).put_user(made)
-    _audit(context, "add user", f"{name} ({made.role})")
+    made = _users(context).put(name, role, password)
     click.echo(f"{name} is {made.role}")
 
 
@@ -154,8 +151,7 @@ def remove(context: Context, name: str) -> None:
     Example:
       switchpoint user remove anna
     """
-    _accounts(context).remove_user(name)
-    _audit(context, "remove user", name)
+    _users(context).remove(name)
     click.echo(f"{name} is removed")
 
 
@@ -169,8 +165,7 @@ def log_out(context: Context, name: str) -> None:
     Example:
       switchpoint user log-out anna
     """
-    number = _accounts(context).end_sessions(name)
-    _audit(context, "end sessions", name)
+    number = _users(context).end_sessions(name)
     click.echo(f"{number} sessions of {name} ended")
 
 
@@ -180,8 +175,7 @@ def _accounts(context: Context) -> Accounts:
     return Accounts(accounts_path(context.data, context.project))
 
 
-def _audit(context: Context, action: str, subject: str) -> None:
-    from switchpoint.experiment.registry.audit import Note
+def _users(context: Context) -> Users:
+    from switchpoint.router.console.users import Users
 
-    note = Note(at=now_ms(), actor=context.actor, action=action, subject=subject)
-    context.records.commit([], note)
+    return Users(accounts=_accounts(context), records=context.records, actor=context.actor, at=now_ms())
