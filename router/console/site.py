@@ -62,7 +62,7 @@ def templates() -> Environment:
     """The console's templates, and those of the reports."""
     made = environment(_HERE / "templates")
     made.globals["static"] = _address
-    made.filters |= {"instant": instant, "moment": moment, "ago": ago, "brief": brief}
+    made.filters |= {"instant": instant, "second": second, "ago": ago, "brief": brief}
     return made
 
 
@@ -81,7 +81,7 @@ def instant(ms: int | None) -> str:
     return "–" if ms is None else datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def moment(ms: int) -> str:
+def second(ms: int) -> str:
     """An instant to the second, for what comes many times a minute."""
     return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
