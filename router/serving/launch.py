@@ -115,7 +115,7 @@ class Child:
             raise PlatformError(f"{self._arguments[1]} was not started")
         return self._process.pid
 
-    def start(self) -> None:
+    def start(self, *, ready: bool = True) -> None:  # noqa: ARG002 - what answers has something to wait for
         """Start it."""
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and modules
             [sys.executable, "-I", "-S", "-c", _BOUND, str(os.getpid()), *self._arguments],
@@ -168,7 +168,7 @@ class WebProcess(Child):
         Raises:
             PlatformError: it ended or did not answer; its log on standard error says why.
         """
-        super().start()
+        super().start(ready=ready)
         if ready:
             try:
                 self.await_answer()
@@ -298,7 +298,7 @@ def attend(main: WebProcess, others: Sequence[Child] = ()) -> int:
                 return 3
             for other in others:
                 if not other.alive():
-                    other.start()
+                    other.start(ready=False)
             stopping.wait(_ATTEND_SECONDS)
         return 0
     finally:

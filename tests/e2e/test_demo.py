@@ -15,6 +15,7 @@ import pytest
 from switchpoint.experiment.registry.catalog import Catalog
 from switchpoint.experiment.registry.decision import VerdictKind
 from switchpoint.experiment.store.artifacts import Artifacts
+from switchpoint.experiment.store.board import Board, board_path
 from switchpoint.experiment.store.memory import MemoryLedger, MemoryRecords
 from switchpoint.router.demo.plan import DemoPlan
 from tests.router.cli.conftest import COMMAND, ROOT, run
@@ -61,9 +62,10 @@ def kill_all_of(folder: Path) -> list[int]:
     return there
 
 
-def start_and_await_day(data: Path, day: int, *options: str) -> subprocess.Popen[bytes]:
+def start_and_await_day(data: Path, day: int, *options: str, once: bool = True) -> subprocess.Popen[bytes]:
     """A demo under way whose first `day` days are sent."""
-    arguments = [*COMMAND, "--data", str(data), "demo", "--once", "--shoppers", SHOPPERS, *options]
+    ending = ["--once"] if once else []
+    arguments = [*COMMAND, "--data", str(data), "demo", *ending, "--shoppers", SHOPPERS, *options]
     demo = subprocess.Popen(
         arguments,
         cwd=ROOT,
@@ -134,7 +136,10 @@ def test_a_run_too_small_for_a_verdict_is_undecided_and_ends_quietly(data: Path)
 
 @pytest.mark.slow
 def test_ctrl_c_in_the_middle_ends_everything(data: Path) -> None:
-    demo = start_and_await_day(data, 1, "--seed", "2", "--aa")
+    demo = start_and_await_day(data, 1, "--seed", "2", "--aa", once=False)
+    board = Board(board_path(data / "demo", "default"))
+    until(lambda: board.get("report", "home-ranker"))  # its console has something to show
+    board.close()
     demo.send_signal(signal.SIGINT)
     assert demo.wait(timeout=HUNG) == 130
     await_end_of(data)

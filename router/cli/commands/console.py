@@ -41,7 +41,6 @@ def console(ctx: click.Context, context: Context, host: str, port: int, *, https
       switchpoint console --host 0.0.0.0 --https
     """
     from switchpoint.router.cli.own_store import own_store
-    from switchpoint.router.console.access import LINK_MS, Role
     from switchpoint.router.serving.launch import attend, require_free
 
     local = host in _LOOPBACK
@@ -54,22 +53,42 @@ def console(ctx: click.Context, context: Context, host: str, port: int, *, https
         )
     require_free(host, port)
     with own_store(context.data, host=host) as url:
-        environ = {
-            "SWITCHPOINT_REDIS_URL": url,
-            "SWITCHPOINT_DATA": str(context.data),
-            "SWITCHPOINT_PROJECT": context.project,
-            "SWITCHPOINT_CONSOLE_HTTPS": str(int(https)),
-        }
-        process = console_process(environ, host=host, port=port)
+        process, attendant = console_and_worker(context, url, host=host, port=port, https=https)
         if local:
-            token = _accounts(context).make_link(context.actor, Role.ADMIN, until=now_ms() + LINK_MS)
-            click.echo(f"console: {process.url}/login/{token}", err=True)
+            click.echo(f"console: {login_link(context, process)}", err=True)
             click.echo("the link works once, within 10 minutes; Ctrl-C stops", err=True)
         else:
             click.echo(f"console on {process.url}; users log in; Ctrl-C stops", err=True)
-        others = [worker_process(environ)] if worker else []
-        code = attend(process, others)
+        code = attend(process, [attendant] if worker else [])
     ctx.exit(code)
+
+
+def console_and_worker(
+    context: Context,
+    redis_url: str,
+    *,
+    host: str = "127.0.0.1",
+    port: int,
+    https: bool = False,
+    simulated: bool = False,
+) -> tuple[WebProcess, Child]:
+    """The processes of a console, not started yet; `simulated`: the time is that of the newest event."""
+    environ = {
+        "SWITCHPOINT_REDIS_URL": redis_url,
+        "SWITCHPOINT_DATA": str(context.data),
+        "SWITCHPOINT_PROJECT": context.project,
+        "SWITCHPOINT_CONSOLE_HTTPS": str(int(https)),
+        "SWITCHPOINT_SIMULATED_CLOCK": str(int(simulated)),
+    }
+    return console_process(environ, host=host, port=port), worker_process(environ)
+
+
+def login_link(context: Context, process: WebProcess) -> str:
+    """An address that logs whoever runs this command in, once, as admin."""
+    from switchpoint.router.console.access import LINK_MS, Role
+
+    token = _accounts(context).make_link(context.actor, Role.ADMIN, until=now_ms() + LINK_MS)
+    return f"{process.url}/login/{token}"
 
 
 def console_process(environ: Mapping[str, str], *, host: str, port: int) -> WebProcess:
@@ -84,7 +103,7 @@ def worker_process(environ: Mapping[str, str]) -> Child:
     """The worker of the project that these variables name."""
     from switchpoint.router.serving.launch import Child
 
-    return Child(("-c", "from switchpoint.router.cli.main import main; main()", "worker"), environ)
+    return Child(("-c", "from switchpoint.router.cli.main import main; main()", "worker", "--quiet"), environ)
 
 
 @click.group()

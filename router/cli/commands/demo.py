@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from switchpoint.router.cli.commands.console import console_and_worker, login_link
 from switchpoint.router.cli.context import Context, pass_context
 from switchpoint.router.cli.failure import Exit
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from switchpoint.router.demo.door import Sent
     from switchpoint.router.demo.folder import Progress
     from switchpoint.router.demo.run import Decided, Prepared
-    from switchpoint.router.serving.launch import ServingProcess
+    from switchpoint.router.serving.launch import ServingProcess, WebProcess
 
 
 _SAID = {True: "RIGHT", False: "WRONG", None: "undecided: it neither meets nor contradicts the truth"}
@@ -91,8 +92,13 @@ def _run(
     click.echo("training two recommenders on the shop's past …")
     prepared = prepare(progress.plan, context.catalog, context.artifacts)
     _say_prepared(prepared)
-    with serving(url, folder, project=context.project, port=port) as process:
+    with (
+        serving(url, folder, project=context.project, port=port) as process,
+        nullcontext() if once else _watched(context, url) as console,
+    ):
         click.echo(f"serving on {process.url} with a simulated clock; data in {folder}")
+        if console is not None:
+            click.echo(f"watch it: {login_link(context, console)}")
         with _bar(prepared, progress) as show:
             send(prepared, progress, process, folder, show)
         decided = conclude(prepared, context.catalog, context.ledger)
@@ -100,9 +106,26 @@ def _run(
         files = _write_files(decided, folder)
         same = _say_verified(context)
         _say_next(folder, files)
-        if not once:
+        if console is not None:
+            click.echo(f"console: {login_link(context, console)}")
+            click.echo("open it (once, within 10 minutes) and click home-ranker: what to do, and why")
             _stay(process)
     return decided.judgement.right is not False and same
+
+
+@contextmanager
+def _watched(context: Context, url: str) -> Iterator[WebProcess]:
+    """A console and its worker beside the demo, on its clock."""
+    from switchpoint.router.serving.launch import free_port
+
+    console, worker = console_and_worker(context, url, port=free_port(), simulated=True)
+    try:
+        worker.start()
+        console.start()
+        yield console
+    finally:
+        worker.stop()
+        console.stop()
 
 
 @contextmanager

@@ -215,9 +215,20 @@ def restore(context: Context, journal: Path, *, as_json: bool) -> None:
 @click.option(
     "--workers", type=click.IntRange(1, 64), default=2, show_default=True, help="Serving processes."
 )
+@click.option("--console", is_flag=True, help="Open the console too, on this machine alone.")
+@click.option("--console-port", type=click.IntRange(1, 65535), default=8001, show_default=True)
 @pass_context
 @click.pass_context
-def serve(ctx: click.Context, context: Context, host: str, port: int, workers: int) -> None:
+def serve(
+    ctx: click.Context,
+    context: Context,
+    host: str,
+    port: int,
+    workers: int,
+    *,
+    console: bool,
+    console_port: int,
+) -> None:
     """Serve /v1/assign, /v1/predict, /v1/events and health until Ctrl-C.
 
     Without SWITCHPOINT_REDIS_URL an embedded server is started on the data directory and supervised; it
@@ -228,16 +239,21 @@ def serve(ctx: click.Context, context: Context, host: str, port: int, workers: i
       switchpoint serve
       SWITCHPOINT_REDIS_URL=redis://db:6379/0 switchpoint serve --host 0.0.0.0 --workers 8
     """
+    from switchpoint.router.cli.commands.console import console_and_worker, login_link
     from switchpoint.router.cli.own_store import own_store
     from switchpoint.router.serving.launch import ServingProcess, attend, require_free
 
     require_free(host, port, data=context.data)
+    if console:
+        require_free("127.0.0.1", console_port)
     with own_store(context.data, host=host) as url:
         click.echo(f"serving on http://{host}:{port} (data {context.data}); Ctrl-C stops", err=True)
         environ = {"SWITCHPOINT_PROJECT": context.project}
-        code = attend(
-            ServingProcess(
-                redis_url=url, data=context.data, host=host, port=port, workers=workers, environ=environ
-            )
+        others = console_and_worker(context, url, port=console_port) if console else ()
+        if others:
+            click.echo(f"console: {login_link(context, others[0])} (once, within 10 minutes)", err=True)
+        serving = ServingProcess(
+            redis_url=url, data=context.data, host=host, port=port, workers=workers, environ=environ
         )
+        code = attend(serving, others)
     ctx.exit(code)

@@ -22,8 +22,9 @@ _ANSWER_SECONDS = 10.0
     "--simulated-clock", is_flag=True, envvar="SWITCHPOINT_SIMULATED_CLOCK",
     help="Judge as of the newest event: for a service whose requests set the clock.",
 )  # fmt: skip
+@click.option("--quiet", is_flag=True, help="Say nothing unless something is wrong.")
 @pass_context
-def worker(context: Context, *, once: bool, every: float, simulated_clock: bool) -> None:
+def worker(context: Context, *, once: bool, every: float, simulated_clock: bool, quiet: bool) -> None:
     """Judge what changes, for the console: its board, and the reports of days and decisions for ever.
 
     A running experiment is judged again within a minute of new events, whatever somebody changes at once.
@@ -64,7 +65,8 @@ def worker(context: Context, *, once: bool, every: float, simulated_clock: bool)
             if one.away is not None:
                 raise StoreUnavailable(one.away)
             return
-        click.echo(f"keeping {path} until Ctrl-C")
+        if not quiet:
+            click.echo(f"keeping {path} until Ctrl-C")
         one.run()
 
 

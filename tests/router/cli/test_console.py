@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.cookiejar
+import json
 import os
 import re
 import signal
@@ -15,11 +16,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import skops.io
+from sklearn.linear_model import LogisticRegression
 
 from switchpoint.experiment.store.embedded.server import EmbeddedServer
 from switchpoint.router.serving.launch import free_port
 from tests.e2e.test_demo import await_end_of
-from tests.router.cli.conftest import COMMAND, ROOT, Cli
+from tests.router.cli.conftest import COMMAND, DEFINITION, ROOT, Cli, run
 from tests.waiting import HUNG, until
 
 PASSWORD = "correct horse battery"
@@ -76,6 +79,43 @@ def test_the_link_opens_the_pages_once_and_ctrl_c_ends_everything(tmp_path: Path
     await_end_of(tmp_path)
 
 
+def test_the_consoles_own_worker_fills_its_pages(tmp_path: Path) -> None:
+    """Also where serving opened it: pages, service and store are of one command, and end with it."""
+    definition = tmp_path / "home.yaml"
+    definition.write_text(DEFINITION)
+    port, console_port = free_port(), free_port()
+    process = subprocess.Popen(
+        [*COMMAND, "--data", str(tmp_path), "serve", "--port", str(port), "--workers", "1",
+         "--console", "--console-port", str(console_port)],
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert process.stderr is not None
+        link = next(
+            found.group() for line in process.stderr if (found := re.search(r"http://\S+/login/\S+", line))
+        )
+        browser = Browser()
+        _patiently(browser, link)
+        base = link.partition("/login/")[0]
+        assert run("model", "register", "ranker", _model(tmp_path, 1), data=tmp_path).code == 0
+        assert run("model", "register", "ranker", _model(tmp_path, 2), data=tmp_path).code == 0
+        assert run("apply", str(definition), data=tmp_path).code == 0
+        until(lambda: "Not started yet" in browser.get(base), every=0.2)
+        assert run("start", "home", data=tmp_path).code == 0
+        until(lambda: "Continue" in browser.get(base), every=0.2)
+        page = browser.get(f"{base}/experiments/home")
+        assert "Can the numbers be trusted?" in page
+        shown = json.loads(browser.get(f"{base}/api/v1/experiments/home/report"))
+        said = run("report", "home", "--json", data=tmp_path).json()
+        at = {"at": None}
+        assert {**shown, "header": {**shown["header"], **at}} == {**said, "header": {**said["header"], **at}}
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=HUNG)
+    assert process.returncode == 0
+    await_end_of(tmp_path)
+
+
 def test_users_are_made_listed_logged_out_and_removed_and_all_of_it_is_audited(
     cli: Cli, server: EmbeddedServer
 ) -> None:
@@ -103,6 +143,12 @@ def test_passwords_never_cross_a_network_in_the_open(cli: Cli) -> None:
     refused = cli("console", "--host", "0.0.0.0")
     assert refused.code == 2
     assert "--https" in refused.err
+
+
+def _model(folder: Path, number: int) -> str:
+    path = folder / f"ranker{number}.skops"
+    skops.io.dump(LogisticRegression(C=number).fit([[0.0], [1.0]], [0, 1]), path)
+    return str(path)
 
 
 def _patiently(browser: Browser, link: str) -> str:
