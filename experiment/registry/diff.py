@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -104,15 +104,25 @@ def flatten(value: Any, path: str = "") -> dict[str, str]:
     return {leaf: text for below, item in parts for leaf, text in flatten(item, below).items()}
 
 
+def changed(
+    before: Mapping[str, str], after: Mapping[str, str]
+) -> Iterator[tuple[str, str | None, str | None]]:
+    """The paths of two flat documents whose values differ, with both; None where it is not there."""
+    for path in dict.fromkeys([*before, *after]):
+        old, new = before.get(path), after.get(path)
+        if old != new:
+            yield path, old, new
+
+
 def _diff(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[str, ...]:
     lines = []
-    for path in dict.fromkeys([*before, *after]):
-        if path not in before:
-            lines.append(f"+ {path}: {after[path]}")
-        elif path not in after:
-            lines.append(f"- {path}: {before[path]}")
-        elif before[path] != after[path]:
-            lines.append(f"~ {path}: {before[path]} -> {after[path]}")
+    for path, old, new in changed(before, after):
+        if old is None:
+            lines.append(f"+ {path}: {new}")
+        elif new is None:
+            lines.append(f"- {path}: {old}")
+        else:
+            lines.append(f"~ {path}: {old} -> {new}")
     return tuple(lines)
 
 

@@ -14,12 +14,10 @@ from switchpoint.experiment.registry.champion import model_documents
 from switchpoint.experiment.registry.lifecycle import facts
 from switchpoint.experiment.registry.promotion import Promotion
 from switchpoint.router import judging
-from switchpoint.router.console import design, events, unit, users
+from switchpoint.router.console import audit, design, events, unit, users
 from switchpoint.router.console.access import Role
 from switchpoint.router.console.operation import Call, Field, Form, Object, Operation
 from switchpoint.router.console.project import Project
-
-AUDIT_PAGE = 200
 
 _REASON = Field("reason", Form.TEXT, "Why, for the audit log.")
 _DEFINITION = Field(
@@ -197,19 +195,6 @@ def rollback(call: Call) -> Object:
     return dict(to_body(champion))
 
 
-def audit(call: Call) -> Object:
-    """A page of the audit log, and whether its chain is whole as far as the page goes."""
-    records = call.project.records
-    after = int(call.given.get("after", 0))
-    entries = []
-    for entry in records.audit(after):
-        entries.append(entry)
-        if len(entries) == AUDIT_PAGE:
-            break
-    head = records.head()
-    return {"head": to_body(head), "entries": [to_body(entry) for entry in entries]}
-
-
 def every_model(catalog: Catalog) -> list[Object]:
     """Every model as the API says it."""
     return model_documents(catalog.models(), catalog.champions())
@@ -354,15 +339,7 @@ OPERATIONS: tuple[Operation, ...] = (
         fields=(Field("segments", Form.NAMES, "Only in these segments."), _REASON),
         back="/models/{name}",
     ),
-    Operation(
-        name="audit",
-        method="GET",
-        path="/audit",
-        role=Role.VIEWER,
-        says="The audit log, a page at a time.",
-        run=audit,
-        fields=(Field("after", Form.WHOLE, "Entries after this number."),),
-    ),
+    *audit.OPERATIONS,
     *events.OPERATIONS,
     *unit.OPERATIONS,
     *users.OPERATIONS,

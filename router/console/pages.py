@@ -16,9 +16,9 @@ from switchpoint.experiment.errors import NotFound, PlatformError
 from switchpoint.experiment.language.document import from_body
 from switchpoint.experiment.language.experiment import to_document
 from switchpoint.experiment.store.board import Kept
-from switchpoint.router.console import confirm, design, events, unit, users
+from switchpoint.router.console import audit, confirm, design, events, unit, users
 from switchpoint.router.console.access import Role
-from switchpoint.router.console.api import AUDIT_PAGE, compared, every_model
+from switchpoint.router.console.api import compared, every_model
 from switchpoint.router.console.project import Project
 
 Content = dict[str, Any]
@@ -140,16 +140,6 @@ def model(project: Project, path: Mapping[str, str], query: Mapping[str, str]) -
     return {"model": shown, "experiments": tried, "done": project.entry(query.get("done"))}
 
 
-def audit(project: Project, _path: Mapping[str, str], query: Mapping[str, str]) -> Content:
-    """The newest entries of the audit log, or those before a number."""
-    records = project.records
-    head = records.head()
-    last = min(_whole(query.get("before", "")) - 1 if query.get("before") else head.seq, head.seq)
-    first = max(last - AUDIT_PAGE, 0)
-    entries = [entry for entry, _ in zip(records.audit(first), range(last - first), strict=False)]
-    return {"entries": entries[::-1], "head": head, "first": first + 1, "last": last}
-
-
 def kept_report(project: Project, path: Mapping[str, str], _query: Mapping[str, str]) -> Content:
     """A report as it was shown then; its page is kept whole and shown in a frame of its own."""
     _, document = project.board.report(path["digest"])
@@ -227,7 +217,13 @@ PAGES: tuple[Page, ...] = (
     Page(name="kept_report", path="/reports/{digest}", template="kept_report.html.j2", content=kept_report),
     Page(name="events", path="/events", template="events.html.j2", menu="Events", content=events.page),
     Page(name="explain", path="/explain", template="explain.html.j2", menu="Explain", content=unit.page),
-    Page(name="audit", path="/audit", template="audit.html.j2", menu="Audit", content=audit),
+    Page(name="audit", path="/audit", template="audit.html.j2", menu="Audit", content=audit.page),
+    Page(
+        name="audit_entry",
+        path="/audit/{number}",
+        template="audit_entry.html.j2",
+        content=audit.entry_page,
+    ),
     Page(
         name="users",
         path="/users",

@@ -10,6 +10,7 @@ from importlib.resources import files
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from switchpoint.experiment.ledger.codec import parse_event
 from switchpoint.experiment.store.accounts import Accounts, accounts_path
 from switchpoint.experiment.store.board import Board, board_path
 from switchpoint.router.cli.commands.console import console_process
@@ -90,7 +91,7 @@ def tab(site: Site, chromium: Browser) -> Iterator[Tab]:
 
 
 def addresses() -> list[str]:
-    named = {"key": world.EXPERIMENT, "name": "ranker", "action": "override"}
+    named = {"key": world.EXPERIMENT, "name": "ranker", "action": "override", "number": "4"}
     return [shown.path.format_map(named) for shown in PAGES if "{digest}" not in shown.path]
 
 
@@ -107,6 +108,18 @@ def test_a_page_is_accessible_and_nothing_is_cut(tab: Tab, path: str) -> None:
         page.set_viewport_size({"width": width, "height": 900})
         assert page.evaluate("document.scrollingElement.scrollWidth") <= width
     tab.faults[:] = [fault for fault in tab.faults if path != "/experiments/none" or "404" not in fault]
+
+
+def test_an_event_appears_as_it_arrives_and_what_is_typed_stays(tab: Tab, site: Site) -> None:
+    page = tab.open("/events")
+    page.fill("[name=unit]", "somebody")
+    raw = {"id": "as-it-arrives", "type": "click", "unit": "u", "at": world.now_ms()}
+    site.project.ledger.record([parse_event(raw, now=None)], site.project.catalog.plan())
+    page.wait_for_selector("#newest >> text=as-it-arrives")
+    assert page.input_value("[name=unit]") == "somebody"
+    page.click("text=Send the test event")
+    page.wait_for_selector("text=It is on the log")
+    page.wait_for_selector("#newest >> text=somebody")
 
 
 def test_an_experiment_is_paused_and_resumed_by_keyboard_alone(tab: Tab, site: Site) -> None:
