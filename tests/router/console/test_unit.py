@@ -95,6 +95,15 @@ def test_of_many_events_the_last_are_shown_and_the_page_says_so(
     assert "The last 3 of 5" in viewer.get("/explain?unit=u-4")
 
 
+def test_of_many_experiments_some_are_explained_and_the_rest_counted(
+    viewer: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page, "_EXPERIMENTS", 0)
+    assert answer(viewer, "unit=u")["left_out"] == 1
+    assert "1 more runs; name one to see it" in viewer.get("/explain?unit=u")
+    assert answer(viewer, "unit=u&experiment=home-ranker")["left_out"] == 0
+
+
 def test_a_unit_of_which_nothing_is_known_is_explained_all_the_same(viewer: Browser) -> None:
     found = answer(viewer, "unit=nobody&experiment=home-ranker")
     assert found["record"] is None

@@ -26,6 +26,7 @@ from switchpoint.experiment.ledger.protocol import DeadLetter, settle
 from switchpoint.experiment.ledger.verify import verify
 from switchpoint.experiment.store.embedded.server import EmbeddedServer
 from switchpoint.experiment.store.memory import MemoryLedger
+from switchpoint.experiment.store.redis import log
 from switchpoint.experiment.store.redis.batch import LAYOUT
 from switchpoint.experiment.store.redis.connection import connect
 from switchpoint.experiment.store.redis.days import NewestDay
@@ -1018,3 +1019,23 @@ def test_several_writers_at_once_count_everything_once(ledger_client: redis.Redi
     assert seen.count(Status.STORED) == len({(e.unit, e.id, e.at // DAY_MS) for e in sent})
     assert verify(RedisLedger(ledger_client), ONE) == []
     assert HOUR < WINDOW
+
+
+def test_a_long_log_is_searched_for_a_unit_from_its_end_and_not_to_its_beginning(
+    ledger: RedisLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log, "_SEARCHED_ENTRIES", 3)
+    for number, unit in enumerate(["u", "v", "u", "v"]):
+        ledger.record([outcome(f"o{number}", unit, START + number)], ONE)
+    found = ledger.unit("u", ONE)
+    assert found.record is not None
+    assert (found.record.events, [event.id for event in found.events]) == (2, ["o2"])
+    assert [event.id for event in ledger.unit("v", ONE).events] == ["o3", "o1"]
+
+
+def test_a_log_entry_that_cannot_be_read_is_named(ledger: RedisLedger, ledger_client: redis.Redis) -> None:
+    ledger.record([outcome("o", "u", START)], ONE)
+    ledger_client.xadd(ShardKeys("default", 0).log(), {"e": '[{"unit":"u"'})
+    for read in (ledger.newest, lambda: ledger.unit("u", ONE, limit=5)):
+        with pytest.raises(Corrupt, match="log entry"):
+            read()
