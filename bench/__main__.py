@@ -6,7 +6,7 @@ import argparse
 import subprocess
 import sys
 
-BENCHMARKS = ("assignment", "ledger", "report", "serving", "statistics")
+BENCHMARKS = ("assignment", "console", "ledger", "report", "serving", "statistics")
 
 
 def main() -> int:
