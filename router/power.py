@@ -46,12 +46,14 @@ FIGURES = frozenset(field.name for field in fields(Figures))
 _SENSIBLE: Mapping[str, tuple[Callable[[float], bool], str]] = {
     "mean": (lambda _: True, "a finite number"),
     "sd": (lambda sd: sd > 0, "a number above 0"),
-    "correlation": (lambda r: -1 < r < 1, "a number between -1 and 1"),
-    "alpha": (lambda alpha: 0 < alpha <= 0.5, "a number above 0, of 0.5 at most"),
-    "power": (lambda power: 0.5 <= power < 1, "a number from 0.5 to below 1"),
+    "correlation": (lambda r: abs(r) <= 0.9999, "a number between -1 and 1"),
+    "alpha": (lambda alpha: 1e-9 <= alpha <= 0.5, "a number above 0, of 0.5 at most"),
+    "power": (lambda power: 0.5 <= power <= 1 - 1e-9, "a number from 0.5 to below 1"),
     "looks": (lambda looks: 1 <= looks <= 100, "a whole number from 1 to 100"),
     "per_day": (lambda units: units > 0, "a number above 0"),
 }
+_LEAST, _MOST, _SHARE = 1e-12, 1e15, 1e-9
+"""Figures of tests lie between these; beyond them (1e-300) the arithmetic of floats has no answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +131,7 @@ def plan(figures: Figures, history: Baseline | None = None, rule: DecisionRule |
     """
     for name, (sensible, words) in _SENSIBLE.items():
         value = getattr(figures, name)
-        if value is not None and not (math.isfinite(value) and sensible(value)):
+        if value is not None and not (_measured(value) and sensible(value)):
             raise BadInput(f"{value} makes no sense here", field=name, value=value, fix=f"give {words}")
     baseline = _with_covariate(history or typed(figures), figures.correlation)
     design = _design(figures, rule)
@@ -216,9 +218,14 @@ def share_of(text: str, field: str) -> float:
         value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     except ValueError:
         value = -1.0
-    if not 0 < value < 1:
+    if not _SHARE <= value <= 1 - _SHARE:
         raise BadInput(f"{text!r} is not a share", field=field, value=text, fix="write 10% or 0.1")
     return value
+
+
+def _measured(value: float) -> bool:
+    """Whether a number may be a figure of a test; nan is none."""
+    return value == 0 or _LEAST <= abs(value) <= _MOST
 
 
 def _pace(report: Report) -> float | None:
@@ -292,7 +299,7 @@ def _effect(text: str, baseline: float) -> float:
         value = float(text)
     except ValueError:
         value = 0.0
-    if not math.isfinite(value) or value == 0:
+    if not _measured(value) or value == 0:
         raise BadInput(
             f"{text!r} is not an effect", field="mde", value=text,
             fix="write 5% (relative) or 0.5 (absolute)",

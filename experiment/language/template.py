@@ -1,4 +1,4 @@
-"""Specs and definitions written for people: the one of `switchpoint init`, and those of tables."""
+"""Specs and definitions written for people: the one of `switchpoint init`, of tables, and parts of a text."""
 
 from __future__ import annotations
 
@@ -69,7 +69,16 @@ _RULE = (
     "decision: {design: fixed, alpha: 0.05, power: 0.8, mde: 5%, min_runtime: 7d, max_runtime: 42d, "
     "evidence: randomised}"
 )
-_PLAIN, _WORDS = re.compile(r"[A-Za-z_][\w-]*"), {"true", "false", "null", "yes", "no", "on", "off"}
+_ORDER = (
+    "key", "hypothesis", "owner", "unit", "model", "layer", "variants", "segments", "dimensions", "metrics",
+    "window", "decision", "source",
+)  # fmt: skip
+# a line of the top level that begins a key, and one that belongs to the key above it
+_TOP, _WITHIN = re.compile(r"([a-z_]+) *:(?: |$)"), (" ", "\t", "-", "]", "}")
+_PLAIN, _WORDS = (
+    re.compile(r"[A-Za-z_][\w-]*(@\d+)?|\d+(\.\d+)?[%dhw]"),
+    {"true", "false", "null", "yes", "no", "on", "off"},
+)
 
 
 def spec_yaml(
@@ -92,10 +101,35 @@ def spec_yaml(
     return "\n".join([*lines, "  # weights: equal", ""])
 
 
+def with_key(text: str, key: str, value: object) -> str:
+    """A definition's YAML with one of its top-level keys written anew; other lines stay, comments too.
+
+    Args:
+        value: plain values; a list of mappings gets a line an entry.
+    """
+    if isinstance(value, list) and value and isinstance(value[0], Mapping):
+        block = [f"{key}:", *(f"  - {_flow(entry)}" for entry in value)]
+    else:
+        block = [f"{key}: {_flow(value)}"]
+    lines = text.splitlines()
+    starts = {name.group(1): at for at, line in enumerate(lines) if (name := _TOP.match(line))}
+    if key in starts:
+        first = starts[key]
+        after = first + 1
+        while after < len(lines) and lines[after].startswith(_WITHIN):
+            after += 1
+    else:
+        later = _ORDER[_ORDER.index(key) + 1 :]
+        first = after = min((starts[name] for name in later if name in starts), default=len(lines))
+    return "\n".join([*lines[:first], *block, *lines[after:], ""])
+
+
 def _flow(value: object) -> str:
     """A value as YAML writes it on one line; quoted where a plain one would mean something else."""
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key}: {_flow(part)}" for key, part in value.items()) + "}"
+        return "{" + ", ".join(f"{_flow(key)}: {_flow(part)}" for key, part in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_flow, value)) + "]"
     if not isinstance(value, str) or (_PLAIN.fullmatch(value) and value.lower() not in _WORDS):
         return str(value)
     return json.dumps(value, ensure_ascii=False)

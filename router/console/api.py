@@ -226,7 +226,6 @@ OPERATIONS: tuple[Operation, ...] = (
         says="Create an experiment as a draft, or revise it.",
         run=apply,
         fields=(_DEFINITION, _REASON),
-        back="/",
     ),
     _of_experiment("show", "GET", Role.VIEWER, "One experiment as it is now.", experiment),
     _of_experiment(
@@ -297,7 +296,7 @@ OPERATIONS: tuple[Operation, ...] = (
         says="Check a definition.",
         run=validate,
         fields=(_DEFINITION,),
-        back="/design",
+        back="/design/new",
     ),
     Operation(
         name="plan",
@@ -307,7 +306,7 @@ OPERATIONS: tuple[Operation, ...] = (
         says="What applying a definition would change.",
         run=plan,
         fields=(_DEFINITION,),
-        back="/design",
+        back="/design/new",
     ),
     Operation(
         name="power",

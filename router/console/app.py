@@ -96,18 +96,22 @@ def _mount(app: Flask, console: Console, operation: Operation) -> None:
 
 def _after(operation: Operation, call: Call, answer: Any) -> str:
     """The page that follows a form, and says what was done."""
-    if operation.audited:
-        return f"{operation.back.format_map(call.path)}?done={call.project.records.head().seq}"
-    return operation.back.format_map({name: quote(str(value), safe="") for name, value in answer.items()})
+    named = answer if isinstance(answer, dict) else {}
+    back = operation.back.format_map(
+        {name: quote(str(value), safe="") for name, value in (named | dict(call.path)).items()}
+    )
+    return f"{back}?done={call.project.records.head().seq}" if operation.audited else back
 
 
 def _mount_page(app: Flask, console: Console, shown: Page) -> None:
     def view(**path: str) -> AnyResponse:
-        content = shown.content(console.project, path, request.args)
+        asked = request.form if request.method == "POST" else request.args
+        content = shown.content(console.project, path, asked)
         return page(shown.template, request, {"freshness": freshness(console.project), **content})
 
     rule = shown.path.replace("{", "<").replace("}", ">")
-    app.add_url_rule(rule, f"page_{shown.name}", needs(shown.role)(view), methods=["GET"])
+    methods = ["GET", "POST"] if shown.posts else ["GET"]
+    app.add_url_rule(rule, f"page_{shown.name}", needs(shown.role)(view), methods=methods)
 
 
 def _session_routes(app: Flask, console: Console) -> None:

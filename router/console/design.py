@@ -44,7 +44,6 @@ def page(project: Project, _path: Mapping[str, str], query: Mapping[str, str]) -
         "designs": list(Design),
         "experiments": [kept.key for kept in project.board.all("summary")],
         "error": None,
-        "plan": None,
         "page": None,
     }
     if not any(query.values()):
@@ -54,7 +53,17 @@ def page(project: Project, _path: Mapping[str, str], query: Mapping[str, str]) -
         drawn = plan_page(plan.planned, plan.curves(), plan.facts())
     except BadInput as error:
         return {**content, "error": error}
-    return {**content, "plan": plan, "page": drawn}
+    return {**content, "page": drawn, "rule": _rule(plan, query)}
+
+
+def _rule(plan: power.Plan, query: Mapping[str, str]) -> dict[str, object]:
+    """What of a plan the rule of an experiment says."""
+    needed, runtime = plan.needed, {}
+    if needed.weeks is not None:
+        # whole weeks: every day of the week counts alike
+        runtime = {"min_runtime": f"{7 * min(needed.weeks, 2)}d", "max_runtime": f"{7 * needed.weeks}d"}
+    mde = query.get("mde") or f"{needed.effect:g}"
+    return {"design": needed.design, "mde": mde, "alpha": needed.alpha, "power": needed.power, **runtime}
 
 
 def _planned(project: Project, given: Mapping[str, Any]) -> power.Plan:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from werkzeug.datastructures import MultiDict
+
 from switchpoint.analysis.report.page import Page as ReportPage
 from switchpoint.analysis.report.page import page_of
 from switchpoint.experiment.definition.state import Status
@@ -16,7 +18,7 @@ from switchpoint.experiment.errors import NotFound, PlatformError
 from switchpoint.experiment.language.document import from_body
 from switchpoint.experiment.language.experiment import to_document
 from switchpoint.experiment.store.board import Kept
-from switchpoint.router.console import audit, confirm, design, events, unit, users
+from switchpoint.router.console import audit, confirm, design, events, unit, users, wizard
 from switchpoint.router.console.access import Role
 from switchpoint.router.console.api import compared, every_model
 from switchpoint.router.console.project import Project
@@ -30,14 +32,18 @@ _SORTS = {"attention": "what needs attention", "key": "key", "status": "status",
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """One page; `content` gets the project, what the path names, and the query; `menu` is its name there."""
+    """One page; `content` gets the project, what the path names, and the query; `menu` is its name there.
+
+    `posts`: it takes forms that are too long for an address, too; they change nothing.
+    """
 
     name: str
     path: str
     template: str
     role: Role = Role.VIEWER
     menu: str = ""
-    content: Callable[[Project, Mapping[str, str], Mapping[str, str]], Content]
+    posts: bool = False
+    content: Callable[[Project, Mapping[str, str], MultiDict[str, str]], Content]
 
 
 def home(project: Project, _path: Mapping[str, str], query: Mapping[str, str]) -> Content:
@@ -214,6 +220,14 @@ PAGES: tuple[Page, ...] = (
         content=rolling_back,
     ),
     Page(name="design", path="/design", template="design.html.j2", menu="Design", content=design.page),
+    Page(
+        name="wizard",
+        path="/design/new",
+        template="wizard.html.j2",
+        role=Role.ANALYST,
+        posts=True,
+        content=wizard.page,
+    ),
     Page(name="kept_report", path="/reports/{digest}", template="kept_report.html.j2", content=kept_report),
     Page(name="events", path="/events", template="events.html.j2", menu="Events", content=events.page),
     Page(name="explain", path="/explain", template="explain.html.j2", menu="Explain", content=unit.page),

@@ -81,6 +81,33 @@
     }
   }
 
+  // A text is checked while it is typed: the answer is the page that the form's button would show.
+  function checking(form) {
+    var text = form.elements.definition, waiting;
+    function check() {
+      var sent = new URLSearchParams(new FormData(form)), asked = text.value;
+      fetch(form.action, { method: "POST", body: sent, redirect: "error" })
+        .then(function (answer) {
+          if (!answer.ok) { throw new Error(String(answer.status)); }
+          return answer.text();
+        })
+        .then(function (page) {
+          lost(false);
+          if (text.value !== asked) { return; }
+          var fresh = new DOMParser().parseFromString(page, "text/html").getElementById(form.dataset.check);
+          document.getElementById(form.dataset.check).replaceWith(document.adoptNode(fresh));
+        })
+        .catch(function () { lost(true); });
+    }
+    text.addEventListener("input", function () {
+      // what was said of the text of before can no longer be acted on
+      document.getElementById(form.dataset.check).inert = true;
+      clearTimeout(waiting);
+      waiting = setTimeout(check, 400);
+    });
+  }
+
+  document.querySelectorAll("form[data-check]").forEach(checking);
   if (document.querySelector("[data-live]") && window.EventSource) {
     remember(document);
     follow();

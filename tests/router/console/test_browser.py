@@ -173,3 +173,15 @@ def test_a_page_shows_what_changed_without_being_loaded_again_and_leaves_what_is
     assert page.evaluate("window.sameDocument")
     assert page.evaluate("document.querySelector('details[open] pre') !== null")
     site.project.catalog.resume(world.EXPERIMENT, at=world.now_ms(), actor="else")
+
+
+def test_a_definition_is_checked_while_it_is_typed_and_applied(tab: Tab, site: Site) -> None:
+    page = tab.open("/design/new")
+    text = world.DEFINITION.replace(world.EXPERIMENT, "typed-ranker")
+    page.fill("[name=definition]", text.replace("mde: 2%", "mde: lots"))
+    page.wait_for_selector("#checked:not([inert]) >> text=decision.mde")
+    page.fill("[name=definition]", text)
+    assert page.evaluate("document.getElementById('checked').inert")  # what was said is of another text
+    page.click("#checked:not([inert]) button")
+    page.wait_for_url("**/experiments/typed-ranker?done=*")
+    assert site.project.catalog.experiment("typed-ranker").status == "draft"

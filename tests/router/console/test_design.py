@@ -92,6 +92,14 @@ def test_the_empty_page_asks_and_plans_nothing(viewer: Browser) -> None:
         ({"experiment": world.EXPERIMENT}, "experiment"),  # nobody came yet
         ({"experiment": world.EXPERIMENT, "metric": "moon"}, "metric"),
         ({"rate": "10%", "moon": "1"}, "moon"),
+        # beyond what the arithmetic of floats can answer
+        ({"mean": "5e-324", "sd": "1"}, "mean"),
+        ({"mean": "1", "sd": "1e154"}, "sd"),
+        ({"rate": "1e-300"}, "rate"),
+        ({"rate": "10%", "mde": "1e-300%"}, "mde"),
+        ({"rate": "10%", "alpha": "5e-324"}, "alpha"),
+        ({"rate": "10%", "power": "0.9999999999999999"}, "power"),
+        ({"rate": "10%", "per_day": "1e-300"}, "per_day"),
     ],
 )
 def test_what_makes_no_sense_is_told_beside_its_field(
