@@ -10,15 +10,20 @@ from importlib.resources import files
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from switchpoint.experiment.definition.types import ModelRef
+from switchpoint.experiment.language.experiment import digest
 from switchpoint.experiment.ledger.codec import parse_event
+from switchpoint.experiment.registry.catalog import Catalog
+from switchpoint.experiment.registry.decision import DecisionRecord, Finding, VerdictKind
 from switchpoint.experiment.store.accounts import Accounts, accounts_path
 from switchpoint.experiment.store.board import Board, board_path
 from switchpoint.router.cli.commands.console import console_process
-from switchpoint.router.console.access import Role
+from switchpoint.router.console.access import Role, new_user
 from switchpoint.router.console.pages import PAGES
 from switchpoint.router.serving.launch import WebProcess, free_port
 from tests.router import world
 from tests.router.conftest import Project
+from tests.router.console.conftest import PASSWORD
 
 CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium (Debian: apt install chromium)")
@@ -134,6 +139,89 @@ def test_an_experiment_is_paused_and_resumed_by_keyboard_alone(tab: Tab, site: S
         page.wait_for_url(f"**{KEY}?done=*")
         assert site.project.catalog.experiment(world.EXPERIMENT).status == status
         assert "Done" in page.inner_text("[role=status].done")
+
+
+def test_a_promotion_by_keyboard_alone_and_its_rollback(tab: Tab, site: Site) -> None:
+    """Nothing is chosen before; the button is there once a decision says so, and what it does is said before."""
+    catalog = site.project.catalog
+    page = tab.open(KEY)
+    assert page.locator("text=Promote against the rule").count()
+    decided(catalog)
+    page.reload()
+    _to(page, "Promote")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/do/promote")
+    assert "The latest decision, home-ranker/1 by test, says: promote treatment." in page.inner_text("main")
+    assert page.locator(":checked").count() == 0
+    _to(page, "control")
+    page.keyboard.press("ArrowDown")  # arrows choose among radio buttons
+    _to(page, "Promote")
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**{KEY}?done=*")
+    assert catalog.champion("ranker").incumbents.version_for("us") == 2
+    page = tab.open("/models/ranker")
+    assert "ranker@2 in us" in page.inner_text("#champion")
+    page.click("text=Roll back")
+    page.click("button:text('Roll back')")
+    page.wait_for_url("**/models/ranker?done=*")
+    assert catalog.champion("ranker").incumbents.version_for("us") == 1
+
+
+def test_who_is_too_late_is_told_and_nothing_is_done(tab: Tab, site: Site) -> None:
+    catalog = site.project.catalog
+    page = tab.open(f"{KEY}/do/override")
+    page.check("text=treatment: ranker@2")
+    page.fill("textarea", "model 1 is withdrawn")
+    for version in (2, 1):  # somebody else changes the champion, and changes it again
+        catalog.crown(ModelRef("ranker", version), reason="somebody else", at=world.now_ms(), actor="else")
+    catalog.crown(ModelRef("ranker", 2), reason="somebody else", at=world.now_ms(), actor="else")
+    before = catalog.revision()
+    page.click("button:text('Promote against the rule')")
+    page.wait_for_selector("text=Nothing was changed")
+    assert catalog.revision() == before
+    tab.faults[:] = [fault for fault in tab.faults if "409" not in fault]
+    catalog.rollback("ranker", at=world.now_ms(), actor="else")
+
+
+def test_a_user_logs_in_may_look_only_and_logs_out(tab: Tab, site: Site, chromium: Browser) -> None:
+    site.accounts.put_user(new_user("eve", "viewer", PASSWORD, at=0))
+    page = chromium.new_context().new_page()
+    page.goto(site.process.url + KEY)
+    page.fill("[name=name]", "eve")
+    page.fill("[name=password]", "wrong")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=name or password is wrong")
+    page.fill("[name=password]", PASSWORD)
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=eve (viewer)")
+    page.goto(site.process.url + KEY)
+    assert "Your role may look, not act." in page.inner_text("#actions")
+    page.goto(f"{site.process.url}{KEY}/do/pause")
+    page.wait_for_selector("text=You may not do that")
+    page.click("text=Log out")
+    page.wait_for_url("**/login")
+    page.context.close()
+
+
+def decided(catalog: Catalog) -> None:
+    """A decision on record that says so."""
+    state = catalog.experiment(world.EXPERIMENT)
+    assert state.epoch is not None
+    catalog.record_decision(
+        DecisionRecord(
+            experiment=state.key,
+            number=0,
+            definition_digest=digest(state.definition),
+            rule_digest=state.rule_digest or "",
+            code_version="0",
+            position={},
+            moments_digest="sha256:m",
+            finding=Finding(kind=VerdictKind.PROMOTE, variant="treatment"),
+            digests=state.epoch.digests,
+            at=world.now_ms(),
+            actor="test",
+        )
+    )
 
 
 def _to(page: Page, name: str, typed: str = "") -> None:
