@@ -15,7 +15,7 @@ from typing import Any
 
 from switchpoint.analysis.report.report import Report
 from switchpoint.experiment.language.experiment import load_either_file
-from switchpoint.router.cli.commands.analyze import judged
+from switchpoint.router.tables import judged
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("analysis", "experiment", "router")

@@ -12,7 +12,7 @@ from switchpoint.analysis.frame import analyze
 from switchpoint.analysis.report.report import BatchReport, Report
 from switchpoint.experiment.definition.source import COLUMN_ROLES, Source
 from switchpoint.experiment.language.experiment import load_spec
-from switchpoint.router.cli.commands.analyze import read_tables, suggested
+from switchpoint.router.tables import read_tables, suggested
 
 PAGE = (Path(__file__).resolve().parent.parent / "docs" / "source.md").read_text(encoding="utf-8")
 DECISION = re.findall(r"^decision: .*$", PAGE, re.MULTILINE)[0]

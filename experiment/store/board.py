@@ -19,8 +19,8 @@ from switchpoint.experiment.errors import BadInput, Corrupt, NotFound
 from switchpoint.experiment.language.document import digest_of
 from switchpoint.experiment.store.database import Database
 
-ReportKind = Literal["day", "decision"]
-"""What a report was kept for: an exposure day that ended, or a decision."""
+ReportKind = Literal["day", "decision", "file"]
+"""What a report was kept for: an exposure day that ended, a decision, or a file that somebody brought."""
 
 # the counter is kept by the file itself: nobody can write and forget to count
 _SCHEMA = """
@@ -162,10 +162,10 @@ class Board:
         """Keep a report for ever; returns its digest, by which `report` finds it.
 
         Args:
-            experiment: its key.
+            experiment: its key; of a file something that is none.
             kind: what it is kept for.
-            name: the ISO day, or the decision's number. A later report under the same name takes its place
-                in `reports`; the earlier one stays at its address.
+            name: the ISO day, the decision's number, or the instant. A later report under the same
+                name takes its place in `reports`; the earlier one stays at its address.
             at: the instant of the look (ms UTC).
             html: the report as one page.
             document: the report as JSON.

@@ -25,6 +25,8 @@ BATCH_ROWS = 8_192
 _CSV = (".csv", ".csv.gz", ".csv.bz2", ".tsv", ".txt")
 _PARQUET = (".parquet", ".pq")
 _SHEETS = (".xlsx", ".xlsm", ".xls", ".ods")
+ENDINGS = (*_CSV, *_PARQUET, *_SHEETS)
+"""Of the names of tables that are read."""
 
 
 def dialect(
@@ -215,10 +217,10 @@ def _existing(path: str | Path) -> Path:
     found = Path(path)
     if not found.is_file():
         raise BadInput("no such file", field=str(path), value=str(path), fix="check the path.")
-    if not _is(found, (*_CSV, *_PARQUET, *_SHEETS)):
+    if not _is(found, ENDINGS):
         raise BadInput(
             "not a table this reads", field=str(path), value=found.suffix,
-            fix=f"use one of {', '.join((*_CSV, *_PARQUET, *_SHEETS))}.",
+            fix=f"use one of {', '.join(ENDINGS)}.",
         )  # fmt: skip
     return found
 

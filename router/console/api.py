@@ -14,7 +14,7 @@ from switchpoint.experiment.registry.champion import model_documents
 from switchpoint.experiment.registry.lifecycle import facts
 from switchpoint.experiment.registry.promotion import Promotion
 from switchpoint.router import judging
-from switchpoint.router.console import audit, design, events, unit, users
+from switchpoint.router.console import audit, design, events, files, unit, users
 from switchpoint.router.console.access import Role
 from switchpoint.router.console.operation import Call, Field, Form, Object, Operation
 from switchpoint.router.console.project import Project
@@ -340,6 +340,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     *audit.OPERATIONS,
     *events.OPERATIONS,
+    *files.OPERATIONS,
     *unit.OPERATIONS,
     *users.OPERATIONS,
 )

@@ -17,6 +17,7 @@ from switchpoint.router.console import openapi
 from switchpoint.router.console.access import Gate, Role, actor, needs
 from switchpoint.router.console.api import OPERATIONS
 from switchpoint.router.console.events import arrivals
+from switchpoint.router.console.files import MAX_FILE_BYTES, files_folder, request_class
 from switchpoint.router.console.live import changes, freshness
 from switchpoint.router.console.operation import FORMS, Call, Operation, given
 from switchpoint.router.console.pages import PAGES, Page
@@ -55,6 +56,13 @@ def create_app(console: Console) -> Flask:
     """The WSGI application."""
     app = Flask(__name__, static_folder=None, template_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_FORM_BYTES
+    app.request_class = request_class(files_folder(console.project.data, console.project.name))
+
+    @app.before_request
+    def roomy() -> None:  # before the gate, which reads a form's token
+        if request.path == f"{API}/files":
+            request.max_content_length = MAX_FILE_BYTES
+
     console.gate.install(app)
     app.extensions["gate"] = console.gate
     for operation in OPERATIONS:
@@ -208,7 +216,7 @@ def _errors(app: Flask) -> None:
         said = {
             404: "there is no such page",
             405: "this route has other methods",
-            413: "the body is too large",
+            413: f"the body is too large: it may have {(request.max_content_length or 0) / 1e6:g} MB",
         }
         detail = said.get(status, error.description or error.name)
         code = {404: "unknown_route", 405: "method_not_allowed", 413: "too_large"}.get(status, "http_error")

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from typing import Any
 
 from switchpoint.router.console.access import CSRF_HEADER, Role
-from switchpoint.router.console.operation import SCHEMAS, Field, Operation
+from switchpoint.router.console.operation import SCHEMAS, Field, Form, Operation
 
 Object = dict[str, Any]
 _PROBLEMS = {
@@ -67,7 +67,9 @@ def _operation(operation: Operation) -> Object:
         return described
     token = {"name": CSRF_HEADER, "in": "header", "required": True, "schema": {"type": "string"}}
     described["parameters"].append({**token, "description": "The session's token, as the pages carry it."})
-    described["requestBody"] = {"content": {"application/json": {"schema": _body(operation.fields)}}}
+    uploads = any(field.form is Form.FILE for field in operation.fields)
+    kind = "multipart/form-data" if uploads else "application/json"
+    described["requestBody"] = {"content": {kind: {"schema": _body(operation.fields)}}}
     return described
 
 

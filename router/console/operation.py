@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 from flask import Request
+from werkzeug.datastructures import CombinedMultiDict, FileStorage
 
 from switchpoint.experiment.errors import BadInput
 from switchpoint.experiment.language.kinds import SHARE
@@ -38,6 +39,7 @@ class Form(StrEnum):
     NAMES = "list of names"
     SHARES = "shares by name"
     OBJECT = "object"
+    FILE = "file"
 
 
 _SHARE: Object = {"anyOf": [{"type": "string", "examples": ["50%"]}, {"type": "number"}]}
@@ -49,6 +51,7 @@ SCHEMAS: Mapping[Form, Object] = {
     Form.NAMES: {"type": "array", "items": {"type": "string"}},
     Form.SHARES: {"type": "object", "minProperties": 1, "additionalProperties": _SHARE},
     Form.OBJECT: {"type": "object"},
+    Form.FILE: {"type": "string", "format": "binary"},
 }
 """The JSON Schema of each."""
 _TYPES: Mapping[Form, type | tuple[type, ...]] = {
@@ -59,6 +62,7 @@ _TYPES: Mapping[Form, type | tuple[type, ...]] = {
     Form.NAMES: list,
     Form.SHARES: dict,
     Form.OBJECT: dict,
+    Form.FILE: FileStorage,
 }
 
 
@@ -131,7 +135,7 @@ def given(operation: Operation, asked: Request) -> Object:
     if not operation.changes:
         return of_form(operation.fields, asked.args)
     if asked.mimetype in FORMS:
-        return of_form(operation.fields, asked.form)
+        return of_form(operation.fields, CombinedMultiDict([asked.form, asked.files]))
     return _checked(operation.fields, _of_json(asked))
 
 
@@ -148,7 +152,7 @@ def of_form(fields: Sequence[Field], values: Any) -> Object:
         head, dot, tail = name.partition(".")
         if dot and head in known and known[head].form is Form.SHARES:
             # a page's field stands before its own per cent sign; one that was left empty changes nothing
-            share = values[name].strip().removesuffix("%")
+            share = str(values[name]).strip().removesuffix("%")
             raw.setdefault(head, {}).update({tail: f"{share}%"} if share else {})
         elif name in known:
             raw[name] = _of_text(known[name], values.getlist(name))
@@ -179,10 +183,12 @@ def _of_json(asked: Request) -> Object:
     return body
 
 
-def _of_text(field: Field, texts: list[str]) -> object:
+def _of_text(field: Field, texts: list[Any]) -> object:
     if field.form is Form.NAMES:
         return [text for text in texts if text]
     text = texts[-1]
+    if not isinstance(text, str):
+        return text  # a file
     if field.form is Form.FLAG:
         return {"on": True, "true": True, "1": True, "false": False, "0": False, "": False}.get(text, text)
     if field.form is Form.WHOLE and text.isdecimal() and len(text) <= 15:

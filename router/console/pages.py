@@ -18,7 +18,7 @@ from switchpoint.experiment.errors import NotFound, PlatformError
 from switchpoint.experiment.language.document import from_body
 from switchpoint.experiment.language.experiment import to_document
 from switchpoint.experiment.store.board import Kept
-from switchpoint.router.console import audit, confirm, design, events, unit, users, wizard
+from switchpoint.router.console import audit, confirm, design, events, files, unit, users, wizard
 from switchpoint.router.console.access import Role
 from switchpoint.router.console.api import compared, every_model
 from switchpoint.router.console.project import Project
@@ -149,7 +149,8 @@ def model(project: Project, path: Mapping[str, str], query: Mapping[str, str]) -
 def kept_report(project: Project, path: Mapping[str, str], _query: Mapping[str, str]) -> Content:
     """A report as it was shown then; its page is kept whole and shown in a frame of its own."""
     _, document = project.board.report(path["digest"])
-    return {"digest": path["digest"], "document": document}
+    kept = {one.digest for one in project.board.reports(document["header"]["key"])}
+    return {"digest": path["digest"], "document": document, "known": path["digest"] in kept}
 
 
 def tv(project: Project, _path: Mapping[str, str], query: Mapping[str, str]) -> Content:
@@ -227,6 +228,17 @@ PAGES: tuple[Page, ...] = (
         role=Role.ANALYST,
         posts=True,
         content=wizard.page,
+    ),
+    Page(
+        name="files",
+        path="/file",
+        template="files.html.j2",
+        role=Role.ANALYST,
+        menu="Bring a file",
+        content=files.pages_of_all,
+    ),
+    Page(
+        name="file", path="/file/{id}", template="file.html.j2", role=Role.ANALYST, content=files.page_of_one
     ),
     Page(name="kept_report", path="/reports/{digest}", template="kept_report.html.j2", content=kept_report),
     Page(name="events", path="/events", template="events.html.j2", menu="Events", content=events.page),

@@ -124,8 +124,8 @@ def _of_file(file: str, spec_file: Path | None, metric: str | None) -> tuple[Bas
     """What a table of somebody's earlier test says, and the rule of its spec."""
     from switchpoint.analysis.report.report import BatchReport
     from switchpoint.experiment.language.experiment import load_either_file
-    from switchpoint.router.cli.commands.analyze import judged
     from switchpoint.router.power import of_report
+    from switchpoint.router.tables import judged
 
     if spec_file is None:
         raise click.UsageError("--file needs --spec, which says how to read it")

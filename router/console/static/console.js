@@ -107,6 +107,15 @@
     });
   }
 
+  // a file that would be refused is not sent first
+  document.querySelectorAll("input[data-limit]").forEach(function (input) {
+    input.addEventListener("change", function () {
+      var limit = Number(input.dataset.limit), file = input.files[0];
+      var large = file && file.size > limit;
+      input.setCustomValidity(large ? "This file is larger than " + limit / 1e6 + " MB." : "");
+      input.reportValidity();
+    });
+  });
   document.querySelectorAll("form[data-check]").forEach(checking);
   if (document.querySelector("[data-live]") && window.EventSource) {
     remember(document);

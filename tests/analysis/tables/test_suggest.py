@@ -14,7 +14,7 @@ from switchpoint.analysis.frame import analyze
 from switchpoint.analysis.tables.suggest import suggest
 from switchpoint.experiment.errors import BadInput
 from switchpoint.experiment.language.experiment import load_spec
-from switchpoint.router.cli.commands.analyze import suggested
+from switchpoint.router.tables import suggested
 
 ROWS = 60
 

@@ -18,7 +18,7 @@ from switchpoint.analysis.frame import evidence_of
 from switchpoint.experiment.definition.types import Spec
 from switchpoint.experiment.errors import BadInput, plainly
 from switchpoint.experiment.language.experiment import load_spec
-from switchpoint.router.cli.commands.analyze import read_tables
+from switchpoint.router.tables import read_tables
 
 TABLES = 200
 SPEC = load_spec("""
