@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from switchpoint.experiment.definition.state import ExperimentState, Status
 from switchpoint.experiment.definition.types import Segment
 from switchpoint.experiment.errors import NotFound
-from switchpoint.experiment.registry.champion import Champion
+from switchpoint.experiment.registry.champion import Champion, Incumbents
 from switchpoint.experiment.registry.decision import DecisionRecord, VerdictKind
 from switchpoint.router.console.access import Role
 
@@ -50,10 +50,10 @@ class Confirmation:
 _REASON = Choice(name="reason", kind="text", label="Reason, for the audit log")
 
 
-def offered(state: ExperimentState, latest: DecisionRecord | None) -> list[Action]:
-    """What the state allows, in the order of an experiment's life."""
+def offered(state: ExperimentState, latest: DecisionRecord | None, champion: Champion | None) -> list[Action]:
+    """What the state allows, in the order of an experiment's life; a promotion only where it changes anything."""
     status, routed = state.status, state.definition.source is None
-    decided = latest is not None and latest.finding.kind is VerdictKind.PROMOTE
+    decided = latest is not None and _to_promote(state, latest, champion)
     begun = status is not Status.DRAFT
     possible = (
         (status is Status.DRAFT, Action(name="start", label="Start", role=Role.OPERATOR)),
@@ -75,6 +75,16 @@ def offered(state: ExperimentState, latest: DecisionRecord | None) -> list[Actio
         (status in {Status.RUNNING, Status.PAUSED}, Action(name="stop", label="Stop", role=Role.OPERATOR)),
     )
     return [action for may, action in possible if may]
+
+
+def _to_promote(state: ExperimentState, latest: DecisionRecord, champion: Champion | None) -> bool:
+    """Whether the decision promotes a model that is not champion yet in some segment of the experiment."""
+    models = {variant.key: variant.model for variant in state.definition.variants}
+    model = models.get(latest.finding.variant or "")
+    if latest.finding.kind is not VerdictKind.PROMOTE or model is None:
+        return False
+    standing = champion.incumbents if champion else Incumbents()
+    return any(standing.version_for(segment.key) != model.version for segment in state.definition.segments)
 
 
 def confirmation(

@@ -82,23 +82,32 @@ def experiment(project: Project, path: Mapping[str, str], query: Mapping[str, st
         "kept": kept,
         "summary": summary,
         "reports": project.board.reports(key),
-        "done": query.get("done"),
+        "done": None,
     }
     try:
         catalog = project.catalog
         state = catalog.experiment(key)
         decisions = catalog.decisions(key)
+        champion = catalog.champion(state.definition.model) if state.definition.model else None
     except PlatformError as error:
         if summary is None:
             raise
-        return {**content, "away": str(error), "state": None, "decisions": [], "actions": []}
+        return {
+            **content,
+            "away": str(error),
+            "state": None,
+            "decisions": [],
+            "champion": None,
+            "actions": [],
+        }
     return {
         **content,
         "away": None,
         "state": state,
         "decisions": decisions[::-1],
         "definition": to_document(state.definition),
-        "actions": confirm.offered(state, decisions[-1] if decisions else None),
+        "champion": champion,
+        "actions": confirm.offered(state, decisions[-1] if decisions else None, champion),
         "done": project.entry(query.get("done")),
     }
 

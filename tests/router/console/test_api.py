@@ -210,7 +210,7 @@ def test_while_the_store_is_away_pages_show_the_last_known_state(
     behind.board.put("summary", world.EXPERIMENT, {"state": state, "summary": None, "problem": None}, at=1)
     project.server.stop()
     assert "search-team" in operator.get("/")
-    page = operator.get(KEY)
+    page = operator.get(f"{KEY}?done=1")
     assert "The store is away" in page
     assert "/do/" not in page
     refused = operator.client.post(f"/api/v1{KEY}/pause", json={}, headers={"X-CSRF-Token": operator.csrf})

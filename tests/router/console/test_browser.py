@@ -160,6 +160,7 @@ def test_a_promotion_by_keyboard_alone_and_its_rollback(tab: Tab, site: Site) ->
     page.keyboard.press("Enter")
     page.wait_for_url(f"**{KEY}?done=*")
     assert catalog.champion("ranker").incumbents.version_for("us") == 2
+    assert page.locator("a:text-is('Promote')").count() == 0  # it changes nothing any more
     page = tab.open("/models/ranker")
     assert "ranker@2 in us" in page.inner_text("#champion")
     page.click("text=Roll back")
