@@ -51,7 +51,7 @@ _REASON = Choice(name="reason", kind="text", label="Reason, for the audit log")
 
 
 def offered(state: ExperimentState, latest: DecisionRecord | None, champion: Champion | None) -> list[Action]:
-    """What the state allows, in the order of an experiment's life; a promotion only where it changes anything."""
+    """What the state allows, in the order of an experiment's life; no promotion that changes nothing."""
     status, routed = state.status, state.definition.source is None
     decided = latest is not None and _to_promote(state, latest, champion)
     begun = status is not Status.DRAFT
