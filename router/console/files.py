@@ -16,6 +16,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -123,7 +124,8 @@ def cancel(call: Call) -> Object:
     project, key = call.project, call.path["id"]
     body = _state(project, key)
     if body["status"] == RUNNING:
-        _kill(_folder(project, key))
+        with _starting:  # once it has begun its number is known
+            _kill(_folder(project, key))
         body = {**body, "status": "cancelled", "problem": None}
         project.board.put(KIND, key, body, at=body["at"])
     return body
@@ -211,7 +213,8 @@ def _held(folder: Path) -> bool:
 def _kill(folder: Path) -> None:
     """End the process that holds a file's lock: as long as it does, the number is its own."""
     if _held(folder):
-        os.killpg(int((folder / "lock").read_text()), signal.SIGKILL)
+        with suppress(ProcessLookupError):  # it ended by itself just now
+            os.killpg(int((folder / "lock").read_text()), signal.SIGKILL)
 
 
 def _folder(project: Project, key: str) -> Path:
