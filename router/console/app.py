@@ -13,19 +13,17 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as AnyResponse
 
 from switchpoint.experiment.errors import BadInput, SwitchpointError
-from switchpoint.router.console import openapi
+from switchpoint.router.console import api
 from switchpoint.router.console.access import Gate, Role, actor, needs
-from switchpoint.router.console.api import OPERATIONS
-from switchpoint.router.console.events import arrivals
-from switchpoint.router.console.files import MAX_FILE_BYTES, files_folder, request_class
 from switchpoint.router.console.live import changes, freshness
 from switchpoint.router.console.operation import FORMS, Call, Operation, given
 from switchpoint.router.console.pages import PAGES, Page
 from switchpoint.router.console.project import Project
 from switchpoint.router.console.site import assets, page, templates
+from switchpoint.router.console.views.events import arrivals
+from switchpoint.router.console.views.files import MAX_FILE_BYTES, files_folder, request_class
 from switchpoint.router.http import problem
 
-API = "/api/v1"
 MAX_FORM_BYTES = 1_000_000
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -60,12 +58,12 @@ def create_app(console: Console) -> Flask:
 
     @app.before_request
     def roomy() -> None:  # before the gate, which reads a form's token
-        if request.path == f"{API}/files":
+        if request.path == f"{api.PREFIX}/files":
             request.max_content_length = MAX_FILE_BYTES
 
     console.gate.install(app)
     app.extensions["gate"] = console.gate
-    for operation in OPERATIONS:
+    for operation in api.OPERATIONS:
         _mount(app, console, operation)
     for shown in PAGES:
         _mount_page(app, console, shown)
@@ -98,7 +96,7 @@ def _mount(app: Flask, console: Console, operation: Operation) -> None:
             return _json(answer)
         return redirect(_after(operation, call, answer), code=303)
 
-    rule = API + operation.path.replace("{", "<").replace("}", ">")
+    rule = api.PREFIX + operation.path.replace("{", "<").replace("}", ">")
     app.add_url_rule(rule, f"api_{operation.name}", needs(operation.role)(view), methods=[operation.method])
 
 
@@ -174,7 +172,7 @@ def _report_pages(app: Flask, console: Console) -> None:
 
 
 def _documents(app: Flask) -> None:
-    """What is the same for everybody: style sheets, scripts, health, the API's description."""
+    """What is the same for everybody: style sheets, scripts, health, the api.PREFIX's description."""
     files = assets()
 
     @app.get("/static/<path:name>")
@@ -196,9 +194,9 @@ def _documents(app: Flask) -> None:
     def health() -> AnyResponse:
         return _json({"status": "ok"})
 
-    description = orjson.dumps(openapi.document(API, OPERATIONS))
+    description = orjson.dumps(api.document())
 
-    @app.get(f"{API}/openapi.json")
+    @app.get(f"{api.PREFIX}/openapi.json")
     @needs("public")
     def described() -> AnyResponse:
         return Response(description, content_type="application/json")
@@ -235,7 +233,7 @@ def _errors(app: Flask) -> None:
 
 def _failed(asked: Request, status: int, body: bytes, error: SwitchpointError) -> AnyResponse:
     """An error as a page for people, as problem+json for programs; who is logged out is sent to log in."""
-    if asked.path.startswith(API) and asked.mimetype not in FORMS:
+    if asked.path.startswith(api.PREFIX) and asked.mimetype not in FORMS:
         return Response(body, status=status, content_type=problem.CONTENT_TYPE)
     if status == 401 and asked.method == "GET":
         return redirect("/login", code=303)

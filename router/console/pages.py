@@ -18,10 +18,10 @@ from switchpoint.experiment.errors import NotFound, PlatformError
 from switchpoint.experiment.language.document import from_body
 from switchpoint.experiment.language.experiment import to_document
 from switchpoint.experiment.store.board import Kept
-from switchpoint.router.console import audit, confirm, design, events, files, unit, users, wizard
 from switchpoint.router.console.access import Role
-from switchpoint.router.console.api import compared, every_model
 from switchpoint.router.console.project import Project
+from switchpoint.router.console.views import audit, confirm, design, events, files, unit, users, wizard
+from switchpoint.router.console.views.experiments import compared, every_model
 
 Content = dict[str, Any]
 ROWS = 100

@@ -13,7 +13,7 @@ from switchpoint.router.cli.context import Context, json_option, now_ms, pass_co
 
 if TYPE_CHECKING:
     from switchpoint.experiment.store.accounts import Accounts
-    from switchpoint.router.console.users import Users
+    from switchpoint.router.console.views.users import Users
     from switchpoint.router.serving.launch import Child, WebProcess
 
 _APPLICATION = "switchpoint.router.console.wsgi:create()"
@@ -195,6 +195,6 @@ def _accounts(context: Context) -> Accounts:
 
 
 def _users(context: Context) -> Users:
-    from switchpoint.router.console.users import Users
+    from switchpoint.router.console.views.users import Users
 
     return Users(accounts=_accounts(context), records=context.records, actor=context.actor, at=now_ms())

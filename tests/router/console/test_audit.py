@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from switchpoint.experiment.registry.audit import Note
-from switchpoint.router.console import audit as page
 from switchpoint.router.console.access import Role
 from switchpoint.router.console.project import Project as Behind
+from switchpoint.router.console.views import audit as page
 from tests.router import world
 from tests.router.conftest import Project
 from tests.router.console.conftest import Browser

@@ -10,10 +10,10 @@ import pytest
 
 from switchpoint.experiment.ledger.codec import parse_event
 from switchpoint.experiment.ledger.protocol import DeadLetter
-from switchpoint.router.console import events as page
 from switchpoint.router.console.access import Role
 from switchpoint.router.console.live import changes
 from switchpoint.router.console.project import Project as Behind
+from switchpoint.router.console.views import events as page
 from tests.router import world
 from tests.router.conftest import Project
 from tests.router.console.conftest import Browser

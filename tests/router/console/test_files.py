@@ -16,9 +16,9 @@ import pytest
 from click.testing import CliRunner
 
 from switchpoint.router.cli.main import cli
-from switchpoint.router.console import files
 from switchpoint.router.console.access import Role
 from switchpoint.router.console.project import Project as Behind
+from switchpoint.router.console.views import files
 from tests.router.console.conftest import Browser
 from tests.waiting import until
 

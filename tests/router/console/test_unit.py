@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from switchpoint.experiment.ledger.codec import parse_event
-from switchpoint.router.console import unit as page
 from switchpoint.router.console.access import Role
+from switchpoint.router.console.views import unit as page
 from tests.router import world
 from tests.router.conftest import Project
 from tests.router.console.conftest import Browser

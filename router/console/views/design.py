@@ -9,7 +9,8 @@ from switchpoint.analysis.report.page import plan_page
 from switchpoint.experiment.definition.types import Design
 from switchpoint.experiment.errors import BadInput
 from switchpoint.router import power
-from switchpoint.router.console.operation import Call, Field, Form, Object, of_form
+from switchpoint.router.console.access import Role
+from switchpoint.router.console.operation import Call, Field, Form, Object, Operation, of_form
 from switchpoint.router.console.project import Project
 
 FIELDS = (
@@ -84,3 +85,16 @@ def _planned(project: Project, given: Mapping[str, Any]) -> power.Plan:
             project.catalog, ledger, given["experiment"], metric=given.get("metric"), at=project.now()
         )
     return power.plan(figures, *learnt)
+
+
+OPERATIONS = (
+    Operation(
+        name="power",
+        method="GET",
+        path="/power",
+        role=Role.VIEWER,
+        says="Units and days a test needs, with its power curves.",
+        run=needed,
+        fields=FIELDS,
+    ),
+)

@@ -17,9 +17,9 @@ from switchpoint.experiment.definition.types import Role as MetricRole
 from switchpoint.experiment.errors import BadInput, DefinitionError
 from switchpoint.experiment.language.node import DefinitionErrors
 from switchpoint.experiment.language.template import with_key
-from switchpoint.router.console.api import plan
 from switchpoint.router.console.operation import Call, Object
 from switchpoint.router.console.project import Project
+from switchpoint.router.console.views.experiments import plan
 
 Asked = MultiDict[str, str]
 SEGMENTS, METRICS = range(1, 5), range(1, 6)

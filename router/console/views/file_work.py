@@ -11,8 +11,8 @@ from pathlib import Path
 from switchpoint.experiment.errors import BadInput, SwitchpointError
 from switchpoint.experiment.language.experiment import load_spec
 from switchpoint.experiment.store.board import Board, board_path
-from switchpoint.router.console.files import KIND
 from switchpoint.router.console.operation import Object
+from switchpoint.router.console.views.files import KIND
 from switchpoint.router.tables import judged, suggested
 
 _log = logging.getLogger(__name__)

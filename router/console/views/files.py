@@ -36,7 +36,7 @@ LIFE_MS = 24 * 3600 * 1000
 AT_ONCE = 2
 """Processes that read or judge files at one time; each may need as much memory as its table."""
 KIND, RUNNING = "file", "running"
-_WORK = "from switchpoint.router.console.file_work import main; main()"
+_WORK = "from switchpoint.router.console.views.file_work import main; main()"
 _starting = threading.Lock()
 
 

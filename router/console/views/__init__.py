@@ -1,0 +1,1 @@
+"""What groups of pages show and do: their contents, what they take, and their operations."""
