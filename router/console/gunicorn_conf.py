@@ -14,7 +14,6 @@ graceful_timeout = 3  # pages that follow changes never end by themselves
 timeout = 60
 limit_request_line = 4094
 limit_request_field_size = 8190
-forwarded_allow_ips = os.environ.get("SWITCHPOINT_CONSOLE_PROXIES", "127.0.0.1,::1")
 errorlog = "-"
 loglevel = os.environ.get("SWITCHPOINT_LOG_LEVEL", "warning")
 control_socket_disable = True

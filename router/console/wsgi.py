@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 
 from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from switchpoint.experiment.errors import BadInput
 from switchpoint.experiment.store.embedded.server import data_directory
@@ -17,8 +18,8 @@ from switchpoint.router.console.project import Project
 def create(environ: Mapping[str, str] = os.environ) -> Flask:
     """The console of the project that SWITCHPOINT_REDIS_URL, SWITCHPOINT_DATA and SWITCHPOINT_PROJECT name.
 
-    SWITCHPOINT_CONSOLE_HTTPS=1: it is reached by https alone. SWITCHPOINT_SIMULATED_CLOCK=1: the time is that
-    of the newest event.
+    SWITCHPOINT_CONSOLE_HTTPS=1: it is reached by https alone, through one proxy, which says who asks
+    (X-Forwarded-For, -Proto, -Host). SWITCHPOINT_SIMULATED_CLOCK=1: the time is that of the newest event.
 
     Raises:
         BadInput: the store is not named.
@@ -36,5 +37,8 @@ def create(environ: Mapping[str, str] = os.environ) -> Flask:
         name=environ.get("SWITCHPOINT_PROJECT", "default"),
         simulated=environ.get("SWITCHPOINT_SIMULATED_CLOCK") == "1",
     )
-    gate = Gate(project.accounts, project.wall_clock, secure=environ.get("SWITCHPOINT_CONSOLE_HTTPS") == "1")
-    return create_app(Console(project, gate))
+    https = environ.get("SWITCHPOINT_CONSOLE_HTTPS") == "1"
+    app = create_app(Console(project, Gate(project.accounts, project.wall_clock, secure=https)))
+    if https:  # then there is one proxy, and who asks is whom it names: failed log-ins are counted by address
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=1)  # type: ignore[method-assign]
+    return app

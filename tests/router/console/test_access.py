@@ -19,6 +19,8 @@ from switchpoint.router.console.access import (
     new_user,
 )
 from switchpoint.router.console.api import OPERATIONS
+from switchpoint.router.console.wsgi import create
+from tests.router.conftest import Project
 from tests.router.console.conftest import PASSWORD, Browser, Clock
 
 LogIn = Callable[[Role], Browser]
@@ -179,3 +181,19 @@ def test_a_link_logs_in_once(app: Flask, gate: Gate) -> None:
 def test_a_user_needs_a_role_and_a_long_password(role: str, password: str) -> None:
     with pytest.raises(BadInput):
         new_user("anna", role, password, at=0)
+
+
+def test_behind_a_proxy_the_address_is_the_callers_and_the_host_the_one_he_typed(project: Project) -> None:
+    environ = {"SWITCHPOINT_REDIS_URL": project.server.url, "SWITCHPOINT_DATA": str(project.data)}
+    for https, address in (("1", "203.0.113.7"), ("0", "127.0.0.1")):
+        app = create({**environ, "SWITCHPOINT_CONSOLE_HTTPS": https})
+        client, gate = app.test_client(), app.extensions["gate"]
+        headers = {
+            "X-Forwarded-For": "203.0.113.7",
+            "X-Forwarded-Host": "console.example",
+            "X-Forwarded-Proto": "https",
+            "Origin": "https://console.example" if https == "1" else "http://localhost",
+        }
+        answer = client.post("/login", data={"name": "nobody", "password": "x"}, headers=headers)
+        assert "name or password is wrong" in answer.get_data(as_text=True)
+        assert gate.accounts.failures("", address, since=0)[1] == 1
