@@ -32,6 +32,7 @@ from switchpoint.analysis.report.sections import (
     summary_table,
     table_notes,
 )
+from switchpoint.analysis.report.terms import meaning
 from switchpoint.analysis.results import format as fmt
 from switchpoint.analysis.results.batch import BatchResult
 from switchpoint.analysis.results.judgement import ExperimentResult
@@ -105,7 +106,7 @@ def environment(*folders: Path) -> Environment:
     found.filters |= {"moment": fmt.moment, "typeset": typeset}
     found.globals |= {
         "asset": asset, "chart_library": chart_library, "chart_themes": _themes, "classes": _classes,
-        "policy": _policy, "stylesheet": _stylesheet, "transposed": transposed,
+        "meaning": meaning, "policy": _policy, "stylesheet": _stylesheet, "transposed": transposed,
     }  # fmt: skip
     return found
 

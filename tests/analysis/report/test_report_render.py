@@ -6,11 +6,13 @@ import json
 import re
 from dataclasses import fields, replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
 from jinja2 import UndefinedError
 
+from switchpoint.analysis.report import terms
 from switchpoint.analysis.report.charts import charts
 from switchpoint.analysis.report.html import environment
 from switchpoint.analysis.report.marks import theme
@@ -255,3 +257,13 @@ def test_a_transposed_table_holds_the_same_cells() -> None:
     turned = transposed(table)
     assert turned.columns == ("a", "1", "3")
     assert [[c.text for c in row] for row in turned.rows] == [["b", "2", "4"]]
+
+
+def test_a_column_whose_name_does_not_say_it_says_what_it_means(report: Report) -> None:
+    page = report.to_html()
+    shown = set(re.findall(r'<abbr title="[^"]+">([^<]+)</abbr>', page))
+    assert {"confidence sequence", "anytime p", "needed", "visible effect", "fallbacks"} <= shown
+    sources = "".join(
+        file.read_text() for file in Path(terms.__file__).parent.glob("*.py") if file.name != "terms.py"
+    )
+    assert [name for name in terms.MEANINGS if f'"{name}"' not in sources] == []
