@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from switchpoint.experiment.definition.looks import planned_days
@@ -132,7 +133,8 @@ def plan(figures: Figures, history: Baseline | None = None, rule: DecisionRule |
     for name, (sensible, words) in _SENSIBLE.items():
         value = getattr(figures, name)
         if value is not None and not (_measured(value) and sensible(value)):
-            raise BadInput(f"{value} makes no sense here", field=name, value=value, fix=f"give {words}")
+            size = "" if not isfinite(value) or _measured(value) else f", {_LEAST:g} to {_MOST:g} in size"
+            raise BadInput(f"{value} makes no sense here", field=name, value=value, fix=f"give {words}{size}")
     baseline = _with_covariate(history or typed(figures), figures.correlation)
     design = _design(figures, rule)
     planned = _planned(figures, baseline, rule)
