@@ -106,6 +106,11 @@ class Champion:
         """The version of units that match no rule."""
         return self.incumbents.default
 
+    @property
+    def otherwise(self) -> int | None:
+        """The version of units that no rule takes; None, too, where one rule lets nobody past."""
+        return None if any(rule.unconditional for rule in self.assignments) else self.default
+
     def since(self, segment: str | None = None) -> int | None:
         """When (ms) a segment, for None whoever is outside all rules, got its version of now; None: never."""
         version, since = self.incumbents.version_for(segment), None
@@ -141,8 +146,8 @@ def _line(versions: Sequence[ModelVersion], champion: Champion) -> dict[str, Any
             {"segment": rule.segment, "version": rule.version, "since": champion.since(rule.segment)}
             for rule in champion.assignments
         ],
-        "default": champion.default,
-        "default_since": champion.since(),
+        "default": champion.otherwise,
+        "default_since": None if champion.otherwise is None else champion.since(),
         "history": [to_body(change) for change in champion.history],
     }
 

@@ -172,7 +172,7 @@ def _report_pages(app: Flask, console: Console) -> None:
 
 
 def _documents(app: Flask) -> None:
-    """What is the same for everybody: style sheets, scripts, health, the api.PREFIX's description."""
+    """What is the same for everybody: style sheets, scripts, health, the API's description."""
     files = assets()
 
     @app.get("/static/<path:name>")

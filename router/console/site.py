@@ -14,6 +14,7 @@ from flask import Request, Response, g
 from jinja2 import Environment
 
 from switchpoint.analysis.report.html import asset, chart_library, environment
+from switchpoint.analysis.results import format as fmt
 from switchpoint.router.console.access import CSRF_FIELD, Role
 
 BRIEF = 120
@@ -62,7 +63,7 @@ def templates() -> Environment:
     """The console's templates, and those of the reports."""
     made = environment(_HERE / "templates")
     made.globals["static"] = _address
-    made.filters |= {"instant": instant, "second": second, "ago": ago, "brief": brief}
+    made.filters |= {"amount": fmt.amount, "instant": instant, "second": second, "ago": ago, "brief": brief}
     return made
 
 

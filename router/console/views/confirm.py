@@ -297,11 +297,11 @@ def _places(on: _Subject) -> Choice:
 
 def _standing(champion: Champion) -> list[str]:
     named = [f"{champion.model}@{rule.version} in {rule.segment}" for rule in champion.assignments]
-    if champion.default is not None:
+    if champion.otherwise is not None:
         named.append(
-            f"{champion.model}@{champion.default} for everybody else"
+            f"{champion.model}@{champion.otherwise} for everybody else"
             if named
-            else f"{champion.model}@{champion.default} for everybody"
+            else f"{champion.model}@{champion.otherwise} for everybody"
         )
     return named
 

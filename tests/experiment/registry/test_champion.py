@@ -348,3 +348,15 @@ def test_who_was_champion_before_is_whom_the_newest_promotion_replaced() -> None
     assert two.predecessor == one
     assert rollback(two, grounds=grounds()).predecessor is None
     assert put(two, 3, "us").predecessor == two
+
+
+def test_since_when_each_segment_has_its_champion_and_who_is_left() -> None:
+    start = first()
+    assert (start.otherwise, start.since(), start.since("us")) == (1, 0, 0)
+    some = promote(start, 2, rules=rules_for(SHOP, ("us",), 2), expected=1, grounds=grounds(5))
+    assert (some.otherwise, some.since(), some.since("us"), some.since("ca")) == (1, 0, 5, 0)
+    every = promote(start, 2, rules=rules_for(SHOP, EVERYBODY, 2), expected=1, grounds=grounds(7))
+    assert every.otherwise is None  # the last segment takes whoever is left
+    back = rollback(some, grounds=grounds(9))
+    assert (back.otherwise, back.since("us")) == (1, 9)
+    assert Champion(model="ranker").since() is None
