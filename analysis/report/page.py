@@ -277,7 +277,8 @@ def _tiles(result: ExperimentResult) -> list[Tile]:
         observed = " / ".join(fmt.count(n) for n in ratio.observed)
         figure = said if ratio.p is None else fmt.p_is(ratio.p)
         name = "Sample ratio" if matured.n else "Sample ratio, live"
-        tiles.append(Tile(name, figure, f"{said} · {observed} units"))
+        detail = f"{observed} units" if ratio.p is None else f"{said} · {observed} units"
+        tiles.append(Tile(name, figure, detail))
     tiles.append(Tile("Units, matured", fmt.count(matured.n), fmt.plural(matured.days, "exposure day")))
     if live.n != matured.n:
         tiles.append(Tile("Units, live", fmt.count(live.n), fmt.plural(live.days, "exposure day")))
