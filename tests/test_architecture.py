@@ -110,3 +110,15 @@ def test_the_house_as_drawn_is_the_house_as_enforced() -> None:
         part.split("\n")[0]: re.findall(r"^\| `(\w+)` \| (.+) \|$", part, re.MULTILINE) for part in parts
     }
     assert {name: found for name, found in drawn.items() if found} == expected
+
+
+def test_no_module_is_longer_than_one_can_keep_in_mind() -> None:
+    """Four hundred lines; and the middle one has more than a hundred and fifty."""
+    sizes = {
+        str(file.relative_to(ROOT)): len(file.read_text(encoding="utf-8").splitlines())
+        for package in PACKAGES
+        for file in (ROOT / package).rglob("*.py")
+        if file.name != "__init__.py"
+    }
+    assert {name: lines for name, lines in sizes.items() if lines > 400} == {}
+    assert sorted(sizes.values())[len(sizes) // 2] > 150

@@ -17,7 +17,7 @@ from switchpoint.analysis.judgement.measure import Plan, collect, measure
 from switchpoint.analysis.judgement.records import Sheet, sheets
 from switchpoint.analysis.judgement.sufficiency import Arrivals, shrunken
 from switchpoint.analysis.numerics.estimates import Float
-from switchpoint.analysis.results.numbers import DimensionComparison, DimensionReading
+from switchpoint.analysis.results.judgement import DimensionComparison, DimensionReading
 from switchpoint.experiment.definition.types import DecisionRule, Design
 
 NO_VALUE = "none"

@@ -16,7 +16,6 @@ from switchpoint.analysis.results.header import Header
 from switchpoint.analysis.results.numbers import (
     Comparison,
     DayPoint,
-    DimensionReading,
     Estimate,
     Finding,
     Guard,
@@ -39,6 +38,7 @@ __all__ = [
     "Comparison",
     "Contamination",
     "DayPoint",
+    "DimensionComparison",
     "DimensionReading",
     "Estimate",
     "Evidence",
@@ -328,6 +328,29 @@ class History:
     carried: int
     pairs: tuple[FormerPair, ...]
     sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DimensionComparison:
+    """One variant against control on the primary metric in every value of a dimension, as in segments."""
+
+    variant: str
+    values: tuple[SegmentReading, ...]
+    heterogeneity: Heterogeneity | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DimensionReading:
+    """What the primary metric shows by a dimension: it explores, and no verdict reads it.
+
+    The values of one dimension × the variants are one correction family; each value is stratified over
+    segments and epochs. `headline`: the reading that `finding` and `adjusted_p` are of, "interval" or
+    "sequence".
+    """
+
+    dimension: str
+    headline: str
+    comparisons: tuple[DimensionComparison, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
