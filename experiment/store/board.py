@@ -19,6 +19,13 @@ from switchpoint.experiment.errors import BadInput, Corrupt, NotFound
 from switchpoint.experiment.language.document import digest_of
 from switchpoint.experiment.store.database import Database
 
+SUMMARY, PAGE, REPORT = "summary", "page", "report"
+"""Kinds of documents with an experiment's key: for the home page, for its own page, and all numbers."""
+MODELS, ALL = "models", "all"
+"""Kind and key of the document of all models."""
+WORKER, HEARTBEAT = "worker", "heartbeat"
+"""Kind and key of what the worker says of itself."""
+
 ReportKind = Literal["day", "decision", "file"]
 """What a report was kept for: an exposure day that ended, a decision, or a file that somebody brought."""
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # imported when a store is wanted: `--help` must not wait for
     from switchpoint.experiment.store.embedded.process import DirectoryBusy
     from switchpoint.experiment.store.embedded.supervisor import Supervisor
 
-_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _PATIENCE_SECONDS = 60.0
 
 
@@ -61,7 +61,7 @@ def own_store(data: Path, *, host: str = "127.0.0.1", join: bool = False) -> Ite
             require_fit(client)
         yield configured
         return
-    if host not in _LOOPBACK:
+    if host not in LOOPBACK:
         raise BadInput(
             "embedded mode listens on loopback only",
             field="--host",

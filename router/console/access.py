@@ -116,7 +116,7 @@ class Gate:
         if user is None or not right:
             self.accounts.failed(name, address, at=at)
             raise Forbidden("name or password is wrong", field="password", fix="try again, or ask an admin")
-        return self.accounts.open_session(user.name, user.role, at=at)
+        return self._open(user.name, user.role, at)
 
     def follow_link(self, token: str) -> str:
         """The token of a new session, for the token of a one-time link.
@@ -129,7 +129,11 @@ class Gate:
             raise Forbidden(
                 "this link was used or has expired", fix="start the console again, or ask for a new one"
             )
-        return self.accounts.open_session(*who, at=self.clock())
+        return self._open(*who, self.clock())
+
+    def _open(self, name: str, role: str, at: int) -> str:
+        self.accounts.forget_before(at - LIFE_MS)
+        return self.accounts.open_session(name, role, at=at)
 
     def remember(self, response: Response, token: str) -> Response:
         """Give the browser its session; whatever it had before opens nothing any more."""

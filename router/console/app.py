@@ -87,26 +87,30 @@ def _mount(app: Flask, console: Console, operation: Operation) -> None:
 
     def view(**path: str) -> AnyResponse:
         call = Call(project=console.project, actor=actor(), path=path, given=given(operation, request))
-        answer = operation.run(call)
         if not operation.changes:
-            return _json(answer)
+            return _json(operation.run(call))
+        before = call.project.records.head().seq if operation.audited else 0
+        answer = operation.run(call)
         if operation.audited:
-            console.project.export()
+            call.project.export()
         if request.mimetype not in FORMS:
             return _json(answer)
-        return redirect(_after(operation, call, answer), code=303)
+        return redirect(_after(operation, call, answer, before), code=303)
 
     rule = api.PREFIX + operation.path.replace("{", "<").replace("}", ">")
     app.add_url_rule(rule, f"api_{operation.name}", needs(operation.role)(view), methods=[operation.method])
 
 
-def _after(operation: Operation, call: Call, answer: Any) -> str:
-    """The page that follows a form, and says what was done."""
+def _after(operation: Operation, call: Call, answer: Any, before: int) -> str:
+    """The page that follows a form, and says what was done: what this caller wrote behind entry `before`."""
     named = answer if isinstance(answer, dict) else {}
     back = operation.back.format_map(
         {name: quote(str(value), safe="") for name, value in (named | dict(call.path)).items()}
     )
-    return f"{back}?done={call.project.records.head().seq}" if operation.audited else back
+    if not operation.audited:
+        return back
+    done = [entry.seq for entry in call.project.records.audit(before) if entry.actor == call.actor]
+    return f"{back}?done={done[-1]}" if done else back
 
 
 def _mount_page(app: Flask, console: Console, shown: Page) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from threading import BoundedSemaphore
 
-from switchpoint.experiment.store.board import Board
+from switchpoint.experiment.store.board import HEARTBEAT, WORKER, Board
 from switchpoint.router.console.project import Project
 from switchpoint.router.console.site import ago
 
@@ -14,7 +15,10 @@ LOOK_SECONDS = 1.0
 TOLD_SECONDS = 15.0
 LIFE_SECONDS = 600.0
 """A page connects again by itself; a tab that was forgotten does not keep a thread for ever."""
+STREAMS = 150
+"""Pages that are told at once, of the threads that the console has; others look by themselves."""
 STALE_MS = 90_000
+_streams = BoundedSemaphore(STREAMS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +31,7 @@ class Freshness:
 
 def freshness(project: Project) -> Freshness:
     """What every page says first."""
-    heartbeat = project.board.get("worker", "heartbeat")
+    heartbeat = project.board.get(WORKER, HEARTBEAT)
     if heartbeat is None:
         return Freshness("The worker has not reported yet: `switchpoint worker` fills these pages.", "warn")
     age = project.wall_clock() - heartbeat.at
@@ -49,7 +53,7 @@ def changes(
     also: Callable[[], object] | None = None,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
-) -> Iterator[str]:
+) -> Generator[str, None, None]:
     """The stream of one page: `changed` whenever the board did, and a word now and then that it is there.
 
     `also`: of a page that shows more than the board, what is another value whenever that changed.
@@ -58,15 +62,21 @@ def changes(
     def look() -> tuple[int, object]:
         return board.changed(), None if also is None else also()
 
-    begun = told = clock()
-    seen = look()
-    yield "retry: 2000\n\n"
-    while clock() - begun < LIFE_SECONDS:
-        sleep(LOOK_SECONDS)
-        now = look()
-        if now != seen:
-            seen, told = now, clock()
-            yield f"event: changed\ndata: {now[0]}\n\n"
-        elif clock() - told > TOLD_SECONDS:
-            told = clock()
-            yield ": here\n\n"
+    if not _streams.acquire(blocking=False):
+        yield f"retry: {TOLD_SECONDS * 1000:.0f}\n\n"  # the page looks for itself, and asks again
+        return
+    try:
+        begun = told = clock()
+        seen = look()
+        yield "retry: 2000\n\n"
+        while clock() - begun < LIFE_SECONDS:
+            sleep(LOOK_SECONDS)
+            now = look()
+            if now != seen:
+                seen, told = now, clock()
+                yield f"event: changed\ndata: {now[0]}\n\n"
+            elif clock() - told > TOLD_SECONDS:
+                told = clock()
+                yield ": here\n\n"
+    finally:
+        _streams.release()

@@ -17,7 +17,7 @@ from switchpoint.experiment.definition.state import Status
 from switchpoint.experiment.errors import NotFound, PlatformError
 from switchpoint.experiment.language.document import from_body
 from switchpoint.experiment.language.experiment import to_document
-from switchpoint.experiment.store.board import Kept
+from switchpoint.experiment.store.board import ALL, MODELS, PAGE, SUMMARY, Kept
 from switchpoint.router.console.access import Role
 from switchpoint.router.console.project import Project
 from switchpoint.router.console.views import audit, confirm, design, events, files, unit, users, wizard
@@ -48,7 +48,7 @@ class Page:
 
 def home(project: Project, _path: Mapping[str, str], query: Mapping[str, str]) -> Content:
     """Every experiment with what to do now, and the model lines."""
-    kept = project.board.all("summary")
+    kept = project.board.all(SUMMARY)
     counts = {status.value: sum(_status(one) == status for one in kept) for status in Status}
     wanted, words = query.get("status", ""), query.get("q", "").split()
     sort = query.get("sort", "attention")
@@ -75,7 +75,7 @@ def home(project: Project, _path: Mapping[str, str], query: Mapping[str, str]) -
 def experiment(project: Project, path: Mapping[str, str], query: Mapping[str, str]) -> Content:
     """One experiment: the worker's report of it, what may be done, and what was done."""
     key = path["key"]
-    kept, summary = project.board.get("page", key), project.board.get("summary", key)
+    kept, summary = project.board.get(PAGE, key), project.board.get(SUMMARY, key)
     content: Content = {
         "key": key,
         "report": None if kept is None else from_body(ReportPage, kept.body),
@@ -151,7 +151,7 @@ def model(project: Project, path: Mapping[str, str], query: Mapping[str, str]) -
     shown = next((one for one in _models(project) if one["name"] == name), None)
     if shown is None:
         raise NotFound("unknown model", field="model", value=name, fix="see /models")
-    tried = [one for one in project.board.all("summary") if one.body["state"]["model"] == name]
+    tried = [one for one in project.board.all(SUMMARY) if one.body["state"]["model"] == name]
     return {"model": shown, "experiments": tried, "done": project.entry(query.get("done"))}
 
 
@@ -164,7 +164,7 @@ def kept_report(project: Project, path: Mapping[str, str], _query: Mapping[str, 
 
 def tv(project: Project, _path: Mapping[str, str], query: Mapping[str, str]) -> Content:
     """What runs, as tiles to be read from afar; those that do not fit take turns."""
-    live = [one for one in project.board.all("summary") if _status(one) in {Status.RUNNING, Status.PAUSED}]
+    live = [one for one in project.board.all(SUMMARY) if _status(one) in {Status.RUNNING, Status.PAUSED}]
     live.sort(key=lambda one: _order(one, "attention"))
     pages = max(1, -(-len(live) // TILES))
     number = _whole(query.get("page", "1")) % pages or pages
@@ -184,7 +184,7 @@ def _models(project: Project) -> list[Content]:
     try:
         return every_model(project.catalog)
     except PlatformError:
-        kept = project.board.get("models", "all")
+        kept = project.board.get(MODELS, ALL)
         return [] if kept is None else list(kept.body)
 
 

@@ -15,7 +15,7 @@ from switchpoint.experiment.errors import StoreUnavailable, SwitchpointError
 from switchpoint.experiment.registry.audit import AuditEntry
 from switchpoint.experiment.registry.catalog import Catalog
 from switchpoint.experiment.store.accounts import Accounts, accounts_path
-from switchpoint.experiment.store.board import Board, board_path
+from switchpoint.experiment.store.board import HEARTBEAT, WORKER, Board, board_path
 from switchpoint.experiment.store.journal import export, journal_path
 from switchpoint.experiment.store.known import StoreMemory
 from switchpoint.experiment.store.redis.connection import connect
@@ -63,15 +63,17 @@ class Project:
 
     @contextmanager
     def ledger(self) -> Iterator[RedisLedger]:
-        """The ledger, for one caller at a time: it remembers what it read of the store."""
+        """The ledger, for one caller at a time, and without what it read of a store that may have been
+        exchanged since."""
         with self._ledger_lock:
+            self._ledger.forget()
             yield self._ledger
 
     def now(self) -> int:
         """The time in ms UTC; of a simulated project that of its newest event, as the worker told."""
-        if self._simulated and (heartbeat := self.board.get("worker", "heartbeat")) is not None:
-            return int(heartbeat.body["clock"])
-        return self.wall_clock()
+        heartbeat = self.board.get(WORKER, HEARTBEAT) if self._simulated else None
+        clock = None if heartbeat is None else heartbeat.body["clock"]
+        return self.wall_clock() if clock is None else int(clock)
 
     @staticmethod
     def wall_clock() -> int:

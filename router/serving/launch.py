@@ -31,6 +31,7 @@ _ORPHAN_SECONDS = 10.0
 _TORN_DOWN_SECONDS = 1.0  # the kernel closes what a killed process had open after its death
 _POLL_SECONDS = 0.05
 _ATTEND_SECONDS = 0.5
+_REST_SECONDS = 30.0
 
 # set between fork and exec by a fresh interpreter: a preexec_fn is not safe in a process with threads.
 # 1 is PR_SET_PDEATHSIG, 15 SIGTERM
@@ -272,17 +273,35 @@ def _has_terminal() -> bool:
     return True
 
 
+class _Rest:
+    """How long a child that ended is left alone: one that cannot start must not take a core from others."""
+
+    def __init__(self, child: Child) -> None:
+        self._child, self._seconds, self._next = child, 0.0, 0.0
+
+    def start_again(self) -> None:
+        """Start it where it has ended, unless its rest is not over."""
+        now = time.monotonic()
+        if self._child.alive():
+            if now > self._next + _REST_SECONDS:
+                self._seconds = 0.0  # it has lived: the next end is another fault
+        elif now >= self._next:
+            self._child.start(ready=False)
+            self._seconds = min(max(1.0, 2 * self._seconds), _REST_SECONDS)
+            self._next = now + self._seconds
+
+
 def attend(main: WebProcess, others: Sequence[Child] = ()) -> int:
     """Run until SIGTERM, SIGINT or the main process's own end; returns the exit code. For the main thread.
 
-    Others that end are started again. SIGHUP reloads a service without an interruption; that of a closed
-    terminal ends everything.
+    Others that end are started again; those that end at once, after longer and longer. SIGHUP reloads a
+    service without an interruption; that of a closed terminal ends everything.
 
     Raises:
         PlatformError: it did not start.
     """
     stopping = threading.Event()
-    terminal = _has_terminal()
+    terminal, rests = _has_terminal(), [_Rest(other) for other in others]
 
     def obey(number: int, _frame: FrameType | None) -> None:
         if number == signal.SIGHUP and _has_terminal() is terminal and isinstance(main, ServingProcess):
@@ -296,9 +315,8 @@ def attend(main: WebProcess, others: Sequence[Child] = ()) -> int:
         while not stopping.is_set():
             if not main.alive():
                 return 3
-            for other in others:
-                if not other.alive():
-                    other.start(ready=False)
+            for rest in rests:
+                rest.start_again()
             stopping.wait(_ATTEND_SECONDS)
         return 0
     finally:

@@ -11,13 +11,9 @@ from switchpoint.analysis.report.report import Report
 from switchpoint.experiment.definition.state import ExperimentState
 from switchpoint.experiment.language.document import to_body
 from switchpoint.experiment.registry.lifecycle import facts
+from switchpoint.experiment.store.board import PAGE, REPORT, SUMMARY
 
-SUMMARY, PAGE, REPORT = "summary", "page", "report"
-"""Kinds of documents with an experiment's key: for the home page, for its own page, and all numbers."""
 OF_EXPERIMENTS = (SUMMARY, PAGE, REPORT)
-MODELS, WORKER = "models", "worker"
-"""Kinds with one document each: `models` under the key `all`, `worker` under `heartbeat`."""
-ALL, HEARTBEAT = "all", "heartbeat"
 
 
 def unjudged(state: ExperimentState, problem: str | None) -> dict[str, Any]:

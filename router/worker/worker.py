@@ -16,7 +16,7 @@ from switchpoint.analysis.results.header import iso_day
 from switchpoint.experiment.definition.types import DAY_MS
 from switchpoint.experiment.errors import BadInput, Corrupt, StoreUnavailable, SwitchpointError
 from switchpoint.experiment.registry.champion import model_documents
-from switchpoint.experiment.store.board import Board, Kept, ReportKind
+from switchpoint.experiment.store.board import ALL, HEARTBEAT, MODELS, WORKER, Board, Kept, ReportKind
 from switchpoint.router.judging import Case, Look
 from switchpoint.router.worker import documents
 from switchpoint.router.worker.reading import Reading, Seen
@@ -133,7 +133,7 @@ class Worker:
         if known is self._known:
             return
         models = model_documents(known.versions, seen.champions)
-        self._put(documents.MODELS, documents.ALL, models, seen)
+        self._put(MODELS, ALL, models, seen)
         for kind in documents.OF_EXPERIMENTS:
             self._board.keep_only(kind, known.states.keys())
         self._turns.keep_only(known.states)
@@ -232,7 +232,7 @@ class Worker:
             clock=self._clock,
             away=self.away,
         )
-        beat = Kept(kind=documents.WORKER, key=documents.HEARTBEAT, at=self._reading.now(), body=body)
+        beat = Kept(kind=WORKER, key=HEARTBEAT, at=self._reading.now(), body=body)
         self._board.put_many([*self._untold.values(), beat])
         self._untold.clear()
 

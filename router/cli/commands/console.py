@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from switchpoint.router.serving.launch import Child, WebProcess
 
 _APPLICATION = "switchpoint.router.console.wsgi:create()"
-_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 @click.command()
@@ -40,10 +39,10 @@ def console(ctx: click.Context, context: Context, host: str, port: int, *, https
       switchpoint console
       switchpoint console --host 0.0.0.0 --https
     """
-    from switchpoint.router.cli.own_store import own_store
+    from switchpoint.router.cli.own_store import LOOPBACK, own_store
     from switchpoint.router.serving.launch import attend, require_free
 
-    local = host in _LOOPBACK
+    local = host in LOOPBACK
     if not (local or https):
         raise BadInput(
             "passwords would cross the network in the open",

@@ -70,8 +70,7 @@
   function follow() {
     var events = new EventSource(document.body.dataset.stream || "/live");
     events.addEventListener("changed", refresh);
-    events.onerror = function () { lost(events.readyState !== EventSource.OPEN); };
-    events.onopen = function () { lost(false); refresh(); };
+    events.onerror = events.onopen = refresh;
   }
 
   function turn() {

@@ -8,6 +8,7 @@ from typing import Any
 from switchpoint.analysis.report.page import plan_page
 from switchpoint.experiment.definition.types import Design
 from switchpoint.experiment.errors import BadInput
+from switchpoint.experiment.store.board import SUMMARY
 from switchpoint.router import power
 from switchpoint.router.console.access import Role
 from switchpoint.router.console.operation import Call, Field, Form, Object, Operation, of_form
@@ -43,7 +44,7 @@ def page(project: Project, _path: Mapping[str, str], query: Mapping[str, str]) -
         "asked": query,
         "fields": [field.name for field in FIELDS],
         "designs": list(Design),
-        "experiments": [kept.key for kept in project.board.all("summary")],
+        "experiments": [kept.key for kept in project.board.all(SUMMARY)],
         "error": None,
         "page": None,
     }

@@ -56,7 +56,6 @@ def send_test(call: Call) -> Object:
     }
     checked = plan.check(parse_event(raw, now=now))
     with project.ledger() as ledger:
-        ledger.forget()  # what it remembers of the store may be of one that was exchanged
         [status] = ledger.record([checked], plan)
     return {**to_document(checked.event), "status": status.value, "says": SAYS[status]}
 

@@ -13,6 +13,7 @@ from switchpoint.experiment.registry.catalog import Catalog
 from switchpoint.experiment.registry.champion import model_documents
 from switchpoint.experiment.registry.lifecycle import facts
 from switchpoint.experiment.registry.promotion import Promotion
+from switchpoint.experiment.store.board import REPORT, SUMMARY
 from switchpoint.router import judging
 from switchpoint.router.console.access import Role
 from switchpoint.router.console.operation import Call, Field, Form, Object, Operation
@@ -26,12 +27,12 @@ _DEFINITION = Field(
 
 def experiments(call: Call) -> object:
     """Every experiment with its state and the short reading the worker made of it last."""
-    return [{"key": kept.key, "at": kept.at, **kept.body} for kept in call.project.board.all("summary")]
+    return [{"key": kept.key, "at": kept.at, **kept.body} for kept in call.project.board.all(SUMMARY)]
 
 
 def experiment(call: Call) -> Object:
     """One experiment: its definition as it is now, and the worker's last short reading."""
-    state, kept = call.project.catalog.experiment(call.key), call.project.board.get("summary", call.key)
+    state, kept = call.project.catalog.experiment(call.key), call.project.board.get(SUMMARY, call.key)
     return {
         **facts(state),
         "definition": to_document(state.definition),
@@ -44,7 +45,7 @@ def report(call: Call) -> object:
     pairs = call.names("compare")
     if pairs:
         return compared(call.project, call.key, [_pair(pair) for pair in pairs]).to_dict()
-    kept = call.project.board.get("report", call.key)
+    kept = call.project.board.get(REPORT, call.key)
     if kept is None:
         call.project.catalog.experiment(call.key)
         raise NotFound(

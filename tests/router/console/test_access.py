@@ -13,6 +13,7 @@ from switchpoint.router.console.access import (
     ADDRESS_ATTEMPTS,
     ATTEMPTS_MS,
     IDLE_MS,
+    LIFE_MS,
     PUBLIC,
     Gate,
     Role,
@@ -197,3 +198,11 @@ def test_behind_a_proxy_the_address_is_the_callers_and_the_host_the_one_he_typed
         answer = client.post("/login", data={"name": "nobody", "password": "x"}, headers=headers)
         assert "name or password is wrong" in answer.get_data(as_text=True)
         assert gate.accounts.failures("", address, since=0)[1] == 1
+
+
+def test_a_log_in_forgets_what_nobody_can_use_any_more(gate: Gate, clock: Clock) -> None:
+    gate.accounts.put_user(new_user("anna", "viewer", PASSWORD, at=0))
+    gate.log_in("anna", PASSWORD, "a")
+    clock.now += LIFE_MS + 1
+    gate.log_in("anna", PASSWORD, "a")
+    assert len(gate.accounts.sessions()) == 1

@@ -234,3 +234,11 @@ def test_any_two_variants_are_compared_in_a_report_made_now(operator: Browser) -
         assert refused.status_code in {400, 404}
         assert said in refused.get_data(as_text=True)
     assert problem(operator.json(f"{KEY}/report?compare=treatment", 400))["field"] == "compare"
+
+
+def test_what_was_done_is_what_this_caller_did(operator: Browser, project: Project) -> None:
+    """Applying the same again does nothing, whatever somebody else did last."""
+    page = operator.send("/api/v1/experiments", {"definition": world.DEFINITION, "reason": ""})
+    assert "Done:" not in page
+    page = operator.send(f"/api/v1{KEY}/pause", {"reason": ""})
+    assert "Done: pause home-ranker" in page

@@ -7,15 +7,17 @@ import signal
 import socket
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from switchpoint.experiment.errors import BadInput, PlatformError
 from switchpoint.experiment.store.embedded.process import alive
+from switchpoint.router.serving import launch
 from switchpoint.router.serving.launch import ServingProcess, free_port, metrics_folder, require_free
 from tests.e2e.test_chaos import workers_of
-from tests.waiting import HUNG, until
+from tests.waiting import HUNG, replace_time, until
 
 SERVE = """
 import sys
@@ -132,3 +134,28 @@ def test_a_killed_master_takes_a_hung_worker_along(tmp_path: Path) -> None:
     until(lambda: not alive(worker))
     serving.stop()
     require_free("127.0.0.1", port)
+
+
+def test_what_ends_at_once_is_started_again_after_longer_and_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And at once again when it had lived."""
+    now, starts, alive = [100.0], list[float](), [False]
+    replace_time(monkeypatch, launch, monotonic=lambda: now[0])
+
+    class Ending(launch.Child):
+        def start(self, *, ready: bool = True) -> None:
+            starts.append(now[0])
+
+        def alive(self) -> bool:
+            return alive[0]
+
+    rest = launch._Rest(Ending(()))
+    for _ in range(200):
+        rest.start_again()
+        now[0] += 0.5
+    assert [later - earlier for earlier, later in pairwise(starts)] == [1, 2, 4, 8, 16, 30, 30]
+    alive[0] = True
+    now[0] += 100
+    rest.start_again()
+    alive[0] = False
+    rest.start_again()
+    assert starts[-1] == now[0]
